@@ -1,0 +1,149 @@
+//! What the library costs a host that merely has it loaded: memory, threads, wake-ups, size.
+
+use super::{Effort, progress};
+use crate::Result;
+use crate::report::{Figure, Reach, Row};
+use crate::stage::Stage;
+use crate::subject::{Subject, ours::Ours};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// A process at one moment.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Moment {
+    /// Resident memory, in KiB.
+    resident: u64,
+    /// Of it, memory that is no file's.
+    anonymous: u64,
+    /// Threads.
+    threads: u64,
+}
+
+/// What a worker found.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Stay {
+    before: Moment,
+    loaded: Moment,
+    one_operation: Moment,
+    thousand_operations: Moment,
+    /// Wake-ups of all threads but the main one while nothing happened.
+    idle_wake_ups: u64,
+    /// For how long nothing happened.
+    idle_seconds: u64,
+}
+
+/// Looks at this process before and after it uses the library. Runs in a worker.
+pub fn work(idle_seconds: u64) -> Result<Stay> {
+    // What looking itself takes is there before.
+    Moment::now()?;
+    wake_ups()?;
+    let before = Moment::now()?;
+    let ours = Ours::start()?;
+    let loaded = Moment::now()?;
+    ours.record(1);
+    ours.settle(1)?;
+    let one_operation = Moment::now()?;
+    ours.record(499);
+    ours.settle(500)?;
+    ours.record(500);
+    ours.settle(1000)?;
+    let thousand_operations = Moment::now()?;
+    // The exporter may look once more before it rests.
+    std::thread::sleep(Duration::from_secs(2));
+    let start = wake_ups()?;
+    std::thread::sleep(Duration::from_secs(idle_seconds));
+    let idle_wake_ups = wake_ups()? - start;
+    Ok(Stay { before, loaded, one_operation, thousand_operations, idle_wake_ups, idle_seconds })
+}
+
+impl Moment {
+    fn now() -> Result<Self> {
+        let status = fs::read_to_string("/proc/self/status")?;
+        Ok(Self {
+            resident: field(&status, "VmRSS:")?,
+            anonymous: field(&status, "RssAnon:")?,
+            threads: field(&status, "Threads:")?,
+        })
+    }
+
+    /// Mebibytes resident beyond those at `before`.
+    fn added_since(self, before: Self) -> Figure {
+        Figure::exact(self.resident.saturating_sub(before.resident) as f64 / 1024.0, "MiB")
+    }
+}
+
+/// The number behind `name` in a `status` file of proc(5).
+fn field(status: &str, name: &str) -> Result<u64> {
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.split_whitespace().next())
+        .ok_or_else(|| format!("/proc tells no {name}"))?;
+    Ok(value.parse()?)
+}
+
+/// How often threads other than the main one were given a processor.
+fn wake_ups() -> Result<u64> {
+    let main = std::process::id().to_string();
+    let mut sum = 0;
+    for task in fs::read_dir("/proc/self/task")? {
+        let task = task?;
+        if task.file_name() != main.as_str() {
+            let status = fs::read_to_string(task.path().join("status"))?;
+            sum += field(&status, "voluntary_ctxt_switches:")?;
+            sum += field(&status, "nonvoluntary_ctxt_switches:")?;
+        }
+    }
+    Ok(sum)
+}
+
+/// Measures a worker's stay, and the library's file.
+pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Stay)> {
+    progress("host: memory, threads, wake-ups");
+    let stay: Stay =
+        stage.work(&["host", &effort.idle_seconds.to_string()], &super::pair::SETTINGS)?;
+    let threads = stay.thousand_operations.threads - stay.before.threads;
+    let wake_ups = stay.idle_wake_ups as f64 / stay.idle_seconds as f64;
+    let mut rows = vec![
+        Row::alone("memory, loaded", stay.loaded.added_since(stay.before), Reach::Nothing),
+        Row::alone(
+            "memory, one operation exported",
+            stay.one_operation.added_since(stay.before),
+            Reach::AtMost(4.0),
+        ),
+        Row::alone(
+            "memory, 1000 operations exported",
+            stay.thousand_operations.added_since(stay.before),
+            Reach::AtMost(4.0),
+        ),
+        Row::alone("threads", Figure::exact(threads as f64, ""), Reach::AtMost(1.0)),
+        Row::alone("wake-ups while idle", Figure::exact(wake_ups, "per s"), Reach::AtMost(0.0)),
+    ];
+    rows.push(size("size of the shared library", stage.library())?);
+    for (label, path) in windows(stage.library()) {
+        if path.exists() {
+            rows.push(size(label, &path)?);
+        }
+    }
+    Ok((rows, stay))
+}
+
+fn size(label: &str, path: &Path) -> Result<Row> {
+    let bytes = fs::metadata(path)?.len();
+    Ok(Row::alone(label, Figure::exact(bytes as f64 / MIB, "MiB"), Reach::AtMost(4.0)))
+}
+
+/// Where `cargo xtask dist` leaves the Windows libraries, told from target/release/.
+fn windows(library: &Path) -> Vec<(&'static str, PathBuf)> {
+    let dist = library.ancestors().nth(2).map(|target| target.join("dist"));
+    dist.map_or_else(Vec::new, |dist| {
+        vec![
+            ("size of the Windows DLL, 64-bit", dist.join("mpr_otel.dll")),
+            ("size of the Windows DLL, 32-bit", dist.join("x86").join("mpr_otel.dll")),
+        ]
+    })
+}

@@ -1,0 +1,39 @@
+//! The measures.
+
+pub mod export;
+pub mod first;
+pub mod host;
+pub mod pair;
+pub mod threads;
+
+use std::io::Write;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// How often every subject has its turn.
+    pub trials: usize,
+    /// Rounds in a turn.
+    pub rounds: usize,
+    /// Batches exported in a turn.
+    pub batches: usize,
+    /// Fresh processes.
+    pub processes: usize,
+    /// How long a host is watched doing nothing.
+    pub idle_seconds: u64,
+}
+
+impl Effort {
+    /// For figures to publish.
+    pub const FULL: Self =
+        Self { trials: 9, rounds: 150, batches: 200, processes: 50, idle_seconds: 10 };
+    /// To see that it works.
+    pub const QUICK: Self =
+        Self { trials: 2, rounds: 20, batches: 10, processes: 5, idle_seconds: 1 };
+}
+
+/// Says on stderr what is going on.
+fn progress(what: &str) {
+    // Nobody may be watching.
+    let _ = writeln!(std::io::stderr().lock(), "{what}");
+}

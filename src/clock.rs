@@ -1,0 +1,42 @@
+//! Time of one process: durations from the monotonic clock, dates from one anchor.
+
+use crate::platform;
+use std::time::{Duration, SystemTime};
+
+/// Counts nanoseconds from an anchor that ties the monotonic clock to the wall clock once.
+///
+/// Every date is `anchor + elapsed`, so setting the wall clock moves no span and no duration,
+/// and another process that knows the anchor computes the same dates.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The monotonic clock at the anchor.
+    anchor: u64,
+    /// The wall clock at the anchor.
+    wall: SystemTime,
+}
+
+impl Clock {
+    /// Anchors the monotonic clock to the wall clock, now.
+    pub fn start() -> Self {
+        Self { anchor: platform::monotonic_nanos(), wall: SystemTime::now() }
+    }
+
+    /// Nanoseconds since the anchor, monotonic.
+    pub fn now(&self) -> u64 {
+        platform::monotonic_nanos().saturating_sub(self.anchor)
+    }
+
+    /// The anchor's date in nanoseconds since the Unix epoch; 0 for a clock before it.
+    pub fn anchor_unix_nanos(&self) -> u64 {
+        self.wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    }
+}
+
+/// The date `nanos` after an anchor that is given in nanoseconds since the Unix epoch.
+///
+/// Saturates instead of overflowing: both values may come from a damaged file.
+pub fn date(anchor_unix_nanos: u64, nanos: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_nanos(anchor_unix_nanos.saturating_add(nanos)))
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}

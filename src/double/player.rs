@@ -1,0 +1,73 @@
+//! Plays a host's part of a script and reports whether the library kept the contract.
+
+use super::notifyee::{Call, Ended, LoadError, Notifyee};
+use super::script::{Host, Step};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::{io, thread};
+
+/// Why a part could not be played.
+#[derive(Debug, thiserror::Error)]
+pub enum PlayError {
+    /// The library could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A thread could not be had.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// What the library did to its host.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Operations played.
+    pub operations: usize,
+    /// Operations for which the library asked for no POST.
+    pub untracked: usize,
+    /// Breaches of the contract by the library, in words.
+    pub breaches: Vec<String>,
+}
+
+/// Loads the library at `path` and plays `host`'s threads against it, each on a thread of its own.
+pub fn play(path: &Path, host: &Host) -> Result<Report, PlayError> {
+    let notifyee = Notifyee::load(path)?;
+    let report = Mutex::new(Report::default());
+    thread::scope(|scope| {
+        for steps in &host.threads {
+            let (notifyee, report) = (&notifyee, &report);
+            thread::Builder::new().spawn_scoped(scope, move || {
+                let part = play_thread(notifyee, steps);
+                if let Ok(mut whole) = report.lock() {
+                    whole.operations += part.operations;
+                    whole.untracked += part.untracked;
+                    whole.breaches.extend(part.breaches);
+                }
+            })?;
+        }
+        Ok::<_, io::Error>(())
+    })?;
+    // MPR may unload a notification library at any time.
+    drop(notifyee);
+    Ok(report.into_inner().unwrap_or_default())
+}
+
+fn play_thread(notifyee: &Notifyee, steps: &[Step]) -> Report {
+    let mut report = Report::default();
+    for step in steps {
+        let played = notifyee.play(&Call::from(&step.request), || {
+            thread::sleep(Duration::from_millis(step.takes_ms));
+            let ended = Ended { status: step.status, provider: step.provider.clone() };
+            (!step.no_post).then_some(ended)
+        });
+        report.operations += 1;
+        report.untracked += usize::from(played.context == 0);
+        for (call, returned) in [("PRE", Some(played.pre)), ("POST", played.post)] {
+            if let Some(code) = returned.filter(|code| *code != 0) {
+                report.breaches.push(format!("{call} returned {code}; it must return 0"));
+            }
+        }
+    }
+    report
+}

@@ -1,0 +1,238 @@
+//! The HTTP client under opentelemetry-otlp: the one place that sees status and headers.
+//!
+//! The request that leaves is built here from our settings. What opentelemetry-otlp put into it
+//! is not trusted further than its body: it merges the host's `OTEL_EXPORTER_OTLP_HEADERS` last.
+
+use crate::settings::{Compression, Settings};
+use flate2::read::GzDecoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Uri};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use std::io::Read;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use ureq::config::Config;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+
+/// A collector's answer has a few bytes; more than this is not one.
+const LARGEST_ANSWER: u64 = 64 * 1024;
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The file of authorities to trust.
+    #[error("cannot read the CA certificates in {} (MPR_OTEL_CA_CERTIFICATE): {problem}", path.display())]
+    CaCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What was wrong.
+        problem: String,
+    },
+    /// opentelemetry-otlp would not build an exporter.
+    #[error("cannot build the exporter: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
+/// What came back for a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// An HTTP answer.
+    Answer {
+        /// Status code.
+        status: u16,
+        /// How long the server asked us to wait.
+        retry_after: Option<Duration>,
+        /// Where a redirect points.
+        location: Option<String>,
+        /// Body, up to [`LARGEST_ANSWER`] bytes; empty if it was longer.
+        body: Bytes,
+    },
+    /// No answer: refused, reset, timed out, not trusted.
+    Failed(String),
+}
+
+/// A small blocking client with our settings.
+#[derive(Debug)]
+pub struct Client {
+    agent: ureq::Agent,
+    endpoint: Uri,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    compression: Compression,
+    reply: Mutex<Option<Reply>>,
+}
+
+impl Client {
+    /// A client for the settings' endpoint.
+    pub fn new(settings: &Settings) -> Result<Self, ClientError> {
+        let root_certs = match &settings.ca_certificate {
+            None => RootCerts::PlatformVerifier,
+            Some(path) => ca_certificates(path)
+                .map_err(|problem| ClientError::CaCertificate { path: path.clone(), problem })?,
+        };
+        let provider = if cfg!(windows) { TlsProvider::NativeTls } else { TlsProvider::Rustls };
+        let config = Config::builder()
+            .timeout_global(Some(settings.timeout))
+            .http_status_as_error(false)
+            // A redirect would turn our POST into a GET.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // The host's proxy variables are not ours.
+            .proxy(None)
+            .user_agent(concat!("mpr-otel/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().provider(provider).root_certs(root_certs).build())
+            .build();
+        Ok(Self {
+            agent: ureq::Agent::with_parts(config, DefaultConnector::default(), CallingThread),
+            endpoint: settings.endpoint.clone(),
+            headers: settings.headers.clone(),
+            compression: settings.compression,
+            reply: Mutex::new(None),
+        })
+    }
+
+    /// What the last request brought; `None` if none was made since this was asked.
+    pub fn take_reply(&self) -> Option<Reply> {
+        self.reply.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Posts `body`, OTLP in protobuf, with `encoding` as its Content-Encoding.
+    pub fn post(&self, body: &[u8], encoding: Option<HeaderValue>) -> Reply {
+        let mut request =
+            self.agent.post(&self.endpoint).header(CONTENT_TYPE, "application/x-protobuf");
+        if let Some(encoding) = encoding {
+            request = request.header(CONTENT_ENCODING, encoding);
+        }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let mut response = match request.send(body) {
+            Ok(response) => response,
+            Err(error) => return Reply::Failed(error.to_string()),
+        };
+        let text = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let status = response.status().as_u16();
+        let retry_after =
+            text(RETRY_AFTER).and_then(|value| parse_retry_after(&value, SystemTime::now()));
+        let location = text(http::header::LOCATION);
+        let body = response.body_mut().with_config().limit(LARGEST_ANSWER).read_to_vec();
+        let body = match body {
+            Ok(body) => Bytes::from(body),
+            // The server said what became of the spans; how it said so is not worth a repeat.
+            Err(ureq::Error::BodyExceedsLimit(_)) => Bytes::new(),
+            Err(error) => return Reply::Failed(format!("status {status}, then: {error}")),
+        };
+        Reply::Answer { status, retry_after, location, body }
+    }
+
+    /// The body as our settings want it on the wire, whatever the host's environment asked for.
+    fn encode(&self, request: &Request<Bytes>) -> Result<(Bytes, Option<HeaderValue>), HttpError> {
+        let encoding = request.headers().get(CONTENT_ENCODING);
+        match (self.compression, encoding) {
+            (Compression::None, Some(_)) => {
+                let mut plain = Vec::new();
+                GzDecoder::new(request.body().as_ref()).read_to_end(&mut plain)?;
+                Ok((plain.into(), None))
+            }
+            (_, encoding) => Ok((request.body().clone(), encoding.cloned())),
+        }
+    }
+}
+
+impl HttpClient for Client {
+    fn send_bytes<'client, 'future>(
+        &'client self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'future>>
+    where
+        'client: 'future,
+        Self: 'future,
+    {
+        // Blocking, on the exporter's own thread: nobody else polls this.
+        Box::pin(async move {
+            let (body, encoding) = self.encode(&request)?;
+            let reply = self.post(&body, encoding);
+            *self.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply.clone());
+            match reply {
+                Reply::Answer { status, body, .. } => {
+                    Ok(Response::builder().status(status).body(body)?)
+                }
+                Reply::Failed(problem) => Err(problem.into()),
+            }
+        })
+    }
+}
+
+/// Looks names up on the calling thread. ureq's own resolver starts a thread for each look-up
+/// to enforce the time-out; in a foreign process one more thread is worse than a slow look-up,
+/// which the system's resolver bounds itself.
+#[derive(Debug)]
+struct CallingThread;
+
+impl Resolver for CallingThread {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let unlimited = NextTimeout {
+            after: ureq::unversioned::transport::time::Duration::NotHappening,
+            ..timeout
+        };
+        DefaultResolver::default().resolve(uri, config, unlimited)
+    }
+}
+
+fn ca_certificates(path: &std::path::Path) -> Result<RootCerts, String> {
+    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| error.to_string())? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err("it holds no certificate; write them as PEM".to_owned());
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}
+
+/// `Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3).
+fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    match value.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(value)
+            .ok()
+            // A date in the past asks for nothing.
+            .map(|date| date.duration_since(now).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").expect("a date");
+        let seconds = |value| parse_retry_after(value, now).map(|wait| wait.as_secs());
+        assert_eq!(seconds("120"), Some(120));
+        assert_eq!(seconds(" 0 "), Some(0));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:51:37 GMT"), Some(120));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        for rubbish in ["", "soon", "-1", "1.5", "99999999999999999999999"] {
+            assert_eq!(seconds(rubbish), None, "{rubbish}");
+        }
+    }
+}

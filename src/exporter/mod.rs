@@ -1,0 +1,313 @@
+//! The exporter: one thread in the host that turns finished operations into spans and sends them.
+//!
+//! It owns every slot that is `Done` or `Unfinished` and frees it when a collector has accepted
+//! the span, or has refused it for good. Until then the slot is the span's only copy, so a
+//! request that is repeated is built again from the same slots, with the same ids.
+
+mod backoff;
+mod client;
+mod delivery;
+
+pub use client::{Client, ClientError, Reply};
+pub use delivery::{Delivery, Verdict};
+
+use crate::channel::{Channel, Signal};
+use crate::diagnostics;
+use crate::doorbell::Sleep;
+use crate::host::Host;
+use crate::ledger::Loss;
+use crate::operation::Operation;
+use crate::pairing::{Open, Pairing};
+use crate::span::span;
+use backoff::Backoff;
+use opentelemetry_sdk::trace::SpanData;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Starts the exporter's thread. If there is none to be had, operations wait in the ledger.
+pub(crate) fn spawn(host: &'static Host, channel: &'static Channel) {
+    // The handle is dropped: nobody ever waits for this thread.
+    let _ = std::thread::Builder::new()
+        .name("mpr-otel-export".to_owned())
+        // TLS handshakes are the deepest thing it does.
+        .stack_size(512 * 1024)
+        .spawn(move || {
+            channel.attend();
+            diagnostics::with_log(&host.settings, &host.origin.identity, || {
+                Exporter::new(host, channel).run();
+            });
+        });
+}
+
+/// A finished operation that waits to be sent.
+#[derive(Clone, Copy)]
+struct Ready {
+    slot: usize,
+    /// When it became ready, in nanoseconds after the anchor.
+    since: u64,
+}
+
+struct Exporter {
+    host: &'static Host,
+    channel: &'static Channel,
+    pairing: Pairing,
+    ready: VecDeque<Ready>,
+    /// Until when more is to be expected, in nanoseconds after the anchor: a batch delay after the
+    /// latest signal or request.
+    busy_until: u64,
+    delivery: Option<Delivery>,
+    backoff: Backoff,
+    /// No request before this time, in nanoseconds after the anchor.
+    not_before: u64,
+    /// Losses that a span has already told.
+    lost_told: u64,
+}
+
+impl Exporter {
+    fn new(host: &'static Host, channel: &'static Channel) -> Self {
+        Self {
+            host,
+            channel,
+            pairing: Pairing::default(),
+            ready: VecDeque::new(),
+            busy_until: 0,
+            delivery: None,
+            backoff: Backoff::default(),
+            not_before: 0,
+            lost_told: 0,
+        }
+    }
+
+    /// Works for the life of the process.
+    fn run(&mut self) {
+        if let Some(error) = &self.host.unprotected {
+            tracing::warn!(%error, "operations are recorded in memory only");
+        }
+        for report in &self.host.settings.reports {
+            if let Some(malformed) = &report.malformed {
+                tracing::warn!(
+                    setting = report.name.variable,
+                    origin = %malformed.origin,
+                    problem = malformed.problem,
+                    using = report.value,
+                    "malformed setting"
+                );
+            }
+        }
+        tracing::info!(collector = self.host.settings.endpoint.host(), "started");
+        loop {
+            // A fault in one round must not end the exporter: the slots it did not free are
+            // still ready in the next one. It sleeps first, so that a fault that repeats does
+            // not burn the host's processor.
+            if catch_unwind(AssertUnwindSafe(|| self.round())).is_err() {
+                tracing::error!("a fault in the exporter; it goes on");
+                self.postpone(self.host.clock.now(), None);
+            }
+        }
+    }
+
+    /// Takes what has arrived, sends what is due, and sleeps until there is more to do.
+    fn round(&mut self) {
+        let any = self.drain();
+        let now = self.host.clock.now();
+        if any {
+            self.expect_more(now);
+        }
+        self.host.ledger.header().note_alive(now);
+        self.give_up_overdue(now);
+        if self.due_at().is_some_and(|due| due <= now) {
+            self.send_batch(now);
+            self.expect_more(self.host.clock.now());
+        } else {
+            let (depth, limit) = self.rest(now);
+            let enough = self.signals_to_fill_batch();
+            self.channel.sleep(depth, enough, limit);
+        }
+    }
+
+    /// Something happened: more may come soon.
+    fn expect_more(&mut self, now: u64) {
+        self.busy_until = now.saturating_add(nanos(self.host.settings.batch_delay));
+    }
+
+    /// Takes the signals that are there now, and tells whether there were any.
+    ///
+    /// Those that arrive meanwhile are for the next round: under a steady stream this would have
+    /// no end.
+    fn drain(&mut self) -> bool {
+        let waiting = self.channel.waiting();
+        for _ in 0..waiting {
+            match self.channel.receive() {
+                Some(Signal::Before { slot, generation, started }) => {
+                    self.pairing.before(Open { slot, generation, started });
+                }
+                Some(Signal::After { slot, ended }) => {
+                    if !self.pairing.after(slot) {
+                        tracing::warn!(slot, "an After without its Before");
+                    }
+                    self.ready.push_back(Ready { slot, since: ended });
+                }
+                None => break,
+            }
+        }
+        waiting > 0
+    }
+
+    /// Reports operations that have been open for too long as unfinished.
+    fn give_up_overdue(&mut self, now: u64) {
+        while let Some(open) = self.pairing.oldest() {
+            if now < self.overdue_at(open) {
+                return;
+            }
+            // If POST came in this moment, its After is on the way and ends the pairing.
+            if self.host.ledger.abandon(open.slot, open.generation, now) {
+                self.pairing.after(open.slot);
+                self.ready.push_back(Ready { slot: open.slot, since: now });
+            } else {
+                self.drain();
+                return;
+            }
+        }
+    }
+
+    fn overdue_at(&self, open: Open) -> u64 {
+        open.started.saturating_add(nanos(self.host.settings.unfinished_after))
+    }
+
+    /// When the next batch is to be sent; `None` if nothing is ready.
+    fn due_at(&self) -> Option<u64> {
+        let first = self.ready.front()?;
+        let full = self.ready.len() >= self.host.settings.batch_max;
+        let due = if full {
+            0
+        } else {
+            first.since.saturating_add(nanos(self.host.settings.batch_delay))
+        };
+        Some(due.max(self.not_before))
+    }
+
+    /// How deep to sleep, and for how long at most.
+    ///
+    /// While more is to be expected there is no hurry: what comes in that time is looked at the
+    /// end of it, still within the batch delay, and no caller pays for a wake-up.
+    fn rest(&mut self, now: u64) -> (Sleep, Option<Duration>) {
+        let overdue = self.pairing.oldest().map(|open| self.overdue_at(open));
+        let busy_until = Some(self.busy_until).filter(|until| now < *until);
+        let look_at = self.due_at().or(busy_until);
+        let depth = match (look_at, overdue) {
+            (Some(_), _) => Sleep::Collecting,
+            (None, Some(_)) => Sleep::Watching,
+            (None, None) => Sleep::Idle,
+        };
+        let wake_at = look_at.into_iter().chain(overdue).min();
+        (depth, wake_at.map(|at| Duration::from_nanos(at.saturating_sub(now))))
+    }
+
+    /// The fewest signals that could fill the batch: an After for each operation it lacks, with
+    /// its Before if that has not come yet. A batch that is full waits for its time only.
+    fn signals_to_fill_batch(&self) -> usize {
+        match self.host.settings.batch_max.saturating_sub(self.ready.len()) {
+            0 => usize::MAX,
+            lacking => lacking + lacking.saturating_sub(self.pairing.count()),
+        }
+    }
+
+    fn send_batch(&mut self, now: u64) {
+        let count = self.ready.len().min(self.host.settings.batch_max);
+        let lost = self.host.ledger.header().lost();
+        let spans = self.build(count, lost.saturating_sub(self.lost_told));
+        // Records that could not be read are gone from the queue by now.
+        let count = spans.len();
+        if count == 0 {
+            return;
+        }
+        match self.deliver(spans) {
+            Verdict::Accepted { rejected, message } => {
+                let rejected = rejected.min(count as u64);
+                if rejected > 0 || !message.is_empty() {
+                    tracing::warn!(rejected, message, "the collector accepted a part");
+                }
+                self.settle(count, rejected);
+                self.lost_told = lost;
+            }
+            Verdict::Refused { reason } => {
+                tracing::warn!(spans = count, reason, "the collector refused a batch");
+                self.settle(count, count as u64);
+            }
+            Verdict::Later { reason, after } => {
+                let wait = self.postpone(now, after);
+                tracing::warn!(
+                    spans = count,
+                    reason,
+                    wait_ms = wait.as_millis(),
+                    "will send again"
+                );
+            }
+        }
+    }
+
+    /// Builds the spans of the first `count` operations that are ready; the first tells `lost`.
+    fn build(&mut self, count: usize, mut lost: u64) -> Vec<SpanData> {
+        let host = self.host;
+        let mut spans = Vec::with_capacity(count);
+        let mut index = 0;
+        for _ in 0..count {
+            let slot = self.ready[index].slot;
+            let record = host.ledger.settled(slot);
+            if let Some(operation) = record.as_ref().and_then(Operation::decode) {
+                spans.push(span(operation, &host.origin, std::mem::take(&mut lost)));
+                index += 1;
+            } else {
+                tracing::error!(slot, "a record that cannot be read");
+                host.ledger.header().count_lost(Loss::Corrupt, 1);
+                self.ready.remove(index);
+                if record.is_some() {
+                    host.ledger.release(slot);
+                }
+            }
+        }
+        spans
+    }
+
+    fn deliver(&mut self, spans: Vec<SpanData>) -> Verdict {
+        let delivery = match &self.delivery {
+            Some(delivery) => delivery,
+            None => match Delivery::new(&self.host.settings) {
+                Ok(delivery) => self.delivery.insert(delivery),
+                // A certificate that is missing now may be there in a minute.
+                Err(error) => {
+                    return Verdict::Later { reason: error.to_string(), after: None };
+                }
+            },
+        };
+        delivery.send(spans)
+    }
+
+    /// Frees the slots of the first `count` operations, `rejected` of which were refused.
+    fn settle(&mut self, count: usize, rejected: u64) {
+        let ledger = &self.host.ledger;
+        let header = ledger.header();
+        if !ledger.is_protected() {
+            header.count_unprotected(count as u64);
+        }
+        header.count_exported((count as u64).saturating_sub(rejected));
+        header.count_lost(Loss::Rejected, rejected);
+        for ready in self.ready.drain(..count) {
+            ledger.release(ready.slot);
+        }
+        self.backoff.reset();
+        self.not_before = 0;
+    }
+
+    fn postpone(&mut self, now: u64, after: Option<Duration>) -> Duration {
+        let wait = self.backoff.next(after);
+        self.not_before = now.saturating_add(nanos(wait));
+        wait
+    }
+}
+
+/// Nanoseconds of a duration; 584 years and more are the same.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

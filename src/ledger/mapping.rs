@@ -1,0 +1,111 @@
+//! The memory behind a ledger: a locked file mapped into memory, or anonymous memory.
+
+#![allow(unsafe_code)] // This file meets shared memory.
+
+use super::header::{Header, Tally};
+use super::slot::Slot;
+use super::{FILE_SIZE, HEADER_SIZE, LedgerError, SLOT_COUNT};
+use crate::platform;
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+/// Memory of exactly [`FILE_SIZE`] bytes, page aligned, that holds a header and a table of slots.
+#[derive(Debug)]
+pub struct Mapping {
+    memory: MmapRaw,
+    /// Locked while the host lives; the kernel releases the lock with the process.
+    _file: Option<File>,
+    path: Option<PathBuf>,
+}
+
+impl Mapping {
+    /// Creates the file `path`, takes its disk space, locks it and maps it.
+    ///
+    /// All of the space is taken at once: a store into a mapped page that the disk has no room
+    /// for would kill the host.
+    pub fn create(path: &Path, header: Header) -> Result<Self, LedgerError> {
+        let failed = |what| move |source| LedgerError::File { what, path: path.into(), source };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        platform::owner_only(&mut options);
+        let file = options.open(path).map_err(failed("create"))?;
+        let mapped = (|| {
+            file.try_lock().map_err(std::io::Error::from).map_err(failed("lock"))?;
+            platform::allocate(&file, FILE_SIZE as u64).map_err(failed("take disk space for"))?;
+            MmapOptions::new().len(FILE_SIZE).map_raw(&file).map_err(failed("map"))
+        })();
+        match mapped {
+            Ok(memory) => Ok(Self::with_header(memory, header, Some(file), Some(path.into()))),
+            Err(error) => {
+                drop(file);
+                // Best effort: an empty file of ours is no harm.
+                let _ = std::fs::remove_file(path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Anonymous memory: the same table, gone with the process.
+    pub fn anonymous(header: Header) -> Result<Self, LedgerError> {
+        let memory = MmapMut::map_anon(FILE_SIZE).map_err(LedgerError::Memory)?;
+        Ok(Self::with_header(MmapRaw::from(memory), header, None, None))
+    }
+
+    /// Maps an existing ledger to read its counters.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let failed = |what| move |source| LedgerError::File { what, path: path.into(), source };
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed("open"))?;
+        let length = file.metadata().map_err(failed("read the size of"))?.len();
+        if length != FILE_SIZE as u64 {
+            return Err(LedgerError::Foreign { path: path.into() });
+        }
+        let memory = MmapOptions::new().len(FILE_SIZE).map_raw(&file).map_err(failed("map"))?;
+        let mapping = Self { memory, _file: Some(file), path: Some(path.into()) };
+        if mapping.header().is_ours() {
+            Ok(mapping)
+        } else {
+            Err(LedgerError::Foreign { path: path.into() })
+        }
+    }
+
+    fn with_header(
+        memory: MmapRaw,
+        header: Header,
+        file: Option<File>,
+        path: Option<PathBuf>,
+    ) -> Self {
+        // SAFETY: the memory is writable, page aligned, larger than a header, and nobody else
+        // has seen it: the file was created just now or the memory is anonymous.
+        unsafe { memory.as_mut_ptr().cast::<Header>().write(header) };
+        Self { memory, _file: file, path }
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        // SAFETY: the memory holds FILE_SIZE >= HEADER_SIZE bytes, is page aligned, and lives as
+        // long as `self`. Every field is an integer, so any bytes are a valid value; what changes
+        // after the start is atomic.
+        unsafe { &*self.memory.as_ptr().cast::<Header>() }
+    }
+
+    /// The table of slots.
+    pub fn slots(&self) -> &[Slot; SLOT_COUNT] {
+        // SAFETY: the header ends inside the memory, and the table behind it fits (FILE_SIZE).
+        let first = unsafe { self.memory.as_ptr().add(HEADER_SIZE) };
+        // SAFETY: `first` is aligned (HEADER_SIZE is a multiple of 8) and SLOT_COUNT slots lie
+        // behind it. Slots hold integers only and guard their own bodies.
+        unsafe { &*first.cast::<[Slot; SLOT_COUNT]>() }
+    }
+
+    /// Reads every counter.
+    pub fn tally(&self) -> Tally {
+        let recorded = self.slots().iter().map(Slot::generation).fold(0, u64::saturating_add);
+        self.header().tally(recorded)
+    }
+
+    /// The file, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}

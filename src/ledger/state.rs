@@ -1,0 +1,144 @@
+//! A slot's state word: the one place where threads agree on who owns a slot.
+//!
+//! ```text
+//!            claim          publish         begin              finish
+//!   Free ───────────> Claimed ──────> Open ───────> Completing ──────> Done ─┐
+//!    ^                                 │ abandon                             │
+//!    │                                 └────────────> Unfinished ───────────┤
+//!    └──────────────────────────────── release ─────────────────────────────┘
+//! ```
+//!
+//! | phase | who may touch the slot's body |
+//! |---|---|
+//! | Claimed | the thread in PRE, alone |
+//! | Open | nobody writes |
+//! | Completing | the thread in POST, alone |
+//! | Done, Unfinished | the exporter, alone |
+//!
+//! The word is `generation << 8 | phase`, where `generation` counts the operations that the slot
+//! has had (56 bits), the present one included; a free slot keeps it. The only contended step is leaving `Open`: POST and the exporter both try to, with one
+//! compare-and-exchange each, so exactly one of them gets the slot.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// Bits of a generation.
+pub const GENERATION_BITS: u32 = 56;
+
+/// Where a slot stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Holds nothing.
+    Free = 0,
+    /// PRE is writing it. PRE has not returned: a host that dies here lost nothing it was promised.
+    Claimed = 1,
+    /// PRE returned; the operation is under way.
+    Open = 2,
+    /// POST is writing it.
+    Completing = 3,
+    /// POST returned or is about to: the operation is complete and waits for its export.
+    Done = 4,
+    /// The operation was given up as unfinished and waits for its export.
+    Unfinished = 5,
+}
+
+impl Phase {
+    /// The phase for the low byte of a state word, which may come from a damaged file.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Free,
+            1 => Self::Claimed,
+            2 => Self::Open,
+            3 => Self::Completing,
+            4 => Self::Done,
+            5 => Self::Unfinished,
+            _ => return None,
+        })
+    }
+}
+
+/// A slot's state word. See the [module](self) for the transitions.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct State(AtomicU64);
+
+fn word(generation: u64, phase: Phase) -> u64 {
+    generation << 8 | phase as u64
+}
+
+/// A free slot's state: in a mapped file, zeros.
+impl Default for State {
+    fn default() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl State {
+    /// Free -> Claimed, with the next generation, which is returned. The caller owns the slot
+    /// through [`Occupancy`](super::occupancy::Occupancy).
+    pub fn claim(&self) -> u64 {
+        let generation = ((self.0.load(Ordering::Relaxed) >> 8) + 1) & (u64::MAX >> 8);
+        self.0.store(word(generation, Phase::Claimed), Ordering::Relaxed);
+        generation
+    }
+
+    /// Claimed -> Open: everything written to the body becomes visible with it.
+    pub fn publish(&self, generation: u64) {
+        self.0.store(word(generation, Phase::Open), Ordering::Release);
+    }
+
+    /// Open -> Completing, if the slot is open in a generation that satisfies `expected`.
+    ///
+    /// Returns that generation. `None` means that the handle is old, foreign, used already, or given
+    /// up by the exporter; the slot is then left as it is.
+    pub fn begin_completion(&self, expected: impl Fn(u64) -> bool) -> Option<u64> {
+        let found = self.0.load(Ordering::Relaxed);
+        let generation = found >> 8;
+        if found != word(generation, Phase::Open) || !expected(generation) {
+            return None;
+        }
+        self.0
+            .compare_exchange(
+                found,
+                word(generation, Phase::Completing),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .ok()
+            .map(|_| generation)
+    }
+
+    /// Completing -> Open: the caller found that the operation is not its own.
+    pub fn reopen(&self, generation: u64) {
+        self.0.store(word(generation, Phase::Open), Ordering::Release);
+    }
+
+    /// Completing -> Done: everything written to the body becomes visible with it.
+    pub fn finish(&self, generation: u64) {
+        self.0.store(word(generation, Phase::Done), Ordering::Release);
+    }
+
+    /// Open -> Unfinished. Returns whether the slot was still open in `generation`.
+    pub fn abandon(&self, generation: u64) -> bool {
+        self.0
+            .compare_exchange(
+                word(generation, Phase::Open),
+                word(generation, Phase::Unfinished),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+
+    /// Done or Unfinished -> Free. Only the exporter calls this, before it gives up the occupancy.
+    pub fn release(&self) {
+        let generation = self.0.load(Ordering::Relaxed) >> 8;
+        self.0.store(word(generation, Phase::Free), Ordering::Relaxed);
+    }
+
+    /// The phase and the generation; `None` for a byte that is no phase.
+    pub fn load(&self) -> (Option<Phase>, u64) {
+        let found = self.0.load(Ordering::Acquire);
+        (Phase::from_byte(found as u8), found >> 8)
+    }
+}

@@ -1,0 +1,176 @@
+//! One connection operation, as it was recorded and with what can be told from it.
+
+use crate::abi::{CONNECT_FLAGS, RESOURCETYPE_ANY, RESOURCETYPE_DISK, RESOURCETYPE_PRINT};
+use crate::ledger::{Body, KIND_ADD, KIND_CANCEL, Record};
+use crate::remote_name::{RemoteName, is_local_device, without_credentials};
+use crate::win32_error::{self, Class, Meaning};
+use std::borrow::Cow;
+
+/// Which operation it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A drive or share was mapped.
+    Add,
+    /// A mapping was cancelled.
+    Cancel,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what was asked.
+    Success,
+    /// The user closed the prompt.
+    Cancelled,
+    /// It failed.
+    Failure(Class),
+    /// No POST came: the host died in the middle, or a limit passed.
+    Unfinished,
+}
+
+impl Outcome {
+    /// The value of `mpr.outcome`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Cancelled => "cancelled",
+            Self::Failure(_) => "failure",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+/// The codes' name for `error.type`: the symbolic one, or `WIN32_<code>`.
+pub fn error_name(code: u32) -> Cow<'static, str> {
+    match win32_error::find(code) {
+        Some(row) => Cow::Borrowed(row.name),
+        None => Cow::Owned(format!("WIN32_{code}")),
+    }
+}
+
+/// A record, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Its number, unique in its ledger: its ids are made from it.
+    pub number: u64,
+    /// Which operation.
+    pub kind: Kind,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Win32 code; `None` if it did not end.
+    pub status: Option<u32>,
+    /// Nanoseconds from the ledger's anchor to PRE.
+    pub started: u64,
+    /// Nanoseconds from the ledger's anchor to the end, never before `started`.
+    pub ended: u64,
+    /// The calling thread.
+    pub thread_id: u32,
+    /// Names of the `CONNECT_*` flags that were set; unknown bits in hexadecimal.
+    pub flags: Vec<Cow<'static, str>>,
+    /// Whether a cancel was forced; `None` for an add.
+    pub force: Option<bool>,
+    /// Type of the resource; `None` for a cancel.
+    pub resource_type: Option<&'static str>,
+    /// The remote name as it was written, without credentials.
+    pub remote_name: Option<String>,
+    /// What the remote name says.
+    pub remote: RemoteName,
+    /// The local device.
+    pub local_name: Option<String>,
+    /// The provider, where the contract defines it.
+    pub provider: Option<String>,
+    /// Whether a name was cut.
+    pub truncated: bool,
+}
+
+impl Operation {
+    /// Decodes a record; `None` if its bytes cannot be one.
+    pub fn decode(record: &Record) -> Option<Self> {
+        let body = &record.body;
+        let kind = match body.kind {
+            KIND_ADD => Kind::Add,
+            KIND_CANCEL => Kind::Cancel,
+            _ => return None,
+        };
+        let [first, second, provider] = body.names()?.map(text);
+        // A cancel has one name, for a device or for a resource.
+        let (remote_name, local_name) = match (kind, first) {
+            (Kind::Cancel, Some(name)) if is_local_device(&name) => (None, Some(name)),
+            (_, first) => (first, second),
+        };
+        let status = (!record.unfinished).then_some(body.status);
+        Some(Self {
+            number: record.number,
+            kind,
+            outcome: outcome(status),
+            status,
+            started: body.started,
+            ended: body.ended.max(body.started),
+            thread_id: body.thread_id,
+            flags: flag_names(body.flags),
+            force: (kind == Kind::Cancel).then_some(body.force != 0),
+            resource_type: (kind == Kind::Add).then(|| resource_type(body)),
+            remote: remote_name.as_deref().map(RemoteName::parse).unwrap_or_default(),
+            remote_name: remote_name.map(without_credentials),
+            local_name,
+            provider,
+            truncated: body.truncated != 0,
+        })
+    }
+
+    /// The value of `error.type`; `None` unless it failed or did not end.
+    pub fn error_type(&self) -> Option<Cow<'static, str>> {
+        match (self.outcome, self.status) {
+            (Outcome::Failure(_), Some(code)) => Some(error_name(code)),
+            (Outcome::Unfinished, _) => Some(Cow::Borrowed("unfinished")),
+            _ => None,
+        }
+    }
+}
+
+fn outcome(status: Option<u32>) -> Outcome {
+    match status.map(win32_error::meaning) {
+        None => Outcome::Unfinished,
+        Some(Meaning::Success) => Outcome::Success,
+        Some(Meaning::Cancelled) => Outcome::Cancelled,
+        Some(Meaning::Failure(class)) => Outcome::Failure(class),
+    }
+}
+
+/// A name as text, unpaired surrogates replaced; `None` if it is empty.
+fn text(units: &[u16]) -> Option<String> {
+    if units.is_empty() {
+        return None;
+    }
+    // With room for all of it at once, where the names are ASCII; they nearly always are.
+    let mut text = String::with_capacity(units.len());
+    text.extend(
+        char::decode_utf16(units.iter().copied())
+            .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)),
+    );
+    Some(text)
+}
+
+fn flag_names(flags: u32) -> Vec<Cow<'static, str>> {
+    let mut rest = flags;
+    let mut names = Vec::new();
+    for (bit, name) in CONNECT_FLAGS {
+        if flags & bit != 0 {
+            names.push(Cow::Borrowed(name));
+            rest &= !bit;
+        }
+    }
+    if rest != 0 {
+        names.push(Cow::Owned(format!("0x{rest:X}")));
+    }
+    names
+}
+
+fn resource_type(body: &Body) -> &'static str {
+    match body.resource_type {
+        RESOURCETYPE_ANY => "any",
+        RESOURCETYPE_DISK => "disk",
+        RESOURCETYPE_PRINT => "print",
+        _ => "unknown",
+    }
+}

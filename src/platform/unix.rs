@@ -1,0 +1,98 @@
+//! Linux and its kin: where mpr-otel is developed and tested.
+
+#![allow(unsafe_code)] // This file meets C.
+
+use std::cell::Cell;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// `os.type` of the semantic conventions.
+pub const OS_TYPE: &str = if cfg!(target_os = "linux") { "linux" } else { "unix" };
+
+/// The monotonic clock in nanoseconds. `Instant` reads the same clock and spends as much again on
+/// checked arithmetic.
+pub fn monotonic_nanos() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is writable for the call, and this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+}
+
+/// Keeps the library loaded for the life of the process. The linker flag `-z nodelete` (build.rs)
+/// has done it already.
+pub fn pin_module() {}
+
+/// The calling thread's id, as the kernel counts them.
+pub fn thread_id() -> u32 {
+    thread_local! {
+        // The system call costs more than all the rest of a notification: ask once a thread.
+        static ID: Cell<u32> = const { Cell::new(0) };
+    }
+    ID.with(|id| {
+        if id.get() == 0 {
+            #[cfg(target_os = "linux")]
+            // SAFETY: takes nothing and cannot fail.
+            id.set(unsafe { libc::gettid() } as u32);
+            #[cfg(not(target_os = "linux"))]
+            id.set(1);
+        }
+        id.get()
+    })
+}
+
+/// There are no sessions here.
+pub fn session_id() -> Option<u32> {
+    None
+}
+
+/// `host.name`.
+pub fn host_name() -> Option<String> {
+    let mut name = [0_u8; 256];
+    // SAFETY: writes at most `len` bytes to `name`, which has that many.
+    let status = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) };
+    let end = name.iter().position(|byte| *byte == 0)?;
+    (status == 0 && end > 0).then(|| String::from_utf8_lossy(&name[..end]).into_owned())
+}
+
+/// `host.id`: the machine's id, as systemd and D-Bus keep it.
+pub fn host_id() -> Option<String> {
+    ["/etc/machine-id", "/var/lib/dbus/machine-id"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())
+        .map(|id| id.trim().to_owned())
+        .filter(|id| !id.is_empty())
+}
+
+/// Where ledgers live unless a setting says otherwise: under the user's state folder.
+pub fn default_ledger_dir() -> PathBuf {
+    let absolute =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("mpr-otel")
+        .join("ledger")
+}
+
+/// Whether `path` may be touched during a call. Here no path can re-enter MPR.
+pub fn is_local(_path: &Path) -> bool {
+    true
+}
+
+/// New files are for their owner alone.
+pub fn owner_only(options: &mut OpenOptions) {
+    options.mode(0o600);
+}
+
+/// Gives `file` its `size` in bytes, with all of the disk space that takes.
+pub fn allocate(file: &File, size: u64) -> io::Result<()> {
+    let size = libc::off_t::try_from(size).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for as long as `file` is borrowed.
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, size) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}

@@ -1,0 +1,293 @@
+/*
+ * A host program in C: loads the notification library with dlopen and plays MPR's side of the
+ * contract, rightly or wrongly. The structures are declared here once more, from the published
+ * documentation of npapi.h and winnetwk.h, so that nothing is shared with the library but the ABI.
+ *
+ *   host LIBRARY MODE
+ *
+ * Prints "played" when it is through, then lives until its standard input is closed. Exits with 1
+ * if the library breaks its side of the contract.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef uint32_t DWORD;
+typedef uint16_t WCHAR;
+
+typedef struct { DWORD dwNotifyStatus, dwOperationStatus; void *lpContext; } NOTIFYINFO;
+typedef struct {
+    DWORD dwScope, dwType, dwDisplayType, dwUsage;
+    const WCHAR *lpLocalName, *lpRemoteName, *lpComment, *lpProvider;
+} NETRESOURCEW;
+typedef struct { void *hwndOwner; NETRESOURCEW NetResource; DWORD dwAddFlags; } NOTIFYADD;
+typedef struct { const WCHAR *lpName, *lpProvider; DWORD dwFlags; int32_t fForce; } NOTIFYCANCEL;
+
+enum { NOTIFY_PRE = 1, NOTIFY_POST = 2, DISK = 1 };
+
+static DWORD (*add_notify)(NOTIFYINFO *, NOTIFYADD *);
+static DWORD (*cancel_notify)(NOTIFYINFO *, NOTIFYCANCEL *);
+
+/* Memory that nobody may read: what undefined fields point to. */
+static const WCHAR *unmapped;
+
+/* Seconds that the wall clock is set back by. The definition below takes the C library's place
+ * for this program and all it loads. */
+static volatile int set_back;
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int status = (int)syscall(SYS_clock_gettime, clock, now);
+    if (clock == CLOCK_REALTIME) now->tv_sec -= set_back;
+    return status;
+}
+
+#ifdef COUNT_ALLOCATIONS
+/* Allocations of the calling thread. These definitions take the C library's place for this
+ * program and all it loads. */
+static __thread long allocations;
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
+void *malloc(size_t size) { allocations++; return __libc_malloc(size); }
+void *calloc(size_t count, size_t size) { allocations++; return __libc_calloc(count, size); }
+void *realloc(void *old, size_t size) { allocations++; return __libc_realloc(old, size); }
+int posix_memalign(void **place, size_t alignment, size_t size) {
+    allocations++;
+    return (*place = __libc_memalign(alignment, size)) ? 0 : 12;
+}
+#endif
+
+static void fail(const char *what) {
+    printf("breach: %s\n", what);
+    fflush(stdout);
+    _exit(1);
+}
+
+static void must_succeed(DWORD returned) {
+    if (returned != 0) fail("a function did not return WN_SUCCESS");
+}
+
+static void load(const char *path, void **library) {
+    *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!*library) fail(dlerror());
+    *(void **)&add_notify = dlsym(*library, "AddConnectNotify");
+    *(void **)&cancel_notify = dlsym(*library, "CancelConnectNotify");
+    if (!add_notify || !cancel_notify) fail("an export is missing");
+}
+
+static void wait_ms(int ms) {
+    struct timespec span = {ms / 1000, ms % 1000 * 1000000L};
+    nanosleep(&span, NULL);
+}
+
+/* An add-connection as MPR announces it: undefined fields cannot be read. */
+static NOTIFYADD an_add(const WCHAR *remote, const WCHAR *local, DWORD type, DWORD flags) {
+    NOTIFYADD add;
+    memset(&add, 0xEE, sizeof add);
+    add.NetResource.dwType = type;
+    add.NetResource.lpLocalName = local;
+    add.NetResource.lpRemoteName = remote;
+    add.NetResource.lpComment = unmapped;
+    add.NetResource.lpProvider = unmapped;
+    add.dwAddFlags = flags;
+    return add;
+}
+
+static void *pre_add(NOTIFYADD *add) {
+    NOTIFYINFO info = {NOTIFY_PRE, 0, NULL};
+    must_succeed(add_notify(&info, add));
+    return info.lpContext;
+}
+
+static void post_add(NOTIFYADD *add, void *context, DWORD status, const WCHAR *provider) {
+    NOTIFYINFO info = {NOTIFY_POST, status, context};
+    add->NetResource.lpProvider = provider;
+    must_succeed(add_notify(&info, add));
+}
+
+static void whole_add(const WCHAR *remote, const WCHAR *local, DWORD status, int ms) {
+    NOTIFYADD add = an_add(remote, local, DISK, 1);
+    void *context = pre_add(&add);
+    if (!context) fail("no context for an operation");
+    wait_ms(ms);
+    post_add(&add, context, status, status ? unmapped : u"Microsoft Windows Network");
+}
+
+static void whole_cancel(const WCHAR *name, DWORD status, int ms) {
+    NOTIFYCANCEL cancel = {name, unmapped, 0, 1};
+    NOTIFYINFO info = {NOTIFY_PRE, 0, NULL};
+    must_succeed(cancel_notify(&info, &cancel));
+    if (!info.lpContext) fail("no context for an operation");
+    wait_ms(ms);
+    info.dwNotifyStatus = NOTIFY_POST;
+    info.dwOperationStatus = status;
+    cancel.lpProvider = status ? unmapped : u"Microsoft Windows Network";
+    must_succeed(cancel_notify(&info, &cancel));
+}
+
+static void contract(void) {
+    whole_add(u"\\\\files01.corp.example\\projects", u"Z:", 0, 20);
+    whole_add(u"\\\\old-fs.corp.example\\public", NULL, 53, 30);
+    whole_cancel(u"Z:", 0, 10);
+}
+
+static void *many(void *count) {
+    for (int i = 0; i < *(int *)count; i++) whole_add(u"\\\\files01\\threads", NULL, 0, 0);
+    return NULL;
+}
+
+static void threads(int how_many, int each) {
+    pthread_t ids[256];
+    for (int i = 0; i < how_many; i++)
+        if (pthread_create(&ids[i], NULL, many, &each)) fail("no thread");
+    for (int i = 0; i < how_many; i++) pthread_join(ids[i], NULL);
+}
+
+/* A copy of `text` that ends right before a page that cannot be read. */
+static const WCHAR *at_the_edge(const WCHAR *text, size_t units) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t room = (units * sizeof(WCHAR) + page - 1) / page * page;
+    char *block = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED || mprotect(block + room, page, PROT_NONE)) fail("no guarded memory");
+    WCHAR *copy = (WCHAR *)(block + room - units * sizeof(WCHAR));
+    memcpy(copy, text, units * sizeof(WCHAR));
+    return copy;
+}
+
+/*
+ * Everything that breaks the contract, and names at its edges. What must come of it is counted in
+ * tests/hostile.rs: change both together.
+ */
+static void hostile(void) {
+    NOTIFYADD add = an_add(u"\\\\server\\share", NULL, DISK, 0);
+    NOTIFYCANCEL cancel = {u"Y:", unmapped, 0, 0};
+    NOTIFYINFO info = {NOTIFY_PRE, 0, NULL};
+
+    /* NULL for either pointer: malformed x 6. */
+    must_succeed(add_notify(NULL, NULL));
+    must_succeed(add_notify(&info, NULL));
+    must_succeed(add_notify(NULL, &add));
+    must_succeed(cancel_notify(NULL, NULL));
+    must_succeed(cancel_notify(&info, NULL));
+    must_succeed(cancel_notify(NULL, &cancel));
+    /* Unknown dwNotifyStatus: malformed x 6. */
+    const DWORD unknown[] = {0, 3, 0xFFFFFFFF};
+    for (int i = 0; i < 3; i++) {
+        info.dwNotifyStatus = unknown[i];
+        must_succeed(add_notify(&info, &add));
+        must_succeed(cancel_notify(&info, &cancel));
+    }
+    if (info.lpContext) fail("a context for a call that is no PRE");
+
+    /* POST without PRE: unmatched x 2; and with 100,000 contexts by chance: unmatched each. */
+    post_add(&add, NULL, 0, unmapped);
+    info.dwNotifyStatus = NOTIFY_POST;
+    must_succeed(cancel_notify(&info, &cancel));
+    uint64_t chance = 88172645463325252ULL;
+    for (int i = 0; i < 100000; i++) {
+        chance ^= chance << 13, chance ^= chance >> 7, chance ^= chance << 17;
+        /* Half of them small, where slots are. */
+        post_add(&add, (void *)(uintptr_t)(i % 2 ? chance : chance % 4096), 0, unmapped);
+    }
+
+    /* POST twice: one span, unmatched x 1. An old handle: unmatched x 1. */
+    void *context = pre_add(&add);
+    post_add(&add, context, 0, NULL);
+    post_add(&add, context, 5, unmapped);
+    void *next = pre_add(&add);
+    post_add(&add, context, 5, unmapped);
+    /* Its handle through the other function: unmatched x 1; then rightly: one span. */
+    NOTIFYINFO crossed = {NOTIFY_POST, 0, next};
+    must_succeed(cancel_notify(&crossed, &cancel));
+    post_add(&add, next, 67, unmapped);
+
+    /* Names: NULL, empty, 40,000 units, ill-formed UTF-16, at the edge of readable memory. */
+    whole_add(NULL, NULL, 0, 0);
+    whole_add(u"", u"", 0, 0);
+    WCHAR *vast = malloc(40001 * sizeof(WCHAR));
+    for (int i = 0; i < 40000; i++) vast[i] = u'x';
+    vast[0] = vast[1] = vast[8] = u'\\';
+    vast[40000] = 0;
+    whole_add(vast, vast, 0, 0);
+    free(vast);
+    const WCHAR broken[] = {u'\\', u'\\', 0xD800, u'a', 0xDC00, u'\\', 0xDFFF, u's', 0};
+    whole_add(broken, NULL, 0, 0);
+    whole_add(at_the_edge(u"\\\\edge\\share", 13), at_the_edge(u"X:", 3), 0, 0);
+    whole_cancel(NULL, 0, 0);
+    /* Not aligned. */
+    char bytes[64];
+    memcpy(bytes + 1, u"\\\\odd\\share", 24);
+    whole_add((const WCHAR *)(bytes + 1), NULL, 0, 0);
+
+    /* Unknown flags and types. */
+    add = an_add(u"\\\\server\\unknown", NULL, 0x12345678, 0xFFFFFFFF);
+    post_add(&add, pre_add(&add), 0xFFFFFFFF, unmapped);
+
+    /* 64 threads at once: 1,024 would fill the table, so a quarter of that. */
+    threads(64, 4);
+}
+
+#ifdef COUNT_ALLOCATIONS
+static void allocate_nothing(void) {
+    long before = allocations;
+    contract();
+    if (allocations == before) fail("the first operation allocates nothing: is anything counted?");
+    before = allocations;
+    for (int i = 0; i < 300; i++) {
+        whole_add(u"\\\\files01\\again", u"Y:", i % 2 ? 53 : 0, 0);
+        whole_cancel(u"Y:", 0, 0);
+    }
+    if (allocations != before) fail("an operation allocated memory on its caller's thread");
+}
+#endif
+
+int main(int count, char **words) {
+    if (count < 3) return 2;
+    const char *mode = words[2];
+    unmapped = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *library;
+    load(words[1], &library);
+
+    if (!strcmp(mode, "contract")) contract();
+#ifdef COUNT_ALLOCATIONS
+    else if (!strcmp(mode, "allocations")) allocate_nothing();
+#endif
+    else if (!strcmp(mode, "hostile")) hostile();
+    else if (!strcmp(mode, "threads")) threads(64, 4);
+    else if (!strcmp(mode, "exit")) { whole_add(u"\\\\files01\\exit", NULL, 0, 0); return 0; }
+    else if (!strcmp(mode, "kill")) { whole_add(u"\\\\files01\\kill", NULL, 0, 0); raise(SIGKILL); }
+    else if (!strcmp(mode, "fill")) {
+        /* More operations at once than the table has slots. */
+        NOTIFYADD add = an_add(u"\\\\files01\\fill", NULL, DISK, 0);
+        int without = 0;
+        for (int i = 0; i < 1500; i++) without += pre_add(&add) == NULL;
+        printf("without context: %d\n", without);
+    } else if (!strcmp(mode, "reload")) {
+        for (int i = 0; i < 100; i++) {
+            whole_add(u"\\\\files01\\reload", NULL, 0, 0);
+            dlclose(library);
+            load(words[1], &library);
+        }
+        dlclose(library);
+    } else if (!strcmp(mode, "clock")) {
+        NOTIFYADD add = an_add(u"\\\\files01\\clock", NULL, DISK, 0);
+        void *context = pre_add(&add);
+        set_back = 3600;
+        wait_ms(50);
+        post_add(&add, context, 0, NULL);
+        whole_add(u"\\\\files01\\later", NULL, 0, 0);
+    } else return 2;
+
+    puts("played");
+    fflush(stdout);
+    while (getchar() != EOF) {}
+    return 0;
+}

@@ -1,0 +1,435 @@
+//! What becomes of spans when the collector is slow, broken, strict or gone.
+
+// A test may panic: that is how it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use mpr_otel::receiver::{Answer, Behaviour, Receiver, Request, Stream};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message;
+use std::collections::VecDeque;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+use support::{Stage, add, lane, received, start};
+
+/// What a collector does with a request.
+enum Deed {
+    Answer(Answer),
+    /// Answers with what is made when the request comes.
+    AnswerMade(Box<dyn Fn() -> Answer + Send>),
+    /// Takes the request and never answers.
+    Hang,
+    /// Closes the connection in the middle of its answer.
+    BreakOff,
+    /// Closes the connection without a word.
+    Close,
+}
+
+/// A collector that does one deed after another, and accepts everything after the last.
+struct Moody(Mutex<VecDeque<Deed>>);
+
+fn moody(deeds: impl IntoIterator<Item = Deed>) -> Moody {
+    Moody(Mutex::new(deeds.into_iter().collect()))
+}
+
+impl Behaviour for Moody {
+    fn answer(&self, _request: &Request, connection: &mut dyn Stream) -> Option<Answer> {
+        let deed = self.0.lock().unwrap().pop_front();
+        match deed.unwrap_or(Deed::Answer(Answer::ok())) {
+            Deed::Answer(answer) => Some(answer),
+            Deed::AnswerMade(make) => Some(make()),
+            Deed::Close => None,
+            Deed::BreakOff => {
+                connection
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+                    .unwrap();
+                None
+            }
+            Deed::Hang => loop {
+                std::thread::park();
+            },
+        }
+    }
+}
+
+fn status(status: u16) -> Deed {
+    Deed::Answer(Answer::status(status))
+}
+
+/// Plays one operation against a collector that does `deed` first, and checks that its span is
+/// sent again with the same ids, and counted once.
+fn sent_again_after(deed: Deed) -> Stage {
+    let stage = Stage::behaving(moody([deed]));
+    let mut command = stage.host();
+    command.env("MPR_OTEL_TIMEOUT_MS", "300");
+    let (host, report) = start(command, &lane(vec![add(r"\\server\share")]));
+    assert_eq!(report.breaches, Vec::<String>::new());
+    let first = received(stage.request());
+    let second = received(stage.request());
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].span, second[0].span);
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    assert_eq!((tally.seen, tally.exported, tally.lost_in_all()), (1, 1, 0));
+    host.end_quietly();
+    stage
+}
+
+/// Plays one operation that the collector refuses for good with `deed`, and checks that it is
+/// counted as rejected and that the next span tells of it.
+fn rejected_by(deed: Deed) {
+    let stage = Stage::behaving(moody([deed]));
+    let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\refused")]));
+    assert_eq!(received(stage.request()).len(), 1);
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    assert_eq!((tally.seen, tally.exported, tally.lost_in_all()), (1, 0, 1));
+    assert_eq!(tally.lost[3], 1, "{tally:?}");
+    stage.wait_for_log("the collector refused a batch");
+    host.end_quietly();
+}
+
+#[test]
+fn a_collector_that_hangs_costs_one_time_out() {
+    let stage = sent_again_after(Deed::Hang);
+    assert!(stage.logged().contains("timeout"), "{}", stage.logged());
+}
+
+#[test]
+fn a_collector_that_breaks_off_its_answer_gets_the_span_again() {
+    sent_again_after(Deed::BreakOff);
+}
+
+#[test]
+fn a_collector_that_closes_without_a_word_gets_the_span_again() {
+    sent_again_after(Deed::Close);
+}
+
+#[test]
+fn overload_and_gateway_errors_are_sent_again() {
+    for code in [429, 502, 503, 504] {
+        sent_again_after(status(code));
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed_but_tried_again_and_told() {
+    let moved = Answer::status(301).header("location", "http://127.0.0.1:1/v1/traces");
+    let stage = sent_again_after(Deed::Answer(moved));
+    assert!(stage.logged().contains("redirected to http://127.0.0.1:1/v1/traces"));
+}
+
+#[test]
+fn refusals_lose_the_batch_and_are_counted() {
+    for code in [400, 401, 404, 413, 500] {
+        rejected_by(status(code));
+    }
+}
+
+#[test]
+fn success_with_rubbish_in_its_body_is_success() {
+    let rubbish = Answer { body: b"<html>welcome</html>".to_vec(), ..Answer::ok() };
+    let stage = Stage::behaving(moody([Deed::Answer(rubbish)]));
+    let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\share")]));
+    stage.spans(1);
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    assert_eq!((tally.exported, tally.lost_in_all()), (1, 0));
+    host.end_quietly();
+}
+
+#[test]
+fn a_collector_that_refuses_connections_gets_the_spans_when_it_is_back() {
+    let stage = Stage::new();
+    // A port that nobody listens on: reserved and given back.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = stage.host();
+    command.env("MPR_OTEL_ENDPOINT", format!("http://{address}"));
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share"), add(r"\\server\share")]));
+    stage.wait_for_log("will send again");
+    assert_eq!(stage.tally().pending(), 2);
+    let back = Receiver::serving(TcpListener::bind(address).unwrap(), moody([])).unwrap();
+    let mut spans = 0;
+    while spans < 2 {
+        spans += received(back.requests().recv_timeout(support::PATIENCE).unwrap()).len();
+    }
+    stage.tally_when(|tally| tally.exported == 2);
+    host.end_quietly();
+}
+
+/// The time between two requests when the first is answered 429 with this Retry-After.
+fn asked_to_wait(retry_after: impl Fn() -> String + Send + 'static) -> Duration {
+    let busy = move || Answer::status(429).header("retry-after", &retry_after());
+    let stage = Stage::behaving(moody([Deed::AnswerMade(Box::new(busy))]));
+    let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\share")]));
+    stage.request();
+    let first = Instant::now();
+    stage.request();
+    let waited = first.elapsed();
+    host.end_quietly();
+    waited
+}
+
+#[test]
+fn the_seconds_of_retry_after_are_waited() {
+    assert!(asked_to_wait(|| "1".to_owned()) > Duration::from_millis(900));
+}
+
+#[test]
+fn the_date_of_retry_after_is_waited_for() {
+    // A date has whole seconds: this one is between one and two seconds away.
+    let date = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2));
+    assert!(asked_to_wait(date) > Duration::from_millis(900));
+}
+
+#[test]
+fn partial_success_counts_the_rejected_spans_and_logs_the_reason() {
+    let partial = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 2,
+            error_message: "two are too old".to_owned(),
+        }),
+    };
+    let answer = Answer { body: partial.encode_to_vec(), ..Answer::ok() };
+    let stage = Stage::behaving(moody([Deed::Answer(answer)]));
+    let mut command = stage.host();
+    command.env("MPR_OTEL_BATCH_MAX", "3").env("MPR_OTEL_BATCH_DELAY_MS", "60000");
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share"); 3]));
+    stage.spans(3);
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    assert_eq!((tally.exported, tally.lost[3]), (1, 2));
+    assert!(stage.wait_for_log("two are too old").contains("rejected=2"));
+    host.end_quietly();
+}
+
+#[test]
+fn batches_are_as_large_as_the_setting_and_no_larger() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    command.env("MPR_OTEL_BATCH_MAX", "10").env("MPR_OTEL_BATCH_DELAY_MS", "3000");
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share"); 25]));
+    let sizes: Vec<usize> = (0..3).map(|_| received(stage.request()).len()).collect();
+    assert_eq!(sizes, [10, 10, 5]);
+    host.end_quietly();
+}
+
+#[test]
+fn a_full_batch_does_not_wait_for_the_delay() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    command.env("MPR_OTEL_BATCH_MAX", "5").env("MPR_OTEL_BATCH_DELAY_MS", "600000");
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share"); 10]));
+    stage.spans(10);
+    host.end_quietly();
+}
+
+#[test]
+fn after_a_loss_the_first_span_tells_how_many() {
+    let stage = Stage::behaving(moody([status(400)]));
+    let mut command = stage.host();
+    command.env("MPR_OTEL_BATCH_MAX", "4").env("MPR_OTEL_BATCH_DELAY_MS", "600000");
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share"); 12]));
+    let lost = |_| -> Vec<Option<String>> {
+        received(stage.request()).iter().map(|span| span.get("mpr.lost")).collect()
+    };
+    let batches: Vec<_> = (0..3).map(lost).collect();
+    assert_eq!(batches[0], vec![None; 4]);
+    assert_eq!(batches[1], [Some("4".to_owned()), None, None, None]);
+    assert_eq!(batches[2], vec![None; 4]);
+    host.end_quietly();
+}
+
+#[test]
+fn a_full_table_leaves_the_context_null_and_the_loss_is_told() {
+    let stage = Stage::new();
+    let mut command = stage.c("fill");
+    command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500");
+    let mut host = support::spawn(&mut command);
+    assert_eq!(host.line(), "without context: 476");
+    let spans = stage.spans(1024);
+    let told: Vec<_> = spans.iter().filter_map(|span| span.get("mpr.lost")).collect();
+    assert_eq!(told, ["476"]);
+    assert!(spans.iter().all(|span| span.get("mpr.outcome").as_deref() == Some("unfinished")));
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    assert_eq!((tally.seen, tally.exported, tally.lost[0]), (1500, 1024, 476));
+    assert_eq!(host.line(), "played");
+    host.end_quietly();
+}
+
+/// The headers of a request that the settings and the protocol account for.
+fn headers(request: &Request) -> Vec<(&str, &str)> {
+    let ours = |name: &str| !matches!(name, "host" | "content-length" | "accept" | "user-agent");
+    let mut headers: Vec<_> = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .filter(|(name, _)| ours(name))
+        .collect();
+    headers.sort_unstable();
+    headers
+}
+
+#[test]
+fn requests_carry_our_headers_and_none_of_the_hosts() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    command
+        .env("MPR_OTEL_HEADERS", "authorization=Bearer%20ours,x-tenant=desk")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=theirs,x-leak=1,content-type=text/plain")
+        .env("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-leak=2,bad name=\r\n,user-agent=them");
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share")]));
+    let request = stage.request();
+    assert_eq!(request.path, "/v1/traces");
+    assert_eq!(request.header("user-agent"), Some(concat!("mpr-otel/", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(
+        headers(&request),
+        [
+            ("authorization", "Bearer ours"),
+            ("content-encoding", "gzip"),
+            ("content-type", "application/x-protobuf"),
+            ("x-tenant", "desk"),
+        ]
+    );
+    host.end_quietly();
+}
+
+#[test]
+fn a_hostile_environment_steers_nothing() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "no url at all"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere.pem"),
+        ("OTEL_SERVICE_NAME", "theirs"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=theirs,team=theirs"),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "0"),
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+        ("http_proxy", "http://127.0.0.1:1"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1"),
+        ("TRACEPARENT", "00-nonsense"),
+        ("RUST_LOG", "trace"),
+    ] {
+        command.env(name, value);
+    }
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share")]));
+    let request = stage.request();
+    assert_eq!(request.header("content-encoding"), Some("gzip"));
+    let spans = received(request);
+    assert_eq!(spans[0].resource("service.name").as_deref(), Some("mpr-otel"));
+    assert_eq!(spans[0].resource("team"), None);
+    assert!(spans[0].span.attributes.len() > 5);
+    assert!(spans[0].span.parent_span_id.is_empty());
+    host.end_quietly();
+}
+
+#[test]
+fn compression_is_what_the_setting_says_and_not_what_the_host_wants() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    command
+        .env("MPR_OTEL_COMPRESSION", "none")
+        .env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+        .env("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip");
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share")]));
+    let request = stage.request();
+    assert_eq!(request.header("content-encoding"), None);
+    assert_eq!(request.wire_bytes, request.export.encoded_len());
+    host.end_quietly();
+}
+
+/// A collector behind TLS, with a certificate of its own authority.
+struct Tls {
+    config: Arc<rustls::ServerConfig>,
+}
+
+impl Behaviour for Tls {
+    fn accept(&self, connection: TcpStream) -> io::Result<Box<dyn Stream>> {
+        let session =
+            rustls::ServerConnection::new(self.config.clone()).map_err(io::Error::other)?;
+        Ok(Box::new(rustls::StreamOwned::new(session, connection)))
+    }
+
+    fn answer(&self, _request: &Request, _connection: &mut dyn Stream) -> Option<Answer> {
+        Some(Answer::ok())
+    }
+}
+
+/// A TLS collector and the PEM of the authority that its certificate comes from.
+fn tls() -> (Tls, String) {
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .unwrap();
+    (Tls { config: Arc::new(config) }, pem)
+}
+
+#[test]
+fn spans_travel_over_tls_to_a_collector_of_an_authority_of_our_own() {
+    let (collector, pem) = tls();
+    let stage = Stage::behaving(collector);
+    let file = stage.folder.path().join("ca.pem");
+    std::fs::write(&file, pem).unwrap();
+    let mut command = stage.host();
+    command
+        .env("MPR_OTEL_ENDPOINT", format!("https://{}", stage.receiver.address()))
+        .env("MPR_OTEL_CA_CERTIFICATE", &file);
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share")]));
+    stage.spans(1);
+    host.end_quietly();
+}
+
+#[test]
+fn a_collector_of_another_authority_gets_nothing() {
+    let (collector, _) = tls();
+    let (_, stranger) = tls();
+    let stage = Stage::behaving(collector);
+    let file = stage.folder.path().join("ca.pem");
+    std::fs::write(&file, stranger).unwrap();
+    let mut command = stage.host();
+    command
+        .env("MPR_OTEL_ENDPOINT", format!("https://{}", stage.receiver.address()))
+        .env("MPR_OTEL_CA_CERTIFICATE", &file);
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share")]));
+    stage.wait_for_log("will send again");
+    assert!(stage.logged().to_lowercase().contains("certificate"), "{}", stage.logged());
+    assert!(stage.receiver.requests().try_recv().is_err());
+    host.end_quietly();
+}
+
+#[test]
+fn a_certificate_file_that_is_missing_is_told_and_waited_for() {
+    let (collector, pem) = tls();
+    let stage = Stage::behaving(collector);
+    let file = stage.folder.path().join("ca.pem");
+    let mut command = stage.host();
+    command
+        .env("MPR_OTEL_ENDPOINT", format!("https://{}", stage.receiver.address()))
+        .env("MPR_OTEL_CA_CERTIFICATE", &file);
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share")]));
+    stage.wait_for_log("MPR_OTEL_CA_CERTIFICATE");
+    std::fs::write(&file, pem).unwrap();
+    stage.spans(1);
+    host.end_quietly();
+}

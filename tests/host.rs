@@ -1,0 +1,355 @@
+//! The library's life in its host: start, threads, unloading, death, and folders that fail it.
+
+// A test may panic: that is how it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use mpr_otel::double::Step;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use support::{PATIENCE, Received, Stage, add, add_ending, lane, received, start, start_c};
+
+fn find<'a>(spans: &'a [Received], key: &str, value: &str) -> &'a Received {
+    spans
+        .iter()
+        .find(|span| span.get(key).as_deref() == Some(value))
+        .unwrap_or_else(|| panic!("no span with {key} = {value}"))
+}
+
+#[test]
+fn a_host_that_knows_only_the_abi_gets_one_right_span_per_operation() {
+    let stage = Stage::new();
+    let host = start_c(stage.c("contract"));
+    let spans = stage.spans(3);
+    let pid = host.pid().to_string();
+    host.end_quietly();
+
+    let mapped = find(&spans, "server.address", "files01.corp.example");
+    assert_eq!(mapped.span.name, "mpr.add_connection");
+    assert_eq!(mapped.get("mpr.outcome").as_deref(), Some("success"));
+    assert_eq!(mapped.get("mpr.status_code").as_deref(), Some("0"));
+    assert_eq!(mapped.get("mpr.local_name").as_deref(), Some("Z:"));
+    assert_eq!(mapped.get("mpr.share.name").as_deref(), Some("projects"));
+    assert_eq!(mapped.get("mpr.provider").as_deref(), Some("Microsoft Windows Network"));
+    assert_eq!(mapped.get("mpr.flags").as_deref(), Some("[UPDATE_PROFILE]"));
+    assert_eq!(mapped.get("process.pid"), Some(pid));
+    assert!(mapped.duration() >= Duration::from_millis(20));
+
+    let failed = find(&spans, "server.address", "old-fs.corp.example");
+    assert_eq!(failed.get("mpr.outcome").as_deref(), Some("failure"));
+    assert_eq!(failed.get("error.type").as_deref(), Some("ERROR_BAD_NETPATH"));
+    assert_eq!(failed.get("mpr.error.class").as_deref(), Some("unreachable"));
+    assert_eq!(failed.get("mpr.provider"), None);
+    assert!(failed.duration() >= Duration::from_millis(30));
+
+    let cancelled = find(&spans, "mpr.operation", "cancel");
+    assert_eq!(cancelled.span.name, "mpr.cancel_connection");
+    assert_eq!(cancelled.get("mpr.local_name").as_deref(), Some("Z:"));
+    assert_eq!(cancelled.get("mpr.force").as_deref(), Some("true"));
+}
+
+#[test]
+fn a_host_that_loads_calls_and_frees_the_library_a_hundred_times_lives() {
+    let stage = Stage::new();
+    let host = start_c(stage.c("reload"));
+    stage.spans(100);
+    // Pinned: one start-up, one ledger.
+    assert_eq!(fs::read_dir(stage.ledgers()).unwrap().count(), 1);
+    host.end_quietly();
+}
+
+#[test]
+fn operations_after_the_first_allocate_nothing_on_their_callers_thread() {
+    let stage = Stage::new();
+    let mut command = stage.command(support::counting_c_host());
+    command.arg(support::library()).arg("allocations");
+    let host = start_c(command);
+    stage.spans(3 + 600);
+    host.end_quietly();
+}
+
+#[test]
+fn threads_that_all_call_first_share_one_ledger_and_lose_nothing() {
+    for _ in 0..8 {
+        let stage = Stage::new();
+        let host = start_c(stage.c("threads"));
+        stage.spans(256);
+        let tally = stage.tally_when(|tally| tally.exported == 256);
+        assert_eq!((tally.seen, tally.lost_in_all()), (256, 0));
+        assert_eq!(fs::read_dir(stage.ledgers()).unwrap().count(), 1);
+        host.end_quietly();
+    }
+}
+
+#[test]
+fn a_host_that_ends_at_once_ends_well_and_leaves_its_operation_in_the_ledger() {
+    let stage = Stage::new();
+    for round in 1..=20 {
+        let mut command = stage.c("exit");
+        command.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
+        let (status, output, errors) = support::spawn(&mut command).end();
+        assert!(status.success(), "{status}");
+        assert_eq!((output.as_str(), errors.as_str()), ("", ""));
+        let tally = stage.tally();
+        assert_eq!((tally.seen, tally.pending()), (round, round));
+    }
+}
+
+#[test]
+fn an_operation_whose_post_returned_is_in_the_ledger_of_a_host_killed_right_after() {
+    let stage = Stage::new();
+    let mut command = stage.c("kill");
+    command.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
+    let (status, ..) = support::spawn(&mut command).end();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    let tally = stage.tally();
+    assert_eq!((tally.seen, tally.pending()), (1, 1));
+    // The slot says Done (4) and holds the name: see src/ledger/mod.rs.
+    let ledger = fs::read_dir(stage.ledgers()).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(ledger).unwrap();
+    let slots: Vec<&[u8]> = bytes[4096..].chunks(768).filter(|slot| slot[0] != 0).collect();
+    assert_eq!(slots.len(), 1);
+    assert_eq!(slots[0][0], 4);
+    let name: Vec<u8> = r"\\files01\kill".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(slots[0][56..56 + name.len()], name);
+}
+
+/// The folder in /proc of a host's exporter thread, if it has one.
+fn exporter(pid: u32) -> Option<PathBuf> {
+    let named = |task: &PathBuf| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "mpr-otel-export")
+    };
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.map(|task| task.unwrap().path()).find(named)
+}
+
+/// Waits until the exporter's thread sleeps in the kernel without a time-out.
+fn wait_until_idle(pid: u32) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let call = exporter(pid)
+            .and_then(|task| fs::read_to_string(task.join("syscall")).ok())
+            .unwrap_or_default();
+        let words: Vec<&str> = call.split_whitespace().collect();
+        // futex(address, FUTEX_WAIT_BITSET | PRIVATE, value, timeout = NULL)
+        if words.len() > 4 && words[0] == futex() && words[4] == "0x0" {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the exporter is in {call}");
+        std::thread::yield_now();
+    }
+}
+
+/// The number of the futex system call.
+fn futex() -> &'static str {
+    if cfg!(target_arch = "x86_64") { "202" } else { "98" }
+}
+
+#[test]
+fn an_idle_exporter_is_one_thread_that_sleeps_without_a_time_out() {
+    let stage = Stage::new();
+    let host = start_c(stage.c("contract"));
+    stage.spans(3);
+    wait_until_idle(host.pid());
+    assert_eq!(fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap().count(), 2);
+    host.end_quietly();
+}
+
+/// Checks that a host with this variable is left alone: no thread, no ledger, no context.
+fn left_alone(name: &str, value: &str) {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    command.env(name, value);
+    let (host, report) = start(command, &lane(vec![add(r"\\server\share"); 3]));
+    assert_eq!((report.operations, report.untracked), (3, 3));
+    assert_eq!(report.breaches, Vec::<String>::new());
+    assert_eq!(exporter(host.pid()), None);
+    assert!(!stage.ledgers().exists());
+    host.end_quietly();
+}
+
+#[test]
+fn the_kill_switch_leaves_the_host_alone() {
+    left_alone("MPR_OTEL_DISABLED", "true");
+    left_alone("OTEL_SDK_DISABLED", "true");
+}
+
+#[test]
+fn an_excluded_program_is_left_alone() {
+    left_alone("MPR_OTEL_EXCLUDE_PROCESSES", "other.exe, MPR-*");
+}
+
+#[test]
+fn a_host_that_leaves_delivery_to_the_agent_only_writes_its_ledger() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    command.env("MPR_OTEL_DELIVERY", "agent");
+    let (host, report) = start(command, &lane(vec![add(r"\\server\share"); 3]));
+    assert_eq!(report.untracked, 0);
+    assert_eq!(exporter(host.pid()), None);
+    let tally = stage.tally();
+    assert_eq!((tally.seen, tally.pending()), (3, 3));
+    assert!(stage.receiver.requests().try_recv().is_err());
+    host.end_quietly();
+}
+
+#[test]
+fn a_traceparent_in_the_hosts_environment_becomes_the_parent() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    command.env("TRACEPARENT", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share"); 2]));
+    for span in stage.spans(2) {
+        assert_eq!(span.span.trace_id[..2], [0x4b, 0xf9]);
+        assert_eq!(span.span.parent_span_id[..2], [0x00, 0xf0]);
+    }
+    host.end_quietly();
+}
+
+#[test]
+fn setting_the_clock_back_an_hour_moves_no_span_and_no_duration() {
+    let stage = Stage::new();
+    let host = start_c(stage.c("clock"));
+    let spans = stage.spans(2);
+    host.end_quietly();
+    let across = find(&spans, "mpr.share.name", "clock");
+    assert!(across.duration() >= Duration::from_millis(50));
+    assert!(across.duration() < Duration::from_secs(3600));
+    let later = find(&spans, "mpr.share.name", "later");
+    assert!(later.span.start_time_unix_nano >= across.span.end_time_unix_nano);
+}
+
+#[test]
+fn an_operation_open_for_too_long_is_unfinished_and_its_late_post_is_not_trusted() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "100");
+    let slow = Step { takes_ms: 2000, ..add_ending(r"\\server\slow", 0) };
+    let (host, report) = start(command, &lane(vec![slow, add(r"\\server\after")]));
+    assert_eq!(report.breaches, Vec::<String>::new());
+    let spans = stage.spans(2);
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    host.end_quietly();
+    assert_eq!((tally.seen, tally.exported, tally.unmatched), (2, 2, 1));
+    let given_up = find(&spans, "mpr.outcome", "unfinished");
+    assert_eq!(given_up.get("error.type").as_deref(), Some("unfinished"));
+    assert_eq!(given_up.get("mpr.status_code"), None);
+    assert_eq!(given_up.get("mpr.error.class"), None);
+    assert!(given_up.duration() >= Duration::from_millis(100));
+}
+
+#[test]
+fn malformed_settings_are_told_and_stop_nothing() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    for name in [
+        "MPR_OTEL_DISABLED",
+        "MPR_OTEL_HEADERS",
+        "MPR_OTEL_TIMEOUT_MS",
+        "MPR_OTEL_COMPRESSION",
+        "MPR_OTEL_CA_CERTIFICATE",
+        "MPR_OTEL_DELIVERY",
+        "MPR_OTEL_BATCH_MAX",
+        "MPR_OTEL_UNFINISHED_AFTER_MS",
+        "MPR_OTEL_RESOURCE_ATTRIBUTES",
+    ] {
+        command.env(name, "rubbish");
+    }
+    let (host, report) = start(command, &lane(vec![add(r"\\server\share"); 3]));
+    assert_eq!(report.untracked, 0);
+    stage.spans(3);
+    host.end_quietly();
+    assert_eq!(stage.logged().matches("malformed setting").count(), 9, "{}", stage.logged());
+}
+
+/// Checks that a host whose ledger cannot be in `folder` still exports, and says why in its log.
+fn works_without_a_file(stage: &Stage, mut command: Command, folder: &Path) {
+    command.env("MPR_OTEL_LEDGER_DIR", folder);
+    let (host, report) = start(command, &lane(vec![add(r"\\server\share"); 5]));
+    assert_eq!((report.untracked, report.breaches.len()), (0, 0));
+    stage.spans(5);
+    host.end_quietly();
+    stage.wait_for_log("operations are recorded in memory only");
+}
+
+#[test]
+fn a_missing_ledger_folder_is_made_for_its_owner_alone() {
+    let stage = Stage::new();
+    let deep = stage.folder.path().join("not/there/yet");
+    let mut command = stage.host();
+    command.env("MPR_OTEL_LEDGER_DIR", &deep);
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share")]));
+    stage.spans(1);
+    host.end_quietly();
+    let ledger = fs::read_dir(deep).unwrap().next().unwrap().unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&ledger.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_ledger_folder_that_is_a_file_costs_the_protection_and_nothing_else() {
+    let stage = Stage::new();
+    let file = stage.folder.path().join("file");
+    fs::write(&file, "a file").unwrap();
+    works_without_a_file(&stage, stage.host(), &file);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "a file");
+}
+
+#[test]
+fn a_ledger_folder_that_nobody_may_write_to_costs_the_protection_and_nothing_else() {
+    let stage = Stage::new();
+    // /proc refuses new files to everybody, the superuser included.
+    works_without_a_file(&stage, stage.host(), Path::new("/proc/self"));
+}
+
+#[test]
+fn a_full_disk_costs_the_protection_and_nothing_else() {
+    let stage = Stage::new();
+    let small = stage.folder.path().join("small");
+    fs::create_dir(&small).unwrap();
+    // In mount and user namespaces of its own, so that no rights are needed.
+    let mount = r#"mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@""#;
+    let host = stage.host();
+    let mut command = stage.command("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount]).arg(&small);
+    command.arg(host.get_program()).args(host.get_args());
+    works_without_a_file(&stage, command, &small);
+    assert!(stage.logged().contains("No space left on device"), "{}", stage.logged());
+}
+
+#[test]
+fn hosts_that_share_a_folder_do_not_disturb_each_other() {
+    let stage = Stage::new();
+    let hosts: Vec<_> =
+        (0..8).map(|_| start(stage.host(), &lane(vec![add(r"\\server\share"); 20])).0).collect();
+    stage.spans(8 * 20);
+    let tally = stage.tally_when(|tally| tally.exported == 8 * 20);
+    assert_eq!((tally.seen, tally.lost_in_all()), (8 * 20, 0));
+    assert_eq!(fs::read_dir(stage.ledgers()).unwrap().count(), 8);
+    for host in hosts {
+        host.end_quietly();
+    }
+}
+
+#[test]
+fn the_resource_names_the_machine_and_never_the_process() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    command
+        .env("MPR_OTEL_SERVICE_NAME", "desk")
+        .env("MPR_OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,site=b%C3%A4r");
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share")]));
+    let span = received(stage.request()).remove(0);
+    host.end_quietly();
+    assert_eq!(span.resource("service.name").as_deref(), Some("desk"));
+    assert_eq!(span.resource("site").as_deref(), Some("bär"));
+    assert_eq!(span.resource("os.type").as_deref(), Some("linux"));
+    assert_eq!(span.resource("telemetry.sdk.language").as_deref(), Some("rust"));
+    assert!(span.resource("host.name").is_some());
+    assert!(span.resource.iter().all(|attribute| !attribute.key.starts_with("process.")));
+    assert_eq!(span.scope, "mpr-otel");
+}

@@ -1,0 +1,102 @@
+//! Hosts that break the contract, in a C program that shares nothing with the library but the
+//! ABI. With MPR_OTEL_TEST_VALGRIND set, the program runs under valgrind, which fails it for any
+//! access to memory that is not the library's to touch.
+
+// A test may panic: that is how it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(unix)]
+
+mod support;
+
+use std::process::Command;
+use support::{Received, Stage, start_c};
+
+/// The C host in hostile mode, under valgrind if asked for.
+fn hostile_host(stage: &Stage) -> Command {
+    let mut command = stage.c("hostile");
+    if std::env::var_os("MPR_OTEL_TEST_VALGRIND").is_some() {
+        let plain = command;
+        command = stage.command("valgrind");
+        command
+            .args(["--quiet", "--error-exitcode=99", "--exit-on-first-error=yes"])
+            // The exporter's thread never ends and keeps what it owns.
+            .args(["--leak-check=no", "--fair-sched=yes"])
+            .arg(plain.get_program())
+            .args(plain.get_args());
+    }
+    command
+}
+
+#[test]
+fn calls_that_break_the_contract_harm_nobody_and_are_counted() {
+    let stage = Stage::new();
+    let host = start_c(hostile_host(&stage));
+    // See tests/c/host.c: 2 (POST twice, old handle), 7 names, 1 unknown flags, 64 x 4.
+    let operations = 2 + 7 + 1 + 256;
+    let spans = stage.spans(operations);
+    let tally = stage.tally_when(|tally| tally.exported == operations as u64);
+    host.end_quietly();
+
+    assert_eq!(tally.seen, operations as u64);
+    assert_eq!(tally.lost_in_all(), 0);
+    assert_eq!(tally.malformed, 12);
+    assert_eq!(tally.unmatched, 2 + 100_000 + 1 + 1 + 1);
+
+    let by = |key: &str, value: &str| -> Vec<&Received> {
+        spans.iter().filter(|span| span.get(key).as_deref() == Some(value)).collect()
+    };
+    let one = |key: &str, value: &str| -> &Received {
+        let found = by(key, value);
+        assert_eq!(found.len(), 1, "{key} = {value}");
+        found[0]
+    };
+
+    // POST twice: the first one counts.
+    let shares = by("mpr.remote_name", r"\\server\share");
+    let mut codes: Vec<_> = shares.iter().map(|span| span.get("mpr.status_code")).collect();
+    codes.sort();
+    assert_eq!(codes, [Some("0".to_owned()), Some("67".to_owned())]);
+
+    // NULL and empty names say nothing.
+    let nameless = |operation: &str| {
+        by("mpr.operation", operation)
+            .into_iter()
+            .filter(|span| span.get("mpr.remote_name").is_none())
+            .inspect(|span| {
+                assert_eq!(span.get("mpr.local_name"), None);
+                assert_eq!(span.get("server.address"), None);
+            })
+            .count()
+    };
+    assert_eq!(nameless("add"), 2);
+    assert_eq!(nameless("cancel"), 1);
+
+    // 40,000 units are cut, and the span says so.
+    let vast = one("mpr.truncated", "true");
+    assert_eq!(vast.get("mpr.remote_name").unwrap().len(), 256);
+    assert_eq!(vast.get("server.address").as_deref(), Some("xxxxxx"));
+    assert_eq!(vast.get("mpr.local_name").unwrap().len(), 24);
+
+    // Unpaired surrogates are replaced; a well-formed UTF-8 string arrives.
+    one("mpr.remote_name", "\\\\\u{FFFD}a\u{FFFD}\\\u{FFFD}s");
+
+    one("mpr.remote_name", r"\\edge\share");
+    one("mpr.local_name", "X:");
+    one("server.address", "odd");
+
+    let unknown = one("mpr.remote_name", r"\\server\unknown");
+    assert_eq!(unknown.get("mpr.resource.type").as_deref(), Some("unknown"));
+    assert_eq!(unknown.get("error.type").as_deref(), Some("WIN32_4294967295"));
+    assert_eq!(unknown.get("mpr.error.class").as_deref(), Some("other"));
+    let flags = unknown.get("mpr.flags").unwrap();
+    assert!(flags.ends_with(",0xFFFA0000]"), "{flags}");
+
+    let threads = by("mpr.share.name", "threads");
+    assert_eq!(threads.len(), 256);
+    let ids: std::collections::HashSet<_> =
+        threads.iter().map(|span| span.get("thread.id")).collect();
+    assert_eq!(ids.len(), 64);
+    let span_ids: std::collections::HashSet<_> =
+        spans.iter().map(|span| span.span.span_id.clone()).collect();
+    assert_eq!(span_ids.len(), operations);
+}

@@ -1,0 +1,573 @@
+//! The Windows build under Wine: a program that nobody changed calls WNet, Wine's mpr.dll calls
+//! the test's network provider, and that plays MPR's part with the DLL that ships.
+//!
+//! `cargo xtask test` builds all of it, names the place in `MPR_OTEL_TEST_WINE` and runs this;
+//! a plain `cargo test` leaves it out (Cargo.toml).
+#![cfg(unix)]
+// A test may panic: that is how it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// It says so when there is nothing to test with.
+#![allow(clippy::print_stdout)]
+
+mod support;
+
+use mpr_otel::ledger::{self, Tally};
+use mpr_otel::receiver::Receiver;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use support::{PATIENCE, Received, received, show};
+use tempfile::TempDir;
+
+const NOTIFYEES: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\NetworkProvider\Notifyees";
+const SETTINGS: &str = r"HKLM\SOFTWARE\mpr-otel";
+
+/// A Windows on which nothing of ours is installed, for one test at a time.
+struct Windows {
+    programs: PathBuf,
+    prefix: PathBuf,
+    /// What the tests write for programs to read.
+    folder: TempDir,
+    receiver: Receiver,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    output: String,
+    errors: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        // Windows ends its lines with CR and LF.
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+        let mut errors = text(&output.stderr);
+        // Wine itself says so when a process ends while a thread of it, such as the exporter, is
+        // in the middle of a request to Wine's server.
+        if errors.starts_with("wine client error:") && errors.lines().count() == 1 {
+            errors.clear();
+        }
+        Self { code: output.status.code(), output: text(&output.stdout), errors }
+    }
+}
+
+impl Ended {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.output).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl Windows {
+    fn new() -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let programs = std::env::var_os("MPR_OTEL_TEST_WINE").expect(
+            "MPR_OTEL_TEST_WINE is not set; run `cargo xtask test --windows`, which sets it",
+        );
+        let prefix = std::env::var_os("WINEPREFIX").expect("a prefix of the tests' own");
+        let windows = Self {
+            programs: programs.into(),
+            prefix: prefix.into(),
+            folder: tempfile::tempdir().unwrap(),
+            receiver: Receiver::start().unwrap(),
+            // A test that failed left Windows as it found it, or the next line tells.
+            _turn: TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()),
+        };
+        assert_eq!(windows.mpr_otel(&["uninstall"]).code, Some(0));
+        windows.set_up_network(&json!([]));
+        windows
+    }
+
+    /// Says what becomes of operations on which name.
+    fn set_up_network(&self, script: &Value) {
+        fs::write(self.folder.path().join("script.json"), script.to_string()).unwrap();
+    }
+
+    /// A Windows program with Wine's environment, and none of the test's own settings.
+    fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new("wine");
+        for (name, _) in std::env::vars() {
+            if name.starts_with("OTEL_") || name.starts_with("MPR_OTEL_") || name == "TRACEPARENT" {
+                command.env_remove(name);
+            }
+        }
+        command
+            .arg(program.as_ref())
+            .env("WINEPREFIX", &self.prefix)
+            .env("WINEARCH", "win64")
+            .env("WINEDEBUG", "-all")
+            .env("WINEDLLOVERRIDES", "mscoree,mshtml=")
+            .env_remove("DISPLAY")
+            .env("MPR_TEST_SCRIPT", windows_path(&self.folder.path().join("script.json")))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn mpr_otel(&self, arguments: &[&str]) -> Ended {
+        let mut command = self.command(self.programs.join("mpr-otel.exe"));
+        end(command.args(arguments).spawn().unwrap())
+    }
+
+    /// Installs with spans going to the test's receiver soon. Returns what `--json` says.
+    fn install(&self, arguments: &[&str]) -> Value {
+        let endpoint = self.receiver.endpoint();
+        let mut all = vec!["install", "--json", "--batch-delay-ms", "20"];
+        all.extend(arguments);
+        if !arguments.contains(&"--endpoint") {
+            all.extend(["--endpoint", &endpoint]);
+        }
+        let ended = self.mpr_otel(&all);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.json()
+    }
+
+    /// The program that maps drives.
+    fn caller(&self, words: &[&str]) -> Command {
+        let mut command = self.command(self.programs.join("caller.exe"));
+        command.args(words);
+        command
+    }
+
+    /// Runs it to its end. Nothing may have been written to its standard error.
+    fn call(&self, words: &[&str]) -> Ended {
+        let ended = end(self.caller(words).spawn().unwrap());
+        assert_eq!(ended.errors, "", "{ended:?}");
+        ended
+    }
+
+    /// Waits for `count` spans.
+    fn spans(&self, count: usize) -> Vec<Received> {
+        let mut spans = Vec::new();
+        while spans.len() < count {
+            let request = self.receiver.requests().recv_timeout(PATIENCE).expect("a request");
+            spans.extend(received(request));
+        }
+        assert_eq!(spans.len(), count, "more spans than operations");
+        spans
+    }
+
+    /// A file of Windows, by its path on drive C.
+    fn file(&self, path: &str) -> PathBuf {
+        self.prefix.join("drive_c").join(path)
+    }
+
+    fn ledgers(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.file("ProgramData/mpr-otel/ledger"));
+        files.into_iter().flatten().map(|file| file.unwrap().path()).collect()
+    }
+
+    /// The sum of all ledgers' counters.
+    fn tally(&self) -> Tally {
+        let mut sum = Tally::default();
+        for file in self.ledgers() {
+            sum += ledger::read_tally(&file).unwrap();
+        }
+        sum
+    }
+
+    /// Wine's `reg`.
+    fn reg(&self, arguments: &[&str]) -> Ended {
+        let mut command = self.command("reg");
+        end(command.args(arguments).spawn().unwrap())
+    }
+
+    /// Whether anything in Windows' folders or in the registry is ours.
+    fn traces(&self) -> Vec<String> {
+        let mut traces = Vec::new();
+        for folder in ["windows/system32", "windows/syswow64", "ProgramData"] {
+            for file in fs::read_dir(self.file(folder)).into_iter().flatten() {
+                let name = file.unwrap().file_name().into_string().unwrap();
+                let ours = name.starts_with("mpr_otel.dll") || name == "mpr-otel";
+                traces.extend(ours.then(|| format!("{folder}/{name}")));
+            }
+        }
+        for key in [NOTIFYEES, SETTINGS] {
+            let found = self.reg(&["query", key]);
+            traces.extend((found.code == Some(0)).then_some(found.output));
+        }
+        traces
+    }
+}
+
+/// Closes a program's input and waits for its end.
+fn end(mut child: Child) -> Ended {
+    drop(child.stdin.take());
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("the program hung: {:?}", Ended::from(child.wait_with_output().unwrap()));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap().into()
+}
+
+/// How Windows programs call a file of this system.
+fn windows_path(path: &Path) -> String {
+    format!("Z:{}", path.to_str().unwrap().replace('/', r"\"))
+}
+
+/// All attributes of a span but those that differ from run to run.
+fn attributes(span: &Received) -> BTreeMap<String, String> {
+    let mut attributes: BTreeMap<String, String> = span
+        .span
+        .attributes
+        .iter()
+        .map(|attribute| (attribute.key.clone(), show(attribute.value.as_ref().unwrap())))
+        .collect();
+    for varying in ["process.pid", "thread.id", "mpr.session_id"] {
+        let value = attributes.remove(varying).expect(varying);
+        assert!(value.parse::<u32>().is_ok(), "{varying} = {value}");
+    }
+    assert_eq!(attributes.remove("process.executable.name").as_deref(), Some("caller.exe"));
+    attributes
+}
+
+fn expect_attributes(span: &Received, expected: &[(&str, &str)]) {
+    let expected: BTreeMap<String, String> =
+        expected.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    assert_eq!(attributes(span), expected);
+}
+
+#[test]
+fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([
+        { "name": r"\\FILES01.corp.example\projects\x", "takes_ms": 120, "provider": "Test Network" },
+        { "name": r"\\files01\payroll", "takes_ms": 30, "status": 5 },
+        { "name": r"\\10.0.0.7\share", "status": 53 },
+        { "name": r"\\dav.corp.example@SSL@8443\DavWWWRoot\plans", "status": 1326 },
+        { "name": r"\\files01\prompted", "status": 1223 },
+        { "name": "X:", "takes_ms": 40, "provider": "Test Network" },
+        { "name": "Y:", "status": 2250 },
+    ]));
+    windows.install(&[]);
+    let caller = windows
+        .caller(&["add2", "X:", r"\\FILES01.corp.example\projects\x"])
+        .args(["flags", "4", "add3", "-", r"\\files01\payroll", "flags", "0"])
+        .args(["use", "-", r"\\10.0.0.7\share"])
+        .args(["add", "W:", r"\\dav.corp.example@SSL@8443\DavWWWRoot\plans"])
+        .args(["type", "2", "add2", "-", r"\\files01\prompted", "type", "1"])
+        .args(["add2", "-", r"\\nobody\knows"])
+        .args(["force", "1", "cancel2", "X:", "force", "0", "cancel", "Y:", "wait", "exit", "7"])
+        .spawn()
+        .unwrap();
+    let spans = windows.spans(8);
+    let ended = end(caller);
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert_eq!(ended.errors, "");
+    let codes = "add2 0\nadd3 5\nuse 53\nadd 1326\nadd2 1223\nadd2 67\ncancel2 0\ncancel 2250\n";
+    assert_eq!(ended.output, codes);
+
+    for (span, least) in spans.iter().zip([120, 30, 0, 0, 0, 0, 40, 0]) {
+        assert!(span.duration() >= Duration::from_millis(least), "{:?}", span.duration());
+        assert_eq!(span.span.kind, SpanKind::Client as i32);
+        assert_eq!(span.scope, "mpr-otel");
+        let resource = |key: &str| span.resource(key).unwrap_or_else(|| panic!("{key}"));
+        assert_eq!(resource("service.name"), "mpr-otel");
+        assert_eq!(resource("os.type"), "windows");
+        assert_eq!(resource("host.id").len(), "00000000-0000-0000-0000-000000000000".len());
+        assert!(!resource("host.name").is_empty());
+        let success = matches!(span.get("mpr.outcome").as_deref(), Some("success" | "cancelled"));
+        let status = span.span.status.clone().unwrap_or_default();
+        let expected = if success { StatusCode::Unset } else { StatusCode::Error };
+        assert_eq!(status.code, expected as i32, "{span:?}");
+        let by_name = format!("mpr.{}_connection", span.get("mpr.operation").unwrap());
+        assert_eq!(span.span.name, by_name);
+    }
+    let [projects, payroll, share, plans, prompted, unknown, cancelled, not_there] = &spans[..]
+    else {
+        panic!()
+    };
+    expect_attributes(
+        projects,
+        &[
+            ("mpr.operation", "add"),
+            ("mpr.outcome", "success"),
+            ("mpr.status_code", "0"),
+            ("mpr.local_name", "X:"),
+            ("mpr.remote_name", r"\\FILES01.corp.example\projects\x"),
+            ("server.address", "files01.corp.example"),
+            ("mpr.share.name", "projects"),
+            ("mpr.resource.type", "disk"),
+            ("mpr.provider", "Test Network"),
+        ],
+    );
+    expect_attributes(
+        payroll,
+        &[
+            ("mpr.operation", "add"),
+            ("mpr.outcome", "failure"),
+            ("mpr.status_code", "5"),
+            ("error.type", "ERROR_ACCESS_DENIED"),
+            ("mpr.error.class", "authorization"),
+            ("mpr.remote_name", r"\\files01\payroll"),
+            ("server.address", "files01"),
+            ("mpr.share.name", "payroll"),
+            ("mpr.resource.type", "disk"),
+            ("mpr.flags", "[TEMPORARY]"),
+        ],
+    );
+    expect_attributes(
+        share,
+        &[
+            ("mpr.operation", "add"),
+            ("mpr.outcome", "failure"),
+            ("mpr.status_code", "53"),
+            ("error.type", "ERROR_BAD_NETPATH"),
+            ("mpr.error.class", "unreachable"),
+            ("mpr.remote_name", r"\\10.0.0.7\share"),
+            ("server.address", "10.0.0.7"),
+            ("mpr.share.name", "share"),
+            ("mpr.resource.type", "disk"),
+        ],
+    );
+    let plans = attributes(plans);
+    assert_eq!(plans["error.type"], "ERROR_LOGON_FAILURE");
+    assert_eq!(plans["mpr.error.class"], "authentication");
+    assert_eq!(plans["server.address"], "dav.corp.example");
+    assert_eq!(plans["server.port"], "8443");
+    assert_eq!(plans["mpr.local_name"], "W:");
+    expect_attributes(
+        prompted,
+        &[
+            ("mpr.operation", "add"),
+            ("mpr.outcome", "cancelled"),
+            ("mpr.status_code", "1223"),
+            ("mpr.remote_name", r"\\files01\prompted"),
+            ("server.address", "files01"),
+            ("mpr.share.name", "prompted"),
+            ("mpr.resource.type", "print"),
+        ],
+    );
+    assert_eq!(unknown.get("error.type").as_deref(), Some("ERROR_BAD_NET_NAME"));
+    assert_eq!(unknown.get("mpr.error.class").as_deref(), Some("not_found"));
+    expect_attributes(
+        cancelled,
+        &[
+            ("mpr.operation", "cancel"),
+            ("mpr.outcome", "success"),
+            ("mpr.status_code", "0"),
+            ("mpr.local_name", "X:"),
+            ("mpr.provider", "Test Network"),
+            ("mpr.force", "true"),
+        ],
+    );
+    expect_attributes(
+        not_there,
+        &[
+            ("mpr.operation", "cancel"),
+            ("mpr.outcome", "failure"),
+            ("mpr.status_code", "2250"),
+            ("error.type", "ERROR_NOT_CONNECTED"),
+            ("mpr.error.class", "not_found"),
+            ("mpr.local_name", "Y:"),
+            ("mpr.force", "false"),
+        ],
+    );
+}
+
+#[test]
+fn a_host_that_ends_at_once_or_is_killed_ends_as_it_meant_to_and_loses_nothing() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": r"\\files01\projects" }]));
+    windows.install(&[]);
+    for (verb, code) in [("exit", 7), ("kill", 9)] {
+        for _ in 0..5 {
+            let code_text = code.to_string();
+            let ended = windows.call(&["add2", "-", r"\\files01\projects", verb, &code_text]);
+            assert_eq!((ended.code, ended.output.as_str()), (Some(code), "add2 0\n"));
+        }
+    }
+    let tally = windows.tally();
+    assert_eq!(tally.seen, 10, "{tally:?}");
+    assert_eq!(tally.exported + tally.pending(), 10, "{tally:?}");
+}
+
+#[test]
+fn a_host_whose_collector_is_gone_notices_nothing() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": r"\\files01\projects" }]));
+    // Nobody listens on port 1.
+    windows.install(&["--endpoint", "http://127.0.0.1:1"]);
+    let add = ["add2", "-", r"\\files01\projects"];
+    let ended = windows.call(&[&add[..], &add, &["exit", "3"]].concat());
+    assert_eq!((ended.code, ended.output.as_str()), (Some(3), "add2 0\nadd2 0\n"));
+    assert_eq!(windows.tally().seen, 2);
+}
+
+#[test]
+fn the_machines_settings_stand_above_the_hosts_environment() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": r"\\files01\projects" }]));
+    windows.install(&["--service-name", "drives", "--resource-attributes", "site=berlin"]);
+    let caller = windows
+        .caller(&["add2", "-", r"\\files01\projects", "wait"])
+        .env("MPR_OTEL_ENDPOINT", "http://127.0.0.1:1")
+        .env("MPR_OTEL_SERVICE_NAME", "host")
+        .env("OTEL_SERVICE_NAME", "host")
+        .env("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .spawn()
+        .unwrap();
+    let spans = windows.spans(1);
+    assert_eq!(end(caller).code, Some(0));
+    assert_eq!(spans[0].resource("service.name").as_deref(), Some("drives"));
+    assert_eq!(spans[0].resource("site").as_deref(), Some("berlin"));
+    assert_eq!(spans[0].span.parent_span_id, 0xb7ad_6b71_6920_3331_u64.to_be_bytes());
+
+    // An excluded program is left alone altogether.
+    windows.install(&["--exclude-processes", "CALL*.exe"]);
+    for ledger in windows.ledgers() {
+        fs::remove_file(ledger).unwrap();
+    }
+    let ended = windows.call(&["add2", "-", r"\\files01\projects"]);
+    assert_eq!((ended.code, ended.output.as_str()), (Some(0), "add2 0\n"));
+    assert_eq!(windows.ledgers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
+    let windows = Windows::new();
+    assert_eq!(windows.traces(), Vec::<String>::new());
+    let first = windows.install(&["--headers", "authorization=secret"]);
+    let changes = |report: &Value| -> Vec<(u64, String)> {
+        let dlls = report["dlls"].as_array().unwrap();
+        dlls.iter()
+            .map(|dll| (dll["bits"].as_u64().unwrap(), dll["change"].as_str().unwrap().to_owned()))
+            .collect()
+    };
+    assert_eq!(changes(&first), [(64, "created".to_owned()), (32, "created".to_owned())]);
+    assert!(!first.to_string().contains("secret"), "{first}");
+    assert_eq!(first["warnings"], json!([]));
+    let second = windows.install(&["--headers", ""]);
+    assert_eq!(changes(&second), [(64, "unchanged".to_owned()), (32, "unchanged".to_owned())]);
+    for (installed, shipped) in [
+        ("windows/system32/mpr_otel.dll", "mpr_otel.dll"),
+        ("windows/syswow64/mpr_otel.dll", "x86/mpr_otel.dll"),
+    ] {
+        let shipped = fs::read(windows.programs.join(shipped)).unwrap();
+        assert!(fs::read(windows.file(installed)).unwrap() == shipped, "{installed}");
+    }
+    let value = windows.reg(&["query", NOTIFYEES, "/v", "mpr-otel"]).output;
+    assert!(value.contains("REG_EXPAND_SZ"), "{value}");
+    assert!(value.contains(r"%SystemRoot%\System32\mpr_otel.dll"), "{value}");
+    let settings = windows.reg(&["query", SETTINGS]).output;
+    assert!(settings.contains("Endpoint"), "{settings}");
+    assert!(!settings.contains("Headers"), "an empty value removes the setting: {settings}");
+
+    let status = windows.mpr_otel(&["status", "--json"]);
+    assert_eq!(status.code, Some(0), "{status:?}");
+    let status = status.json();
+    assert_eq!(status["registration"]["registered"], true, "{status}");
+    assert_eq!(status["registration"]["notes"], json!([]), "{status}");
+    let version = format!("{}.0", env!("CARGO_PKG_VERSION"));
+    for dll in status["registration"]["dlls"].as_array().unwrap() {
+        assert_eq!(dll["version"], version.as_str());
+    }
+    let settings = status["settings"].as_array().unwrap();
+    let endpoint = settings.iter().find(|setting| setting["registry"] == "Endpoint").unwrap();
+    assert_eq!(endpoint["origin"], "registry");
+
+    let uninstalled = windows.mpr_otel(&["uninstall", "--json"]);
+    assert_eq!(uninstalled.code, Some(0), "{uninstalled:?}");
+    assert_eq!(uninstalled.json()["at_restart"], json!([]));
+    assert_eq!(windows.traces(), Vec::<String>::new());
+    let again = windows.mpr_otel(&["uninstall"]);
+    assert_eq!((again.code, again.output.as_str()), (Some(0), "Nothing was installed.\n"));
+    assert_eq!(windows.mpr_otel(&["status"]).code, Some(1));
+}
+
+#[test]
+fn other_notification_dlls_stay_registered() {
+    let windows = Windows::new();
+    let other = ["/v", "other", "/t", "REG_EXPAND_SZ", "/d", r"C:\other.dll", "/f"];
+    assert_eq!(windows.reg(&[&["add", NOTIFYEES][..], &other].concat()).code, Some(0));
+    windows.install(&[]);
+    assert_eq!(windows.mpr_otel(&["uninstall"]).code, Some(0));
+    let left = windows.reg(&["query", NOTIFYEES]).output;
+    assert!(left.contains(r"C:\other.dll") && !left.contains("mpr-otel"), "{left}");
+    assert_eq!(windows.reg(&["delete", NOTIFYEES, "/f"]).code, Some(0));
+}
+
+#[test]
+fn a_wrong_setting_or_a_broken_release_changes_nothing() {
+    let windows = Windows::new();
+    for (flag, value, complaint) in [
+        ("--endpoint", "collector:4318", "--endpoint: `collector:4318` is not a URL"),
+        ("--timeout-ms", "0", "--timeout-ms: `0` is not a whole number from 1"),
+        ("--ledger-dir", r"\\files01\ledger", "--ledger-dir: "),
+        ("--log", "log.txt", "--log: `log.txt` is not an absolute path"),
+    ] {
+        let refused = windows.mpr_otel(&["install", flag, value]);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.errors.contains(complaint), "{refused:?}");
+    }
+    // The DLL of the wrong width.
+    let broken = windows.folder.path();
+    fs::copy(windows.programs.join("mpr-otel.exe"), broken.join("mpr-otel.exe")).unwrap();
+    fs::copy(windows.programs.join("x86/mpr_otel.dll"), broken.join("mpr_otel.dll")).unwrap();
+    let mut command = windows.command(broken.join("mpr-otel.exe"));
+    let refused = end(command.arg("install").spawn().unwrap());
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.errors.contains("is not the 64-bit DLL"), "{refused:?}");
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn a_dll_in_use_is_replaced_and_removed_under_a_running_host() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": r"\\files01\projects" }]));
+    windows.install(&[]);
+    let caller = windows.caller(&["add2", "-", r"\\files01\projects", "wait", "exit", "5"]).spawn();
+    windows.spans(1);
+    // The next version: as good, and not the same.
+    let next = windows.folder.path();
+    fs::create_dir(next.join("x86")).unwrap();
+    fs::copy(windows.programs.join("mpr-otel.exe"), next.join("mpr-otel.exe")).unwrap();
+    for dll in ["mpr_otel.dll", "x86/mpr_otel.dll"] {
+        let mut bytes = fs::read(windows.programs.join(dll)).unwrap();
+        bytes.push(0);
+        fs::write(next.join(dll), bytes).unwrap();
+    }
+    let mut command = windows.command(next.join("mpr-otel.exe"));
+    let installed = end(command.args(["install", "--json"]).spawn().unwrap());
+    assert_eq!(installed.code, Some(0), "{installed:?}");
+    let dlls = &installed.json()["dlls"];
+    assert_eq!((&dlls[0]["change"], &dlls[1]["change"]), (&json!("replaced"), &json!("replaced")));
+    assert!(
+        fs::read(windows.file("windows/system32/mpr_otel.dll")).unwrap()
+            == fs::read(next.join("mpr_otel.dll")).unwrap()
+    );
+
+    let uninstalled = windows.mpr_otel(&["uninstall", "--json"]);
+    assert_eq!(uninstalled.code, Some(0), "{uninstalled:?}");
+    // Nothing by which a program would find the DLL is left; what is in use awaits a restart.
+    let scheduled = uninstalled.json()["at_restart"].to_string();
+    for trace in windows.traces() {
+        let name = trace.rsplit('/').next().unwrap();
+        assert!(scheduled.contains(name) && name != "mpr_otel.dll", "{trace}: {scheduled}");
+    }
+    let ended = end(caller.unwrap());
+    assert_eq!((ended.code, ended.errors.as_str()), (Some(5), ""), "{ended:?}");
+}
+
+#[test]
+fn the_demo_runs_on_windows() {
+    let windows = Windows::new();
+    let demo = windows.mpr_otel(&["demo", "--json"]);
+    assert_eq!(demo.code, Some(0), "{demo:?}");
+    let summary = demo.json();
+    assert_eq!(summary["spans"], summary["operations"], "{summary}");
+    assert_eq!(summary["lost"], 0);
+}

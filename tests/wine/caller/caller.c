@@ -1,0 +1,95 @@
+/* An ordinary Windows program that maps drives as its command line says, and knows nothing of
+ * mpr-otel. Each word is done in turn; `-` stands for NULL. One line tells each call's code.
+ *
+ *   type N   flags N   force N        used by the calls that follow
+ *   add LOCAL REMOTE                  WNetAddConnectionW
+ *   add2 LOCAL REMOTE                 WNetAddConnection2W
+ *   add3 LOCAL REMOTE                 WNetAddConnection3W
+ *   use LOCAL REMOTE                  WNetUseConnectionW
+ *   cancel NAME                       WNetCancelConnectionW
+ *   cancel2 NAME                      WNetCancelConnection2W
+ *   wait                              until standard input is closed
+ *   exit CODE                         ExitProcess
+ *   kill CODE                         TerminateProcess, as a task manager would
+ */
+#include <windows.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <wchar.h>
+
+static wchar_t **next_word, **last_word;
+
+static wchar_t *word(void)
+{
+    if (next_word == last_word) {
+        fwprintf(stderr, L"caller: the command line ends too early\n");
+        exit(2);
+    }
+    return *next_word++;
+}
+
+static wchar_t *name(void)
+{
+    wchar_t *given = word();
+    return wcscmp(given, L"-") ? given : NULL;
+}
+
+static DWORD number(void)
+{
+    return wcstoul(word(), NULL, 0);
+}
+
+int wmain(int count, wchar_t **words)
+{
+    DWORD type = RESOURCETYPE_DISK, flags = 0, force = 0;
+    next_word = words + 1;
+    last_word = words + count;
+    while (next_word != last_word) {
+        wchar_t *verb = word();
+        DWORD code = 0;
+        if (!wcscmp(verb, L"type")) {
+            type = number();
+            continue;
+        } else if (!wcscmp(verb, L"flags")) {
+            flags = number();
+            continue;
+        } else if (!wcscmp(verb, L"force")) {
+            force = number();
+            continue;
+        } else if (!wcscmp(verb, L"wait")) {
+            while (getchar() != EOF) {
+            }
+            continue;
+        } else if (!wcscmp(verb, L"exit")) {
+            ExitProcess(number());
+        } else if (!wcscmp(verb, L"kill")) {
+            TerminateProcess(GetCurrentProcess(), number());
+        } else if (!wcscmp(verb, L"cancel")) {
+            code = WNetCancelConnectionW(name(), force);
+        } else if (!wcscmp(verb, L"cancel2")) {
+            code = WNetCancelConnection2W(name(), flags, force);
+        } else {
+            wchar_t access[1024];
+            DWORD length = 1024, result;
+            NETRESOURCEW resource = {0};
+            resource.dwType = type;
+            resource.lpLocalName = name();
+            resource.lpRemoteName = name();
+            if (!wcscmp(verb, L"add")) {
+                code = WNetAddConnectionW(resource.lpRemoteName, NULL, resource.lpLocalName);
+            } else if (!wcscmp(verb, L"add2")) {
+                code = WNetAddConnection2W(&resource, NULL, NULL, flags);
+            } else if (!wcscmp(verb, L"add3")) {
+                code = WNetAddConnection3W(NULL, &resource, NULL, NULL, flags);
+            } else if (!wcscmp(verb, L"use")) {
+                code = WNetUseConnectionW(NULL, &resource, NULL, NULL, flags, access, &length, &result);
+            } else {
+                fwprintf(stderr, L"caller: unknown: %ls\n", verb);
+                return 2;
+            }
+        }
+        wprintf(L"%ls %lu\n", verb, code);
+        fflush(stdout);
+    }
+    return 0;
+}

@@ -1,0 +1,117 @@
+//! `cargo xtask dist`: what ships, in one folder.
+
+use crate::run::{Log, Run};
+use crate::windows::{Architecture, Toolchain};
+use crate::{Result, folder, pe};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Files of the repository that ship with the program.
+const PAPERS: [&str; 4] = ["LICENSE-MIT", "LICENSE-APACHE", "README.md", "docs"];
+
+/// What Windows users get.
+pub struct Built {
+    /// The program, 64-bit.
+    pub program: PathBuf,
+    /// The notification DLL for 64-bit hosts.
+    pub dll_x64: PathBuf,
+    /// The notification DLL for 32-bit hosts.
+    pub dll_x86: PathBuf,
+}
+
+impl Built {
+    /// Builds and checks all of it.
+    pub fn new(x64: &Toolchain, x86: &Toolchain, run: &mut Run) -> Option<Self> {
+        let (mut program, mut dll_x64, mut dll_x86) = <(PathBuf, PathBuf, PathBuf)>::default();
+        let built = run.step("build windows dll x64", |log| {
+            dll_x64 = x64.build_dll(log)?;
+            Ok(())
+        }) & run.step("build windows dll x86", |log| {
+            dll_x86 = x86.build_dll(log)?;
+            Ok(())
+        }) & run.step("build windows program", |log| {
+            program = x64.build_program(log)?;
+            Ok(())
+        });
+        let checked = built
+            && run.step("check windows tables", |log| {
+                log.note(pe::check_dll(&dll_x64, Architecture::X64)?);
+                log.note(pe::check_dll(&dll_x86, Architecture::X86)?);
+                log.note(pe::check_program(&program, Architecture::X64)?);
+                Ok(())
+            });
+        checked.then_some(Self { program, dll_x64, dll_x86 })
+    }
+
+    /// Copies it to `folder` as `mpr-otel install` wants to find it.
+    pub fn copy_to(&self, folder: &Path) -> Result<()> {
+        let x86 = folder.join("x86");
+        fs::create_dir_all(&x86)
+            .map_err(|error| format!("cannot make {}: {error}", x86.display()))?;
+        copy(&self.program, &folder.join("mpr-otel.exe"))?;
+        copy(&self.dll_x64, &folder.join("mpr_otel.dll"))?;
+        copy(&self.dll_x86, &x86.join("mpr_otel.dll"))
+    }
+}
+
+/// What builds for both architectures, as a step.
+pub fn toolchains(run: &mut Run) -> Option<(Toolchain, Toolchain)> {
+    let mut both = None;
+    run.step("prepare windows", |log| {
+        let x64 = Toolchain::ensure(Architecture::X64, log)?;
+        both = Some((x64, Toolchain::ensure(Architecture::X86, log)?));
+        Ok(())
+    });
+    both
+}
+
+/// Fills `target/dist`.
+pub fn run() -> Result<ExitCode> {
+    let mut run = Run::new()?;
+    if let Some((x64, x86)) = toolchains(&mut run)
+        && let Some(built) = Built::new(&x64, &x86, &mut run)
+    {
+        run.step("collect", |log| collect(&built, log));
+    }
+    Ok(run.finish())
+}
+
+fn collect(built: &Built, log: &mut Log) -> Result<()> {
+    let dist = folder::target().join("dist");
+    // Nothing of an earlier version may stay.
+    if dist.exists() {
+        fs::remove_dir_all(&dist)
+            .map_err(|error| format!("cannot empty {}: {error}", dist.display()))?;
+    }
+    built.copy_to(&dist)?;
+    for paper in PAPERS {
+        let from = folder::root().join(paper);
+        if from.exists() {
+            copy(&from, &dist.join(paper))?;
+        } else {
+            log.note(format!("{paper} is not in the repository and so does not ship"));
+        }
+    }
+    log.note(format!("in {}:", dist.display()));
+    for name in ["mpr-otel.exe", "mpr_otel.dll", "x86/mpr_otel.dll"] {
+        let size = fs::metadata(dist.join(name))?.len();
+        log.note(format!("{name:<18} {size:>9} bytes"));
+    }
+    Ok(())
+}
+
+/// Copies a file, or a folder with all in it.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let failed = |error| format!("cannot copy {} to {}: {error}", from.display(), to.display());
+    if !from.is_dir() {
+        fs::copy(from, to).map_err(failed)?;
+        return Ok(());
+    }
+    fs::create_dir_all(to).map_err(failed)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}

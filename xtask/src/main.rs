@@ -1,0 +1,75 @@
+//! Development commands of mpr-otel, run as `cargo xtask <command>`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // A command-line tool talks on both.
+
+mod dist;
+mod folder;
+mod packages;
+mod pe;
+mod run;
+mod test;
+mod windows;
+mod wine;
+
+use std::env;
+use std::process::{Command, ExitCode};
+
+/// Why something failed, with what to do next.
+type Failure = Box<dyn std::error::Error>;
+type Result<T> = std::result::Result<T, Failure>;
+
+const HELP: &str = "\
+Development commands of mpr-otel.
+
+Usage: cargo xtask <command>
+
+Commands:
+  test            Install what is missing, build everything, test everything: this system, the
+                  library as it ships, valgrind, Windows by its tables and under Wine
+  test --native   Only format, lints and tests of this system; needs Rust and a C compiler
+  test --windows  Only Windows: lints, builds, tables, and the tests under Wine
+  dist            Build the Windows release and put what ships under target/dist
+  bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
+  help            Print this
+
+Long output goes to target/xtask/<step>.log. Exit codes: 0 done, 1 failed, 2 wrong usage.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["test"] => test::everything(),
+        ["test", "--native"] => test::native(),
+        ["test", "--windows"] => test::windows(),
+        ["dist"] => dist::run(),
+        ["bench", rest @ ..] => bench(rest),
+        ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        [] => {
+            eprint!("{HELP}");
+            Ok(ExitCode::from(2))
+        }
+        unknown => {
+            eprintln!("xtask: unknown: `{}`; `cargo xtask help` lists all", unknown.join(" "));
+            Ok(ExitCode::from(2))
+        }
+    };
+    result.unwrap_or_else(|failure| {
+        eprintln!("xtask: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Measures: the benchmark speaks for itself.
+fn bench(arguments: &[&str]) -> Result<ExitCode> {
+    let status = Command::new(folder::cargo())
+        .args(["run", "--profile", "measure", "--package", "mpr-otel-bench", "--"])
+        .args(arguments)
+        .current_dir(folder::root())
+        .status()
+        .map_err(|error| format!("cannot start cargo: {error}"))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,180 @@
+//! A run of steps: one line for each, its long output in a log of its own, and a table at the end.
+
+use crate::{Result, folder};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Lines of a failed step's log that are worth showing.
+const TAIL: usize = 40;
+/// A command that takes longer hangs: a clean build on a small machine takes a third of it.
+const TIME_LIMIT: Duration = Duration::from_secs(45 * 60);
+
+/// What was run so far.
+pub struct Run {
+    logs: PathBuf,
+    steps: Vec<Step>,
+    started: Instant,
+}
+
+struct Step {
+    name: String,
+    outcome: Outcome,
+    took: Duration,
+}
+
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    Failed,
+}
+
+impl Outcome {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Passed => "ok",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+impl Run {
+    /// A run that has not begun.
+    pub fn new() -> Result<Self> {
+        let logs = folder::target().join("xtask");
+        fs::create_dir_all(&logs)
+            .map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
+        Ok(Self { logs, steps: Vec::new(), started: Instant::now() })
+    }
+
+    /// Does one step and says how it went. Returns whether it passed.
+    pub fn step(&mut self, name: &str, work: impl FnOnce(&mut Log) -> Result<()>) -> bool {
+        print!("{name} ... ");
+        // Only the order of the output suffers if this fails.
+        let _ = io::stdout().flush();
+        let started = Instant::now();
+        let mut log = Log::new(self.logs.join(format!("{}.log", name.replace(' ', "-"))));
+        let result = work(&mut log);
+        let took = started.elapsed();
+        let outcome = if result.is_ok() { Outcome::Passed } else { Outcome::Failed };
+        println!("{} {:.1} s", outcome.word(), took.as_secs_f64());
+        for note in &log.notes {
+            println!("  {note}");
+        }
+        if let Err(failure) = result {
+            log.print_tail();
+            println!("  {name}: {failure}");
+        }
+        let passed = outcome == Outcome::Passed;
+        self.steps.push(Step { name: name.to_owned(), outcome, took });
+        passed
+    }
+
+    /// Prints the table of all steps. The exit code tells whether all passed.
+    pub fn finish(self) -> ExitCode {
+        println!();
+        for Step { name, outcome, took } in &self.steps {
+            println!("{name:<28} {:<8} {:>7.1} s", outcome.word(), took.as_secs_f64());
+        }
+        let failed = self.steps.iter().filter(|step| step.outcome == Outcome::Failed).count();
+        let verdict = if failed == 0 { "all ok".to_owned() } else { format!("{failed} FAILED") };
+        println!("{:<28} {verdict:<8} {:>7.1} s", "total", self.started.elapsed().as_secs_f64());
+        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// A step's long output, and what of it belongs on the console.
+pub struct Log {
+    path: PathBuf,
+    /// Opened by the first command.
+    file: Option<File>,
+    notes: Vec<String>,
+}
+
+impl Log {
+    fn new(path: PathBuf) -> Self {
+        Self { path, file: None, notes: Vec::new() }
+    }
+
+    /// Runs a command in the repository to its end. Its output goes to the log; it has no input.
+    pub fn run(&mut self, command: &mut Command) -> Result<()> {
+        if self.run_to_status(command)? {
+            return Ok(());
+        }
+        Err(format!("{} failed; the whole output is in {}", shown(command), self.path.display())
+            .into())
+    }
+
+    /// As [`run`](Self::run); returns whether the command succeeded.
+    pub fn run_to_status(&mut self, command: &mut Command) -> Result<bool> {
+        let mut file = self.open()?;
+        writeln!(file, "$ {}", shown(command))?;
+        let (out, error) = (file.try_clone()?, file);
+        let mut child = command
+            .current_dir(folder::root())
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(error)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", shown(command)))?;
+        let started = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status.success());
+            }
+            if started.elapsed() > TIME_LIMIT {
+                child.kill()?;
+                child.wait()?;
+                return Err(format!(
+                    "{} was ended after {} minutes; its output is in {}",
+                    shown(command),
+                    TIME_LIMIT.as_secs() / 60,
+                    self.path.display()
+                )
+                .into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Puts a line on the console, under the step's own.
+    pub fn note(&mut self, line: impl Into<String>) {
+        self.notes.push(line.into());
+    }
+
+    /// The output so far.
+    pub fn text(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.path)?).into_owned())
+    }
+
+    fn open(&mut self) -> Result<File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::create(&self.path)
+                .map_err(|error| format!("cannot write {}: {error}", self.path.display()))?,
+        };
+        self.file = Some(file.try_clone()?);
+        Ok(file)
+    }
+
+    fn print_tail(&self) {
+        let Ok(text) = self.text() else { return };
+        let lines: Vec<&str> = text.lines().collect();
+        for line in &lines[lines.len().saturating_sub(TAIL)..] {
+            println!("  | {line}");
+        }
+    }
+}
+
+/// A command as one would type it.
+fn shown(command: &Command) -> String {
+    let mut text = command.get_program().to_string_lossy().into_owned();
+    for argument in command.get_args() {
+        text.push(' ');
+        text.push_str(&argument.to_string_lossy());
+    }
+    text
+}

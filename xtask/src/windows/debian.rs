@@ -1,0 +1,70 @@
+//! Debian's Rust, which has no Windows targets but the source to make them from.
+//!
+//! `-Zbuild-std` is for nightly compilers only; `RUSTC_BOOTSTRAP` tells this one to be as lenient.
+
+use super::Architecture;
+use crate::run::Log;
+use crate::{Result, folder};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const CARGO: &str = "/usr/bin/cargo";
+const CLIPPY: &str = "/usr/bin/cargo-clippy";
+const RUSTC: &str = "/usr/bin/rustc";
+/// Source of the objects that begin and end a 32-bit program.
+const STARTUP: &str = "/usr/lib/rustlib/src/rust/library/rtstartup";
+
+/// Whether all of it is installed.
+pub fn is_complete() -> bool {
+    [CARGO, CLIPPY, RUSTC, STARTUP].iter().all(|path| Path::new(path).exists())
+}
+
+/// A Cargo subcommand that compiles the standard library first.
+pub fn cargo(subcommand: &str) -> Command {
+    // `cargo clippy` would look for cargo-clippy in ~/.cargo/bin first, and find rustup's.
+    let mut cargo = Command::new(if subcommand == "clippy" { CLIPPY } else { CARGO });
+    cargo
+        .args([subcommand, "-Zbuild-std=std,panic_unwind"])
+        .env("CARGO", CARGO)
+        .env("RUSTC", RUSTC)
+        .env("RUSTC_BOOTSTRAP", "1")
+        // What rustup tells its own.
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("LD_LIBRARY_PATH");
+    cargo
+}
+
+/// Flags for rustc, and the files they name.
+pub fn flags(architecture: Architecture, log: &mut Log) -> Result<Vec<OsString>> {
+    match architecture {
+        Architecture::X64 => Ok(Vec::new()),
+        Architecture::X86 => {
+            let objects = startup_objects(architecture, log)?;
+            let mut link = OsString::from("-Clink-arg=-L");
+            link.push(&objects);
+            Ok(vec!["-L".into(), objects.into(), link])
+        }
+    }
+}
+
+/// Compiles `rsbegin.o` and `rsend.o`, which register a 32-bit program's unwind tables and which
+/// `-Zbuild-std` leaves out.
+fn startup_objects(architecture: Architecture, log: &mut Log) -> Result<PathBuf> {
+    let objects = folder::target().join("windows-debian").join("rtstartup");
+    fs::create_dir_all(&objects)?;
+    for name in ["rsbegin", "rsend"] {
+        let mut rustc = Command::new(RUSTC);
+        rustc
+            .args(["--crate-type=lib", "--emit=obj", "-Cpanic=abort"])
+            .args(["--target", architecture.triple(), "-o"])
+            .arg(objects.join(name).with_extension("o"))
+            .arg(Path::new(STARTUP).join(name).with_extension("rs"))
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env_remove("LD_LIBRARY_PATH");
+        log.run(&mut rustc)?;
+    }
+    Ok(objects)
+}

@@ -1,0 +1,127 @@
+//! The tests under Wine: a Windows of their own, with a network provider that plays MPR's part.
+
+use crate::dist::{self, Built};
+use crate::run::{Log, Run};
+use crate::test::{cargo, note_results};
+use crate::windows::Toolchain;
+use crate::{Result, folder, packages};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// In the prefix.
+const SYSTEM32: &str = "drive_c/windows/system32";
+
+/// Builds the programs of the test, sets up a fresh Windows and runs `tests/wine.rs` against it.
+pub fn steps(run: &mut Run, x64: &Toolchain, built: &Built) {
+    let stage = Stage::new();
+    let ready = run.step("prepare wine", |log| {
+        packages::ensure(&[packages::WINE], log)?;
+        stage.build(x64, built, log)?;
+        stage.set_up(log)
+    });
+    if ready {
+        run.step("wine", |log| stage.test(log));
+        stage.shut_down();
+    }
+}
+
+/// Where all of it is.
+struct Stage {
+    /// What was built: ours as it ships, and the test's own programs.
+    programs: PathBuf,
+    /// Wine's prefix.
+    prefix: PathBuf,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = folder::target().join("wine");
+        Self { programs: folder.join("programs"), prefix: folder.join("prefix") }
+    }
+
+    fn build(&self, x64: &Toolchain, built: &Built, log: &mut Log) -> Result<()> {
+        remove(&self.programs)?;
+        built.copy_to(&self.programs)?;
+        let provider = x64.build_wine_provider(log)?;
+        dist::copy(&provider, &self.programs.join("mpr_otel_wine_provider.dll"))?;
+        let source = folder::root().join("tests").join("wine");
+        let warnings = ["-Wall", "-Wextra", "-Werror", "-O1"];
+        log.run(
+            x64.gcc()
+                .args(warnings)
+                .arg("-municode")
+                .arg(source.join("caller").join("caller.c"))
+                .arg("-o")
+                .arg(self.programs.join("caller.exe"))
+                .arg("-lmpr"),
+        )?;
+        log.run(
+            x64.gcc()
+                .args(warnings)
+                .arg("-shared")
+                .arg(source.join("prng").join("prng.c"))
+                .arg("-o")
+                .arg(self.programs.join("bcryptprimitives.dll"))
+                .arg("-ladvapi32"),
+        )
+    }
+
+    /// Makes a fresh Windows in which programs of ours run, and mapping a drive leads to the
+    /// test's provider.
+    fn set_up(&self, log: &mut Log) -> Result<()> {
+        self.shut_down();
+        remove(&self.prefix)?;
+        fs::create_dir_all(&self.prefix)?;
+        log.run(self.wine("wineboot").arg("--init"))?;
+        log.run(self.wine("wineserver").arg("--wait"))?;
+        // From here on Wine's services stay up between programs. Each program would start them
+        // anew otherwise, and not be over, for those who read its output, before they are.
+        log.run(self.wine("wineserver").arg("--persistent=60"))?;
+        let system32 = self.prefix.join(SYSTEM32);
+        for dll in ["mpr_otel_wine_provider.dll", "bcryptprimitives.dll"] {
+            let installed = system32.join(dll);
+            // Later versions of Wine bring the latter.
+            if !installed.exists() {
+                dist::copy(&self.programs.join(dll), &installed)?;
+            }
+        }
+        let registry = folder::root().join("tests").join("wine").join("provider.reg");
+        log.run(self.wine("wine").arg("regedit").arg("/S").arg(registry))
+    }
+
+    /// Ends what may be running in the prefix.
+    fn shut_down(&self) {
+        // Nothing to end is no failure, and no news.
+        let _ = self.wine("wineserver").arg("--kill").output();
+    }
+
+    fn test(&self, log: &mut Log) -> Result<()> {
+        let mut cargo = cargo(&["test", "--package", "mpr-otel", "--test", "wine"]);
+        cargo.env("MPR_OTEL_TEST_WINE", &self.programs).env("WINEPREFIX", &self.prefix);
+        log.run(&mut cargo)?;
+        note_results(log)
+    }
+
+    /// A program of Wine, without a display and without what it would like to download.
+    fn wine(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("WINEPREFIX", &self.prefix)
+            .env("WINEARCH", "win64")
+            .env("WINEDEBUG", "-all")
+            .env("WINEDLLOVERRIDES", "mscoree,mshtml=")
+            .env_remove("DISPLAY");
+        command
+    }
+}
+
+/// Removes a folder and all in it, if it is there.
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {}: {error}", folder.display()).into())
+        }
+        _ => Ok(()),
+    }
+}
