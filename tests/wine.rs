@@ -95,7 +95,9 @@ impl Windows {
     fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("wine");
         for (name, _) in std::env::vars() {
-            if name.starts_with("OTEL_") || name.starts_with("MPR_OTEL_") || name == "TRACEPARENT" {
+            // Cargo's own as well: on its word the demo would run a Cargo that is no Windows program.
+            let foreign = ["OTEL_", "MPR_OTEL_", "CARGO"].iter().any(|part| name.starts_with(part));
+            if foreign || name == "TRACEPARENT" {
                 command.env_remove(name);
             }
         }
