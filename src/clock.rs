@@ -26,10 +26,20 @@ impl Clock {
         platform::monotonic_nanos().saturating_sub(self.anchor)
     }
 
+    /// The anchor by the monotonic clock, which all processes share until the machine restarts.
+    pub fn anchor_monotonic(&self) -> u64 {
+        self.anchor
+    }
+
     /// The anchor's date in nanoseconds since the Unix epoch; 0 for a clock before it.
     pub fn anchor_unix_nanos(&self) -> u64 {
-        self.wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+        unix_nanos(self.wall)
     }
+}
+
+/// A date in nanoseconds since the Unix epoch; 0 for one before it.
+pub fn unix_nanos(date: SystemTime) -> u64 {
+    date.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// The date `nanos` after an anchor that is given in nanoseconds since the Unix epoch.

@@ -9,7 +9,7 @@
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::exporter;
-use crate::ledger::{Ledger, LedgerError, Seed};
+use crate::ledger::{Keeper, Ledger, LedgerError, Seed};
 use crate::platform;
 use crate::process::Identity;
 use crate::settings::{Delivery, Settings, System};
@@ -110,9 +110,15 @@ impl Runtime {
         let parent =
             std::env::var("TRACEPARENT").ok().and_then(|value| Parent::parse(value.trim()));
         let clock = Clock::start();
-        let seed = Seed { identity: &identity, parent: parent.as_ref(), clock, id_seed };
+        let keeper = match settings.delivery {
+            Delivery::InProcess => Keeper::Host,
+            Delivery::Agent => Keeper::Agent,
+        };
+        let seed = Seed { identity: &identity, parent: parent.as_ref(), clock, id_seed, keeper };
         let (ledger, unprotected) = match Ledger::create(&settings.ledger_dir, seed) {
             Ok(ledger) => (ledger, None),
+            // Memory of ours is nothing that the agent could export from.
+            Err(_) if keeper == Keeper::Agent => return Self::Off,
             Err(error) => match Ledger::anonymous(seed) {
                 Ok(ledger) => (ledger, Some(error)),
                 Err(_) => return Self::Off,
@@ -132,6 +138,7 @@ impl Runtime {
                 ids: IdSource::new(id_seed, parent),
                 identity,
                 parent,
+                recovered: false,
             },
             settings,
         }))

@@ -13,6 +13,7 @@
 //! promises no stable Rust API.
 
 pub mod abi;
+pub mod adoption;
 mod channel;
 mod clock;
 mod diagnostics;

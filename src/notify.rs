@@ -139,6 +139,7 @@ fn before(host: &Host, info: &mut NotifyInfo, before: &Before<'_>) {
     body.force = u8::from(before.force);
     body.set_names(before.remote, before.local);
     body.ended = 0;
+    body.sent = 0;
     // Last, so that the span measures the operation and not us.
     let started = host.clock.now();
     body.started = started;
@@ -169,7 +170,7 @@ fn after<'call>(
     if meaning(info.operation_status) == Meaning::Success {
         body.set_provider(provider());
     }
-    completion.finish();
+    host.ledger.finish(slot, completion);
     send(host, Signal::After { slot, ended });
 }
 

@@ -26,6 +26,8 @@ pub struct Origin {
     pub ids: IdSource,
     /// The ledger's anchor, in nanoseconds since 1970.
     pub anchor_unix_nanos: u64,
+    /// Whether the host died before it exported them.
+    pub recovered: bool,
 }
 
 /// Builds the span of `operation`. `lost` is the number of operations lost since the last span
@@ -51,7 +53,7 @@ pub fn span(operation: Operation, origin: &Origin, lost: u64) -> SpanData {
         start_time: clock::date(origin.anchor_unix_nanos, operation.started),
         end_time: clock::date(origin.anchor_unix_nanos, operation.ended),
         status: status(&operation),
-        attributes: attributes(operation, &origin.identity, lost),
+        attributes: attributes(operation, origin, lost),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links: SpanLinks::default(),
@@ -68,7 +70,8 @@ fn status(operation: &Operation) -> Status {
     }
 }
 
-fn attributes(operation: Operation, identity: &Identity, lost: u64) -> Vec<KeyValue> {
+fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Vec<KeyValue> {
+    let identity = &origin.identity;
     let mut list = Vec::with_capacity(18);
     let mut add = |key: &'static str, value: Value| list.push(KeyValue::new(key, value));
 
@@ -130,6 +133,9 @@ fn attributes(operation: Operation, identity: &Identity, lost: u64) -> Vec<KeyVa
     }
     if operation.truncated {
         add("mpr.truncated", Value::from(true));
+    }
+    if origin.recovered {
+        add("mpr.recovered", Value::from(true));
     }
     if lost > 0 {
         add("mpr.lost", Value::from(i64::try_from(lost).unwrap_or(i64::MAX)));

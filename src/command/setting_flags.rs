@@ -32,6 +32,15 @@ pub(super) struct SettingFlags {
     /// Folder of the ledgers, on a local disk
     #[arg(long, value_name = "FOLDER")]
     ledger_dir: Option<String>,
+    /// Ledger files kept while the collector is away; 0 for any number
+    #[arg(long, value_name = "NUMBER")]
+    ledger_max_files: Option<String>,
+    /// MiB of ledger files kept while the collector is away; 0 for any size
+    #[arg(long, value_name = "NUMBER")]
+    ledger_max_mib: Option<String>,
+    /// How long a dead program's ledger is kept while the collector is away; 0 for ever
+    #[arg(long, value_name = "HOURS")]
+    ledger_max_age_hours: Option<String>,
     /// Spans in a request, at most
     #[arg(long, value_name = "NUMBER")]
     batch_max: Option<String>,
@@ -71,7 +80,7 @@ impl SettingFlags {
     }
 
     /// Registry values and what they are to be.
-    pub(super) fn values(&self) -> [(&'static str, Option<&str>); 15] {
+    pub(super) fn values(&self) -> [(&'static str, Option<&str>); 18] {
         [
             ("Disabled", self.disabled.as_deref()),
             ("Endpoint", self.endpoint.as_deref()),
@@ -81,6 +90,9 @@ impl SettingFlags {
             ("Compression", self.compression.as_deref()),
             ("Delivery", self.delivery.as_deref()),
             ("LedgerDir", self.ledger_dir.as_deref()),
+            ("LedgerMaxFiles", self.ledger_max_files.as_deref()),
+            ("LedgerMaxMib", self.ledger_max_mib.as_deref()),
+            ("LedgerMaxAgeHours", self.ledger_max_age_hours.as_deref()),
             ("BatchMax", self.batch_max.as_deref()),
             ("BatchDelayMs", self.batch_delay_ms.as_deref()),
             ("ExcludeProcesses", self.exclude_processes.as_deref()),

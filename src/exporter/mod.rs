@@ -4,6 +4,7 @@
 //! the span, or has refused it for good. Until then the slot is the span's only copy, so a
 //! request that is repeated is built again from the same slots, with the same ids.
 
+mod adoption;
 mod backoff;
 mod client;
 mod delivery;
@@ -12,6 +13,7 @@ pub use client::{Client, ClientError, Reply};
 pub use delivery::{Delivery, Verdict};
 
 use crate::channel::{Channel, Signal};
+use crate::clock;
 use crate::diagnostics;
 use crate::doorbell::Sleep;
 use crate::host::Host;
@@ -19,11 +21,12 @@ use crate::ledger::Loss;
 use crate::operation::Operation;
 use crate::pairing::{Open, Pairing};
 use crate::span::span;
+use adoption::Adoption;
 use backoff::Backoff;
 use opentelemetry_sdk::trace::SpanData;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Starts the exporter's thread. If there is none to be had, operations wait in the ledger.
 pub(crate) fn spawn(host: &'static Host, channel: &'static Channel) {
@@ -60,8 +63,8 @@ struct Exporter {
     backoff: Backoff,
     /// No request before this time, in nanoseconds after the anchor.
     not_before: u64,
-    /// Losses that a span has already told.
-    lost_told: u64,
+    /// What dead hosts of this user left.
+    adoption: Adoption,
 }
 
 impl Exporter {
@@ -75,7 +78,7 @@ impl Exporter {
             delivery: None,
             backoff: Backoff::default(),
             not_before: 0,
-            lost_told: 0,
+            adoption: Adoption::new(host),
         }
     }
 
@@ -96,6 +99,7 @@ impl Exporter {
             }
         }
         tracing::info!(collector = self.host.settings.endpoint.host(), "started");
+        self.adoption.keep_within_bounds(false);
         loop {
             // A fault in one round must not end the exporter: the slots it did not free are
             // still ready in the next one. It sleeps first, so that a fault that repeats does
@@ -113,12 +117,15 @@ impl Exporter {
         let now = self.host.clock.now();
         if any {
             self.expect_more(now);
+            self.adoption.expect_more(now);
         }
         self.host.ledger.header().note_alive(now);
         self.give_up_overdue(now);
         if self.due_at().is_some_and(|due| due <= now) {
             self.send_batch(now);
             self.expect_more(self.host.clock.now());
+        } else if self.adoption.due_at().is_some_and(|due| due.max(self.not_before) <= now) {
+            self.adopt(now);
         } else {
             let (depth, limit) = self.rest(now);
             let enough = self.signals_to_fill_batch();
@@ -194,7 +201,8 @@ impl Exporter {
     fn rest(&mut self, now: u64) -> (Sleep, Option<Duration>) {
         let overdue = self.pairing.oldest().map(|open| self.overdue_at(open));
         let busy_until = Some(self.busy_until).filter(|until| now < *until);
-        let look_at = self.due_at().or(busy_until);
+        let adoption = self.adoption.due_at().map(|due| due.max(self.not_before));
+        let look_at = self.due_at().or(busy_until).into_iter().chain(adoption).min();
         let depth = match (look_at, overdue) {
             (Some(_), _) => Sleep::Collecting,
             (None, Some(_)) => Sleep::Watching,
@@ -215,8 +223,9 @@ impl Exporter {
 
     fn send_batch(&mut self, now: u64) {
         let count = self.ready.len().min(self.host.settings.batch_max);
-        let lost = self.host.ledger.header().lost();
-        let spans = self.build(count, lost.saturating_sub(self.lost_told));
+        let header = self.host.ledger.header();
+        let lost = header.lost();
+        let spans = self.build(count, lost.saturating_sub(header.lost_told()));
         // Records that could not be read are gone from the queue by now.
         let count = spans.len();
         if count == 0 {
@@ -228,8 +237,8 @@ impl Exporter {
                 if rejected > 0 || !message.is_empty() {
                     tracing::warn!(rejected, message, "the collector accepted a part");
                 }
+                header.tell_lost(lost);
                 self.settle(count, rejected);
-                self.lost_told = lost;
             }
             Verdict::Refused { reason } => {
                 tracing::warn!(spans = count, reason, "the collector refused a batch");
@@ -256,6 +265,7 @@ impl Exporter {
             let slot = self.ready[index].slot;
             let record = host.ledger.settled(slot);
             if let Some(operation) = record.as_ref().and_then(Operation::decode) {
+                host.ledger.note_sent(slot);
                 spans.push(span(operation, &host.origin, std::mem::take(&mut lost)));
                 index += 1;
             } else {
@@ -296,8 +306,36 @@ impl Exporter {
         for ready in self.ready.drain(..count) {
             ledger.release(ready.slot);
         }
+        self.answered();
+    }
+
+    /// The collector answered and need not be spared.
+    fn answered(&mut self) {
+        self.host.ledger.header().note_export(clock::unix_nanos(SystemTime::now()));
         self.backoff.reset();
         self.not_before = 0;
+    }
+
+    /// Sends a part of what dead hosts left, or sees what they did leave.
+    fn adopt(&mut self, now: u64) {
+        let Some(mut batch) = self.adoption.batch(now) else { return };
+        let spans = std::mem::take(&mut batch.spans);
+        let count = spans.len();
+        match self.deliver(spans) {
+            Verdict::Accepted { rejected, .. } => {
+                self.adoption.settle(&batch, rejected);
+                self.answered();
+            }
+            Verdict::Refused { reason } => {
+                tracing::warn!(spans = count, reason, "the collector refused a batch");
+                self.adoption.settle(&batch, count as u64);
+            }
+            Verdict::Later { reason, after } => {
+                self.adoption.keep_within_bounds(true);
+                let wait = self.postpone(now, after);
+                tracing::warn!(reason, wait_ms = wait.as_millis(), "will send again");
+            }
+        }
     }
 
     fn postpone(&mut self, now: u64, after: Option<Duration>) -> Duration {

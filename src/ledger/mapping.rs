@@ -2,12 +2,12 @@
 
 #![allow(unsafe_code)] // This file meets shared memory.
 
-use super::header::{Header, Tally};
+use super::header::Header;
 use super::slot::Slot;
-use super::{FILE_SIZE, HEADER_SIZE, LedgerError, SLOT_COUNT};
+use super::{Corruption, FILE_SIZE, HEADER_SIZE, LedgerError, SLOT_COUNT, UNBORN};
 use crate::platform;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Memory of exactly [`FILE_SIZE`] bytes, page aligned, that holds a header and a table of slots.
@@ -23,8 +23,19 @@ impl Mapping {
     /// Creates the file `path`, takes its disk space, locks it and maps it.
     ///
     /// All of the space is taken at once: a store into a mapped page that the disk has no room
-    /// for would kill the host.
+    /// for would kill the host. It gets its name when it is locked and whole: an adopter never
+    /// finds a ledger that looks dead and is not born yet.
     pub fn create(path: &Path, header: Header) -> Result<Self, LedgerError> {
+        let unborn = path.with_extension(UNBORN);
+        let mapping = Self::make(&unborn, header)?;
+        if let Err(source) = std::fs::rename(&unborn, path) {
+            let _ = std::fs::remove_file(&unborn);
+            return Err(LedgerError::File { what: "name", path: path.into(), source });
+        }
+        Ok(Self { path: Some(path.into()), ..mapping })
+    }
+
+    fn make(path: &Path, header: Header) -> Result<Self, LedgerError> {
         let failed = |what| move |source| LedgerError::File { what, path: path.into(), source };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
@@ -46,27 +57,29 @@ impl Mapping {
         }
     }
 
+    /// Takes over a file that an earlier process of the same kind made. `None` if that process
+    /// lives. The caller has checked the header and trusts the folder.
+    pub fn reopen(path: &Path) -> Result<Option<Self>, LedgerError> {
+        let failed = |what| move |source| LedgerError::File { what, path: path.into(), source };
+        let file = platform::open_plain(path).map_err(failed("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
+        }
+        // What a mapping cannot bear is a file that is too short.
+        if file.metadata().map_err(failed("read the size of"))?.len() != FILE_SIZE as u64 {
+            let corruption = Corruption::Header;
+            return Err(LedgerError::Corrupt { path: path.into(), corruption });
+        }
+        let memory = MmapOptions::new().len(FILE_SIZE).map_raw(&file).map_err(failed("map"))?;
+        Ok(Some(Self { memory, _file: Some(file), path: Some(path.into()) }))
+    }
+
     /// Anonymous memory: the same table, gone with the process.
     pub fn anonymous(header: Header) -> Result<Self, LedgerError> {
         let memory = MmapMut::map_anon(FILE_SIZE).map_err(LedgerError::Memory)?;
         Ok(Self::with_header(MmapRaw::from(memory), header, None, None))
-    }
-
-    /// Maps an existing ledger to read its counters.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let failed = |what| move |source| LedgerError::File { what, path: path.into(), source };
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed("open"))?;
-        let length = file.metadata().map_err(failed("read the size of"))?.len();
-        if length != FILE_SIZE as u64 {
-            return Err(LedgerError::Foreign { path: path.into() });
-        }
-        let memory = MmapOptions::new().len(FILE_SIZE).map_raw(&file).map_err(failed("map"))?;
-        let mapping = Self { memory, _file: Some(file), path: Some(path.into()) };
-        if mapping.header().is_ours() {
-            Ok(mapping)
-        } else {
-            Err(LedgerError::Foreign { path: path.into() })
-        }
     }
 
     fn with_header(
@@ -96,12 +109,6 @@ impl Mapping {
         // SAFETY: `first` is aligned (HEADER_SIZE is a multiple of 8) and SLOT_COUNT slots lie
         // behind it. Slots hold integers only and guard their own bodies.
         unsafe { &*first.cast::<[Slot; SLOT_COUNT]>() }
-    }
-
-    /// Reads every counter.
-    pub fn tally(&self) -> Tally {
-        let recorded = self.slots().iter().map(Slot::generation).fold(0, u64::saturating_add);
-        self.header().tally(recorded)
     }
 
     /// The file, if there is one.

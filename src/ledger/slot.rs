@@ -21,6 +21,11 @@ pub const KIND_ADD: u8 = 1;
 /// `Body::kind` of a cancel-connection.
 pub const KIND_CANCEL: u8 = 2;
 
+/// In [`Body::sent`]: a request with this operation's span was made.
+pub const SENT: u8 = 1;
+/// In [`Body::sent`]: a collector has the operation's span, as one that did not end.
+pub const SENT_UNFINISHED: u8 = 2;
+
 /// What is known of one operation. Plain integers only: any bytes are a valid value.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +48,8 @@ pub struct Body {
     pub force: u8,
     /// 1 if a string was cut.
     pub truncated: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// What has been sent of it: [`SENT`] and [`SENT_UNFINISHED`].
+    pub sent: u8,
     /// Units of the remote name.
     pub remote_units: u16,
     /// Units of the local name.
@@ -113,6 +118,11 @@ impl Slot {
         Claim { slot: self, generation: self.state.claim() }
     }
 
+    /// The same where no bitmap says who owns the slot; `None` if it is not free.
+    pub(super) fn try_claim(&self) -> Option<Claim<'_>> {
+        Some(Claim { slot: self, generation: self.state.try_claim()? })
+    }
+
     /// Asks the processor for the cache lines that an operation with names of usual length
     /// writes. The stores of a notification are cheap only if their lines are there: the locked
     /// instruction of its send waits for all of them.
@@ -138,11 +148,6 @@ impl Slot {
         self.state.abandon(generation)
     }
 
-    /// How many operations the slot has had.
-    pub(super) fn generation(&self) -> u64 {
-        self.state.load().1
-    }
-
     /// A copy of the body of a finished or abandoned operation, with its phase and generation.
     ///
     /// Only the exporter calls this, the one thread that takes a slot out of these phases.
@@ -163,6 +168,19 @@ impl Slot {
             let body = unsafe { &mut *self.body.get() };
             body.ended = ended;
         }
+    }
+
+    /// Notes that a request with this operation's span is made. Returns whether there was one
+    /// before. Only the exporter calls this, for a slot it has settled.
+    pub(super) fn note_sent(&self) -> bool {
+        if !matches!(self.state.load(), (Some(Phase::Done | Phase::Unfinished), _)) {
+            return false;
+        }
+        // SAFETY: in these phases the body belongs to the exporter, our only caller.
+        let body = unsafe { &mut *self.body.get() };
+        let before = body.sent;
+        body.sent |= SENT;
+        before & SENT != 0
     }
 
     /// Frees the slot. Only the exporter calls this, for a slot it has settled.

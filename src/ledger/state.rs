@@ -82,6 +82,26 @@ impl State {
         generation
     }
 
+    /// Free -> Claimed as [`claim`](Self::claim) does it, where no bitmap says who owns the slot:
+    /// `None` if it is not free, or another thread took it.
+    pub fn try_claim(&self) -> Option<u64> {
+        let found = self.0.load(Ordering::Relaxed);
+        if found as u8 != Phase::Free as u8 {
+            return None;
+        }
+        let generation = ((found >> 8) + 1) & (u64::MAX >> 8);
+        // Acquire pairs with the process that freed the slot: it is done with the body.
+        self.0
+            .compare_exchange(
+                found,
+                word(generation, Phase::Claimed),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .ok()
+            .map(|_| generation)
+    }
+
     /// Claimed -> Open: everything written to the body becomes visible with it.
     pub fn publish(&self, generation: u64) {
         self.0.store(word(generation, Phase::Open), Ordering::Release);

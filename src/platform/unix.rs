@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// `os.type` of the semantic conventions.
@@ -95,4 +95,34 @@ pub fn allocate(file: &File, size: u64) -> io::Result<()> {
         0 => Ok(()),
         code => Err(io::Error::from_raw_os_error(code)),
     }
+}
+
+/// Opens a file for reading and writing, but only a plain one: no link, no device, no pipe, and
+/// with no second name elsewhere, through which writing would reach another file.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.nlink() {
+        // Removed in this moment.
+        0 => Err(io::ErrorKind::NotFound.into()),
+        1 if metadata.is_file() => Ok(file),
+        _ => Err(not_plain()),
+    }
+}
+
+fn not_plain() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it is not a plain file of one name")
+}
+
+/// Whether the file system says that `file` belongs to the user of this process.
+pub fn is_mine(file: &File) -> io::Result<bool> {
+    // SAFETY: takes nothing and cannot fail.
+    let user = unsafe { libc::geteuid() };
+    Ok(file.metadata()?.uid() == user)
+}
+
+/// Whom the file system says `file` belongs to.
+pub fn owner_of(file: &File) -> io::Result<String> {
+    Ok(format!("uid {}", file.metadata()?.uid()))
 }

@@ -120,6 +120,32 @@ pub(super) const LEDGER_DIR: Setting<PathBuf> = Setting {
     show: |path| path_text(path),
 };
 
+pub(super) const LEDGER_MAX_FILES: Setting<usize> = Setting {
+    name: name("MPR_OTEL_LEDGER_MAX_FILES", "LedgerMaxFiles"),
+    otel: &[],
+    default: || 500,
+    parse: |text, _| parse::number(text, 0..=1_000_000).map(|number| number as usize),
+    show: usize::to_string,
+};
+
+pub(super) const LEDGER_MAX_MIB: Setting<u64> = Setting {
+    name: name("MPR_OTEL_LEDGER_MAX_MIB", "LedgerMaxMib"),
+    otel: &[],
+    default: || 512,
+    parse: |text, _| parse::number(text, 0..=1_000_000),
+    show: u64::to_string,
+};
+
+pub(super) const LEDGER_MAX_AGE: Setting<Duration> = Setting {
+    name: name("MPR_OTEL_LEDGER_MAX_AGE_HOURS", "LedgerMaxAgeHours"),
+    otel: &[],
+    default: || Duration::from_secs(7 * 24 * 3600),
+    parse: |text, _| {
+        parse::number(text, 0..=100_000).map(|hours| Duration::from_secs(hours * 3600))
+    },
+    show: |age| (age.as_secs() / 3600).to_string(),
+};
+
 pub(super) const BATCH_MAX: Setting<usize> = Setting {
     name: name("MPR_OTEL_BATCH_MAX", "BatchMax"),
     otel: &[],

@@ -16,6 +16,7 @@ pub use lookup::{Lookup, System};
 pub use lookup::{MACHINE_KEY, POLICY_KEY};
 pub use parse::ProcessPattern;
 
+use crate::adoption::Bounds;
 use http::{HeaderName, HeaderValue, Uri};
 use resolve::Resolver;
 use std::path::PathBuf;
@@ -107,6 +108,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// Folder of the ledgers.
     pub ledger_dir: PathBuf,
+    /// How large the folder may grow.
+    pub ledger_bounds: Bounds,
     /// Spans in a request, at most.
     pub batch_max: usize,
     /// The longest a finished operation waits for others.
@@ -146,6 +149,11 @@ impl Settings {
             compression: from.setting(&list::COMPRESSION),
             delivery: from.setting(&list::DELIVERY),
             ledger_dir: from.setting(&list::LEDGER_DIR),
+            ledger_bounds: Bounds {
+                files: from.setting(&list::LEDGER_MAX_FILES),
+                bytes: from.setting(&list::LEDGER_MAX_MIB) << 20,
+                age: from.setting(&list::LEDGER_MAX_AGE),
+            },
             batch_max: from.setting(&list::BATCH_MAX),
             batch_delay: from.setting(&list::BATCH_DELAY),
             exclude_processes: from.setting(&list::EXCLUDE_PROCESSES),

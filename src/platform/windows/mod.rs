@@ -2,6 +2,10 @@
 
 #![allow(unsafe_code)] // This file meets Win32.
 
+mod plain_file;
+
+pub use plain_file::{is_mine, open_plain, owner_of};
+
 use std::ffi::{OsStr, OsString, c_void};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -235,4 +239,20 @@ pub fn share_folder(folder: &Path) -> io::Result<()> {
 /// The text with a NUL.
 fn wide(text: &OsStr) -> Vec<u16> {
     text.encode_wide().chain([0]).collect()
+}
+
+/// The text at a pointer.
+///
+/// # Safety
+///
+/// `text` points to UTF-16 that ends in NUL.
+unsafe fn wide_text(text: *const u16) -> String {
+    let mut units = Vec::new();
+    loop {
+        // SAFETY: no unit before the NUL was found, so this one is still part of the text.
+        match unsafe { text.add(units.len()).read() } {
+            0 => return String::from_utf16_lossy(&units),
+            unit => units.push(unit),
+        }
+    }
 }

@@ -1,0 +1,318 @@
+//! Finds ledgers to empty, makes batches of what they hold, and buries them.
+
+use super::folder::{Bounds, Entry, LedgerFolder};
+use super::foreign::ForeignLedger;
+use crate::ledger::{Access, Corruption, Header, Keeper, LedgerError, Owner};
+use crate::platform;
+use opentelemetry_sdk::trace::SpanData;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// Whose ledgers an adopter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Dead hosts' of the same user, which exported by themselves. For a host's exporter.
+    Mine,
+    /// Every dead host's, and live ones' that leave the export to the agent.
+    Everybodys,
+}
+
+/// Empties ledgers of other processes.
+#[derive(Debug)]
+pub struct Adopter {
+    folder: LedgerFolder,
+    whose: Whose,
+    bounds: Bounds,
+    unfinished_after: Duration,
+    held: Vec<ForeignLedger>,
+}
+
+/// What a look into the folder found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Ledgers in the folder.
+    pub ledgers: usize,
+    /// Of these, ledgers whose host lives.
+    pub live: usize,
+    /// Dead hosts' ledgers that were taken over in this look.
+    pub adopted: usize,
+    /// Files that are not to be touched: links, other kinds of files, other users'.
+    pub refused: usize,
+    /// Damaged ledgers that were put aside in this look, without anything to export.
+    pub quarantined: usize,
+    /// Whether there are more dead hosts' ledgers than can be held at a time.
+    pub more: bool,
+}
+
+/// Spans for one request, and where they came from.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The spans.
+    pub spans: Vec<SpanData>,
+    /// Of the held ledgers in turn: how many are its.
+    counts: Vec<usize>,
+}
+
+/// What became of ledgers that held nothing any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buried {
+    /// Removed.
+    pub removed: usize,
+    /// Put aside because they were damaged.
+    pub quarantined: usize,
+}
+
+/// Dead hosts' ledgers that are held at a time: each is an open file.
+const HELD: usize = 128;
+
+impl Adopter {
+    /// An adopter that holds nothing yet.
+    pub fn new(
+        folder: LedgerFolder,
+        whose: Whose,
+        bounds: Bounds,
+        unfinished_after: Duration,
+    ) -> Self {
+        Self { folder, whose, bounds, unfinished_after, held: Vec::new() }
+    }
+
+    /// Looks into the folder, takes over `limit` dead hosts' ledgers at most, and sees what the
+    /// live hosts did that leave the export to us. `own` is the ledger of this process.
+    pub fn look(&mut self, own: Option<&Path>, limit: usize) -> io::Result<Look> {
+        self.refresh();
+        let survey = self.folder.survey()?;
+        survey.remove_stillborn();
+        let mut look = Look { ledgers: survey.ledgers.len(), ..Look::default() };
+        let room = limit.min(HELD.saturating_sub(self.dead()));
+        for entry in &survey.ledgers {
+            if Some(entry.path.as_path()) == own {
+                look.live += 1;
+            } else if let Some(held) = self.held.iter().find(|held| held.path() == entry.path) {
+                look.live += usize::from(held.is_live());
+            } else if look.adopted == room && self.whose == Whose::Mine {
+                look.more = true;
+                break;
+            } else {
+                self.take_up(entry, room, &mut look);
+            }
+        }
+        Ok(look)
+    }
+
+    /// Takes one ledger over, or attends to it, if it is for us.
+    fn take_up(&mut self, entry: &Entry, room: usize, look: &mut Look) {
+        let access = match self.open(entry) {
+            Ok(Some(access)) => access,
+            Ok(None) => return,
+            Err(error) => {
+                look.refused += 1;
+                tracing::debug!(%error, "a file that is left alone");
+                return;
+            }
+        };
+        let found = match access.try_own() {
+            Ok(Owner::Lives) => {
+                look.live += 1;
+                if self.whose == Whose::Mine {
+                    return;
+                }
+                ForeignLedger::attend(access)
+            }
+            Ok(Owner::Dead) if look.adopted >= room => {
+                look.more = true;
+                return;
+            }
+            Ok(Owner::Dead) => ForeignLedger::adopt(access).map(Some),
+            Err(source) => {
+                Err(LedgerError::File { what: "lock", path: entry.path.clone(), source })
+            }
+        };
+        match found {
+            Ok(Some(ledger)) if self.is_for_us(&ledger) => {
+                look.adopted += usize::from(!ledger.is_live());
+                self.held.push(ledger);
+                // A live one is looked at once now, then with all others.
+                if let Some(ledger) = self.held.last_mut()
+                    && let Err(error) = ledger.refresh(self.unfinished_after)
+                {
+                    tracing::warn!(%error, "a ledger that cannot be read");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => self.judge(entry, error, look),
+        }
+    }
+
+    /// Opens a file of the folder. `None`: it is gone, or another user's and we take our own.
+    fn open(&self, entry: &Entry) -> Result<Option<Access>, LedgerError> {
+        let access = match Access::open(&entry.path) {
+            Ok(access) => access,
+            Err(LedgerError::File { source, .. })
+                if source.kind() == io::ErrorKind::NotFound
+                    || (source.kind() == io::ErrorKind::PermissionDenied
+                        && self.whose == Whose::Mine) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        // Whose it is the file system knows; what the file says of itself proves nothing.
+        let mine =
+            self.whose == Whose::Everybodys || platform::is_mine(access.file()).unwrap_or(false);
+        Ok(mine.then_some(access))
+    }
+
+    /// A host leaves to the agent what is the agent's, and what is damaged.
+    fn is_for_us(&self, ledger: &ForeignLedger) -> bool {
+        match self.whose {
+            Whose::Everybodys => ledger.keeper() != Keeper::Nobody,
+            Whose::Mine => ledger.keeper() == Keeper::Host && !ledger.is_damaged(),
+        }
+    }
+
+    /// A ledger that could not be taken: damaged from its header on, of a newer version, or
+    /// refused by the file system.
+    fn judge(&self, entry: &Entry, error: LedgerError, look: &mut Look) {
+        let damaged = matches!(
+            error,
+            LedgerError::Corrupt { corruption, .. } if !matches!(corruption, Corruption::Newer(_))
+        );
+        tracing::warn!(%error, damaged, "a ledger that cannot be read");
+        if damaged && self.whose == Whose::Everybodys && self.put_aside(entry).is_ok() {
+            look.quarantined += 1;
+        } else {
+            look.refused += 1;
+        }
+    }
+
+    /// Moves a file that cannot be a ledger out of the way.
+    fn put_aside(&self, entry: &Entry) -> io::Result<()> {
+        let access = Access::open(&entry.path).map_err(io::Error::other)?;
+        if access.try_own()? == Owner::Lives {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        access.rename(&self.folder.quarantine(&entry.path)?)
+    }
+
+    /// Sees what live hosts did. Those that died are adopted by it.
+    fn refresh(&mut self) {
+        let unfinished_after = self.unfinished_after;
+        self.held.retain_mut(|ledger| match ledger.refresh(unfinished_after) {
+            Ok(()) => true,
+            Err(error) => {
+                // Found again, and judged, by the next look.
+                tracing::warn!(%error, "a ledger that cannot be read any more");
+                false
+            }
+        });
+    }
+
+    fn dead(&self) -> usize {
+        self.held.iter().filter(|ledger| !ledger.is_live()).count()
+    }
+
+    /// Operations of the ledgers at hand that wait to be sent.
+    pub fn waiting(&self) -> usize {
+        self.held.iter().map(ForeignLedger::waiting).sum()
+    }
+
+    /// The ledgers at hand: dead hosts', and live ones'.
+    pub fn held(&self) -> (usize, usize) {
+        let dead = self.dead();
+        (dead, self.held.len() - dead)
+    }
+
+    /// Makes a batch of `limit` spans at most. It must be settled or put back before the next.
+    pub fn batch(&mut self, limit: usize) -> Batch {
+        let mut batch = Batch::default();
+        for ledger in &mut self.held {
+            let before = batch.spans.len();
+            let count = ledger.build(limit - before, &mut batch.spans).unwrap_or_else(|error| {
+                tracing::warn!(%error, ledger = %ledger.path().display(), "cannot read");
+                batch.spans.truncate(before);
+                0
+            });
+            batch.counts.push(count);
+        }
+        batch
+    }
+
+    /// A collector took the batch, but for `rejected` spans.
+    pub fn settle(&mut self, batch: &Batch, mut rejected: u64) {
+        for (ledger, count) in self.held.iter_mut().zip(&batch.counts) {
+            // A partial success does not say which.
+            let refused = rejected.min(*count as u64);
+            rejected -= refused;
+            if let Err(error) = ledger.settle(*count, refused) {
+                tracing::warn!(%error, ledger = %ledger.path().display(), "cannot write");
+            }
+        }
+    }
+
+    /// Buries the ledgers that hold nothing any more.
+    pub fn bury(&mut self, heir: &Header) -> Buried {
+        let mut buried = Buried::default();
+        for ledger in self.held.extract_if(.., |ledger| ledger.is_finished()) {
+            let damaged = ledger.is_damaged();
+            let path = ledger.path().to_path_buf();
+            match ledger.bury(heir, |path| self.folder.quarantine(path)) {
+                Ok(()) if damaged => buried.quarantined += 1,
+                Ok(()) => buried.removed += 1,
+                Err(error) => {
+                    tracing::warn!(%error, ledger = %path.display(), "cannot remove a ledger");
+                }
+            }
+        }
+        buried
+    }
+
+    /// Gives up the oldest dead ledgers, until the folder keeps within its bounds of files and
+    /// bytes. Returns how many operations were lost by it.
+    ///
+    /// If the collector is `away`, what is too old goes as well. Never otherwise: a clock that is
+    /// wrong for a moment must not cost what could have been sent.
+    pub fn prune(&mut self, heir: &Header, away: bool) -> io::Result<u64> {
+        let survey = self.folder.survey()?;
+        let now = SystemTime::now();
+        let mut excess = survey.beyond(self.bounds);
+        let mut lost = 0;
+        for entry in &survey.ledgers {
+            let old = away && !self.bounds.age.is_zero() && entry.age(now) > self.bounds.age;
+            if (old || excess > 0)
+                && let Some(operations) = self.give_up(entry, heir)
+            {
+                excess = excess.saturating_sub(1);
+                lost += operations;
+            }
+        }
+        if lost > 0 {
+            tracing::warn!(lost, "the ledger folder is beyond its bounds; the oldest are given up");
+        }
+        Ok(lost)
+    }
+
+    /// Gives up one ledger: how many operations went with it. `None` if its host lives, or it is
+    /// not for us.
+    fn give_up(&mut self, entry: &Entry, heir: &Header) -> Option<u64> {
+        let held = self.held.iter().position(|held| held.path() == entry.path);
+        let mut ledger = match held {
+            Some(index) if self.held[index].is_live() => return None,
+            Some(index) => self.held.remove(index),
+            None => {
+                let access = self.open(entry).ok()??;
+                if !matches!(access.try_own(), Ok(Owner::Dead)) {
+                    return None;
+                }
+                ForeignLedger::adopt(access).ok().filter(|ledger| self.is_for_us(ledger))?
+            }
+        };
+        let lost = ledger
+            .expire()
+            .and_then(|lost| ledger.bury(heir, |path| self.folder.quarantine(path)).map(|()| lost));
+        lost.inspect_err(|error| {
+            tracing::warn!(%error, ledger = %entry.path.display(), "cannot give up a ledger");
+        })
+        .ok()
+    }
+}

@@ -1,0 +1,158 @@
+//! The folder that all hosts of a machine keep their ledgers in.
+
+use crate::ledger::{UNBORN, is_ledger_name};
+use std::fs::{self, DirEntry};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Folder in the ledger folder where damaged ledgers are kept for inspection.
+pub const QUARANTINE_FOLDER: &str = "quarantine";
+/// Folder in the ledger folder for the agent's own ledger.
+pub const AGENT_FOLDER: &str = "agent";
+
+/// Damaged ledgers that are kept; older ones go.
+const QUARANTINED: usize = 16;
+/// A file that is still unnamed after this long has lost its host before it was born.
+const UNBORN_FOR: Duration = Duration::from_secs(60);
+
+/// How large the folder may grow while nobody takes the spans. 0 is no bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Ledger files.
+    pub files: usize,
+    /// Bytes of all ledger files.
+    pub bytes: u64,
+    /// Time since a dead host last wrote to its ledger.
+    pub age: Duration,
+}
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct LedgerFolder {
+    path: PathBuf,
+}
+
+/// A file in the folder that is named as a ledger is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last written to, as the file system says.
+    pub modified: SystemTime,
+}
+
+/// What is in the folder.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Ledgers, the one that was written to longest ago first.
+    pub ledgers: Vec<Entry>,
+    /// Files of hosts that died before their ledger was born.
+    stillborn: Vec<PathBuf>,
+}
+
+impl LedgerFolder {
+    /// The folder at `path`, which need not exist.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Lists what is there. A folder that does not exist is empty.
+    pub fn survey(&self) -> io::Result<Survey> {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Survey::default()),
+            entries => entries?,
+        };
+        let now = SystemTime::now();
+        let mut survey = Survey::default();
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if is_ledger_name(&name) {
+                survey.ledgers.extend(describe(&entry));
+            } else if let Some(stem) = name.strip_suffix(UNBORN)
+                && is_ledger_name(&format!("{stem}{}", crate::ledger::EXTENSION))
+            {
+                let old = describe(&entry).filter(|file| file.age(now) > UNBORN_FOR);
+                survey.stillborn.extend(old.map(|file| file.path));
+            }
+        }
+        survey
+            .ledgers
+            .sort_by(|one, other| (one.modified, &one.path).cmp(&(other.modified, &other.path)));
+        Ok(survey)
+    }
+
+    /// Where a damaged ledger is moved to. Makes the folder, and room in it.
+    pub fn quarantine(&self, ledger: &Path) -> io::Result<PathBuf> {
+        let folder = self.path.join(QUARANTINE_FOLDER);
+        fs::create_dir_all(&folder)?;
+        let mut kept: Vec<Entry> =
+            fs::read_dir(&folder)?.flatten().filter_map(|entry| describe(&entry)).collect();
+        kept.sort_by_key(|entry| entry.modified);
+        for old in kept.iter().rev().skip(QUARANTINED - 1) {
+            // One more than wanted is no harm.
+            let _ = fs::remove_file(&old.path);
+        }
+        Ok(folder.join(ledger.file_name().ok_or(io::ErrorKind::InvalidInput)?))
+    }
+
+    /// How many damaged ledgers are kept.
+    pub fn quarantined(&self) -> usize {
+        fs::read_dir(self.path.join(QUARANTINE_FOLDER)).map_or(0, |files| files.flatten().count())
+    }
+
+    /// Where the agent keeps its own ledger.
+    pub fn agent(&self) -> PathBuf {
+        self.path.join(AGENT_FOLDER)
+    }
+}
+
+impl Entry {
+    /// How long ago it was written to; nothing if the clock was set back since.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.modified).unwrap_or_default()
+    }
+}
+
+impl Survey {
+    /// Removes what hosts left that died before their ledger was born. Nothing is in them.
+    pub fn remove_stillborn(&self) {
+        for path in &self.stillborn {
+            // Another user's, or somebody else was faster.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// How many of the oldest ledgers must go so that the rest keep within the bounds of files
+    /// and bytes.
+    pub fn beyond(&self, bounds: Bounds) -> usize {
+        let mut files = self.ledgers.len();
+        let mut bytes: u64 = self.ledgers.iter().map(|entry| entry.bytes).sum();
+        let over = |limit: u64, value: u64| limit > 0 && value > limit;
+        let mut count = 0;
+        for entry in &self.ledgers {
+            if !over(bounds.files as u64, files as u64) && !over(bounds.bytes, bytes) {
+                break;
+            }
+            files -= 1;
+            bytes = bytes.saturating_sub(entry.bytes);
+            count += 1;
+        }
+        count
+    }
+}
+
+/// The entry, by itself and not by what it may lead to; `None` if it is gone.
+fn describe(entry: &DirEntry) -> Option<Entry> {
+    let metadata = entry.metadata().ok()?;
+    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    Some(Entry { path: entry.path(), bytes: metadata.len(), modified })
+}

@@ -1,0 +1,14 @@
+//! Ledgers of other processes, emptied from here: those of hosts that have died, and those of
+//! live hosts that leave the export to the agent.
+//!
+//! A host's exporter adopts what other hosts of its user left; the agent adopts everything. Both
+//! look into the folder ([`folder`]), open what they find ([`ForeignLedger`]), build spans as the
+//! host would have, and remove the file when nothing is left in it ([`Adopter`]).
+
+mod adopter;
+mod folder;
+mod foreign;
+
+pub use adopter::{Adopter, Batch, Buried, Look, Whose};
+pub use folder::{AGENT_FOLDER, Bounds, Entry, LedgerFolder, QUARANTINE_FOLDER, Survey};
+pub use foreign::ForeignLedger;

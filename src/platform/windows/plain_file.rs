@@ -1,0 +1,157 @@
+//! Files that any user may have put where they are: what they are, and whose.
+
+use super::wide_text;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
+use std::os::windows::io::AsRawHandle;
+use std::path::Path;
+use windows_sys::Win32::Foundation::{CloseHandle, ERROR_SUCCESS, HANDLE, LocalFree};
+use windows_sys::Win32::Security::Authorization::{
+    ConvertSidToStringSidW, GetSecurityInfo, SE_FILE_OBJECT,
+};
+use windows_sys::Win32::Security::{
+    EqualSid, GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
+    TOKEN_OWNER, TOKEN_QUERY, TOKEN_USER, TokenOwner, TokenUser,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_DEVICE, FILE_ATTRIBUTE_DIRECTORY,
+    FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_OPEN_REPARSE_POINT, FILE_TYPE_DISK,
+    GetFileInformationByHandle, GetFileType,
+};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+
+/// Opens a file for reading and writing, but only a plain one: no link, no device, no pipe, and
+/// with no second name elsewhere, through which writing would reach another file.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT)
+        .open(path)?;
+    let unwanted = FILE_ATTRIBUTE_REPARSE_POINT | FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_DEVICE;
+    let handle = file.as_raw_handle() as HANDLE;
+    // SAFETY: the handle is open for as long as `file` is.
+    let on_disk = unsafe { GetFileType(handle) } == FILE_TYPE_DISK;
+    let mut information = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY: the handle is open, and `information` is writable for the call.
+    if unsafe { GetFileInformationByHandle(handle, &mut information) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let plain = file.metadata()?.file_attributes() & unwanted == 0;
+    if !plain || !on_disk || information.nNumberOfLinks != 1 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is not a plain file of one name",
+        ));
+    }
+    Ok(file)
+}
+
+/// Whether the file system says that `file` belongs to the user of this process. What an
+/// administrator makes belongs to the administrators, if Windows is set up so.
+pub fn is_mine(file: &File) -> io::Result<bool> {
+    let owner = Owner::of(file)?;
+    let user = Token::open()?.information(TokenUser)?;
+    let group = Token::open()?.information(TokenOwner)?;
+    // SAFETY: Windows wrote a TOKEN_USER at the start of the buffer, which is aligned for it.
+    let user = unsafe { (*user.as_ptr().cast::<TOKEN_USER>()).User.Sid };
+    // SAFETY: Windows wrote a TOKEN_OWNER at the start of the buffer, which is aligned for it.
+    let group = unsafe { (*group.as_ptr().cast::<TOKEN_OWNER>()).Owner };
+    // SAFETY: both are valid SIDs: one inside the descriptor, one inside the live buffer.
+    let user = unsafe { EqualSid(owner.sid, user) } != 0;
+    // SAFETY: as above.
+    let group = unsafe { EqualSid(owner.sid, group) } != 0;
+    Ok(user || group)
+}
+
+/// Whom the file system says `file` belongs to, as a SID: its name might be asked for over the
+/// network.
+pub fn owner_of(file: &File) -> io::Result<String> {
+    let owner = Owner::of(file)?;
+    let mut text = std::ptr::null_mut();
+    // SAFETY: the SID is valid while `owner` lives, and `text` is writable.
+    if unsafe { ConvertSidToStringSidW(owner.sid, &mut text) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the text that Windows made ends in NUL.
+    let said = unsafe { wide_text(text) };
+    // SAFETY: the text was allocated for us with LocalAlloc, and is not used again.
+    unsafe { LocalFree(text.cast()) };
+    Ok(said)
+}
+
+/// A file's owner, inside the descriptor that Windows made for us.
+struct Owner {
+    sid: PSID,
+    descriptor: PSECURITY_DESCRIPTOR,
+}
+
+impl Owner {
+    fn of(file: &File) -> io::Result<Self> {
+        let mut owner = Self { sid: std::ptr::null_mut(), descriptor: std::ptr::null_mut() };
+        // SAFETY: the handle is open; both results are writable, and the others are not asked for.
+        let code = unsafe {
+            GetSecurityInfo(
+                file.as_raw_handle() as HANDLE,
+                SE_FILE_OBJECT,
+                OWNER_SECURITY_INFORMATION,
+                &mut owner.sid,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                &mut owner.descriptor,
+            )
+        };
+        if code != ERROR_SUCCESS {
+            return Err(io::Error::from_raw_os_error(code.cast_signed()));
+        }
+        if owner.sid.is_null() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(owner)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor was allocated for us with LocalAlloc, and goes with `self`.
+        unsafe { LocalFree(self.descriptor) };
+    }
+}
+
+/// This process' token.
+struct Token(HANDLE);
+
+impl Token {
+    fn open() -> io::Result<Self> {
+        // SAFETY: takes nothing and cannot fail.
+        let process = unsafe { GetCurrentProcess() };
+        let mut token = std::ptr::null_mut();
+        // SAFETY: `process` needs no closing, and `token` is writable.
+        if unsafe { OpenProcessToken(process, TOKEN_QUERY, &mut token) } == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self(token))
+    }
+
+    /// A fact about the token, in memory that is aligned for every structure of it.
+    fn information(&self, class: i32) -> io::Result<Vec<u64>> {
+        // The largest SID has 68 bytes.
+        let mut buffer = vec![0_u64; 32];
+        let mut length = 0;
+        let room = size_of_val(buffer.as_slice()) as u32;
+        // SAFETY: writes at most `room` bytes, which `buffer` has; `length` is writable.
+        let done = unsafe {
+            GetTokenInformation(self.0, class, buffer.as_mut_ptr().cast(), room, &mut length)
+        };
+        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(buffer) }
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours, and goes with `self`.
+        unsafe { CloseHandle(self.0) };
+    }
+}
