@@ -14,6 +14,7 @@
 
 pub mod abi;
 pub mod adoption;
+pub mod agent;
 mod channel;
 mod clock;
 mod diagnostics;

@@ -2,6 +2,7 @@
 //! it on decoded, and answers as it is told.
 
 use flate2::read::GzDecoder;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use std::io::{self, Read, Write};
@@ -23,8 +24,10 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Bytes of the body on the wire.
     pub wire_bytes: usize,
-    /// The decoded body.
+    /// The decoded body of a request for spans; otherwise empty.
     pub export: ExportTraceServiceRequest,
+    /// The decoded body of a request for metrics; otherwise empty.
+    pub metrics: ExportMetricsServiceRequest,
 }
 
 impl Request {
@@ -89,6 +92,7 @@ impl<F: Fn(&Request) -> Answer + Send + Sync + 'static> Behaviour for F {
 pub struct Receiver {
     address: SocketAddr,
     requests: mpsc::Receiver<Request>,
+    metrics: mpsc::Receiver<Request>,
 }
 
 impl Receiver {
@@ -106,7 +110,9 @@ impl Receiver {
     /// The same on a listener that is there already.
     pub fn serving(listener: TcpListener, behaviour: impl Behaviour) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let (sender, requests) = mpsc::channel();
+        let (spans_sender, requests) = mpsc::channel();
+        let (metrics_sender, metrics) = mpsc::channel();
+        let sender = Senders { spans: spans_sender, metrics: metrics_sender };
         let behaviour = Arc::new(behaviour);
         thread::Builder::new().name("receiver".to_owned()).spawn(move || {
             for connection in listener.incoming().filter_map(Result::ok) {
@@ -119,7 +125,7 @@ impl Receiver {
                 });
             }
         })?;
-        Ok(Self { address, requests })
+        Ok(Self { address, requests, metrics })
     }
 
     /// Where it listens.
@@ -132,10 +138,35 @@ impl Receiver {
         format!("http://{}", self.address)
     }
 
-    /// The requests, as they come.
+    /// The requests for spans, as they come.
     pub fn requests(&self) -> &mpsc::Receiver<Request> {
         &self.requests
     }
+
+    /// The requests for metrics, as they come.
+    pub fn metrics(&self) -> &mpsc::Receiver<Request> {
+        &self.metrics
+    }
+}
+
+/// Where requests go, by their signal.
+#[derive(Clone)]
+struct Senders {
+    spans: mpsc::Sender<Request>,
+    metrics: mpsc::Sender<Request>,
+}
+
+impl Senders {
+    fn send(&self, request: Request) {
+        let sender = if is_metrics(&request.path) { &self.metrics } else { &self.spans };
+        // Nobody may be listening any more: the exporter gets its answer all the same.
+        let _ = sender.send(request);
+    }
+}
+
+/// Whether the path is that of metrics (OTLP spec: OTLP/HTTP request).
+fn is_metrics(path: &str) -> bool {
+    path.ends_with("/v1/metrics")
 }
 
 fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -143,11 +174,7 @@ fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 /// Serves one connection until it is closed.
-fn serve(
-    connection: TcpStream,
-    behaviour: &dyn Behaviour,
-    requests: &mpsc::Sender<Request>,
-) -> io::Result<()> {
+fn serve(connection: TcpStream, behaviour: &dyn Behaviour, requests: &Senders) -> io::Result<()> {
     let mut connection = behaviour.accept(connection)?;
     let mut buffered = Vec::new();
     while let Some((path, headers, head_bytes)) = read_head(&mut connection, &mut buffered)? {
@@ -158,15 +185,15 @@ fn serve(
         };
         fill(&mut connection, &mut buffered, length)?;
         let body: Vec<u8> = buffered.drain(..length).collect();
-        let decoded = decode(&body, header(&headers, "content-encoding"));
+        let decoded = decode(&path, &body, header(&headers, "content-encoding"));
         let answer = match decoded {
             Err(problem) => {
                 Some(Answer { body: problem.to_string().into_bytes(), ..Answer::status(400) })
             }
-            Ok(export) => {
-                let request = Request { path, headers, wire_bytes: body.len(), export };
-                // Nobody may be listening any more: the exporter gets its answer all the same.
-                let _ = requests.send(request.clone());
+            Ok((export, metrics)) => {
+                let wire_bytes = body.len();
+                let request = Request { path, headers, wire_bytes, export, metrics };
+                requests.send(request.clone());
                 behaviour.answer(&request, connection.as_mut())
             }
         };
@@ -227,7 +254,9 @@ fn fill(connection: &mut dyn Stream, buffered: &mut Vec<u8>, wanted: usize) -> i
     Ok(())
 }
 
-fn decode(body: &[u8], encoding: Option<&str>) -> io::Result<ExportTraceServiceRequest> {
+type Decoded = (ExportTraceServiceRequest, ExportMetricsServiceRequest);
+
+fn decode(path: &str, body: &[u8], encoding: Option<&str>) -> io::Result<Decoded> {
     let plain = match encoding {
         None => body.to_vec(),
         Some("gzip") => {
@@ -237,7 +266,13 @@ fn decode(body: &[u8], encoding: Option<&str>) -> io::Result<ExportTraceServiceR
         }
         Some(other) => return Err(io::Error::other(format!("unknown encoding {other}"))),
     };
-    ExportTraceServiceRequest::decode(plain.as_slice()).map_err(io::Error::other)
+    let (mut spans, mut metrics) = Decoded::default();
+    let merged = if is_metrics(path) {
+        metrics.merge(plain.as_slice())
+    } else {
+        spans.merge(plain.as_slice())
+    };
+    merged.map(|()| (spans, metrics)).map_err(io::Error::other)
 }
 
 fn write_answer(connection: &mut dyn Stream, answer: &Answer) -> io::Result<()> {

@@ -63,6 +63,14 @@ pub struct Buried {
     pub quarantined: usize,
 }
 
+impl Buried {
+    /// Adds another count.
+    pub fn add(&mut self, other: Self) {
+        self.removed += other.removed;
+        self.quarantined += other.quarantined;
+    }
+}
+
 /// Dead hosts' ledgers that are held at a time: each is an open file.
 const HELD: usize = 128;
 
@@ -210,6 +218,11 @@ impl Adopter {
 
     fn dead(&self) -> usize {
         self.held.iter().filter(|ledger| !ledger.is_live()).count()
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &LedgerFolder {
+        &self.folder
     }
 
     /// Operations of the ledgers at hand that wait to be sent.

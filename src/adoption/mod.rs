@@ -6,9 +6,13 @@
 //! host would have, and remove the file when nothing is left in it ([`Adopter`]).
 
 mod adopter;
+mod census;
 mod folder;
 mod foreign;
+mod inflight;
 
 pub use adopter::{Adopter, Batch, Buried, Look, Whose};
+pub use census::Census;
 pub use folder::{AGENT_FOLDER, Bounds, Entry, LedgerFolder, QUARANTINE_FOLDER, Survey};
 pub use foreign::ForeignLedger;
+pub use inflight::{Inflight, Snapshot};

@@ -1,9 +1,12 @@
 //! The program's commands, one file each.
 
+mod agent;
 mod demo;
 #[cfg(any(windows, test))]
 mod dll_file;
+mod drain;
 mod errors;
+mod inflight;
 mod install;
 #[cfg(windows)]
 mod machine;
@@ -31,6 +34,9 @@ enum Command {
     Install(Box<install::Install>),
     Uninstall(install::Uninstall),
     Status(status::Status),
+    Agent(agent::AgentCommand),
+    Inflight(inflight::InflightCommand),
+    Drain(drain::Drain),
     Errors(errors::Errors),
     #[command(hide = true)]
     Play(play::Play),
@@ -47,6 +53,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Install(install) => install.run(&mut out),
         Command::Uninstall(uninstall) => uninstall.run(&mut out),
         Command::Status(status) => status.run(&mut out),
+        Command::Agent(agent) => agent.run(),
+        Command::Inflight(inflight) => inflight.run(&mut out),
+        Command::Drain(drain) => drain.run(&mut out),
         Command::Errors(errors) => errors.run(&mut out),
         Command::Play(play) => play.run(&mut out),
     };

@@ -12,13 +12,13 @@ const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
 /// Each wait is chosen by chance between half of a ceiling and the ceiling, which doubles from
 /// half a second to thirty. A fleet that lost its collector together does not come back together.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The next wait: never shorter than what the server asked for in `Retry-After`.
-    pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
+    pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         let jitter = ceiling.mul_f64(chance() / 2.0);
@@ -29,7 +29,7 @@ impl Backoff {
     }
 
     /// A request went through.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }

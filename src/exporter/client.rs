@@ -68,6 +68,11 @@ pub struct Client {
 impl Client {
     /// A client for the settings' endpoint.
     pub fn new(settings: &Settings) -> Result<Self, ClientError> {
+        Self::to(settings, settings.endpoint.clone())
+    }
+
+    /// A client for another endpoint of the same collector.
+    pub fn to(settings: &Settings, endpoint: Uri) -> Result<Self, ClientError> {
         let root_certs = match &settings.ca_certificate {
             None => RootCerts::PlatformVerifier,
             Some(path) => ca_certificates(path)
@@ -87,7 +92,7 @@ impl Client {
             .build();
         Ok(Self {
             agent: ureq::Agent::with_parts(config, DefaultConnector::default(), CallingThread),
-            endpoint: settings.endpoint.clone(),
+            endpoint,
             headers: settings.headers.clone(),
             compression: settings.compression,
             reply: Mutex::new(None),

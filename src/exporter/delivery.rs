@@ -3,6 +3,7 @@
 use super::client::{Client, ClientError, Reply};
 use crate::resource::resource;
 use crate::settings::{Compression, Settings};
+use http::Uri;
 use opentelemetry::Context;
 use opentelemetry_otlp::{Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
@@ -35,6 +36,26 @@ pub enum Verdict {
     },
 }
 
+/// An exporter that is given everything, so that it takes nothing from the environment, and that
+/// tries once.
+pub(crate) fn configured<B: WithExportConfig + WithHttpConfig>(
+    builder: B,
+    client: Arc<Client>,
+    settings: &Settings,
+    endpoint: &Uri,
+) -> B {
+    let builder = builder
+        .with_shared_http_client(client)
+        .with_endpoint(endpoint.to_string())
+        .with_protocol(Protocol::HttpBinary)
+        .with_timeout(settings.timeout)
+        .with_retry_policy(RetryPolicy::disabled());
+    match settings.compression {
+        Compression::Gzip => builder.with_compression(opentelemetry_otlp::Compression::Gzip),
+        Compression::None => builder,
+    }
+}
+
 /// Sends batches to one collector.
 #[derive(Debug)]
 pub struct Delivery {
@@ -46,17 +67,8 @@ impl Delivery {
     /// Prepares delivery as the settings say. Connects to nobody yet.
     pub fn new(settings: &Settings) -> Result<Self, ClientError> {
         let client = Arc::new(Client::new(settings)?);
-        // Everything is given here, so that nothing is taken from the host's environment.
-        let mut builder = opentelemetry_otlp::SpanExporter::builder()
-            .with_http()
-            .with_shared_http_client(client.clone())
-            .with_endpoint(settings.endpoint.to_string())
-            .with_protocol(Protocol::HttpBinary)
-            .with_timeout(settings.timeout)
-            .with_retry_policy(RetryPolicy::disabled());
-        if settings.compression == Compression::Gzip {
-            builder = builder.with_compression(opentelemetry_otlp::Compression::Gzip);
-        }
+        let builder = opentelemetry_otlp::SpanExporter::builder().with_http();
+        let builder = configured(builder, client.clone(), settings, &settings.endpoint);
         let mut exporter = builder.build()?;
         exporter.set_resource(&resource(settings));
         Ok(Self { exporter, client })

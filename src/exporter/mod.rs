@@ -9,7 +9,9 @@ mod backoff;
 mod client;
 mod delivery;
 
+pub(crate) use backoff::Backoff;
 pub use client::{Client, ClientError, Reply};
+pub(crate) use delivery::configured;
 pub use delivery::{Delivery, Verdict};
 
 use crate::channel::{Channel, Signal};
@@ -22,7 +24,6 @@ use crate::operation::Operation;
 use crate::pairing::{Open, Pairing};
 use crate::span::span;
 use adoption::Adoption;
-use backoff::Backoff;
 use opentelemetry_sdk::trace::SpanData;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

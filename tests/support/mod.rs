@@ -6,12 +6,13 @@
 // Each test program uses its own part of this.
 #![allow(dead_code)]
 
+use mpr_otel::adoption::LedgerFolder;
 use mpr_otel::double::{self, Host, Report, Request as Call, Step};
-use mpr_otel::ledger::{self, Tally};
+use mpr_otel::ledger::{self, LedgerError, Tally};
 use mpr_otel::receiver::{Behaviour, Receiver, Request};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -115,6 +116,13 @@ impl Stage {
         command
     }
 
+    /// The agent, to be started with [`spawn`].
+    pub fn agent(&self) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_mpr-otel"));
+        command.arg("agent").env("OTEL_METRIC_EXPORT_INTERVAL", "100");
+        command
+    }
+
     /// The C host in the given mode, to be started with [`start_c`].
     pub fn c(&self, mode: &str) -> Command {
         let mut command = self.command(c_host());
@@ -140,8 +148,13 @@ impl Stage {
     /// The sum of all ledgers' counters.
     pub fn tally(&self) -> Tally {
         let mut sum = Tally::default();
-        for entry in std::fs::read_dir(self.ledgers()).unwrap() {
-            sum += ledger::read_tally(&entry.unwrap().path()).unwrap();
+        for entry in LedgerFolder::new(self.ledgers()).survey().unwrap().ledgers {
+            match ledger::read_tally(&entry.path) {
+                Ok(tally) => sum += tally,
+                // An adopter was faster.
+                Err(LedgerError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                Err(error) => panic!("{error}"),
+            }
         }
         sum
     }
@@ -155,6 +168,15 @@ impl Stage {
                 return tally;
             }
             assert!(Instant::now() < deadline, "{tally:?}\n{}", self.logged());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until `settled`.
+    pub fn until(&self, settled: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !settled() {
+            assert!(Instant::now() < deadline, "{}", self.logged());
             std::thread::yield_now();
         }
     }
@@ -205,6 +227,17 @@ impl Running {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Asks the process to end, as a service manager does, and waits until it has. Returns what it
+    /// said on standard error.
+    #[cfg(unix)]
+    pub fn interrupt(self) -> String {
+        let status = Command::new("kill").arg(self.pid().to_string()).status().unwrap();
+        assert!(status.success());
+        let output = self.child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Ends the host, which must have kept quiet and succeed.
@@ -288,6 +321,10 @@ pub fn received(request: Request) -> Vec<Received> {
         let resource = group.resource.unwrap_or_default().attributes;
         for scope_spans in group.scope_spans {
             let scope = scope_spans.scope.unwrap_or_default().name;
+            // The agent's spans about itself are no operations.
+            if scope == "mpr-otel-agent" {
+                continue;
+            }
             spans.extend(scope_spans.spans.into_iter().map(|span| Received {
                 span,
                 resource: resource.clone(),

@@ -1,0 +1,67 @@
+//! What all ledgers of a folder say together.
+
+use super::folder::LedgerFolder;
+use crate::ledger::{Access, LedgerError, SLOT_COUNT, Tally, state::Phase};
+use std::io;
+
+/// A count of everything in a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Ledgers that could be read.
+    pub ledgers: usize,
+    /// Of these, ledgers whose host lives, or that somebody is adopting.
+    pub live: usize,
+    /// Files that could not be read: other users', damaged, or no ledgers.
+    pub unreadable: usize,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Operations in dead hosts' ledgers that wait for an adopter.
+    pub orphaned: u64,
+    /// The sum of the counters, inherited ones included.
+    pub tally: Tally,
+    /// When a collector last accepted a batch of any host, in nanoseconds since 1970; 0: never.
+    pub last_export_unix_nanos: u64,
+}
+
+impl Census {
+    /// Counts what is in `folder`.
+    pub fn take(folder: &LedgerFolder) -> io::Result<Self> {
+        let survey = folder.survey()?;
+        let mut census = Self::default();
+        for entry in survey.ledgers {
+            census.bytes = census.bytes.saturating_add(entry.bytes);
+            match census.add(&entry.path) {
+                Ok(()) => census.ledgers += 1,
+                Err(LedgerError::File { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => census.unreadable += 1,
+            }
+        }
+        Ok(census)
+    }
+
+    fn add(&mut self, path: &std::path::Path) -> Result<(), LedgerError> {
+        let failed = |source| LedgerError::File { what: "read", path: path.into(), source };
+        let access = Access::open(path)?;
+        let header = access.header()?;
+        let (mut recorded, mut waiting) = (0_u64, 0);
+        access
+            .each_slot(0..SLOT_COUNT, |_, slot| {
+                recorded = recorded.saturating_add(slot.phase.map_or(1, |_| slot.generation));
+                waiting += u64::from(slot.phase != Some(Phase::Free));
+            })
+            .map_err(failed)?;
+        if access.is_owned().map_err(failed)? {
+            self.live += 1;
+        } else {
+            self.orphaned += waiting;
+        }
+        if !header.buried {
+            self.tally += header.tally(recorded);
+            self.tally += header.inherited;
+        }
+        self.last_export_unix_nanos =
+            self.last_export_unix_nanos.max(header.last_export_unix_nanos);
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+//! The agent: empties the ledgers of all hosts of a machine.
+//!
+//! It adopts every dead host's ledger, whoever's it was, and exports for live hosts that leave
+//! that to it (`MPR_OTEL_DELIVERY=agent`). Everything that counts is in the ledgers, its own
+//! included, so it can be killed at any instant: the next agent goes on where it stood.
+
+mod heritage;
+mod stop;
+mod telemetry;
+
+pub use heritage::{Heritage, HeritageError};
+pub use stop::Stop;
+pub use telemetry::{Telemetry, TelemetryError};
+
+use crate::adoption::{Adopter, Batch, Buried, Census, LedgerFolder, Look, Whose};
+use crate::clock;
+use crate::exporter::{Backoff, Delivery, Verdict};
+use crate::settings::Settings;
+use std::time::{Duration, Instant, SystemTime};
+use telemetry::Outcome;
+
+/// However short the batch delay is, the folder is not looked at more often.
+const SHORTEST_ROUND: Duration = Duration::from_millis(50);
+/// How often all ledgers' counters are added up for the metrics.
+const LONGEST_COUNT: Duration = Duration::from_secs(10);
+
+/// The one process that empties a ledger folder.
+#[derive(Debug)]
+pub struct Agent {
+    settings: Settings,
+    adopter: Adopter,
+    heritage: Heritage,
+    delivery: Option<Delivery>,
+    backoff: Backoff,
+    /// No request before this time.
+    not_before: Instant,
+    /// Why the collector did not take the last batch; `None` if it did.
+    trouble: Option<String>,
+    /// How often the counters are added up.
+    count_every: Duration,
+    counted_at: Option<Instant>,
+}
+
+/// What happened since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Ledgers of dead hosts that were taken over.
+    pub adopted: usize,
+    /// Spans that a collector took.
+    pub exported: u64,
+    /// Spans that a collector refused for good, and operations that were given up.
+    pub lost: u64,
+    /// Ledgers that were emptied and removed.
+    pub removed: usize,
+    /// Damaged ledgers that were put aside.
+    pub quarantined: usize,
+    /// Operations at hand that wait to be sent.
+    pub waiting: usize,
+    /// Files that are not to be touched.
+    pub refused: usize,
+}
+
+impl Agent {
+    /// Becomes the agent of the settings' ledger folder.
+    pub fn new(settings: Settings) -> Result<Self, HeritageError> {
+        let folder = LedgerFolder::new(&settings.ledger_dir);
+        let heritage = Heritage::open(&folder)?;
+        let adopter = Adopter::new(
+            folder,
+            Whose::Everybodys,
+            settings.ledger_bounds,
+            settings.unfinished_after,
+        );
+        Ok(Self {
+            adopter,
+            heritage,
+            delivery: None,
+            backoff: Backoff::default(),
+            not_before: Instant::now(),
+            trouble: None,
+            count_every: telemetry::metric_interval().min(LONGEST_COUNT),
+            counted_at: None,
+            settings,
+        })
+    }
+
+    /// Works until it is asked to stop.
+    pub fn run(&mut self, stop: &Stop) {
+        tracing::info!(
+            ledgers = %self.settings.ledger_dir.display(),
+            collector = self.settings.endpoint.host(),
+            "the agent has started"
+        );
+        let round = self.settings.batch_delay.max(SHORTEST_ROUND);
+        let mut progress = Progress::default();
+        let mut said = progress;
+        while !stop.is_asked() {
+            self.round(stop, &mut progress, |_| ());
+            self.count(false);
+            if progress != said && progress.waiting == 0 {
+                let Progress { adopted, exported, lost, quarantined, .. } = progress;
+                tracing::info!(adopted, exported, lost, quarantined, "so far");
+                said = progress;
+            }
+            stop.wait(round);
+        }
+        self.count(true);
+        tracing::info!("the agent stops");
+    }
+
+    /// Empties what there is now. Ends when there is nothing left, when the collector is away, or
+    /// when it is asked to stop. Tells `told` how it goes on.
+    pub fn round(&mut self, stop: &Stop, progress: &mut Progress, mut told: impl FnMut(&Progress)) {
+        loop {
+            let look = self.look(progress);
+            let mut buried = self.bury(progress);
+            while self.adopter.waiting() > 0 && !stop.is_asked() {
+                if Instant::now() < self.not_before || !self.send(progress) {
+                    break;
+                }
+                buried.add(self.bury(progress));
+                progress.waiting = self.adopter.waiting();
+                told(progress);
+            }
+            progress.waiting = self.adopter.waiting();
+            told(progress);
+            if stop.is_asked() || !look.more || buried == Buried::default() {
+                break;
+            }
+        }
+        if self.trouble.is_some() {
+            self.prune(progress);
+        }
+    }
+
+    fn look(&mut self, progress: &mut Progress) -> Look {
+        let look = self.adopter.look(None, usize::MAX).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look into the ledger folder");
+            Look::default()
+        });
+        progress.adopted += look.adopted;
+        progress.quarantined += look.quarantined;
+        progress.refused = look.refused;
+        telemetry::looked(&look, self.adopter.held());
+        look
+    }
+
+    fn bury(&mut self, progress: &mut Progress) -> Buried {
+        let buried = self.adopter.bury(self.heritage.header());
+        progress.removed += buried.removed;
+        progress.quarantined += buried.quarantined;
+        telemetry::quarantined(buried.quarantined);
+        buried
+    }
+
+    /// Sends one batch. Returns whether the collector had an opinion of it.
+    fn send(&mut self, progress: &mut Progress) -> bool {
+        let batch = self.adopter.batch(self.settings.batch_max);
+        let count = batch.spans.len() as u64;
+        if count == 0 {
+            return true;
+        }
+        let (batch, verdict) = self.deliver(batch);
+        let rejected = match verdict {
+            Verdict::Accepted { rejected, message } => {
+                let rejected = rejected.min(count);
+                if rejected > 0 || !message.is_empty() {
+                    tracing::warn!(rejected, message, "the collector accepted a part");
+                }
+                rejected
+            }
+            Verdict::Refused { reason } => {
+                tracing::warn!(spans = count, reason, "the collector refused a batch");
+                count
+            }
+            Verdict::Later { reason, after } => {
+                let wait = self.backoff.next(after);
+                self.not_before = Instant::now() + wait;
+                let wait_ms = wait.as_millis();
+                tracing::warn!(spans = count, reason, wait_ms, "will send again");
+                self.trouble = Some(reason);
+                return false;
+            }
+        };
+        self.adopter.settle(&batch, rejected);
+        self.backoff.reset();
+        self.not_before = Instant::now();
+        self.trouble = None;
+        progress.exported += count - rejected;
+        progress.lost += rejected;
+        self.heritage.header().note_export(clock::unix_nanos(SystemTime::now()));
+        true
+    }
+
+    fn deliver(&mut self, mut batch: Batch) -> (Batch, Verdict) {
+        let spans = std::mem::take(&mut batch.spans);
+        let count = spans.len();
+        let export = telemetry::Export::begin(count);
+        let verdict = match &self.delivery {
+            Some(delivery) => delivery.send(spans),
+            None => match Delivery::new(&self.settings) {
+                Ok(delivery) => self.delivery.insert(delivery).send(spans),
+                // A certificate that is missing now may be there in a minute.
+                Err(error) => Verdict::Later { reason: error.to_string(), after: None },
+            },
+        };
+        export.end(match &verdict {
+            Verdict::Accepted { rejected, .. } => Outcome::Taken { rejected: *rejected },
+            Verdict::Refused { .. } => Outcome::Refused,
+            Verdict::Later { .. } => Outcome::Unavailable,
+        });
+        (batch, verdict)
+    }
+
+    /// Gives up what the folder has no room for while the collector is away.
+    fn prune(&mut self, progress: &mut Progress) {
+        match self.adopter.prune(self.heritage.header(), true) {
+            Ok(lost) => progress.lost += lost,
+            Err(error) => tracing::warn!(%error, "cannot look into the ledger folder"),
+        }
+        progress.waiting = self.adopter.waiting();
+    }
+
+    /// Adds up the counters of all ledgers, if it is time for that or `now`.
+    fn count(&mut self, now: bool) {
+        if !now && self.counted_at.is_some_and(|at| at.elapsed() < self.count_every) {
+            return;
+        }
+        self.counted_at = Some(Instant::now());
+        match Census::take(self.adopter.folder()) {
+            Ok(mut census) => {
+                census.tally += self.heritage.header().inherited();
+                telemetry::counted(&self.heritage.header().tell(&census.tally), &census);
+            }
+            Err(error) => tracing::warn!(%error, "cannot look into the ledger folder"),
+        }
+    }
+
+    /// Why the collector did not take the last batch; `None` if it did.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+}
