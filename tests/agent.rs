@@ -1,4 +1,4 @@
-//! The agent, and what hosts and agents do for hosts that have died.
+//! The agent: it exports what hosts left and what hosts leave to it, and survives its own faults.
 
 // A test may panic: that is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -7,28 +7,31 @@
 mod support;
 
 use mpr_otel::double::Step;
+use mpr_otel::receiver::{Answer, Behaviour, Request, Stream};
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use support::{Received, Running, Stage, add, lane, spawn, start};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use support::{Received, Running, Stage, add, lane, play, received, spawn, start};
 
-/// An agent of the stage's folder, ready when it has said so.
+/// An agent of the stage's folder.
 fn agent(stage: &Stage) -> Running {
-    start_agent(stage.agent())
-}
-
-fn start_agent(mut command: Command) -> Running {
-    let agent = spawn(&mut command);
-    agent
+    spawn(&mut stage.agent())
 }
 
 /// Files of the folder that are ledgers.
 fn ledgers(stage: &Stage) -> Vec<PathBuf> {
-    let files = fs::read_dir(stage.ledgers()).unwrap().map(|file| file.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|end| end == "ledger")).collect()
+    let files = fs::read_dir(stage.ledgers()).into_iter().flatten();
+    files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "ledger"))
+        .collect()
 }
 
-/// A host that ends before it has sent anything. Returns how many operations it left.
+/// A host that ends before it has sent anything.
 fn short_host(stage: &Stage) {
     let mut command = stage.c("exit");
     command.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
@@ -37,16 +40,362 @@ fn short_host(stage: &Stage) {
     assert_eq!((output.as_str(), errors.as_str()), ("", ""));
 }
 
+/// A host that leaves the export to the agent.
+fn agent_host(stage: &Stage) -> Command {
+    let mut command = stage.host();
+    command.env("MPR_OTEL_DELIVERY", "agent");
+    command
+}
+
+/// An operation that goes on for a minute.
+fn endless() -> Step {
+    Step { takes_ms: 60_000, ..add(r"\\dead-server\share") }
+}
+
+fn span_ids(spans: &[Received]) -> HashSet<Vec<u8>> {
+    spans.iter().map(|span| span.span.span_id.clone()).collect()
+}
+
 #[test]
-fn the_agent_exports_what_a_host_left_as_if_nothing_had_happened() {
+fn what_a_host_left_is_exported_as_if_nothing_had_happened() {
+    let stage = Stage::new();
+    for _ in 0..5 {
+        short_host(&stage);
+    }
+    assert_eq!((ledgers(&stage).len(), stage.tally().pending()), (5, 5));
+    let agent = agent(&stage);
+    let spans = stage.spans(5);
+    for span in &spans {
+        assert_eq!(span.get("mpr.recovered").as_deref(), Some("true"));
+        assert_eq!(span.get("mpr.outcome").as_deref(), Some("success"));
+        assert_eq!(span.get("server.address").as_deref(), Some("files01"));
+        assert_ne!(span.get("process.pid"), Some(agent.pid().to_string()));
+    }
+    assert_eq!(span_ids(&spans).len(), 5);
+    stage.until(|| ledgers(&stage).is_empty());
+    agent.interrupt();
+}
+
+#[test]
+fn an_operation_whose_host_dies_in_the_middle_is_unfinished_and_ends_when_it_was_last_alive() {
+    let stage = Stage::new();
+    let host = play(stage.host(), &lane(vec![endless()]));
+    stage.until(|| ledgers(&stage).len() == 1 && stage.tally().seen == 1);
+    host.kill();
+    let agent = agent(&stage);
+    let span = stage.spans(1).remove(0);
+    assert_eq!(span.get("mpr.outcome").as_deref(), Some("unfinished"));
+    assert_eq!(span.get("error.type").as_deref(), Some("unfinished"));
+    assert_eq!(span.get("mpr.recovered").as_deref(), Some("true"));
+    assert_eq!(span.get("server.address").as_deref(), Some("dead-server"));
+    assert_eq!(span.get("mpr.status_code"), None);
+    assert!(span.duration() < Duration::from_secs(60));
+    stage.until(|| ledgers(&stage).is_empty());
+    agent.interrupt();
+}
+
+#[test]
+fn a_live_host_that_leaves_the_export_to_the_agent_has_no_thread_no_socket_and_no_end_of_slots() {
+    let stage = Stage::new();
+    let agent = agent(&stage);
+    // More operations than a table has slots, with time for the agent to empty it.
+    let steps = vec![Step { takes_ms: 1, ..add(r"\\server\share") }; 1500];
+    let (host, report) = start(agent_host(&stage), &lane(steps));
+    assert_eq!((report.untracked, report.breaches.len()), (0, 0));
+    let process = PathBuf::from(format!("/proc/{}", host.pid()));
+    assert_eq!(fs::read_dir(process.join("task")).unwrap().count(), 1);
+    for descriptor in fs::read_dir(process.join("fd")).unwrap() {
+        let target = fs::read_link(descriptor.unwrap().path()).unwrap();
+        assert!(!target.to_string_lossy().starts_with("socket:"), "{}", target.display());
+    }
+    let spans = stage.spans(1500);
+    assert_eq!(span_ids(&spans).len(), 1500);
+    // Its host lives: nothing had to be recovered.
+    assert!(spans.iter().all(|span| span.get("mpr.recovered").is_none()));
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    assert_eq!((tally.seen, tally.exported, tally.lost_in_all()), (1500, 1500, 0));
+    host.end_quietly();
+    stage.until(|| ledgers(&stage).is_empty());
+    agent.interrupt();
+}
+
+#[test]
+fn a_host_that_dies_under_the_agents_eyes_loses_nothing() {
+    let stage = Stage::new();
+    let agent = agent(&stage);
+    let (host, _) = start(agent_host(&stage), &lane(vec![add(r"\\server\share"); 100]));
+    host.kill();
+    assert_eq!(span_ids(&stage.spans(100)).len(), 100);
+    stage.until(|| ledgers(&stage).is_empty());
+    agent.interrupt();
+}
+
+#[test]
+fn an_operation_open_for_too_long_in_a_live_host_is_told_once_and_its_late_end_frees_its_slot() {
+    let stage = Stage::new();
+    let mut command = stage.agent();
+    command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "100");
+    let agent = spawn(&mut command);
+    let slow = Step { takes_ms: 1500, ..add(r"\\server\slow") };
+    let (host, _) = start(agent_host(&stage), &lane(vec![slow, add(r"\\server\after")]));
+    let spans = stage.spans(2);
+    assert_eq!(spans[0].get("mpr.outcome").as_deref(), Some("unfinished"));
+    assert!(spans[0].duration() >= Duration::from_millis(100));
+    assert_eq!(spans[1].get("mpr.share.name").as_deref(), Some("after"));
+    assert_eq!(spans[1].get("mpr.outcome").as_deref(), Some("success"));
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    assert_eq!((tally.seen, tally.exported, tally.lost_in_all()), (2, 2, 0));
+    host.end_quietly();
+    stage.until(|| ledgers(&stage).is_empty());
+    assert!(stage.receiver.requests().try_iter().all(|request| received(request).is_empty()));
+    agent.interrupt();
+}
+
+/// A collector that takes requests and does not answer while it hangs.
+struct Hanging {
+    hangs: Arc<AtomicBool>,
+}
+
+impl Behaviour for Hanging {
+    fn answer(&self, _request: &Request, _connection: &mut dyn Stream) -> Option<Answer> {
+        while self.hangs.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        Some(Answer::ok())
+    }
+}
+
+#[test]
+fn an_agent_that_is_killed_before_the_answer_is_followed_by_one_that_sends_the_same_span() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let stage = Stage::behaving(Hanging { hangs: Arc::clone(&hangs) });
+    short_host(&stage);
+    let first = agent(&stage);
+    let unanswered = stage.spans(1).remove(0);
+    first.kill();
+    assert_eq!(stage.tally().repeated, 0);
+    hangs.store(false, Ordering::SeqCst);
+    let second = agent(&stage);
+    assert_eq!(stage.spans(1).remove(0).span, unanswered.span);
+    stage.until(|| ledgers(&stage).is_empty());
+    second.interrupt();
+    let status = stage.status();
+    assert_eq!(status["ledgers"]["operations"]["repeated"], 1);
+    assert_eq!(status["ledgers"]["operations"]["exported"], 1);
+}
+
+#[test]
+fn an_agent_stops_within_seconds_though_its_collector_hangs_and_loses_nothing() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let stage = Stage::behaving(Hanging { hangs: Arc::clone(&hangs) });
+    short_host(&stage);
+    let mut command = stage.agent();
+    command.env("MPR_OTEL_TIMEOUT_MS", "600000");
+    let running = spawn(&mut command);
+    stage.spans(1);
+    // The request has ten minutes; this returns because the agent does not wait for it.
+    running.interrupt();
+    assert_eq!(stage.tally().pending(), 1);
+    hangs.store(false, Ordering::SeqCst);
+    let next = agent(&stage);
+    stage.spans(1);
+    next.interrupt();
+}
+
+#[test]
+fn there_is_one_agent_at_a_time() {
     let stage = Stage::new();
     short_host(&stage);
-    let before = stage.tally();
-    let running = agent(&stage);
-    let spans = stage.spans(1);
-    assert_eq!(spans[0].get("mpr.recovered").as_deref(), Some("true"));
-    assert_eq!(spans[0].get("mpr.outcome").as_deref(), Some("success"));
-    assert_eq!(before.pending(), 1);
+    let first = agent(&stage);
+    stage.spans(1);
+    for arguments in [&["agent"][..], &["drain"]] {
+        let mut command = stage.program();
+        let second = command.args(arguments).output().unwrap();
+        assert_eq!(second.status.code(), Some(1));
+        let said = String::from_utf8(second.stderr).unwrap();
+        assert!(said.contains("another agent empties"), "{said}");
+    }
+    first.interrupt();
+}
+
+#[test]
+fn drain_shows_what_there_is_and_then_exports_it() {
+    let stage = Stage::new();
+    for _ in 0..3 {
+        short_host(&stage);
+    }
+    let drain = |arguments: &[&str]| {
+        let output = stage.program().arg("drain").arg("--json").args(arguments).output().unwrap();
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), summary)
+    };
+    let (code, would) = drain(&["--dry-run"]);
+    assert_eq!((code, &would["ledgers"], &would["operations"]), (Some(0), &3.into(), &3.into()));
+    assert!(stage.receiver.requests().try_recv().is_err());
+    let (code, did) = drain(&[]);
+    assert_eq!((code, &did["exported"], &did["waiting"]), (Some(0), &3.into(), &0.into()));
+    stage.spans(3);
+    assert_eq!(ledgers(&stage), Vec::<PathBuf>::new());
+    let (_, nothing) = drain(&["--dry-run"]);
+    assert_eq!(nothing["operations"], 0);
+}
+
+#[test]
+fn drain_fails_with_the_reason_while_the_collector_is_away() {
+    let stage = Stage::behaving(|_: &Request| Answer::status(503));
+    short_host(&stage);
+    let output = stage.program().arg("drain").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("1 waiting") && said.contains("status 503"), "{said}");
+    assert_eq!(stage.tally().pending(), 1);
+}
+
+#[test]
+fn inflight_shows_what_a_live_host_hangs_on() {
+    let stage = Stage::new();
+    let inflight = |arguments: &[&str]| {
+        let output = stage.program().arg("inflight").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(inflight(&[]), "Nothing is under way in 0 observed programs.\n");
+    for delivery in ["in-process", "agent"] {
+        let mut command = stage.host();
+        command.env("MPR_OTEL_DELIVERY", delivery);
+        let host = play(command, &lane(vec![add(r"\\server\done"), endless()]));
+        stage.until(|| inflight(&["--json"]).contains("dead-server"));
+        let shown: serde_json::Value = serde_json::from_str(&inflight(&["--json"])).unwrap();
+        let operations = shown["operations"].as_array().unwrap();
+        assert_eq!(operations.len(), 1, "{shown}");
+        assert_eq!(operations[0]["pid"], host.pid());
+        assert_eq!(operations[0]["remote_name"], r"\\dead-server\share");
+        assert_eq!(operations[0]["operation"], "add");
+        assert!(operations[0]["executable"].as_str().unwrap().starts_with("mpr-otel"));
+        let table = inflight(&[]);
+        assert!(table.contains("OPEN FOR") && table.contains(r"\\dead-server\share"), "{table}");
+        host.kill();
+    }
+    // Dead hosts have nothing under way.
+    assert_eq!(inflight(&[]), "Nothing is under way in 0 observed programs.\n");
+}
+
+#[test]
+fn status_shows_what_was_counted_after_every_ledger_is_gone() {
+    let stage = Stage::new();
+    short_host(&stage);
+    let before = stage.status();
+    assert_eq!(before["ledgers"]["files"], 1);
+    assert_eq!(before["ledgers"]["orphaned"], 1);
+    assert_eq!(before["ledgers"]["operations"]["pending"], 1);
+    assert_eq!(before["ledgers"]["last_export_unix_ms"], serde_json::Value::Null);
+    assert_eq!(before["ledgers"]["agent"]["running"], false);
+    let agent = agent(&stage);
+    stage.spans(1);
     stage.until(|| ledgers(&stage).is_empty());
-    running.interrupt();
+    let after = stage.status();
+    assert_eq!(after["ledgers"]["files"], 0);
+    assert_eq!(after["ledgers"]["operations"]["seen"], 1);
+    assert_eq!(after["ledgers"]["operations"]["exported"], 1);
+    assert_eq!(after["ledgers"]["operations"]["pending"], 0);
+    assert!(after["ledgers"]["last_export_unix_ms"].as_u64().unwrap() > 0);
+    assert_eq!(after["ledgers"]["agent"]["running"], true);
+    agent.interrupt();
+    assert_eq!(stage.status()["ledgers"]["agent"]["running"], false);
+}
+
+#[test]
+fn the_next_host_of_the_same_user_exports_what_others_left() {
+    let stage = Stage::new();
+    for _ in 0..40 {
+        short_host(&stage);
+    }
+    let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\own")]));
+    let spans = stage.spans(41);
+    let recovered = spans.iter().filter(|span| span.get("mpr.recovered").is_some());
+    assert_eq!(recovered.count(), 40);
+    assert_eq!(span_ids(&spans).len(), 41);
+    // Only its own is left, and it has inherited what the others counted.
+    stage.until(|| ledgers(&stage).len() == 1);
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    assert_eq!((tally.seen, tally.exported, tally.lost_in_all()), (41, 41, 0));
+    host.end_quietly();
+}
+
+#[test]
+fn a_host_leaves_to_the_agent_what_is_the_agents() {
+    let stage = Stage::new();
+    let (left, _) = start(agent_host(&stage), &lane(vec![add(r"\\server\agents")]));
+    left.end_quietly();
+    let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\own")]));
+    assert_eq!(stage.spans(1)[0].get("mpr.share.name").as_deref(), Some("own"));
+    stage.tally_when(|tally| tally.pending() == 1);
+    host.end_quietly();
+    let agent = agent(&stage);
+    assert_eq!(stage.spans(1)[0].get("mpr.share.name").as_deref(), Some("agents"));
+    agent.interrupt();
+}
+
+/// A storm while the collector is away: what is kept, what is lost, and what the agent needs.
+#[test]
+fn a_collector_that_is_away_for_long_costs_bounded_files_and_memory_and_every_loss_is_counted() {
+    const HOSTS: u64 = 300;
+    const FILES: usize = 40;
+    let away = Arc::new(AtomicBool::new(true));
+    let requests = Arc::new(AtomicUsize::new(0));
+    let stage = Stage::behaving({
+        let (away, requests) = (Arc::clone(&away), Arc::clone(&requests));
+        move |_: &Request| {
+            requests.fetch_add(1, Ordering::SeqCst);
+            Answer::status(if away.load(Ordering::SeqCst) { 503 } else { 200 })
+        }
+    });
+    let mut command = stage.agent();
+    command.env("MPR_OTEL_LEDGER_MAX_FILES", FILES.to_string());
+    let agent = spawn(&mut command);
+    for _ in 0..HOSTS {
+        short_host(&stage);
+    }
+    stage.until(|| ledgers(&stage).len() <= FILES);
+    let peak = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let peak = peak.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 64 * 1024, "the agent needed {kib} KiB");
+    away.store(false, Ordering::SeqCst);
+    stage.until(|| ledgers(&stage).is_empty());
+    agent.interrupt();
+    let operations = &stage.status()["ledgers"]["operations"];
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    assert_eq!(number(&operations["seen"]), HOSTS);
+    assert_eq!(number(&operations["pending"]), 0);
+    let expired = number(&operations["lost"]["expired"]);
+    assert_eq!(number(&operations["exported"]) + expired, HOSTS);
+    assert!(expired >= HOSTS - FILES as u64 && expired < HOSTS, "{operations}");
+}
+
+#[test]
+fn a_full_disk_stops_no_agent() {
+    let stage = Stage::new();
+    let small = stage.folder.path().join("small");
+    fs::create_dir(&small).unwrap();
+    // Room for the agent's ledger and two of hosts, of which one is kept free by filling the rest.
+    // In namespaces of its own, so that no rights are needed.
+    let script = r#"mount -t tmpfs -o size=2400k tmpfs "$0" || exit 9
+        export MPR_OTEL_LEDGER_DIR="$0"
+        "$1" "$2" exit && "$1" "$2" exit || exit 8
+        head -c 10000000 /dev/zero > "$0/filler" 2>/dev/null
+        "$3" drain --json"#;
+    let mut command = stage.command("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .arg(&small)
+        .args([support::c_host(), &support::library()])
+        .arg(env!("CARGO_BIN_EXE_mpr-otel"))
+        .env("MPR_OTEL_BATCH_DELAY_MS", "60000");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let summary: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!(summary["exported"], 2, "{said}");
+    stage.spans(2);
 }

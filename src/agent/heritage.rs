@@ -13,9 +13,14 @@ use crate::process::Identity;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 const LEDGER: &str = "agent.ledger";
 const LOCK: &str = "lock";
+/// How often the lock is tried: somebody who only looks ([`Heritage::sight`]) holds it for a
+/// moment.
+const PATIENCE: u32 = 10;
 
 /// Why this process cannot be the agent.
 #[derive(Debug, thiserror::Error)]
@@ -75,12 +80,18 @@ impl Heritage {
         options.create(true).truncate(false).read(true).write(true);
         platform::owner_only(&mut options);
         let lock = options.open(&path).map_err(failed("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(HeritageError::Taken { folder: folder.path().into() });
+        let mut patience = PATIENCE;
+        while let Err(error) = lock.try_lock() {
+            match error {
+                TryLockError::Error(source) => return Err(failed("lock", &path)(source)),
+                TryLockError::WouldBlock if patience == 0 => {
+                    return Err(HeritageError::Taken { folder: folder.path().into() });
+                }
+                TryLockError::WouldBlock => {
+                    patience -= 1;
+                    thread::sleep(Duration::from_millis(20));
+                }
             }
-            Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
         }
         Ok(Self { mapping: Self::ledger(folder, &place.join(LEDGER))?, _lock: lock })
     }
@@ -111,15 +122,22 @@ impl Heritage {
         // What an agent left that died while it made one.
         let _ = std::fs::remove_file(path.with_extension(crate::ledger::UNBORN));
         let identity = Identity::current();
-        let header = Header::new(Seed {
+        let seed = Seed {
             identity: &identity,
             parent: None,
             clock: Clock::start(),
             // It has no operations, so it makes no ids.
             id_seed: [0; 3],
             keeper: Keeper::Nobody,
-        });
-        Ok(Mapping::create(path, header)?)
+        };
+        match Mapping::create(path, Header::new(seed)) {
+            Ok(mapping) => Ok(mapping),
+            // Emptying ledgers is what frees a full disk.
+            Err(error) => {
+                tracing::warn!(%error, "what this agent counts is lost with it");
+                Ok(Mapping::anonymous(Header::new(seed))?)
+            }
+        }
     }
 
     /// The counters.

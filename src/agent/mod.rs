@@ -8,7 +8,7 @@ mod heritage;
 mod stop;
 mod telemetry;
 
-pub use heritage::{Heritage, HeritageError};
+pub use heritage::{Heritage, HeritageError, Sight};
 pub use stop::Stop;
 pub use telemetry::{Telemetry, TelemetryError};
 

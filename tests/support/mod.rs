@@ -116,6 +116,17 @@ impl Stage {
         command
     }
 
+    /// The program itself.
+    pub fn program(&self) -> Command {
+        self.command(env!("CARGO_BIN_EXE_mpr-otel"))
+    }
+
+    /// What `mpr-otel status --json` says.
+    pub fn status(&self) -> serde_json::Value {
+        let output = self.program().args(["status", "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    }
+
     /// The agent, to be started with [`spawn`].
     pub fn agent(&self) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_mpr-otel"));
@@ -260,11 +271,17 @@ pub fn start_c(mut command: Command) -> Running {
     }
 }
 
-/// Starts a host of the double and waits until it has played its part.
-pub fn start(mut command: Command, host: &Host) -> (Running, Report) {
+/// Starts a host of the double.
+pub fn play(mut command: Command, host: &Host) -> Running {
     let mut running = spawn(&mut command);
     let input = running.child.stdin.as_mut().unwrap();
     input.write_all(format!("{}\n", serde_json::to_string(host).unwrap()).as_bytes()).unwrap();
+    running
+}
+
+/// Starts a host of the double and waits until it has played its part.
+pub fn start(command: Command, host: &Host) -> (Running, Report) {
+    let mut running = play(command, host);
     let report = serde_json::Deserializer::from_reader(&mut running.output)
         .into_iter::<Report>()
         .next()

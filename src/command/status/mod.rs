@@ -1,16 +1,19 @@
-//! `mpr-otel status`: what is registered, what each setting is and why, and whether the
-//! collector answers.
+//! `mpr-otel status`: what is registered, what each setting is and why, what was counted, and
+//! whether the collector answers.
+
+mod ledgers;
 
 use super::registration::Registration;
 use super::{Failure, write_json};
 use clap::Args;
+use ledgers::Ledgers;
 use mpr_otel::exporter::{Delivery, Verdict};
 use mpr_otel::settings::{Settings, System};
 use serde::Serialize;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Show registration, settings and whether the collector answers.
+/// Show registration, settings, ledgers, the agent, and whether the collector answers.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel status\n  mpr-otel status --json\n\n\
     Exits with 1 if a setting is malformed, the DLL is not registered or the collector does not answer.")]
@@ -25,6 +28,7 @@ struct Report {
     version: &'static str,
     registration: Registration,
     settings: Vec<Setting>,
+    ledgers: Ledgers,
     endpoint: Endpoint,
 }
 
@@ -51,6 +55,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             registration: Registration::find(),
             settings: settings.reports.iter().map(Setting::from).collect(),
+            ledgers: Ledgers::count(&settings.ledger_dir),
             endpoint: try_endpoint(&settings),
         };
         if self.json {
@@ -131,6 +136,7 @@ impl Report {
                 writeln!(out, "  {:<29} ! ignored: {problem}", "")?;
             }
         }
+        self.ledgers.write(out)?;
         let sign = if self.endpoint.answers { "ok" } else { "FAILED" };
         writeln!(out, "\nEndpoint: {} {sign}: {}", self.endpoint.url, self.endpoint.detail)?;
         Ok(())
