@@ -7,11 +7,14 @@ mod support;
 
 use mpr_otel::double::{Add, Cancel, Host, Request, Step};
 use mpr_otel::ledger::Loss;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, number_data_point};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use std::collections::{BTreeMap, BTreeSet};
-use support::{Received, Stage, add, add_ending, lane, start};
+use support::{Received, Stage, add, add_ending, lane, spawn, start};
 
 const PAGE: &str = include_str!("../docs/TELEMETRY.md");
 
@@ -68,6 +71,14 @@ fn script() -> Host {
     lane(steps)
 }
 
+/// A host that ends before it sends its one operation.
+fn leave_a_ledger(stage: &Stage) {
+    let mut command = stage.c("exit");
+    command.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
+    let (status, ..) = spawn(&mut command).end();
+    assert!(status.success());
+}
+
 fn outcome(span: &Received) -> String {
     span.get("mpr.outcome").unwrap()
 }
@@ -83,7 +94,10 @@ fn required(present_on: &str, span: &Received) -> Option<bool> {
         "add spans" => span.get("mpr.operation").unwrap() == "add",
         "cancel spans" => span.get("mpr.operation").unwrap() == "cancel",
         "Windows" => cfg!(windows),
-        "where it can be told" | "where a name was cut" | "the first span after a loss" => {
+        "where it can be told"
+        | "operations of dead programs"
+        | "where a name was cut"
+        | "the first span after a loss" => {
             return None;
         }
         other => panic!("the test does not know what {other:?} means"),
@@ -100,8 +114,10 @@ fn what_is_sent_is_what_is_documented() {
     });
     let mut command = stage.host();
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500").env("MPR_OTEL_BATCH_MAX", "3");
+    leave_a_ledger(&stage);
     let host = script();
-    let operations = host.operations();
+    // What another host left comes as well.
+    let operations = host.operations() + 1;
     let (host, report) = start(command, &host);
     assert_eq!(report.breaches, Vec::<String>::new());
     let spans = stage.spans(operations);
@@ -174,4 +190,133 @@ fn every_reason_of_a_loss_is_documented() {
         table("Accounting").into_iter().map(|row| row[0].clone()).collect();
     let reasons: Vec<&str> = Loss::ALL.iter().map(|loss| loss.name()).collect();
     assert_eq!(documented, reasons);
+}
+
+/// What a metric is, as the page's tables say it, and its points' attributes.
+fn describe(metric: &Metric) -> (&'static str, Vec<&[KeyValue]>) {
+    match metric.data.as_ref().unwrap() {
+        Data::Sum(sum) => {
+            let kind = if sum.is_monotonic { "counter" } else { "up-down counter" };
+            (kind, sum.data_points.iter().map(|point| point.attributes.as_slice()).collect())
+        }
+        Data::Gauge(gauge) => {
+            ("gauge", gauge.data_points.iter().map(|point| point.attributes.as_slice()).collect())
+        }
+        Data::Histogram(histogram) => (
+            "histogram",
+            histogram.data_points.iter().map(|point| point.attributes.as_slice()).collect(),
+        ),
+        other => panic!("a metric of an undocumented kind: {other:?}"),
+    }
+}
+
+/// The latest values of a counter or gauge, by its points' attributes in words.
+fn values(metric: &Metric) -> BTreeMap<String, i64> {
+    let points: &[NumberDataPoint] = match metric.data.as_ref().unwrap() {
+        Data::Sum(sum) => &sum.data_points,
+        Data::Gauge(gauge) => &gauge.data_points,
+        _ => &[],
+    };
+    let value = |point: &NumberDataPoint| match point.value.unwrap() {
+        number_data_point::Value::AsInt(value) => value,
+        number_data_point::Value::AsDouble(value) => panic!("{value} is no count"),
+    };
+    let words = |point: &NumberDataPoint| {
+        let words = point.attributes.iter().map(|pair| support::show(pair.value.as_ref().unwrap()));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    points.iter().map(|point| (words(point), value(point))).collect()
+}
+
+/// Waits for metrics of the agent that satisfy `wanted`.
+fn metrics_when(
+    stage: &Stage,
+    wanted: impl Fn(&BTreeMap<String, Metric>) -> bool,
+) -> BTreeMap<String, Metric> {
+    loop {
+        let request = stage.receiver.metrics().recv_timeout(support::PATIENCE).expect("metrics");
+        let groups = request.metrics.resource_metrics;
+        let resource = groups[0].resource.as_ref().unwrap();
+        let service = resource.attributes.iter().find(|pair| pair.key == "service.name").unwrap();
+        assert_eq!(support::show(service.value.as_ref().unwrap()), "mpr-otel-agent");
+        let metrics: BTreeMap<String, Metric> = groups
+            .into_iter()
+            .flat_map(|group| group.scope_metrics)
+            .flat_map(|scope| scope.metrics)
+            .map(|metric| (metric.name.clone(), metric))
+            .collect();
+        if wanted(&metrics) {
+            return metrics;
+        }
+    }
+}
+
+fn count(metrics: &BTreeMap<String, Metric>, name: &str, attributes: &str) -> i64 {
+    metrics.get(name).and_then(|metric| values(metric).get(attributes).copied()).unwrap_or(0)
+}
+
+#[test]
+fn the_agents_metrics_are_what_is_documented_and_count_what_happened() {
+    // Refuses the first operation for good and is away for the second.
+    let answers = std::sync::Mutex::new(vec![503, 400]);
+    let stage = Stage::behaving(move |request: &mpr_otel::receiver::Request| {
+        let operations = request.export.resource_spans.iter().any(|group| {
+            let scopes = &group.scope_spans;
+            scopes.iter().any(|spans| spans.scope.as_ref().is_some_and(|it| it.name == "mpr-otel"))
+        });
+        let answer = if operations { answers.lock().unwrap().pop() } else { None };
+        mpr_otel::receiver::Answer::status(answer.unwrap_or(200))
+    });
+    leave_a_ledger(&stage);
+    let agent = spawn(&mut stage.agent());
+    let lost = "mpr.operations.lost";
+    metrics_when(&stage, |metrics| count(metrics, lost, "rejected") == 1);
+    leave_a_ledger(&stage);
+    let metrics =
+        metrics_when(&stage, |metrics| count(metrics, "mpr.operations.exported", "") == 1);
+    assert_eq!(count(&metrics, "mpr.operations.seen", ""), 2);
+    assert_eq!(count(&metrics, "mpr.operations.pending", ""), 0);
+    assert_eq!(count(&metrics, "mpr.operations.repeated", ""), 1);
+    assert_eq!(count(&metrics, lost, "rejected"), 1);
+    assert_eq!(count(&metrics, "mpr.ledgers.adopted", ""), 2);
+    assert_eq!(count(&metrics, "otel.sdk.exporter.span.exported", ""), 1);
+    assert_eq!(count(&metrics, "otel.sdk.exporter.span.exported", "rejected"), 1);
+    assert_eq!(count(&metrics, "otel.sdk.exporter.span.exported", "unavailable"), 1);
+    assert_eq!(count(&metrics, "otel.sdk.exporter.span.inflight", ""), 0);
+    agent.interrupt();
+
+    let documented = table("The agent's metrics");
+    let names: BTreeSet<&str> = documented.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(metrics.keys().map(String::as_str).collect::<BTreeSet<_>>(), names);
+    for row in documented {
+        let metric = &metrics[&row[0]];
+        let (kind, points) = describe(metric);
+        assert_eq!((kind, metric.unit.as_str()), (row[1].as_str(), row[2].as_str()), "{}", row[0]);
+        let keys: BTreeSet<&str> =
+            points.into_iter().flatten().map(|pair| pair.key.as_str()).collect();
+        let named: BTreeSet<&str> = row[3].split(", ").filter(|key| *key != "–").collect();
+        assert_eq!(keys, named, "attributes of {}", row[0]);
+    }
+
+    // The next agent tells what is new, and nothing twice.
+    stage.receiver.metrics().try_iter().for_each(drop);
+    leave_a_ledger(&stage);
+    let agent = spawn(&mut stage.agent());
+    let metrics = metrics_when(&stage, |metrics| count(metrics, "mpr.operations.exported", "") > 0);
+    assert_eq!(count(&metrics, "mpr.operations.exported", ""), 1);
+    assert_eq!(count(&metrics, lost, "rejected"), 0);
+    agent.interrupt();
+}
+
+#[test]
+fn telemetry_about_the_agent_makes_no_telemetry() {
+    let stage = Stage::new();
+    let agent = spawn(&mut stage.agent());
+    // Metrics are sent several times, and no operation is there.
+    for _ in 0..5 {
+        metrics_when(&stage, |_| true);
+    }
+    agent.interrupt();
+    let spans = stage.receiver.requests().try_iter().map(|request| request.export);
+    assert_eq!(spans.map(|export| export.resource_spans.len()).sum::<usize>(), 0);
 }
