@@ -16,13 +16,14 @@ mod subject;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use machine::Machine;
-use measure::{Effort, export, first, host, pair, threads};
+use measure::{Effort, agent, export, first, host, pair, short, threads};
 use report::Report;
 use serde::Serialize;
 use stage::Stage;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use subject::Name;
 
 /// Any error: a bench has one answer to all of them.
@@ -65,6 +66,10 @@ enum Measure {
     Export,
     /// Memory, threads, wake-ups and size.
     Host,
+    /// What a program that maps one drive and ends pays.
+    Short,
+    /// What the agent costs.
+    Agent,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,6 +98,14 @@ enum Worker {
     },
     Host {
         idle_seconds: u64,
+    },
+    Short {
+        #[arg(action = clap::ArgAction::Set)]
+        observed: bool,
+    },
+    Steady {
+        operations: usize,
+        pause_micros: u64,
     },
 }
 
@@ -143,6 +156,12 @@ impl Bench {
         if wanted(Measure::Host) {
             report.add("host", host::measure(&stage, effort)?)?;
         }
+        if wanted(Measure::Short) {
+            report.add("short", short::measure(&stage, effort)?)?;
+        }
+        if wanted(Measure::Agent) {
+            report.add("agent", agent::measure(&stage, effort)?)?;
+        }
         let mut out = std::io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
@@ -165,6 +184,10 @@ impl Worker {
                 tell(&export::work(*subject, endpoint, *gzip, *batches)?)
             }
             Self::Host { idle_seconds } => tell(&host::work(*idle_seconds)?),
+            Self::Short { observed } => short::work(*observed),
+            Self::Steady { operations, pause_micros } => {
+                agent::work(*operations, Duration::from_micros(*pause_micros))
+            }
         }
     }
 }

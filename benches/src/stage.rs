@@ -35,22 +35,46 @@ impl Stage {
         &self.library
     }
 
-    /// Runs this program as a worker and reads what it found.
-    ///
-    /// A worker's environment holds our settings and nothing else: neither the library nor the
+    /// The program beside the library.
+    pub fn agent(&self, ledgers: &Path) -> Command {
+        let mut command = Command::new(self.library.with_file_name("mpr-otel"));
+        self.settle_in(&mut command, ledgers);
+        command
+    }
+
+    /// A folder for ledgers.
+    pub fn folder(&self) -> Result<TempDir> {
+        Ok(tempfile::tempdir_in(self.folder.path())?)
+    }
+
+    /// This program as a worker.
+    pub fn worker(&self, arguments: &[&str], ledgers: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("worker").args(arguments);
+        self.settle_in(&mut command, ledgers);
+        command
+    }
+
+    /// A process' environment holds our settings and nothing else: neither the library nor the
     /// peers take anything from whoever runs the bench.
+    fn settle_in(&self, command: &mut Command, ledgers: &Path) {
+        command
+            .env_clear()
+            .env(ours::LIBRARY, &self.library)
+            .env(ours::LEDGER_DIR, ledgers)
+            .env("MPR_OTEL_ENDPOINT", self.sink.endpoint());
+    }
+
+    /// Runs this program as a worker and reads what it found.
     pub fn work<T: DeserializeOwned>(
         &self,
         arguments: &[&str],
         settings: &[(&str, &str)],
     ) -> Result<T> {
-        let output = Command::new(&self.program)
-            .arg("worker")
-            .args(arguments)
-            .env_clear()
-            .env(ours::LIBRARY, &self.library)
-            .env(ours::LEDGER_DIR, self.folder.path())
-            .env("MPR_OTEL_ENDPOINT", self.sink.endpoint())
+        // A folder of its own: the library would export what earlier workers left.
+        let ledgers = self.folder()?;
+        let output = self
+            .worker(arguments, ledgers.path())
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())

@@ -15,12 +15,15 @@ pub use telemetry::{Telemetry, TelemetryError};
 use crate::adoption::{Adopter, Batch, Buried, Census, LedgerFolder, Look, Whose};
 use crate::clock;
 use crate::exporter::{Backoff, Delivery, Verdict};
+use crate::ledger::SLOT_COUNT;
 use crate::settings::Settings;
 use std::time::{Duration, Instant, SystemTime};
 use telemetry::Outcome;
 
 /// However short the batch delay is, the folder is not looked at more often.
 const SHORTEST_ROUND: Duration = Duration::from_millis(50);
+/// When a round exported as much as half a table holds, a host's table may be full by the next.
+const MUCH: u64 = SLOT_COUNT as u64 / 2;
 /// How often all ledgers' counters are added up for the metrics.
 const LONGEST_COUNT: Duration = Duration::from_secs(10);
 
@@ -95,14 +98,16 @@ impl Agent {
         let mut progress = Progress::default();
         let mut said = progress;
         while !stop.is_asked() {
+            let before = progress.exported;
             self.round(stop, &mut progress, |_| ());
+            let much = progress.exported - before >= MUCH;
             self.count(false);
             if progress != said && progress.waiting == 0 {
                 let Progress { adopted, exported, lost, quarantined, .. } = progress;
                 tracing::info!(adopted, exported, lost, quarantined, "so far");
                 said = progress;
             }
-            stop.wait(round);
+            stop.wait(if much { SHORTEST_ROUND } else { round });
         }
         self.count(true);
         tracing::info!("the agent stops");

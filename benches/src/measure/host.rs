@@ -77,7 +77,7 @@ impl Moment {
 }
 
 /// The number behind `name` in a `status` file of proc(5).
-fn field(status: &str, name: &str) -> Result<u64> {
+pub fn field(status: &str, name: &str) -> Result<u64> {
     let value = status
         .lines()
         .find_map(|line| line.strip_prefix(name))

@@ -1,9 +1,11 @@
 //! The measures.
 
+pub mod agent;
 pub mod export;
 pub mod first;
 pub mod host;
 pub mod pair;
+pub mod short;
 pub mod threads;
 
 use std::io::Write;
@@ -19,17 +21,25 @@ pub struct Effort {
     pub batches: usize,
     /// Fresh processes.
     pub processes: usize,
-    /// How long a host is watched doing nothing.
+    /// How long a host or an agent is watched.
     pub idle_seconds: u64,
+    /// Dead ledgers to adopt.
+    pub ledgers: usize,
 }
 
 impl Effort {
     /// For figures to publish.
-    pub const FULL: Self =
-        Self { trials: 9, rounds: 150, batches: 200, processes: 50, idle_seconds: 10 };
+    pub const FULL: Self = Self {
+        trials: 9,
+        rounds: 150,
+        batches: 200,
+        processes: 50,
+        idle_seconds: 10,
+        ledgers: 10_000,
+    };
     /// To see that it works.
     pub const QUICK: Self =
-        Self { trials: 2, rounds: 20, batches: 10, processes: 5, idle_seconds: 1 };
+        Self { trials: 2, rounds: 20, batches: 10, processes: 5, idle_seconds: 1, ledgers: 300 };
 }
 
 /// Says on stderr what is going on.

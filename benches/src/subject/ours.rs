@@ -3,7 +3,7 @@
 use super::Subject;
 use crate::Result;
 use crate::library::Library;
-use mpr_otel::ledger::{self, Tally};
+use mpr_otel::ledger::{self, Access, Tally};
 use std::env;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Ours {
     library: Library,
-    ledger: OnceLock<PathBuf>,
+    ledger: OnceLock<Access>,
 }
 
 impl Ours {
@@ -31,28 +31,28 @@ impl Ours {
         Ok(Self { library: Library::load(path.as_ref())?, ledger: OnceLock::new() })
     }
 
-    /// The counters of this process' ledger, which the first operation made.
-    pub fn tally(&self) -> Result<Tally> {
-        let path = match self.ledger.get() {
-            Some(path) => path,
+    /// This process' ledger, which the first operation made.
+    fn ledger(&self) -> Result<&Access> {
+        match self.ledger.get() {
+            Some(ledger) => Ok(ledger),
             None => {
-                let path = find_ledger()?;
-                self.ledger.get_or_init(|| path)
+                let ledger = Access::open(&find_ledger()?)?;
+                Ok(self.ledger.get_or_init(|| ledger))
             }
-        };
-        Ok(ledger::read_tally(path)?)
+        }
     }
 
-    /// Waits until no more than `pending` operations wait for their export.
-    pub fn wait(&self, pending: u64) -> Result<Tally> {
+    /// Waits until `recorded` operations are exported or lost. Looks at the header alone: reading
+    /// the whole table again and again would empty the caches of what is measured.
+    fn wait(&self, recorded: u64) -> Result<()> {
         let start = Instant::now();
         loop {
-            let tally = self.tally()?;
-            if tally.pending() <= pending {
-                return Ok(tally);
+            let counters = self.ledger()?.header()?.counters;
+            if counters.exported + counters.lost_in_all() >= recorded {
+                return Ok(());
             }
             if start.elapsed() > PATIENCE {
-                return Err(format!("the exporter stands still: {tally:?}").into());
+                return Err(format!("the exporter stands still: {counters:?}").into());
             }
             std::thread::sleep(Duration::from_micros(500));
         }
@@ -65,7 +65,8 @@ impl Subject for Ours {
     }
 
     fn settle(&self, recorded: usize) -> Result<()> {
-        let tally = self.wait(0)?;
+        self.wait(recorded as u64)?;
+        let tally = ledger::read_tally(self.ledger()?.path())?;
         let expected =
             Tally { seen: recorded as u64, exported: recorded as u64, ..Tally::default() };
         if tally == expected {
