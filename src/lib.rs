@@ -16,7 +16,7 @@ pub mod abi;
 pub mod adoption;
 pub mod agent;
 mod channel;
-mod clock;
+pub mod clock;
 mod diagnostics;
 mod doorbell;
 pub mod double;

@@ -147,6 +147,8 @@ impl Adopter {
                     tracing::warn!(%error, "a ledger that cannot be read");
                 }
             }
+            // Somebody put it here: what has no keeper is in no host's ledger.
+            Ok(Some(ledger)) if ledger.keeper() == Keeper::Nobody => look.refused += 1,
             Ok(_) => {}
             Err(error) => self.judge(entry, error, look),
         }
@@ -244,6 +246,8 @@ impl Adopter {
             let count = ledger.build(limit - before, &mut batch.spans).unwrap_or_else(|error| {
                 tracing::warn!(%error, ledger = %ledger.path().display(), "cannot read");
                 batch.spans.truncate(before);
+                // It would be waited for in vain. Another process may have more luck.
+                ledger.leave();
                 0
             });
             batch.counts.push(count);

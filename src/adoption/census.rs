@@ -47,7 +47,7 @@ impl Census {
         let (mut recorded, mut waiting) = (0_u64, 0);
         access
             .each_slot(0..SLOT_COUNT, |_, slot| {
-                recorded = recorded.saturating_add(slot.phase.map_or(1, |_| slot.generation));
+                recorded = recorded.saturating_add(slot.had());
                 waiting += u64::from(slot.phase != Some(Phase::Free));
             })
             .map_err(failed)?;

@@ -1,6 +1,6 @@
 //! The folder that all hosts of a machine keep their ledgers in.
 
-use crate::ledger::{UNBORN, is_ledger_name};
+use crate::ledger::{FILE_SIZE, UNBORN, is_ledger_name};
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub struct LedgerFolder {
 pub struct Entry {
     /// The file.
     pub path: PathBuf,
-    /// Its size.
+    /// Its size, a ledger's at most: a file that is larger must not cost ledgers their place.
     pub bytes: u64,
     /// When it was last written to, as the file system says.
     pub modified: SystemTime,
@@ -94,6 +94,10 @@ impl LedgerFolder {
     pub fn quarantine(&self, ledger: &Path) -> io::Result<PathBuf> {
         let folder = self.path.join(QUARANTINE_FOLDER);
         fs::create_dir_all(&folder)?;
+        // Old files are removed from it: it must not be a link to somebody's documents.
+        if !fs::symlink_metadata(&folder)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
         let mut kept: Vec<Entry> =
             fs::read_dir(&folder)?.flatten().filter_map(|entry| describe(&entry)).collect();
         kept.sort_by_key(|entry| entry.modified);
@@ -154,5 +158,6 @@ impl Survey {
 fn describe(entry: &DirEntry) -> Option<Entry> {
     let metadata = entry.metadata().ok()?;
     let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    Some(Entry { path: entry.path(), bytes: metadata.len(), modified })
+    let bytes = metadata.len().min(FILE_SIZE as u64);
+    Some(Entry { path: entry.path(), bytes, modified })
 }

@@ -5,11 +5,12 @@
 //! what the host does not (ledger/mod.rs has the rules), and reads a slot again before it believes
 //! it.
 
+use super::estate::Estate;
+use crate::ledger::state::{PHASE_BITS, Phase};
 use crate::ledger::{
-    Access, Header, HeaderImage, Keeper, LedgerError, Loss, Owner, Record, SENT, SENT_UNFINISHED,
-    SLOT_COUNT, SLOT_SIZE, SlotImage, Tally, offset,
+    Access, HEADER_SIZE, Header, HeaderImage, Keeper, LedgerError, Loss, Owner, Record, SENT,
+    SENT_UNFINISHED, SLOT_COUNT, SLOT_SIZE, SlotImage, TALLY_WORDS, Tally, offset,
 };
-use crate::ledger::{HEADER_SIZE, state::Phase};
 use crate::operation::Operation;
 use crate::platform;
 use crate::span::span;
@@ -18,7 +19,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Offset of the byte in a slot that says what has been sent of it.
 const SENT_BYTE: usize = 43;
@@ -39,6 +40,12 @@ pub struct ForeignLedger {
     last_moment: u64,
     /// Whether something in it was damaged.
     damaged: bool,
+    /// Whether it cannot be read or written, so that this process leaves it as it is.
+    stuck: bool,
+    /// Slots of a dead host to be freed, with the operations that each has had, until they are.
+    spent: Option<Vec<(usize, u64)>>,
+    /// When its host last wrote to it, as the file system said.
+    date: Option<SystemTime>,
 }
 
 /// An operation that waits to be sent.
@@ -59,7 +66,7 @@ struct Open {
 }
 
 impl ForeignLedger {
-    /// Takes a ledger over whose lock is ours.
+    /// Reads a ledger whose lock is ours. [`refresh`](Self::refresh) takes it over.
     pub fn adopt(access: Access) -> Result<Self, LedgerError> {
         let mut ledger = Self::over(access, false)?;
         ledger.examine()?;
@@ -89,6 +96,9 @@ impl ForeignLedger {
             recorded: 0,
             last_moment: 0,
             damaged: false,
+            stuck: false,
+            spent: None,
+            date: None,
         })
     }
 
@@ -119,7 +129,13 @@ impl ForeignLedger {
 
     /// Whether it holds nothing any more, and nothing will come.
     pub fn is_finished(&self) -> bool {
-        !self.live && self.ready.is_empty()
+        !self.live && self.ready.is_empty() && !self.stuck
+    }
+
+    /// Leaves it as it is for as long as this process holds it: it cannot be read or written.
+    pub fn leave(&mut self) {
+        self.ready.clear();
+        self.stuck = true;
     }
 
     /// The host's counters and those it inherited.
@@ -131,66 +147,57 @@ impl ForeignLedger {
 
     /// Finds what a dead host left: what was done, and what was open when it died.
     fn examine(&mut self) -> Result<(), LedgerError> {
-        let mut slots = Vec::new();
-        let mut seen = 0;
-        self.last_moment = self.header.last_seen;
-        self.recorded = 0;
-        let (recorded, last_moment) = (&mut self.recorded, &mut self.last_moment);
-        self.access
-            .each_slot(0..SLOT_COUNT, |index, slot| {
-                seen += 1;
-                // A state that is none had an operation, whatever number it had.
-                let had = slot.phase.map_or(1, |_| slot.generation);
-                *recorded = recorded.saturating_add(had);
-                if matches!(slot.phase, Some(phase) if phase != Phase::Claimed) {
-                    *last_moment = (*last_moment).max(slot.body.started);
-                }
-                if matches!(slot.phase, Some(Phase::Done | Phase::Unfinished | Phase::Free)) {
-                    *last_moment = (*last_moment).max(slot.body.ended);
-                }
-                if slot.phase != Some(Phase::Free) {
-                    slots.push((index, slot.phase, slot.generation, slot.body.sent));
-                }
-            })
+        let estate = Estate::read(&self.access, &self.header)
             .map_err(|source| self.failed("read", source))?;
-        // A file that ends early has lost what was behind its end.
-        self.damaged |= seen < SLOT_COUNT;
-        for (slot, phase, generation, sent) in slots {
-            let lost = match phase {
-                None => {
-                    self.damaged = true;
-                    true
-                }
-                // PRE had not returned: nothing was promised, and nothing can be told.
-                Some(Phase::Claimed) => true,
-                Some(_) => false,
-            };
-            let done = if lost {
-                self.count_lost(Loss::Corrupt, 1).and_then(|()| self.free(slot))
-            } else if sent & SENT_UNFINISHED != 0 {
-                self.free(slot)
-            } else {
-                self.ready.push_back(Ready { slot, generation, open: false });
-                Ok(())
-            };
-            done.map_err(|source| self.failed("write to", source))?;
-        }
+        let waiting = |(slot, generation)| Ready { slot, generation, open: false };
+        self.ready = estate.ready.into_iter().map(waiting).collect();
+        self.spent = Some(estate.spent);
+        self.recorded = estate.recorded;
+        self.header.counters = estate.counters;
+        self.header.inherited = estate.inherited;
+        self.last_moment = estate.last_moment;
+        self.damaged = estate.damaged;
+        self.stuck = false;
+        // The file's date says when its host last wrote to it; the folder's bounds go by that.
+        self.date = self.access.file().metadata().and_then(|file| file.modified()).ok();
         Ok(())
     }
 
-    /// Looks at what a live host did since the last time. What has been open for longer than
-    /// `unfinished_after` is ready, too. If the host has died, all it left is.
-    pub fn refresh(&mut self, unfinished_after: Duration) -> Result<(), LedgerError> {
-        if !self.live {
-            return Ok(());
+    /// Writes down what was found out about a dead host's ledger, once it is known to be for us.
+    fn take_over(&mut self) -> io::Result<()> {
+        let Some(spent) = self.spent.take() else { return Ok(()) };
+        let counters = self.header.counters.words().map(u64::to_le_bytes);
+        self.access.write_at(offset::COUNTERS, counters[1..].as_flattened())?;
+        for (slot, had) in spent {
+            let state = had << PHASE_BITS | Phase::Free as u64;
+            self.access.write_at(HEADER_SIZE + slot * SLOT_SIZE, &state.to_le_bytes())?;
         }
-        if self.access.try_own().map_err(|source| self.failed("lock", source))? == Owner::Dead {
+        self.keep_date();
+        Ok(())
+    }
+
+    /// Keeps the file's date as its host left it. An old date that is lost only keeps it longer.
+    fn keep_date(&self) {
+        if let (false, Some(date)) = (self.live, self.date) {
+            let _ = self.access.file().set_modified(date);
+        }
+    }
+
+    /// Looks at what a live host did since the last time. What has been open for longer than
+    /// `unfinished_after` is ready, too. If the host has died, all it left is, and the ledger is
+    /// from here on changed as ours.
+    pub fn refresh(&mut self, unfinished_after: Duration) -> Result<(), LedgerError> {
+        if self.live
+            && self.access.try_own().map_err(|source| self.failed("lock", source))? == Owner::Dead
+        {
             self.live = false;
-            self.ready.clear();
             self.open.clear();
             self.header = self.access.header()?;
             self.header.origin.recovered = true;
-            return self.examine();
+            self.examine()?;
+        }
+        if !self.live {
+            return self.take_over().map_err(|source| self.failed("write to", source));
         }
         let before = std::mem::replace(&mut self.header, self.access.header()?);
         for (word, count) in before.activity.into_iter().enumerate() {
@@ -262,7 +269,12 @@ impl ForeignLedger {
                     _ => false,
                 };
             if !expected && self.live {
-                // The host went on: the next look finds what it is now.
+                // The host went on: the next look finds what it is now. What POST is writing may
+                // be open again without a sign of it.
+                if ready.open && image.phase == Some(Phase::Completing) {
+                    let Ready { slot, generation, .. } = ready;
+                    self.open.push(Open { slot, generation, started: image.body.started });
+                }
                 self.ready.remove(count);
                 continue;
             }
@@ -284,6 +296,7 @@ impl ForeignLedger {
             self.set_sent(ready.slot, image.body.sent | SENT)?;
             count += 1;
         }
+        self.keep_date();
         Ok(count)
     }
 
@@ -305,8 +318,8 @@ impl ForeignLedger {
     /// Frees the first `count` operations that are ready, `rejected` of which were refused.
     pub fn settle(&mut self, count: usize, rejected: u64) -> io::Result<()> {
         let accepted = (count as u64).saturating_sub(rejected);
-        // Counted before freed: an adopter that dies between the two counts twice rather than
-        // never, and the sum still tells of each operation.
+        // Counted before freed: if we die between the two, the next adopter counts again, and
+        // takes back what we counted.
         self.header.counters.exported = self.header.counters.exported.saturating_add(accepted);
         self.write_counter(1, self.header.counters.exported)?;
         if rejected > 0 {
@@ -326,11 +339,13 @@ impl ForeignLedger {
                 self.free(ready.slot)?;
             }
         }
+        self.keep_date();
         Ok(())
     }
 
     /// Gives up what is ready: it is too old, or there is too much.
     pub fn expire(&mut self) -> io::Result<u64> {
+        self.take_over()?;
         let count = self.ready.len() as u64;
         self.count_lost(Loss::Expired, count)?;
         for ready in std::mem::take(&mut self.ready) {
@@ -373,7 +388,7 @@ impl ForeignLedger {
         let counter = &mut self.header.counters.repeated;
         *counter = counter.saturating_add(1);
         let value = *counter;
-        self.write_counter(crate::ledger::TALLY_WORDS - 1, value)
+        self.write_counter(TALLY_WORDS - 1, value)
     }
 
     /// Writes a counter: `word` is its place in a tally.

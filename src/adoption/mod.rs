@@ -7,6 +7,7 @@
 
 mod adopter;
 mod census;
+mod estate;
 mod folder;
 mod foreign;
 mod inflight;

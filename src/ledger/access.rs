@@ -65,9 +65,9 @@ impl Access {
         &self.path
     }
 
-    /// Bytes it had when it was opened.
-    pub fn length(&self) -> u64 {
-        self.length
+    /// Whether it had as many bytes as a ledger when it was opened.
+    pub fn is_whole(&self) -> bool {
+        self.length == FILE_SIZE as u64
     }
 
     /// The open file, to ask the system whose it is.
@@ -111,7 +111,8 @@ impl Access {
         Ok(count)
     }
 
-    /// Writes bytes into it, which it must have: nothing here ever makes a ledger longer.
+    /// Writes bytes into it, which it must have had when it was opened: nothing here ever makes a
+    /// ledger longer.
     #[cfg(unix)]
     pub fn write_at(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         use std::os::unix::fs::FileExt;
@@ -139,7 +140,8 @@ impl Access {
         Ok(count)
     }
 
-    /// Writes bytes into it, which it must have: nothing here ever makes a ledger longer.
+    /// Writes bytes into it, which it must have had when it was opened: nothing here ever makes a
+    /// ledger longer.
     #[cfg(windows)]
     pub fn write_at(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         self.check_room(offset, bytes.len())?;

@@ -162,6 +162,30 @@ impl Tally {
         self.lost.iter().fold(0, |sum, lost| sum.saturating_add(*lost))
     }
 
+    /// The tally of a ledger that nobody uses any more and that holds `left` operations, made to
+    /// add up; and whether it is damaged.
+    ///
+    /// Who counted operations and died before it freed them has counted what will be counted
+    /// again: that is taken back. What no counter and no slot tells of is lost, which is one
+    /// operation for a slot at most: where more is missing, `seen` is wrong.
+    pub(crate) fn balanced(mut self, left: u64) -> (Self, bool) {
+        let counted = left.saturating_add(self.exported).saturating_add(self.lost_in_all());
+        let missing = self.seen.saturating_sub(counted);
+        let excess = counted.saturating_sub(self.seen);
+        if missing > SLOT_COUNT as u64 {
+            self.seen = counted;
+        } else {
+            self.lost[Loss::Corrupt as usize] += missing;
+        }
+        let mut rest = excess;
+        for counter in std::iter::once(&mut self.exported).chain(self.lost.iter_mut().rev()) {
+            let back = rest.min(*counter);
+            *counter -= back;
+            rest -= back;
+        }
+        (self, missing > 0 || excess > left)
+    }
+
     /// Operations seen that are neither exported nor lost.
     pub fn pending(&self) -> u64 {
         self.seen.saturating_sub(self.exported.saturating_add(self.lost_in_all()))

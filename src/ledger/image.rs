@@ -4,7 +4,7 @@
 //! format's limits or named corrupt. This is what fuzz/ feeds with chance.
 
 use super::header::{EXECUTABLE_UNITS, Keeper, MAGIC, NO_SESSION, TALLY_WORDS, VERSION, offset};
-use super::state::{GENERATION_BITS, Phase};
+use super::state::{PHASE_BITS, Phase};
 use super::{Body, HEADER_SIZE, Loss, SLOT_COUNT, SLOT_SIZE, Tally};
 use crate::process::Identity;
 use crate::span::Origin;
@@ -39,7 +39,8 @@ pub struct HeaderImage {
     pub keeper: Keeper,
     /// The anchor by the monotonic clock.
     pub anchor_monotonic: u64,
-    /// The counters of this host, but for `seen`, which the slots tell.
+    /// The counters of this host, but for `seen`, which the slots tell. None, if they are damaged
+    /// beyond belief.
     pub counters: Tally,
     /// The counters of ledgers that its exporter removed.
     pub inherited: Tally,
@@ -86,7 +87,7 @@ impl HeaderImage {
         let tally =
             |at: usize| Tally::from_words(std::array::from_fn(|word| u64_at(bytes, at + 8 * word)));
         // The counters lie as a tally does, but `seen` is not among them.
-        let counters = Tally { seen: 0, ..tally(offset::COUNTERS - 8) };
+        let counters = plausible(Tally { seen: 0, ..tally(offset::COUNTERS - 8) });
         Ok(Self {
             origin: Origin {
                 identity: Identity {
@@ -140,7 +141,7 @@ impl SlotImage {
     /// Reads a slot.
     pub fn parse(bytes: &[u8; SLOT_SIZE]) -> Self {
         let state = u64_at(bytes, 0);
-        let generation = state >> (u64::BITS - GENERATION_BITS);
+        let generation = state >> PHASE_BITS;
         let phase = Phase::from_byte(state as u8)
             // Zeros are a slot that was never used; otherwise it has had an operation.
             .filter(|phase| {
@@ -161,10 +162,23 @@ impl SlotImage {
             local_units: u16_at(bytes, 46),
             provider_units: u16_at(bytes, 48),
             reserved_text: [0; 6],
-            text: std::array::from_fn(|unit| u16_at(bytes, 56 + 2 * unit)),
+            // Most slots are free, and nobody reads what was in them.
+            text: match phase {
+                Some(Phase::Free) => [0; _],
+                _ => std::array::from_fn(|unit| u16_at(bytes, 56 + 2 * unit)),
+            },
             rest: [0; 24],
         };
         Self { phase, generation, body }
+    }
+
+    /// Operations that the slot has had. A state that is none does not say that there were none.
+    pub fn had(&self) -> u64 {
+        match self.phase {
+            None if self.generation > LARGEST_COUNT => 1,
+            None => self.generation.max(1),
+            Some(_) => self.generation,
+        }
     }
 
     /// The operation's number in its ledger.

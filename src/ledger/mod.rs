@@ -59,9 +59,11 @@
 //!   and who may touch the body in each are in `state.rs`.
 //! - **Count.** `seen = exported + pending + lost`, where `seen` is the sum of all slots'
 //!   generations and of the operations that found the table full. An operation's number,
-//!   `generation * 1024 + slot`, is unique in the file. Before a ledger is removed, its counters
-//!   go to the remover's own ledger: first `buried` is set, then they are inherited, so that a
-//!   remover that dies between the two forgets counts and never doubles them.
+//!   `generation * 1024 + slot`, is unique in the file. An operation is counted first and its slot
+//!   freed then: who dies between the two leaves one more counted than there were, and an adopter
+//!   makes it add up again. Before a ledger is removed, its counters go to the remover's own
+//!   ledger: first `buried` is set, then they are inherited, so that a remover that dies between
+//!   the two forgets counts and never doubles them.
 //! - **Ids.** Trace and span id are functions of `id_seed` and the operation's number
 //!   (trace_context.rs), so they are fixed with PRE and the same for whoever exports the slot.
 //! - **Names.** `<pid>-<random>.ledger`.
@@ -348,13 +350,16 @@ impl Ledger {
 }
 
 /// Reads the counters of the ledger at `path`, inherited ones included, whether its host lives
-/// or not.
+/// or not. None, if another ledger has them.
 pub fn read_tally(path: &Path) -> Result<Tally, LedgerError> {
     let access = Access::open(path)?;
     let header = access.header()?;
+    if header.buried {
+        return Ok(Tally::default());
+    }
     let mut recorded = 0_u64;
     access
-        .each_slot(0..SLOT_COUNT, |_, slot| recorded = recorded.saturating_add(slot.generation))
+        .each_slot(0..SLOT_COUNT, |_, slot| recorded = recorded.saturating_add(slot.had()))
         .map_err(|source| LedgerError::File { what: "read", path: path.into(), source })?;
     let mut tally = header.tally(recorded);
     tally += header.inherited;

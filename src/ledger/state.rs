@@ -21,8 +21,8 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Bits of a generation.
-pub const GENERATION_BITS: u32 = 56;
+/// Bits of a phase; the generation is above them.
+pub const PHASE_BITS: u32 = 8;
 
 /// Where a slot stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
