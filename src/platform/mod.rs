@@ -3,11 +3,15 @@
 //! Nothing here calls WNet or the Shell, and nothing touches a path that could be remote: those
 //! re-enter MPR.
 
+#[cfg(any(windows, test))]
+mod rights;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 pub use unix::*;
 #[cfg(windows)]
 mod windows;
+#[cfg(windows)]
+pub use rights::{AGENT_ACCOUNT, AGENT_SERVICE, AGENT_SID, Rights};
 #[cfg(windows)]
 pub use windows::*;

@@ -1,18 +1,23 @@
 //! The folder in which every program keeps its ledger.
 
-use super::Uninstalled;
+use super::{Uninstalled, entries};
 use crate::command::Failure;
-use mpr_otel::platform;
-use mpr_otel::settings::{Lookup, Settings, System};
+use mpr_otel::adoption::{AGENT_FOLDER, QUARANTINE_FOLDER};
+use mpr_otel::ledger::{EXTENSION, UNBORN, is_ledger_name};
+use mpr_otel::platform::{self, Rights};
+use mpr_otel::settings::{Delivery, Lookup, Settings, System};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-/// The folder, and the log beside it.
+/// What the agent keeps in its own folder; what is left of it if it dies; its lock.
+const AGENT_FILES: [&str; 3] = ["agent.ledger", "agent.new", "lock"];
+
+/// The folder, the agent's own in it, and the log beside it.
 #[derive(Debug)]
 pub(super) struct LedgerFolder {
     path: PathBuf,
     log: Option<PathBuf>,
+    delivery: Delivery,
 }
 
 /// The settings of all programs: this one's environment is its own.
@@ -35,76 +40,76 @@ impl Lookup for Machine {
 impl LedgerFolder {
     /// The one that the registry names, or the default.
     pub(super) fn configured() -> Self {
-        let settings = Settings::resolve(&Machine(System::open()));
-        Self { path: settings.ledger_dir, log: settings.log }
+        let Settings { ledger_dir, log, delivery, .. } =
+            Settings::resolve(&Machine(System::open()));
+        Self { path: ledger_dir, log, delivery }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes it, so that every user can keep a ledger in it, and nobody read another's.
-    pub(super) fn make(&self) -> Result<(), Failure> {
-        fs::create_dir_all(&self.path)
-            .map_err(|error| format!("cannot make {}: {error}", self.path.display()))?;
-        for folder in self.ours() {
-            // Any user may have made it before us, and let it lead elsewhere.
-            if fs::symlink_metadata(folder)?.is_symlink() {
-                return Err(format!(
-                    "{} leads to another folder; remove it and try again",
-                    folder.display()
-                )
-                .into());
-            }
-            platform::share_folder(folder).map_err(|error| {
-                format!(
-                    "cannot set the rights of {}: {error}; remove it and try again",
-                    folder.display()
-                )
-            })?;
-        }
-        Ok(())
+    /// Whether nothing is sent without an agent.
+    pub(super) fn waits_for_the_agent(&self) -> bool {
+        self.delivery == Delivery::Agent
     }
 
-    /// Removes the ledgers, and the folder unless there is something else in it.
-    pub(super) fn remove(&self, done: &mut Uninstalled) -> Result<(), Failure> {
-        for path in entries(&self.path).filter(|path| is_ledger(path)) {
-            done.delete(&path)?;
+    /// Makes it, so that every user can keep a ledger in it, and nobody but the agent read
+    /// another's.
+    pub(super) fn make(&self) -> Result<(), Failure> {
+        // Outer folders first: then nobody else makes the inner ones.
+        for folder in self.shared().rev() {
+            make(folder, Rights::Shared)?;
         }
+        self.agents().iter().try_for_each(|folder| make(folder, Rights::AgentsOnly))
+    }
+
+    /// Removes the ledgers, what the agent keeps, and the folders unless there is something else
+    /// in them.
+    pub(super) fn remove(&self, done: &mut Uninstalled) -> Result<(), Failure> {
         if let Some(log) = &self.log {
             done.delete(log)?;
         }
-        let ours = self.ours();
-        for folder in &ours {
-            match fs::remove_dir(folder) {
-                Ok(()) => done.removed.push(folder.display().to_string()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                // Ledgers of running programs stay until those end, deleted or not.
-                Err(_)
-                    if entries(folder).all(|path| is_ledger(&path) || ours.contains(&&*path)) =>
-                {
-                    done.delete_at_restart(folder)?;
-                }
-                Err(_) => done.kept.push(folder.display().to_string()),
+        // Inner first. Ledgers of running programs stay until those end, deleted or not.
+        let agents = self.agents();
+        let folders: Vec<&Path> =
+            agents.iter().map(PathBuf::as_path).chain(self.shared()).collect();
+        for folder in &folders {
+            for path in entries(folder).filter(|path| is_ours(path)) {
+                done.delete(&path)?;
             }
+            done.delete_folder(folder, |path| is_ours(path) || folders.contains(&path))?;
         }
         Ok(())
     }
 
     /// The folder and, unless a setting chose its place, the one around it; inner first.
-    fn ours(&self) -> Vec<&Path> {
-        let mut folders = vec![self.path.as_path()];
-        if self.path == platform::default_ledger_dir() {
-            folders.extend(self.path.parent());
-        }
-        folders
+    fn shared(&self) -> impl DoubleEndedIterator<Item = &Path> {
+        let parent = self.path.parent().filter(|_| self.path == platform::default_ledger_dir());
+        [Some(self.path.as_path()), parent].into_iter().flatten()
+    }
+
+    /// The folders that only agents and administrators use.
+    fn agents(&self) -> [PathBuf; 2] {
+        [AGENT_FOLDER, QUARANTINE_FOLDER].map(|name| self.path.join(name))
     }
 }
 
-fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+/// Makes a folder, or takes one over that is there: any user may have made it before us.
+fn make(folder: &Path, rights: Rights) -> Result<(), Failure> {
+    fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    platform::set_rights(folder, rights).map_err(|error| {
+        let folder = folder.display();
+        format!("cannot set the rights of {folder}: {error}; remove it and try again").into()
+    })
 }
 
-fn is_ledger(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "ledger")
+/// Whether a file is called as a ledger is, born or not, or as what the agent keeps.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let born = name.strip_suffix(UNBORN).map(|stem| format!("{stem}{EXTENSION}"));
+    is_ledger_name(&name)
+        || born.is_some_and(|name| is_ledger_name(&name))
+        || AGENT_FILES.contains(&&*name)
 }

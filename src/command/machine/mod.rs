@@ -3,21 +3,25 @@
 //! MPR finds the DLL through one value of a shared key, whose path means `System32` to 64-bit
 //! programs and `SysWOW64` to 32-bit ones. So there is a DLL in each, and a single value.
 
+mod agent_service;
 mod ledger_folder;
+mod placed_file;
 mod registry;
 mod system_dll;
 
+pub(super) use placed_file::Placement;
 pub(super) use registry::{Entry, registered};
 pub(super) use system_dll::SystemDll;
 
 use super::Failure;
 use super::setting_flags::SettingFlags;
+use agent_service::{Agent, AgentService};
 use ledger_folder::LedgerFolder;
 use mpr_otel::platform;
 use serde::Serialize;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use system_dll::Placed;
 
 /// What `install` did.
@@ -29,6 +33,8 @@ pub(super) struct Installed {
     pub(super) settings: Vec<Setting>,
     /// Where every program keeps its ledger.
     pub(super) ledger_dir: String,
+    /// The agent's service, if there is one.
+    pub(super) agent: Option<Agent>,
     /// What is not as it could be.
     pub(super) warnings: Vec<String>,
 }
@@ -49,12 +55,13 @@ pub(super) struct Uninstalled {
     pub(super) removed: Vec<String>,
     /// Files in use, which Windows deletes when it starts next.
     pub(super) at_restart: Vec<String>,
-    /// Folders that hold what is not ours.
+    /// What is still there, and why.
     pub(super) kept: Vec<String>,
 }
 
-/// Installs the DLLs beside this program, with these settings. Does nothing twice.
-pub(super) fn install(flags: &SettingFlags) -> Result<Installed, Failure> {
+/// Installs the DLLs beside this program, with these settings, and, if it is asked for, this
+/// program as the agent. Does nothing twice.
+pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installed, Failure> {
     // All that can be refused is refused before anything is changed.
     let given = flags.check()?;
     let program = std::env::current_exe()?;
@@ -83,13 +90,26 @@ pub(super) fn install(flags: &SettingFlags) -> Result<Installed, Failure> {
     registry::write_settings(flags)?;
     let folder = LedgerFolder::configured();
     folder.make()?;
-    // Last: from here on programs load the DLL, and find all that it needs.
+    // From here on programs load the DLL, and find all that it needs.
     registry::register()?;
+    let service = AgentService::find()?;
+    let agent = match with_agent {
+        true => Some(service.install(&program, &mut warnings)?),
+        false => service.leave(),
+    };
+    if agent.is_none() && folder.waits_for_the_agent() {
+        warnings.push(
+            "delivery is \"agent\" and there is no agent, so nothing is sent; \
+             run `mpr-otel install --agent`"
+                .to_owned(),
+        );
+    }
     let settings = given
         .into_iter()
         .map(|report| Setting { name: report.name.registry, value: report.value })
         .collect();
-    Ok(Installed { dlls, settings, ledger_dir: folder.path().display().to_string(), warnings })
+    let ledger_dir = folder.path().display().to_string();
+    Ok(Installed { dlls, settings, ledger_dir, agent, warnings })
 }
 
 /// Takes everything back. Finding nothing is no failure.
@@ -100,6 +120,8 @@ pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
     let folder = LedgerFolder::configured();
     // First: from here on no program loads the DLL.
     registry::unregister(&mut done)?;
+    // It would make ledger and lock anew.
+    AgentService::find()?.remove(&mut done)?;
     for dll in SystemDll::all()? {
         dll.remove(&mut done)?;
     }
@@ -119,6 +141,23 @@ impl Uninstalled {
         Ok(())
     }
 
+    /// Deletes a folder, now or, if all that is left in it `goes` then, at the next start.
+    fn delete_folder(
+        &mut self,
+        folder: &Path,
+        goes: impl Fn(&Path) -> bool,
+    ) -> Result<(), Failure> {
+        match fs::remove_dir(folder) {
+            Ok(()) => self.removed.push(folder.display().to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) if entries(folder).all(|path| goes(&path)) => self.delete_at_restart(folder)?,
+            Err(_) => {
+                self.kept.push(format!("{}, for it holds what is not ours", folder.display()));
+            }
+        }
+        Ok(())
+    }
+
     fn delete_at_restart(&mut self, path: &Path) -> Result<(), Failure> {
         platform::delete_at_restart(path).map_err(|error| {
             format!("cannot delete {}: {error}; delete it by hand", path.display())
@@ -126,4 +165,11 @@ impl Uninstalled {
         self.at_restart.push(path.display().to_string());
         Ok(())
     }
+}
+
+/// What is in a folder; nothing if the folder is elsewhere: any user may have put a link there.
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let here = fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir());
+    let listed = here.then(|| fs::read_dir(folder).ok()).flatten();
+    listed.into_iter().flatten().flatten().map(|entry| entry.path())
 }

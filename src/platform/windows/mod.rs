@@ -2,9 +2,17 @@
 
 #![allow(unsafe_code)] // This file meets Win32.
 
+mod account;
+mod folder_rights;
 mod plain_file;
+mod process;
+mod service;
 
+pub use account::delete_profile;
+pub use folder_rights::set_rights;
 pub use plain_file::{is_mine, open_plain, owner_of};
+pub use process::Process;
+pub use service::keep_privileges;
 
 use std::ffi::{OsStr, OsString, c_void};
 use std::fs::{File, OpenOptions};
@@ -12,14 +20,7 @@ use std::io;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf, Prefix};
 use std::sync::atomic::{AtomicU64, Ordering};
-use windows_sys::Win32::Foundation::{HMODULE, LocalFree};
-use windows_sys::Win32::Security::Authorization::{
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
-};
-use windows_sys::Win32::Security::{
-    DACL_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
-    SetFileSecurityW,
-};
+use windows_sys::Win32::Foundation::HMODULE;
 use windows_sys::Win32::Storage::FileSystem::{
     MOVEFILE_DELAY_UNTIL_REBOOT, MoveFileExW, QueryDosDeviceW,
 };
@@ -169,6 +170,18 @@ pub fn allocate(file: &File, size: u64) -> io::Result<()> {
     file.set_len(size)
 }
 
+/// `Program Files`, which only administrators write to. From the registry: the environment is the
+/// user's to change, and programs that others run are put there.
+pub fn program_files() -> io::Result<PathBuf> {
+    let folder = windows_registry::LOCAL_MACHINE
+        .options()
+        .read()
+        .wow64_64()
+        .open(r"SOFTWARE\Microsoft\Windows\CurrentVersion")?
+        .get_string("ProgramFilesDir")?;
+    Ok(PathBuf::from(folder))
+}
+
 /// `System32`, where the system's DLLs of this program's width are.
 pub fn system_folder() -> io::Result<PathBuf> {
     let mut folder = [0_u16; 512];
@@ -203,39 +216,6 @@ pub fn delete_at_restart(path: &Path) -> io::Result<()> {
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Lets every user make files in `folder` and look after their own, and nobody but
-/// administrators and the system look into another's. The folder becomes the administrators'.
-pub fn share_folder(folder: &Path) -> io::Result<()> {
-    // Full access for system, administrators and each file's owner; on the folder itself, users
-    // may list and add files (FILE_GENERIC_READ | FILE_ADD_FILE | FILE_TRAVERSE).
-    const RIGHTS: &str =
-        "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICIIO;FA;;;CO)(A;;0x1200AB;;;AU)";
-    const PARTS: u32 = OWNER_SECURITY_INFORMATION
-        | DACL_SECURITY_INFORMATION
-        | PROTECTED_DACL_SECURITY_INFORMATION;
-    let rights = wide(RIGHTS.as_ref());
-    let mut descriptor: *mut c_void = std::ptr::null_mut();
-    // SAFETY: `rights` ends in NUL, `descriptor` is writable, and no size is asked for.
-    let converted = unsafe {
-        ConvertStringSecurityDescriptorToSecurityDescriptorW(
-            rights.as_ptr(),
-            SDDL_REVISION_1,
-            &mut descriptor,
-            std::ptr::null_mut(),
-        )
-    };
-    if converted == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let path = wide(folder.as_os_str());
-    // SAFETY: `path` ends in NUL; the descriptor is the one just made.
-    let set = unsafe { SetFileSecurityW(path.as_ptr(), PARTS, descriptor) };
-    let result = if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
-    // SAFETY: the descriptor was allocated for us with LocalAlloc, and is not used again.
-    unsafe { LocalFree(descriptor) };
-    result
-}
-
 /// The text with a NUL.
 fn wide(text: &OsStr) -> Vec<u16> {
     text.encode_wide().chain([0]).collect()
@@ -250,7 +230,7 @@ unsafe fn wide_text(text: *const u16) -> String {
     let mut units = Vec::new();
     loop {
         // SAFETY: no unit before the NUL was found, so this one is still part of the text.
-        match unsafe { text.add(units.len()).read() } {
+        match unsafe { *text.wrapping_add(units.len()) } {
             0 => return String::from_utf16_lossy(&units),
             unit => units.push(unit),
         }
