@@ -99,10 +99,6 @@ enum Worker {
     Host {
         idle_seconds: u64,
     },
-    Short {
-        #[arg(action = clap::ArgAction::Set)]
-        observed: bool,
-    },
     Steady {
         operations: usize,
         pause_micros: u64,
@@ -184,7 +180,6 @@ impl Worker {
                 tell(&export::work(*subject, endpoint, *gzip, *batches)?)
             }
             Self::Host { idle_seconds } => tell(&host::work(*idle_seconds)?),
-            Self::Short { observed } => short::work(*observed),
             Self::Steady { operations, pause_micros } => {
                 agent::work(*operations, Duration::from_micros(*pause_micros))
             }

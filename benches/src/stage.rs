@@ -37,9 +37,7 @@ impl Stage {
 
     /// The program beside the library.
     pub fn agent(&self, ledgers: &Path) -> Command {
-        let mut command = Command::new(self.library.with_file_name("mpr-otel"));
-        self.settle_in(&mut command, ledgers);
-        command
+        self.command(&self.library.with_file_name("mpr-otel"), ledgers)
     }
 
     /// A folder for ledgers.
@@ -49,20 +47,21 @@ impl Stage {
 
     /// This program as a worker.
     pub fn worker(&self, arguments: &[&str], ledgers: &Path) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = self.command(&self.program, ledgers);
         command.arg("worker").args(arguments);
-        self.settle_in(&mut command, ledgers);
         command
     }
 
-    /// A process' environment holds our settings and nothing else: neither the library nor the
-    /// peers take anything from whoever runs the bench.
-    fn settle_in(&self, command: &mut Command, ledgers: &Path) {
+    /// A program whose environment holds our settings and nothing else: neither the library nor
+    /// the peers take anything from whoever runs the bench.
+    pub fn command(&self, program: &Path, ledgers: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env(ours::LIBRARY, &self.library)
             .env(ours::LEDGER_DIR, ledgers)
             .env("MPR_OTEL_ENDPOINT", self.sink.endpoint());
+        command
     }
 
     /// Runs this program as a worker and reads what it found.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::adoption::Bounds;
 use std::collections::HashMap;
 
 /// A machine of the test's own making.
@@ -60,13 +61,15 @@ fn an_empty_machine_gets_the_documented_defaults() {
     assert_eq!(settings.compression, Compression::Gzip);
     assert_eq!(settings.ca_certificate, None);
     assert_eq!(settings.delivery, Delivery::InProcess);
+    let week = Duration::from_secs(7 * 24 * 3600);
+    assert_eq!(settings.ledger_bounds, Bounds { files: 500, bytes: 512 << 20, age: week });
     assert_eq!(settings.batch_max, 512);
     assert_eq!(settings.batch_delay, Duration::from_secs(1));
     assert!(settings.exclude_processes.is_empty());
     assert_eq!(settings.unfinished_after, Duration::from_secs(600));
     assert_eq!(settings.service_name, "mpr-otel");
     assert_eq!(settings.log, None);
-    assert_eq!(settings.reports.len(), 15);
+    assert_eq!(settings.reports.len(), 18);
     assert!(settings.reports.iter().all(|report| report.origin == Origin::Default));
 }
 

@@ -6,7 +6,8 @@ use crate::report::{Figure, Reach, Row};
 use crate::stage::Stage;
 use crate::subject::{Subject, ours::Ours};
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -52,7 +53,7 @@ pub fn work(operations: usize, pause: Duration) -> Result<()> {
 fn leave(stage: &Stage, folder: &Path, count: usize) -> Result<()> {
     // Copies of one that a host left: a host for each would take longer than all the rest.
     let status = stage
-        .worker(&["short", "true"], folder)
+        .worker(&["steady", "1", "0"], folder)
         .env("MPR_OTEL_DELIVERY", "agent")
         .stdin(Stdio::null())
         .status()?;
@@ -65,7 +66,20 @@ fn leave(stage: &Stage, folder: &Path, count: usize) -> Result<()> {
         // Another seed, so that the ids are others (src/ledger/mod.rs has the layout).
         bytes[592..600].copy_from_slice(&(number as u64).to_le_bytes());
         bytes[608..616].copy_from_slice(&(number as u64).to_le_bytes());
-        fs::write(folder.join(format!("{number}-{number:016x}.ledger")), &bytes)?;
+        write_sparse(&folder.join(format!("{number}-{number:016x}.ledger")), &bytes)?;
+    }
+    Ok(())
+}
+
+/// Writes what is not zero: a host writes to the few pages that it needs.
+fn write_sparse(path: &Path, bytes: &[u8]) -> Result<()> {
+    const PAGE: usize = 4096;
+    let file = File::create(path)?;
+    file.set_len(bytes.len() as u64)?;
+    for (index, page) in bytes.chunks(PAGE).enumerate() {
+        if page.iter().any(|byte| *byte != 0) {
+            file.write_all_at(page, (index * PAGE) as u64)?;
+        }
     }
     Ok(())
 }

@@ -5,9 +5,9 @@ use crate::Result;
 use crate::report::{Figure, Reach, Row};
 use crate::stage::Stage;
 use crate::stats::Summary;
-use crate::subject::{Subject, ours::Ours};
 use std::collections::BTreeMap;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// From start to end of a process, in microseconds, by what it did.
@@ -17,29 +17,40 @@ const BARE: &str = "nothing";
 const IN_PROCESS: &str = "in-process";
 const AGENT: &str = "agent";
 
-/// A program that maps one drive, if it is `observed`, and ends. Runs in a worker.
-pub fn work(observed: bool) -> Result<()> {
-    if observed {
-        Ours::start()?.record(1);
+/// The tests' C program: it starts in a millisecond, so little hides the difference.
+fn program(folder: &Path) -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
+    let program = folder.join("short-program");
+    let status = Command::new("cc")
+        .args(["-std=gnu11", "-O1", "-rdynamic", "-o"])
+        .args([&program, &root.join("tests/c/host.c")])
+        .args(["-ldl", "-lpthread"])
+        .status()
+        .map_err(|error| format!("cc: {error}; install a C compiler"))?;
+    if !status.success() {
+        return Err("tests/c/host.c does not compile".into());
     }
-    Ok(())
+    Ok(program)
 }
 
 /// Measures one short process after another, by turns.
 pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Lives)> {
     progress("short: programs that end at once");
-    let ledgers = stage.folder()?;
+    let folder = stage.folder()?;
+    let program = program(folder.path())?;
+    let ledgers = folder.path().join("ledger");
     let mut lives = Lives::new();
     for _ in 0..effort.processes * 4 {
         for delivery in [BARE, IN_PROCESS, AGENT] {
-            let observed = (delivery != BARE).to_string();
-            let mut worker = stage.worker(&["short", &observed], ledgers.path());
-            worker.stdin(Stdio::null()).stdout(Stdio::null());
-            if delivery != BARE {
-                worker.env("MPR_OTEL_DELIVERY", delivery);
-            }
+            let mut command = stage.command(&program, &ledgers);
+            command.arg(stage.library());
+            match delivery {
+                BARE => command.arg("bare"),
+                delivery => command.arg("exit").env("MPR_OTEL_DELIVERY", delivery),
+            };
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let start = Instant::now();
-            let status = worker.status()?;
+            let status = command.status()?;
             let life = start.elapsed().as_secs_f64() * 1e6;
             if !status.success() {
                 return Err(format!("a short program failed: {status}").into());
