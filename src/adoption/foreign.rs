@@ -230,12 +230,14 @@ impl ForeignLedger {
             match image.phase {
                 Some(Phase::Done) if sent => told.push(slot),
                 Some(Phase::Done) => {
-                    let done = Ready { slot, generation, open: false };
-                    if !ready.contains(&done) {
-                        ready.push_back(done);
+                    let same = |one: &&mut Ready| (one.slot, one.generation) == (slot, generation);
+                    match ready.iter_mut().find(same) {
+                        Some(overdue) => overdue.open = false,
+                        None => ready.push_back(Ready { slot, generation, open: false }),
                     }
                 }
-                Some(Phase::Open) if !sent => {
+                // What POST is writing may be open again without a sign of it.
+                Some(Phase::Open | Phase::Completing) if !sent => {
                     let overdue = Ready { slot, generation, open: true };
                     if !ready.contains(&overdue) {
                         open.push(Open { slot, generation, started: image.body.started });
@@ -269,8 +271,7 @@ impl ForeignLedger {
                     _ => false,
                 };
             if !expected && self.live {
-                // The host went on: the next look finds what it is now. What POST is writing may
-                // be open again without a sign of it.
+                // The host went on: the next look finds what it is now.
                 if ready.open && image.phase == Some(Phase::Completing) {
                     let Ready { slot, generation, .. } = ready;
                     self.open.push(Open { slot, generation, started: image.body.started });
