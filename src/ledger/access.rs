@@ -88,7 +88,11 @@ impl Access {
     /// this takes.
     pub fn is_owned(&self) -> io::Result<bool> {
         match self.file.try_lock_shared() {
-            Ok(()) => self.file.unlock().map(|()| false),
+            Ok(()) => {
+                // Should it fail, the lock goes when the file is closed.
+                let _ = self.file.unlock();
+                Ok(false)
+            }
             Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(error),
         }
