@@ -11,13 +11,14 @@
 
 mod support;
 
-use mpr_otel::ledger::{self, Tally};
+use mpr_otel::ledger::{self, Tally, is_ledger_name};
 use mpr_otel::receiver::Receiver;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -27,6 +28,14 @@ use tempfile::TempDir;
 
 const NOTIFYEES: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\NetworkProvider\Notifyees";
 const SETTINGS: &str = r"HKLM\SOFTWARE\mpr-otel";
+const SERVICE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\mpr-otel-agent";
+/// Where ledgers are by default, and a log beside them.
+const LEDGERS: &str = r"C:\ProgramData\mpr-otel\ledger";
+const LOG: &str = r"C:\ProgramData\mpr-otel\log.txt";
+/// The share that the tests map.
+const SHARE: &str = r"\\files01\projects";
+/// The share whose server does not answer.
+const HANGS: &str = r"\\files01\hangs";
 
 /// A Windows on which nothing of ours is installed, for one test at a time.
 struct Windows {
@@ -133,6 +142,34 @@ impl Windows {
         ended.json()
     }
 
+    /// The release after this one: as good, and not the same.
+    fn next_version(&self) -> PathBuf {
+        let next = self.folder.path().join("next");
+        fs::create_dir_all(next.join("x86")).unwrap();
+        for file in ["mpr-otel.exe", "mpr_otel.dll", "x86/mpr_otel.dll"] {
+            let mut bytes = fs::read(self.programs.join(file)).unwrap();
+            bytes.push(0);
+            fs::write(next.join(file), bytes).unwrap();
+        }
+        next
+    }
+
+    /// What the service manager says of the agent.
+    fn service(&self) -> String {
+        let mut sc = self.command("sc");
+        end(sc.args(["query", "mpr-otel-agent"]).spawn().unwrap()).output
+    }
+
+    /// The agent in the foreground, which has started.
+    fn agent(&self) -> Running {
+        let mut command = self.command(self.programs.join("mpr-otel.exe"));
+        let mut agent = Running(command.arg("agent").spawn().unwrap());
+        let said = BufReader::new(agent.0.stderr.take().unwrap());
+        let started = said.lines().any(|line| line.unwrap().contains("the agent has started"));
+        assert!(started, "the agent ended: {:?}", agent.0.wait());
+        agent
+    }
+
     /// The program that maps drives.
     fn caller(&self, words: &[&str]) -> Command {
         let mut command = self.command(self.programs.join("caller.exe"));
@@ -158,6 +195,69 @@ impl Windows {
         spans
     }
 
+    /// Waits for the spans of `count` operations. What a host was sending when it ended is sent
+    /// again by whoever adopts it, with the same id.
+    fn operations(&self, count: usize) -> BTreeMap<Vec<u8>, Received> {
+        let mut spans = BTreeMap::new();
+        while spans.len() < count {
+            let request = self.receiver.requests().recv_timeout(PATIENCE).expect("a request");
+            spans.extend(
+                received(request).into_iter().map(|span| (span.span.span_id.clone(), span)),
+            );
+        }
+        assert_eq!(spans.len(), count, "more spans than operations");
+        spans
+    }
+
+    /// A caller that hangs in an operation which is not going to end, and its process id as
+    /// Windows counts them.
+    fn hanging(&self) -> (Running, u64) {
+        let caller = Running(self.caller(&["add2", "X:", HANGS]).spawn().unwrap());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let open = self.json(&["inflight", "--json"]);
+            if let [operation] = &open["operations"].as_array().unwrap()[..] {
+                assert_eq!(operation["operation"], "add", "{open}");
+                assert_eq!(operation["remote_name"], HANGS, "{open}");
+                assert_eq!(operation["local_name"], "X:", "{open}");
+                assert_eq!(operation["server"], "files01", "{open}");
+                assert_eq!(operation["share"], "hangs", "{open}");
+                assert_eq!(operation["executable"], "caller.exe", "{open}");
+                assert!(operation["user"].as_str().unwrap().starts_with("S-1-5-"), "{open}");
+                return (caller, operation["pid"].as_u64().unwrap());
+            }
+            assert!(Instant::now() < deadline, "nothing is open: {open}");
+        }
+    }
+
+    /// Ends a process as the task manager does (TerminateProcess).
+    fn terminate(&self, mut caller: Running, pid: u64) {
+        let mut taskkill = self.command("taskkill");
+        let ended = end(taskkill.args(["/f", "/pid", &pid.to_string()]).spawn().unwrap());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        caller.0.wait().unwrap();
+    }
+
+    /// What the program says with `--json`; it must have succeeded.
+    fn json(&self, arguments: &[&str]) -> Value {
+        let ended = self.mpr_otel(arguments);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.json()
+    }
+
+    /// Waits until nothing is left of any host.
+    fn until_no_ledgers(&self) {
+        self.until(|| self.ledgers().is_empty());
+    }
+
+    fn until(&self, settled: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !settled() {
+            assert!(Instant::now() < deadline, "{:?}", self.ledgers());
+            std::thread::yield_now();
+        }
+    }
+
     /// A file of Windows, by its path on drive C.
     fn file(&self, path: &str) -> PathBuf {
         self.prefix.join("drive_c").join(path)
@@ -165,7 +265,11 @@ impl Windows {
 
     fn ledgers(&self) -> Vec<PathBuf> {
         let files = fs::read_dir(self.file("ProgramData/mpr-otel/ledger"));
-        files.into_iter().flatten().map(|file| file.unwrap().path()).collect()
+        let files = files.into_iter().flatten().map(|file| file.unwrap());
+        files
+            .filter(|file| is_ledger_name(file.file_name().to_str().unwrap()))
+            .map(|file| file.path())
+            .collect()
     }
 
     /// The sum of all ledgers' counters.
@@ -186,18 +290,31 @@ impl Windows {
     /// Whether anything in Windows' folders or in the registry is ours.
     fn traces(&self) -> Vec<String> {
         let mut traces = Vec::new();
-        for folder in ["windows/system32", "windows/syswow64", "ProgramData"] {
+        // Wine gives services another ProgramData: users/Public.
+        for folder in
+            ["windows/system32", "windows/syswow64", "ProgramData", "Program Files", "users/Public"]
+        {
             for file in fs::read_dir(self.file(folder)).into_iter().flatten() {
                 let name = file.unwrap().file_name().into_string().unwrap();
                 let ours = name.starts_with("mpr_otel.dll") || name == "mpr-otel";
                 traces.extend(ours.then(|| format!("{folder}/{name}")));
             }
         }
-        for key in [NOTIFYEES, SETTINGS] {
+        for key in [NOTIFYEES, SETTINGS, SERVICE] {
             let found = self.reg(&["query", key]);
             traces.extend((found.code == Some(0)).then_some(found.output));
         }
         traces
+    }
+}
+
+/// A program that is killed when this is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 
@@ -383,12 +500,12 @@ fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
 #[test]
 fn a_host_that_ends_at_once_or_is_killed_ends_as_it_meant_to_and_loses_nothing() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": r"\\files01\projects" }]));
+    windows.set_up_network(&json!([{ "name": SHARE }]));
     windows.install(&[]);
     for (verb, code) in [("exit", 7), ("kill", 9)] {
         for _ in 0..5 {
             let code_text = code.to_string();
-            let ended = windows.call(&["add2", "-", r"\\files01\projects", verb, &code_text]);
+            let ended = windows.call(&["add2", "-", SHARE, verb, &code_text]);
             assert_eq!((ended.code, ended.output.as_str()), (Some(code), "add2 0\n"));
         }
     }
@@ -400,10 +517,10 @@ fn a_host_that_ends_at_once_or_is_killed_ends_as_it_meant_to_and_loses_nothing()
 #[test]
 fn a_host_whose_collector_is_gone_notices_nothing() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": r"\\files01\projects" }]));
+    windows.set_up_network(&json!([{ "name": SHARE }]));
     // Nobody listens on port 1.
     windows.install(&["--endpoint", "http://127.0.0.1:1"]);
-    let add = ["add2", "-", r"\\files01\projects"];
+    let add = ["add2", "-", SHARE];
     let ended = windows.call(&[&add[..], &add, &["exit", "3"]].concat());
     assert_eq!((ended.code, ended.output.as_str()), (Some(3), "add2 0\nadd2 0\n"));
     assert_eq!(windows.tally().seen, 2);
@@ -412,10 +529,10 @@ fn a_host_whose_collector_is_gone_notices_nothing() {
 #[test]
 fn the_machines_settings_stand_above_the_hosts_environment() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": r"\\files01\projects" }]));
+    windows.set_up_network(&json!([{ "name": SHARE }]));
     windows.install(&["--service-name", "drives", "--resource-attributes", "site=berlin"]);
     let caller = windows
-        .caller(&["add2", "-", r"\\files01\projects", "wait"])
+        .caller(&["add2", "-", SHARE, "wait"])
         .env("MPR_OTEL_ENDPOINT", "http://127.0.0.1:1")
         .env("MPR_OTEL_SERVICE_NAME", "host")
         .env("OTEL_SERVICE_NAME", "host")
@@ -433,7 +550,7 @@ fn the_machines_settings_stand_above_the_hosts_environment() {
     for ledger in windows.ledgers() {
         fs::remove_file(ledger).unwrap();
     }
-    let ended = windows.call(&["add2", "-", r"\\files01\projects"]);
+    let ended = windows.call(&["add2", "-", SHARE]);
     assert_eq!((ended.code, ended.output.as_str()), (Some(0), "add2 0\n"));
     assert_eq!(windows.ledgers(), Vec::<PathBuf>::new());
 }
@@ -529,19 +646,11 @@ fn a_wrong_setting_or_a_broken_release_changes_nothing() {
 #[test]
 fn a_dll_in_use_is_replaced_and_removed_under_a_running_host() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": r"\\files01\projects" }]));
+    windows.set_up_network(&json!([{ "name": SHARE }]));
     windows.install(&[]);
-    let caller = windows.caller(&["add2", "-", r"\\files01\projects", "wait", "exit", "5"]).spawn();
+    let caller = windows.caller(&["add2", "-", SHARE, "wait", "exit", "5"]).spawn();
     windows.spans(1);
-    // The next version: as good, and not the same.
-    let next = windows.folder.path();
-    fs::create_dir(next.join("x86")).unwrap();
-    fs::copy(windows.programs.join("mpr-otel.exe"), next.join("mpr-otel.exe")).unwrap();
-    for dll in ["mpr_otel.dll", "x86/mpr_otel.dll"] {
-        let mut bytes = fs::read(windows.programs.join(dll)).unwrap();
-        bytes.push(0);
-        fs::write(next.join(dll), bytes).unwrap();
-    }
+    let next = windows.next_version();
     let mut command = windows.command(next.join("mpr-otel.exe"));
     let installed = end(command.args(["install", "--json"]).spawn().unwrap());
     assert_eq!(installed.code, Some(0), "{installed:?}");
@@ -562,6 +671,240 @@ fn a_dll_in_use_is_replaced_and_removed_under_a_running_host() {
     }
     let ended = end(caller.unwrap());
     assert_eq!((ended.code, ended.errors.as_str()), (Some(5), ""), "{ended:?}");
+}
+
+#[test]
+fn hosts_that_end_right_after_mapping_lose_nothing_and_leave_nothing_while_the_agent_runs() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.install(&[]);
+    let _agent = windows.agent();
+    for _ in 0..3 {
+        for _ in 0..10 {
+            let ended = windows.call(&["add2", "-", SHARE]);
+            assert_eq!((ended.code, ended.output.as_str()), (Some(0), "add2 0\n"));
+        }
+        for span in windows.operations(10).values() {
+            assert_eq!(span.get("mpr.outcome").as_deref(), Some("success"), "{span:?}");
+            assert_eq!(span.get("mpr.remote_name").as_deref(), Some(SHARE));
+        }
+        windows.until_no_ledgers();
+    }
+}
+
+#[test]
+fn what_killed_hosts_recorded_is_exported_and_what_was_open_as_unfinished() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([
+        { "name": SHARE },
+        { "name": HANGS, "takes_ms": 3_600_000 },
+    ]));
+    for delivery in ["in-process", "agent"] {
+        windows.install(&["--delivery", delivery]);
+        for (verb, code) in [("exit", 7), ("kill", 9)] {
+            let ended = windows.call(&["add2", "-", SHARE, verb, &code.to_string()]);
+            assert_eq!((ended.code, ended.output.as_str()), (Some(code), "add2 0\n"));
+        }
+        let (caller, pid) = windows.hanging();
+        windows.terminate(caller, pid);
+        let agent = windows.agent();
+        let spans = windows.operations(3);
+        let (finished, open): (Vec<_>, Vec<_>) =
+            spans.values().partition(|span| span.get("mpr.outcome").as_deref() == Some("success"));
+        assert_eq!(finished.len(), 2, "{spans:?}");
+        if delivery == "agent" {
+            // Nobody else can have sent them.
+            for span in &finished {
+                assert_eq!(span.get("mpr.recovered").as_deref(), Some("true"));
+            }
+        }
+        let [open] = open[..] else { panic!("{open:?}") };
+        assert_eq!(open.get("mpr.outcome").as_deref(), Some("unfinished"));
+        assert_eq!(open.get("mpr.recovered").as_deref(), Some("true"));
+        assert_eq!(open.get("error.type").as_deref(), Some("unfinished"));
+        assert_eq!(open.get("mpr.remote_name").as_deref(), Some(HANGS));
+        assert_eq!(open.get("mpr.status_code"), None);
+        windows.until_no_ledgers();
+        drop(agent);
+    }
+}
+
+#[test]
+fn inflight_shows_what_is_open_and_drain_sends_what_the_dead_left() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": HANGS, "takes_ms": 3_600_000 }]));
+    windows.install(&[]);
+    let nothing = windows.json(&["inflight", "--json"]);
+    assert_eq!((&nothing["hosts"], &nothing["operations"]), (&json!(0), &json!([])));
+    let (caller, pid) = windows.hanging();
+    // A live host's ledger is its own.
+    let drained = windows.json(&["drain", "--json"]);
+    assert_eq!((&drained["ledgers"], &drained["operations"]), (&json!(0), &json!(0)), "{drained}");
+    windows.terminate(caller, pid);
+    assert_eq!(windows.json(&["inflight", "--json"])["operations"], json!([]));
+    let survey = windows.json(&["drain", "--dry-run", "--json"]);
+    assert_eq!((&survey["ledgers"], &survey["operations"]), (&json!(1), &json!(1)), "{survey}");
+    let drained = windows.json(&["drain", "--json"]);
+    assert_eq!((&drained["ledgers"], &drained["exported"]), (&json!(1), &json!(1)), "{drained}");
+    assert_eq!((&drained["lost"], &drained["waiting"]), (&json!(0), &json!(0)), "{drained}");
+    assert_eq!(windows.spans(1)[0].get("mpr.recovered").as_deref(), Some("true"));
+    assert_eq!(windows.ledgers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_host_that_leaves_delivery_to_the_agent_has_no_thread_and_no_socket_of_ours() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    // A host that has mapped a drive and waits.
+    let start = || {
+        let mut caller = windows.caller(&["add2", "-", SHARE, "wait"]).spawn().unwrap();
+        let mut said = BufReader::new(caller.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), "add2 0");
+        caller
+    };
+    let finish = |caller: Child| {
+        let ended = end(caller);
+        assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""), "{ended:?}");
+    };
+
+    let caller = start();
+    let (threads, sockets) = (threads(&caller), sockets(&caller));
+    finish(caller);
+
+    // So that there is something to see at all.
+    windows.install(&["--delivery", "in-process"]);
+    let caller = start();
+    windows.spans(1);
+    assert_eq!(self::threads(&caller), threads + 1);
+    assert!(self::sockets(&caller) > sockets, "one to the collector");
+    // Otherwise the span would be sent again.
+    windows.until(|| windows.tally().exported == 1);
+    finish(caller);
+
+    windows.install(&["--delivery", "agent"]);
+    let _agent = windows.agent();
+    windows.until_no_ledgers();
+    let caller = start();
+    let spans = windows.spans(1);
+    // The agent sent it while the host lived.
+    assert_eq!(spans[0].get("mpr.recovered"), None);
+    assert_eq!(spans[0].get("mpr.outcome").as_deref(), Some("success"));
+    assert_eq!(attributes(&spans[0])["mpr.remote_name"], SHARE);
+    assert_eq!((self::threads(&caller), self::sockets(&caller)), (threads, sockets));
+    assert_eq!(windows.ledgers().len(), 1);
+    finish(caller);
+    windows.until_no_ledgers();
+}
+
+/// Threads of a program.
+fn threads(program: &Child) -> usize {
+    fs::read_dir(format!("/proc/{}/task", program.id())).unwrap().count()
+}
+
+/// Sockets that a program has open, Wine's own among them.
+fn sockets(program: &Child) -> usize {
+    let files = fs::read_dir(format!("/proc/{}/fd", program.id())).unwrap();
+    let targets = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+}
+
+#[test]
+fn the_agent_is_a_service_that_adopts_is_updated_and_goes_without_a_trace() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    // Wine gives services another ProgramData than programs, so the folder is named.
+    let install = ["--agent", "--delivery", "agent", "--ledger-dir", LEDGERS, "--log", LOG];
+    let made = windows.install(&install);
+    let agent = |report: &Value| {
+        let agent = &report["agent"];
+        assert_eq!(agent["service"], "mpr-otel-agent", "{report}");
+        assert_eq!(agent["running"], true, "{report}");
+        (agent["change"].clone(), agent["placement"]["change"].clone())
+    };
+    assert_eq!(agent(&made), (json!("created"), json!("created")));
+    // What Wine's services cannot have; Windows' can.
+    for warning in made["warnings"].as_array().unwrap() {
+        assert!(warning.as_str().unwrap().ends_with("(os error 124)"), "{warning}");
+    }
+    assert!(windows.service().contains("RUNNING"), "{}", windows.service());
+    let entry = windows.reg(&["query", SERVICE]).output;
+    for value in [
+        r#""C:\Program Files\mpr-otel\mpr-otel.exe" agent --service"#,
+        r"NT SERVICE\mpr-otel-agent",
+        "mpr-otel agent",
+    ] {
+        assert!(entry.contains(value), "{value} is not in {entry}");
+    }
+    assert_eq!(windows.json(&["status", "--json"])["ledgers"]["agent"]["running"], true);
+
+    let ended = windows.call(&["add2", "-", SHARE]);
+    assert_eq!((ended.code, ended.output.as_str()), (Some(0), "add2 0\n"));
+    let spans = windows.spans(1);
+    assert_eq!(spans[0].get("mpr.outcome").as_deref(), Some("success"));
+    assert_eq!(spans[0].get("process.executable.name").as_deref(), Some("caller.exe"));
+    windows.until_no_ledgers();
+
+    assert_eq!(agent(&windows.install(&[])), (json!("left"), Value::Null));
+    assert_eq!(agent(&windows.install(&["--agent"])), (json!("updated"), json!("unchanged")));
+    // The next version replaces the one that runs.
+    let mut next = windows.command(windows.next_version().join("mpr-otel.exe"));
+    let installed = end(next.args(["install", "--agent", "--json"]).spawn().unwrap());
+    assert_eq!(installed.code, Some(0), "{installed:?}");
+    assert_eq!(agent(&installed.json()), (json!("updated"), json!("replaced")));
+    let ended = windows.call(&["add2", "-", SHARE]);
+    assert_eq!((ended.code, ended.output.as_str()), (Some(0), "add2 0\n"));
+    windows.spans(1);
+
+    // While it runs.
+    let uninstalled = windows.json(&["uninstall", "--json"]);
+    assert_eq!((&uninstalled["at_restart"], &uninstalled["kept"]), (&json!([]), &json!([])));
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
+    let windows = Windows::new();
+    windows.install(&["--ledger-dir", LEDGERS, "--log", LOG]);
+    let log = || fs::read_to_string(windows.file("ProgramData/mpr-otel/log.txt")).unwrap();
+    let other = windows.agent();
+    let refused = windows.mpr_otel(&["install", "--agent"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let why = "another agent empties the ledger folder (code 3)";
+    assert!(refused.errors.contains(why), "{refused:?}");
+    assert!(log().contains("ERROR the agent ends: another agent empties"), "{}", log());
+    assert!(windows.service().contains("STOPPED"), "{}", windows.service());
+    drop(other);
+    assert_eq!(windows.install(&["--agent"])["agent"]["change"], "updated");
+    assert!(windows.service().contains("RUNNING"), "{}", windows.service());
+    let twice = windows.mpr_otel(&["agent"]);
+    assert_eq!(twice.code, Some(1), "{twice:?}");
+    assert!(twice.errors.contains("another agent empties"), "{twice:?}");
+
+    let mut sc = windows.command("sc");
+    assert_eq!(end(sc.args(["stop", "mpr-otel-agent"]).spawn().unwrap()).code, Some(0));
+    windows.until(|| windows.service().contains("STOPPED"));
+    assert!(log().lines().last().unwrap().ends_with("the agent stops"), "{}", log());
+
+    // By the very program that is to go.
+    let mut installed = windows.command(r"C:\Program Files\mpr-otel\mpr-otel.exe");
+    let uninstalled = end(installed.args(["uninstall", "--json"]).spawn().unwrap());
+    assert_eq!(uninstalled.code, Some(0), "{uninstalled:?}");
+    let uninstalled = uninstalled.json();
+    assert_eq!(uninstalled["kept"], json!([]));
+    let at_restart =
+        [r"C:\Program Files\mpr-otel\mpr-otel.exe.1.old", r"C:\Program Files\mpr-otel"];
+    assert_eq!(uninstalled["at_restart"], json!(at_restart));
+    assert_eq!(windows.traces(), ["Program Files/mpr-otel"]);
+    windows.json(&["uninstall", "--json"]);
+    assert_eq!(windows.traces(), Vec::<String>::new());
+
+    // Nor is it a service because somebody types so.
+    let typed = windows.mpr_otel(&["agent", "--service"]);
+    assert_eq!(typed.code, Some(1), "{typed:?}");
+    assert!(typed.errors.contains("this is no service"), "{typed:?}");
+    assert!(typed.errors.contains("mpr-otel install --agent"), "{typed:?}");
 }
 
 #[test]

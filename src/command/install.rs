@@ -27,11 +27,11 @@ pub(super) struct Install {
     /// this flag an agent that is there is left as it is.
     #[arg(long)]
     agent: bool,
-    #[command(flatten)]
-    settings: SettingFlags,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    settings: SettingFlags,
 }
 
 /// Remove every trace of mpr-otel from Windows.

@@ -5,6 +5,7 @@ use super::{GRACE, serve};
 use mpr_otel::agent::{HeritageError, Stop, TelemetryError};
 use mpr_otel::platform::AGENT_SERVICE;
 use mpr_otel::settings::{Settings, System};
+use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{LazyLock, Mutex, OnceLock};
@@ -44,8 +45,9 @@ define_windows_service!(service_main, run);
 pub(in crate::command) fn dispatch() -> Result<ExitCode, Failure> {
     service_dispatcher::start(AGENT_SERVICE, service_main).map_err(|error| {
         format!(
-            "this is no service: {error}; run `mpr-otel agent`, or make it one with \
-             `mpr-otel install --agent`"
+            "this is no service: {}; run `mpr-otel agent`, or make it one with \
+             `mpr-otel install --agent`",
+            reason(&error)
         )
     })?;
     Ok(ExitCode::SUCCESS)
@@ -54,6 +56,11 @@ pub(in crate::command) fn dispatch() -> Result<ExitCode, Failure> {
 /// What an exit code of the service means.
 pub(in crate::command) fn meaning(code: u32) -> &'static str {
     MEANINGS.iter().find(|(known, _)| *known == code).map_or("it does not say why", |known| known.1)
+}
+
+/// What Windows said.
+pub(in crate::command) fn reason(error: &windows_service::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn run(_arguments: Vec<OsString>) {

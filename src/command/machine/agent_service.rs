@@ -7,7 +7,7 @@
 use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
 use crate::command::Failure;
-use crate::command::agent::service::meaning;
+use crate::command::agent::service::{meaning, reason};
 use mpr_otel::platform::{self, AGENT_ACCOUNT, AGENT_SERVICE, AGENT_SID, Process};
 use serde::Serialize;
 use std::fs;
@@ -225,7 +225,7 @@ fn start(service: &Service) -> Result<(), Failure> {
     };
     Err(format!(
         "the service {AGENT_SERVICE} is installed, but ended at once: {why}; \
-         the file that --log names may tell more. Then try again"
+         `mpr-otel status` and the file that --log names tell more. Then try again"
     )
     .into())
 }
@@ -312,12 +312,4 @@ fn cannot(verb: &str, error: &Error) -> Failure {
         _ => "look at it in Windows' list of services and try again",
     };
     format!("cannot {verb} the service {AGENT_SERVICE}: {}; {next}", reason(error)).into()
-}
-
-/// What Windows said.
-fn reason(error: &Error) -> String {
-    match error {
-        Error::Winapi(error) => error.to_string(),
-        error => error.to_string(),
-    }
 }
