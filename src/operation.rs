@@ -142,13 +142,11 @@ fn text(units: &[u16]) -> Option<String> {
     if units.is_empty() {
         return None;
     }
-    // With room for all of it at once, where the names are ASCII; they nearly always are.
-    let mut text = String::with_capacity(units.len());
-    text.extend(
-        char::decode_utf16(units.iter().copied())
-            .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)),
-    );
-    Some(text)
+    // Names are nearly always ASCII, and then a unit is a byte.
+    if units.iter().all(|unit| *unit < 0x80) {
+        return Some(units.iter().map(|unit| char::from(*unit as u8)).collect());
+    }
+    Some(String::from_utf16_lossy(units))
 }
 
 fn flag_names(flags: u32) -> Vec<Cow<'static, str>> {

@@ -72,7 +72,7 @@ impl Buried {
 }
 
 /// Dead hosts' ledgers that are held at a time: each is an open file.
-const HELD: usize = 128;
+const HELD: usize = 512;
 
 impl Adopter {
     /// An adopter that holds nothing yet.
