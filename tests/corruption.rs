@@ -9,7 +9,7 @@
 mod graveyard;
 mod support;
 
-use graveyard::{Adopted, Grave, Graveyard, UNBOUND, attribute, told, write};
+use graveyard::{Adopted, Grave, Graveyard, UNBOUND, attribute, told, without_hosts, write};
 use mpr_otel::adoption::{Adopter, Bounds, Buried, QUARANTINE_FOLDER, Whose};
 use mpr_otel::ledger::{
     self, FILE_SIZE, HEADER_SIZE, KIND_CANCEL, Keeper, Loss, SLOT_COUNT, SLOT_SIZE, Tally,
@@ -472,14 +472,14 @@ fn a_ledger_that_cannot_be_written_is_left_alone_and_not_waited_for() {
         // Once more, in mount and user namespaces of its own, with a disk that is soon full.
         let folder = tempfile::tempdir().unwrap();
         let mount = r#"mount -t tmpfs -o size=2m tmpfs "$0" && exec "$@""#;
-        let output = Command::new("unshare")
+        let mut command = Command::new("unshare");
+        command
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount])
             .arg(folder.path())
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", "a_ledger_that_cannot_be_written_is_left_alone_and_not_waited_for"])
-            .env(FOLDER, folder.path())
-            .output()
-            .unwrap();
+            .env(FOLDER, folder.path());
+        let output = without_hosts(|| command.output().unwrap());
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
         return;
@@ -525,7 +525,7 @@ impl Precious {
 }
 
 /// Checks that what `make` makes at a ledger's place is neither read nor written nor removed.
-fn is_refused(make: impl Fn(&Path, &Path)) {
+fn is_refused(mut make: impl FnMut(&Path, &Path)) {
     for whose in BOTH {
         let precious = Precious::new();
         let yard = Graveyard::new();
@@ -561,9 +561,12 @@ fn a_folder_in_a_ledgers_place_is_refused() {
 
 #[test]
 fn a_pipe_in_a_ledgers_place_is_refused_and_nobody_waits_for_its_other_end() {
-    is_refused(|_, place| {
-        assert!(Command::new("mkfifo").arg(place).status().unwrap().success());
-    });
+    let pipes = tempfile::tempdir().unwrap();
+    let of_each = BOTH.map(|whose| pipes.path().join(format!("{whose:?}")));
+    let made = without_hosts(|| Command::new("mkfifo").args(&of_each).status().unwrap());
+    assert!(made.success());
+    let mut pipes = of_each.iter();
+    is_refused(|_, place| fs::rename(pipes.next().unwrap(), place).unwrap());
 }
 
 #[test]
@@ -912,7 +915,7 @@ fn a_killed_hosts_ledger_with_a_torn_slot_tells_the_others() {
     let mut command = stage.host();
     command.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
     let steps = [r"\\one\a", r"\\two\b", r"\\three\c"].map(add).to_vec();
-    let (host, report) = start(command, &lane(steps));
+    let (host, report) = without_hosts(|| start(command, &lane(steps)));
     assert_eq!(report.untracked, 0);
     let pid = host.pid();
     host.kill();

@@ -20,11 +20,22 @@ use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// No bound that is ever reached.
 pub const UNBOUND: Bounds = Bounds { files: 0, bytes: 0, age: Duration::ZERO };
+
+/// Between its fork and its exec a child process has all of its parent's open files, and with them
+/// their locks: a host that died meanwhile would seem to live.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Starts a process while no host lives in this one. Not for a test that has a graveyard.
+pub fn without_hosts<T>(start: impl FnOnce() -> T) -> T {
+    let _alone = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+    start()
+}
 
 /// A ledger folder, and a ledger outside of it that inherits.
 pub struct Graveyard {
@@ -32,6 +43,7 @@ pub struct Graveyard {
     _folder: Option<TempDir>,
     heir: Ledger,
     hosts: Cell<u64>,
+    _no_forks: RwLockReadGuard<'static, ()>,
 }
 
 /// A host that lives in this process. Dropped, it is dead.
@@ -58,7 +70,13 @@ impl Graveyard {
     /// In a folder that is there.
     pub fn within(folder: &Path) -> Self {
         let heir = Ledger::anonymous(seed(&identity(), 0, Keeper::Nobody)).unwrap();
-        Self { path: folder.into(), _folder: None, heir, hosts: Cell::new(0) }
+        Self {
+            path: folder.into(),
+            _folder: None,
+            heir,
+            hosts: Cell::new(0),
+            _no_forks: FORKS.read().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     pub fn path(&self) -> &Path {
