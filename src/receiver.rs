@@ -7,8 +7,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 /// The largest body that is taken, compressed or not.
 const LARGEST_BODY: u64 = 64 * 1024 * 1024;
@@ -93,6 +94,8 @@ pub struct Receiver {
     address: SocketAddr,
     requests: mpsc::Receiver<Request>,
     metrics: mpsc::Receiver<Request>,
+    closing: Arc<AtomicBool>,
+    listening: JoinHandle<()>,
 }
 
 impl Receiver {
@@ -114,8 +117,13 @@ impl Receiver {
         let (metrics_sender, metrics) = mpsc::channel();
         let sender = Senders { spans: spans_sender, metrics: metrics_sender };
         let behaviour = Arc::new(behaviour);
-        thread::Builder::new().name("receiver".to_owned()).spawn(move || {
+        let closing = Arc::new(AtomicBool::new(false));
+        let closed = Arc::clone(&closing);
+        let listening = thread::Builder::new().name("receiver".to_owned()).spawn(move || {
             for connection in listener.incoming().filter_map(Result::ok) {
+                if closed.load(Ordering::Relaxed) {
+                    return;
+                }
                 let behaviour = Arc::clone(&behaviour);
                 let sender = sender.clone();
                 // A connection that cannot have a thread is closed: exporters try again.
@@ -125,7 +133,15 @@ impl Receiver {
                 });
             }
         })?;
-        Ok(Self { address, requests, metrics })
+        Ok(Self { address, requests, metrics, closing, listening })
+    }
+
+    /// Stops listening: who connects from now on is refused. What is connected stays.
+    pub fn close(self) -> io::Result<()> {
+        self.closing.store(true, Ordering::Relaxed);
+        // It looks up when somebody connects.
+        TcpStream::connect(self.address)?;
+        self.listening.join().map_err(|_| io::Error::other("the receiver's thread ended badly"))
     }
 
     /// Where it listens.

@@ -3,7 +3,7 @@
 
 use super::{Failure, write_json};
 use clap::Args;
-use mpr_otel::double::{Host, play};
+use mpr_otel::double::{Host, Moment, Step, play};
 use std::io::{self, BufRead, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +17,10 @@ pub(super) struct Play {
     /// The shared library.
     #[arg(long)]
     library: PathBuf,
+    /// Say on standard error, a line each: `b NAME` before PRE, `a NAME STATUS` after POST, and
+    /// `u NAME` where the library wants no POST.
+    #[arg(long)]
+    aloud: bool,
 }
 
 impl Play {
@@ -25,10 +29,30 @@ impl Play {
         let mut part = String::new();
         input.read_line(&mut part)?;
         let host: Host = serde_json::from_str(&part)?;
-        let report = play(&self.library, &host)?;
+        let report = play(&self.library, &host, |moment| {
+            if self.aloud {
+                say(moment);
+            }
+        })?;
         write_json(out, &report)?;
         out.flush()?;
         io::copy(&mut input.by_ref(), &mut io::sink())?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Says a line with one system call, so that it is out even if the process ends right after.
+fn say(moment: Moment<'_>) {
+    let line = match moment {
+        Moment::Begins(step) => format!("b {}\n", name(step)),
+        Moment::Untracked(step) => format!("u {}\n", name(step)),
+        Moment::Ended(step) => format!("a {} {}\n", name(step), step.status),
+    };
+    // If nobody listens, there is nobody to tell.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// What a step's operation is called.
+fn name(step: &Step) -> &str {
+    step.request.name().unwrap_or_default()
 }

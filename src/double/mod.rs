@@ -9,7 +9,7 @@ mod player;
 mod script;
 
 pub use notifyee::{Call, Ended, LoadError, Notifyee, Played};
-pub use player::{PlayError, Report, play};
+pub use player::{Moment, PlayError, Report, play};
 pub use script::{Add, Cancel, Host, Request, Script, Step};
 
 use std::path::PathBuf;

@@ -30,15 +30,31 @@ pub struct Report {
     pub breaches: Vec<String>,
 }
 
+/// What a thread of a host is at.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment<'step> {
+    /// PRE is about to be called.
+    Begins(&'step Step),
+    /// PRE returned, and the library wants no POST.
+    Untracked(&'step Step),
+    /// POST returned.
+    Ended(&'step Step),
+}
+
 /// Loads the library at `path` and plays `host`'s threads against it, each on a thread of its own.
-pub fn play(path: &Path, host: &Host) -> Result<Report, PlayError> {
+/// Each thread tells `told` how it goes on.
+pub fn play(
+    path: &Path,
+    host: &Host,
+    told: impl Fn(Moment<'_>) + Sync,
+) -> Result<Report, PlayError> {
     let notifyee = Notifyee::load(path)?;
     let report = Mutex::new(Report::default());
     thread::scope(|scope| {
         for steps in &host.threads {
-            let (notifyee, report) = (&notifyee, &report);
+            let (notifyee, report, told) = (&notifyee, &report, &told);
             thread::Builder::new().spawn_scoped(scope, move || {
-                let part = play_thread(notifyee, steps);
+                let part = play_thread(notifyee, steps, told);
                 if let Ok(mut whole) = report.lock() {
                     whole.operations += part.operations;
                     whole.untracked += part.untracked;
@@ -53,14 +69,20 @@ pub fn play(path: &Path, host: &Host) -> Result<Report, PlayError> {
     Ok(report.into_inner().unwrap_or_default())
 }
 
-fn play_thread(notifyee: &Notifyee, steps: &[Step]) -> Report {
+fn play_thread(notifyee: &Notifyee, steps: &[Step], told: impl Fn(Moment<'_>)) -> Report {
     let mut report = Report::default();
     for step in steps {
+        told(Moment::Begins(step));
         let played = notifyee.play(&Call::from(&step.request), || {
             thread::sleep(Duration::from_millis(step.takes_ms));
             let ended = Ended { status: step.status, provider: step.provider.clone() };
             (!step.no_post).then_some(ended)
         });
+        if played.context == 0 {
+            told(Moment::Untracked(step));
+        } else if played.post.is_some() {
+            told(Moment::Ended(step));
+        }
         report.operations += 1;
         report.untracked += usize::from(played.context == 0);
         for (call, returned) in [("PRE", Some(played.pre)), ("POST", played.post)] {

@@ -73,6 +73,16 @@ pub struct Cancel {
     pub force: bool,
 }
 
+impl Request {
+    /// The remote name of an add, the name of a cancel.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Add(add) => add.remote.as_deref(),
+            Self::Cancel(cancel) => cancel.name.as_deref(),
+        }
+    }
+}
+
 impl Script {
     /// Operations in all.
     pub fn operations(&self) -> usize {
