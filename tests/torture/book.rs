@@ -1,0 +1,261 @@
+//! What the hosts said they did and what the collector got, and whether the two agree.
+
+use crate::script;
+use crate::support::Received;
+use mpr_otel::ledger::{Loss, Tally};
+use prost::Message;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Attributes that tell how an operation came to the collector, and nothing about it.
+const BOOKKEEPING: [&str; 2] = ["mpr.recovered", "mpr.lost"];
+const UNFINISHED: &str = "unfinished";
+/// Breaches that are worth telling.
+const MOST: usize = 20;
+
+/// All operations by name.
+#[derive(Default)]
+pub struct Book {
+    entries: HashMap<String, Entry>,
+    breaches: Vec<String>,
+}
+
+/// One operation.
+#[derive(Default)]
+struct Entry {
+    /// PRE was about to be called.
+    begun: bool,
+    end: Option<End>,
+    /// What was sent of it first.
+    sent: Option<Sent>,
+    /// How often the collector took it.
+    taken: u64,
+    /// How often it was sent without being taken.
+    refused: u64,
+}
+
+/// How it ended, as its host said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// POST returned.
+    Finished,
+    /// The library wanted no POST.
+    Untracked,
+}
+
+/// A span, as far as a repeat must be the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sent {
+    trace_id: Vec<u8>,
+    span_id: Vec<u8>,
+    /// Start and end, in nanoseconds since 1970.
+    times: [u64; 2],
+    outcome: String,
+    status_code: Option<u32>,
+    /// A digest of everything but the bookkeeping.
+    content: u64,
+}
+
+/// Sums over all operations.
+#[derive(Debug, Default)]
+pub struct Sums {
+    pub begun: u64,
+    pub finished: u64,
+    /// The host said that they were not recorded.
+    pub untracked: u64,
+    /// Neither of the two, as their hosts died in between, and the collector does not have them.
+    pub silent: u64,
+    /// Operations that the collector has.
+    pub received: u64,
+    /// Of these, operations without an end.
+    pub unfinished: u64,
+    /// Spans that the collector took beyond the first of each operation.
+    pub repeats: u64,
+    /// Spans that came and were not taken.
+    pub refused: u64,
+}
+
+impl Book {
+    /// Enters what a host said, line by line. Returns what is none of it.
+    pub fn enter(&mut self, said: &str) -> String {
+        let mut rest = String::new();
+        for line in said.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["b", name] => self.entry(name).begun = true,
+                ["u", name] => self.entry(name).end = Some(End::Untracked),
+                ["a", name, status] => {
+                    self.entry(name).end = Some(End::Finished);
+                    if script::status(name).map(|scripted| scripted.to_string()).as_deref()
+                        != Some(status)
+                    {
+                        self.breach(format!("{name} ended with {status}"));
+                    }
+                }
+                _ => {
+                    rest.push_str(line);
+                    rest.push('\n');
+                }
+            }
+        }
+        rest
+    }
+
+    /// A span came, and the collector `took` it or not.
+    pub fn send(&mut self, span: &Received, took: bool) {
+        let Some(name) = span.get("mpr.remote_name") else {
+            return self.breach(format!("a span without a name: {span:?}"));
+        };
+        let sent = Sent::from(span);
+        let entry = self.entry(&name);
+        if took {
+            entry.taken += 1;
+        } else {
+            entry.refused += 1;
+        }
+        match &entry.sent {
+            None => entry.sent = Some(sent),
+            Some(before) if *before == sent => {}
+            Some(before) => {
+                let problem = format!("{name} came as {before:?} and again as {sent:?}");
+                self.breach(problem);
+            }
+        }
+    }
+
+    fn entry(&mut self, name: &str) -> &mut Entry {
+        if !self.entries.contains_key(name) {
+            self.entries.insert(name.to_owned(), Entry::default());
+        }
+        self.entries.get_mut(name).unwrap()
+    }
+
+    /// Notes what must not be.
+    pub fn breach(&mut self, problem: String) {
+        self.breaches.push(problem);
+    }
+
+    pub fn sums(&self) -> Sums {
+        let mut sums = Sums::default();
+        for entry in self.entries.values() {
+            sums.begun += u64::from(entry.begun);
+            match entry.end {
+                Some(End::Finished) => sums.finished += 1,
+                Some(End::Untracked) => sums.untracked += 1,
+                None => sums.silent += u64::from(entry.begun && entry.taken == 0),
+            }
+            if entry.taken > 0 {
+                sums.received += 1;
+                sums.unfinished += u64::from(entry.is_unfinished());
+                sums.repeats += entry.taken - 1;
+            }
+            sums.refused += entry.refused;
+        }
+        sums
+    }
+
+    /// Compares all that was said with all that was sent, and with what the ledgers counted.
+    /// Returns what is wrong.
+    pub fn judge(mut self, tally: &Tally) -> Vec<String> {
+        let mut problems = std::mem::take(&mut self.breaches);
+        let mut ids = HashSet::new();
+        for (name, entry) in &self.entries {
+            problems.extend(entry.judge(name));
+            if let Some(sent) = &entry.sent
+                && !ids.insert(&sent.span_id)
+            {
+                problems.push(format!("{name} has the span id of another operation"));
+            }
+        }
+        problems.extend(self.sums().account_for(tally));
+        let more = problems.len().saturating_sub(MOST);
+        problems.truncate(MOST);
+        if more > 0 {
+            problems.push(format!("and {more} more"));
+        }
+        problems
+    }
+}
+
+impl Entry {
+    fn is_unfinished(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.outcome == UNFINISHED)
+    }
+
+    /// What is wrong with one operation.
+    fn judge(&self, name: &str) -> Option<String> {
+        let Some(status) = script::status(name) else {
+            return Some(format!("{name} is in no script"));
+        };
+        if !self.begun {
+            return Some(format!("{name} was invented: no host began it"));
+        }
+        match (self.end, &self.sent) {
+            (Some(End::Finished), _) if self.taken == 0 => {
+                Some(format!("{name} ended, and no collector has it"))
+            }
+            (Some(End::Finished), Some(sent)) => sent.judge(name, status),
+            (Some(End::Untracked), Some(_)) => Some(format!("{name} came, untracked")),
+            (None, Some(sent)) if sent.outcome != UNFINISHED => sent.judge(name, status),
+            (None, Some(sent)) if sent.status_code.is_some() => {
+                Some(format!("{name} has no end and a status"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Sent {
+    /// What is wrong with the span of an operation that ended with `status`.
+    fn judge(&self, name: &str, status: u32) -> Option<String> {
+        let right = self.outcome == script::outcome(status) && self.status_code == Some(status);
+        (!right).then(|| format!("{name} ended with {status} and came as {self:?}"))
+    }
+}
+
+impl From<&Received> for Sent {
+    fn from(received: &Received) -> Self {
+        let mut span = received.span.clone();
+        span.attributes.retain(|attribute| !BOOKKEEPING.contains(&attribute.key.as_str()));
+        let mut digest = DefaultHasher::new();
+        span.encode_to_vec().hash(&mut digest);
+        // A resource's attributes have no order.
+        let mut resource: Vec<Vec<u8>> =
+            received.resource.iter().map(Message::encode_to_vec).collect();
+        resource.sort_unstable();
+        resource.hash(&mut digest);
+        Self {
+            outcome: received.get("mpr.outcome").unwrap_or_default(),
+            status_code: received.get("mpr.status_code").and_then(|code| code.parse().ok()),
+            times: [span.start_time_unix_nano, span.end_time_unix_nano],
+            content: digest.finish(),
+            trace_id: span.trace_id,
+            span_id: span.span_id,
+        }
+    }
+}
+
+impl Sums {
+    /// What is wrong with the ledgers' sums, when nothing is left in any ledger.
+    fn account_for(&self, tally: &Tally) -> Vec<String> {
+        let lost = |loss: Loss| tally.lost[loss as usize];
+        // Hosts that died within PRE may have counted an operation, and may have said nothing.
+        let (corrupt, table_full) = (lost(Loss::Corrupt), lost(Loss::TableFull));
+        let told = self.finished + self.untracked;
+        let checks = [
+            ("nothing is pending", tally.pending() == 0),
+            ("seen = exported + lost", tally.seen == tally.exported + tally.lost_in_all()),
+            ("what ended was seen", tally.seen >= told),
+            ("what was seen had begun", tally.seen <= self.begun),
+            ("what was exported came", tally.exported <= self.received + self.repeats),
+            ("what came was exported", tally.exported >= self.received),
+            ("what was not recorded was said", table_full >= self.untracked),
+            ("lost is what died within PRE", corrupt + table_full <= self.untracked + self.silent),
+            ("no other losses", tally.lost_in_all() == corrupt + table_full),
+            ("all is in files", tally.unprotected == 0),
+            ("the contract was kept", tally.malformed == 0),
+        ];
+        let wrong = checks.into_iter().filter(|(_, right)| !right);
+        wrong.map(|(what, _)| format!("it is not so that {what}: {self:?}, {tally:?}")).collect()
+    }
+}
