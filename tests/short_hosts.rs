@@ -1,0 +1,133 @@
+//! Hosts that map one drive and end at once, as a logon script's do: nothing they did is lost, and
+//! what they leave does not fill the disk.
+
+// A test may panic: that is how it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// The figures are for who runs it.
+#![allow(clippy::print_stdout)]
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use mpr_otel::adoption::{Census, LedgerFolder};
+use mpr_otel::agent::Heritage;
+use mpr_otel::ledger::Tally;
+use mpr_otel::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};
+use std::collections::HashSet;
+use support::{Received, Running, Stage, add, lane, received, spawn, start};
+
+/// An agent that does not outlive the test.
+struct Agent(Option<Running>);
+
+impl Agent {
+    fn start(stage: &Stage, settings: &[(&str, &str)]) -> Self {
+        let mut command = stage.agent();
+        // Adding up all counters ten times a second, as other tests let it, is not its usual work.
+        command.envs(settings.iter().copied()).env_remove("OTEL_METRIC_EXPORT_INTERVAL");
+        Self(Some(spawn(&mut command)))
+    }
+
+    fn stop(mut self) {
+        self.0.take().unwrap().interrupt();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.take() {
+            running.kill();
+        }
+    }
+}
+
+/// Runs a host that maps one drive and returns from main, whatever its exporter is doing.
+fn short_host(stage: &Stage, settings: &[(&str, &str)]) {
+    let mut command = stage.c("exit");
+    command.envs(settings.iter().copied());
+    let (status, output, errors) = spawn(&mut command).end();
+    assert!(status.success(), "{status}");
+    assert_eq!((output.as_str(), errors.as_str()), ("", ""));
+}
+
+/// Ledgers in the stage's folder.
+fn files(stage: &Stage) -> usize {
+    LedgerFolder::new(stage.ledgers()).survey().unwrap().ledgers.len()
+}
+
+/// The counters of all hosts, those that are gone included.
+fn accounts(stage: &Stage) -> Tally {
+    let folder = LedgerFolder::new(stage.ledgers());
+    let mut tally = Census::take(&folder).unwrap().tally;
+    if let Some(agent) = Heritage::sight(&folder).unwrap().header {
+        tally += agent.inherited;
+    }
+    tally
+}
+
+/// A thousand short hosts beside an agent.
+fn a_thousand_beside_an_agent(delivery: &str) {
+    const HOSTS: usize = 1000;
+    const BOUND: usize = 200;
+    let stage = Stage::new();
+    let bound = BOUND.to_string();
+    let settings = [("MPR_OTEL_DELIVERY", delivery), ("MPR_OTEL_LEDGER_MAX_FILES", &bound)];
+    let agent = Agent::start(&stage, &settings);
+    let mut peak = 0;
+    for _ in 0..HOSTS {
+        short_host(&stage, &settings);
+        peak = peak.max(files(&stage));
+    }
+    println!("{delivery}: {peak} ledgers at most");
+    assert!(peak <= BOUND, "{peak} ledgers");
+
+    let (mut ids, mut traces) = (HashSet::new(), HashSet::new());
+    let mut note = |span: Received| {
+        assert_eq!(span.get("mpr.outcome").as_deref(), Some("success"));
+        ids.insert(span.span.span_id);
+        traces.insert(span.span.trace_id);
+        ids.len()
+    };
+    while received(stage.request()).into_iter().map(&mut note).max() < Some(HOSTS) {}
+    stage.until(|| files(&stage) == 0);
+    agent.stop();
+    // What came again.
+    stage.receiver.requests().try_iter().flat_map(received).for_each(|span| {
+        note(span);
+    });
+    assert_eq!((ids.len(), traces.len()), (HOSTS, HOSTS));
+    let tally = accounts(&stage);
+    assert_eq!((tally.seen, tally.exported), (HOSTS as u64, HOSTS as u64), "{tally:?}");
+    assert_eq!(tally.lost_in_all(), 0, "{tally:?}");
+}
+
+#[test]
+fn a_thousand_short_hosts_beside_an_agent_are_a_thousand_spans() {
+    a_thousand_beside_an_agent(DELIVERY_IN_PROCESS);
+}
+
+#[test]
+fn a_thousand_short_hosts_that_leave_delivery_to_the_agent_are_a_thousand_spans() {
+    a_thousand_beside_an_agent(DELIVERY_AGENT);
+}
+
+#[test]
+fn a_host_that_lives_adopts_what_a_hundred_short_ones_left() {
+    let stage = Stage::new();
+    for left in 1..=100 {
+        // They cannot send anything.
+        short_host(&stage, &[("MPR_OTEL_BATCH_DELAY_MS", "60000")]);
+        assert_eq!(files(&stage), left);
+    }
+    let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\lives")]));
+    let spans = stage.spans(101);
+    let (own, left): (Vec<_>, Vec<_>) = spans
+        .iter()
+        .partition(|span| span.get("mpr.remote_name").as_deref() == Some(r"\\server\lives"));
+    assert_eq!((own.len(), own[0].get("mpr.recovered")), (1, None));
+    assert!(left.iter().all(|span| span.get("mpr.recovered").as_deref() == Some("true")));
+    assert!(left.iter().all(|span| span.get("mpr.outcome").as_deref() == Some("success")));
+    stage.until(|| files(&stage) == 1);
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    assert_eq!((tally.seen, tally.exported, tally.lost_in_all()), (101, 101, 0));
+    host.end_quietly();
+}
