@@ -8,6 +8,7 @@ mod packages;
 mod pe;
 mod run;
 mod test;
+mod torture;
 mod windows;
 mod wine;
 
@@ -28,6 +29,8 @@ Commands:
                   library as it ships, valgrind, Windows by its tables and under Wine
   test --native   Only format, lints and tests of this system; needs Rust and a C compiler
   test --windows  Only Windows: lints, builds, tables, and the tests under Wine
+  torture         Kill processes at any instant and check that nothing is lost, at length:
+                  [--kills <number>] [--seed <number>]
   dist            Build the Windows release and put what ships under target/dist
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
   help            Print this
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         ["test"] => test::everything(),
         ["test", "--native"] => test::native(),
         ["test", "--windows"] => test::windows(),
+        ["torture", rest @ ..] => torture::run(rest),
         ["dist"] => dist::run(),
         ["bench", rest @ ..] => bench(rest),
         ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {

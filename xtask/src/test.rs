@@ -6,7 +6,7 @@ use crate::{Result, folder, packages, wine};
 use std::process::{Command, ExitCode};
 
 /// Names the shared library that the tests load.
-const LIBRARY: &str = "MPR_OTEL_TEST_LIBRARY";
+pub const LIBRARY: &str = "MPR_OTEL_TEST_LIBRARY";
 
 /// Formats, lints and tests of this system.
 pub fn native() -> Result<ExitCode> {

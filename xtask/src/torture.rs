@@ -1,0 +1,70 @@
+//! `cargo xtask torture`: the torture test at length, against the program and library as they ship.
+
+use crate::run::Run;
+use crate::test::{self, LIBRARY};
+use crate::{Result, folder};
+use std::process::ExitCode;
+
+/// Names the program that the torture test starts.
+const PROGRAM: &str = "MPR_OTEL_TEST_PROGRAM";
+const KILLS: &str = "MPR_OTEL_TORTURE_KILLS";
+const SEED: &str = "MPR_OTEL_TORTURE_SEED";
+/// Unless it is said otherwise.
+const MANY: &str = "2000";
+
+/// What was asked for on the command line.
+struct Wish<'a> {
+    kills: &'a str,
+    seed: Option<&'a str>,
+}
+
+impl<'a> Wish<'a> {
+    fn parse(arguments: &[&'a str]) -> std::result::Result<Self, String> {
+        let mut wish = Self { kills: MANY, seed: None };
+        for pair in arguments.chunks(2) {
+            let [name, value] = *pair else { return Err(format!("`{}` wants a number", pair[0])) };
+            value.parse::<u64>().map_err(|_| format!("{name} wants a number, not `{value}`"))?;
+            match name {
+                "--kills" => wish.kills = value,
+                "--seed" => wish.seed = Some(value),
+                _ => return Err(format!("unknown: `{name}`; `cargo xtask help` lists all")),
+            }
+        }
+        Ok(wish)
+    }
+}
+
+/// Kills processes at any instant, and checks that nothing is lost by it.
+pub fn run(arguments: &[&str]) -> Result<ExitCode> {
+    let Wish { kills, seed } = match Wish::parse(arguments) {
+        Ok(wish) => wish,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let mut run = Run::new()?;
+    let built = run.step("build release", |log| {
+        log.run(&mut test::cargo(&["build", "--release", "--package", "mpr-otel"]))
+    });
+    if built {
+        run.step("torture", |log| {
+            let release = folder::target().join("release");
+            let mut cargo = test::cargo(&["test", "--package", "mpr-otel", "--test", "torture"]);
+            cargo
+                .args(["--", "--nocapture"])
+                .env(PROGRAM, release.join("mpr-otel"))
+                .env(LIBRARY, release.join("libmpr_otel.so"))
+                .env(KILLS, kills);
+            if let Some(seed) = seed {
+                cargo.env(SEED, seed);
+            }
+            let result = log.run(&mut cargo);
+            for line in log.text()?.lines().filter(|line| line.starts_with("torture: ")) {
+                log.note(line);
+            }
+            result
+        });
+    }
+    Ok(run.finish())
+}
