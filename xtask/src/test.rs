@@ -61,7 +61,7 @@ fn shipped_steps(run: &mut Run) {
     });
     run.step("test release", |log| {
         let mut tests = cargo(&["test", "--package", "mpr-otel"]);
-        for name in ["host", "hostile", "delivery", "telemetry"] {
+        for name in ["host", "hostile", "delivery", "telemetry", "agent"] {
             tests.args(["--test", name]);
         }
         log.run(tests.env(LIBRARY, &library))?;
