@@ -173,6 +173,27 @@ fn left_alone(name: &str, value: &str) {
 }
 
 #[test]
+fn a_dead_hosts_ledger_that_cannot_be_removed_is_not_tried_without_end() {
+    let stage = Stage::new();
+    let mut dead = stage.c("exit");
+    dead.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
+    assert!(support::spawn(&mut dead).end().0.success());
+    let ledger = fs::read_dir(stage.ledgers()).unwrap().next().unwrap().unwrap().path();
+    // A file that something is mounted on cannot be removed, and all the rest works.
+    let mount = r#"mount --bind "$0" "$0" && exec "$@""#;
+    let host = stage.c("contract");
+    let mut command = stage.command("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount]).arg(&ledger);
+    command.arg(host.get_program()).args(host.get_args());
+    let host = start_c(command);
+    stage.spans(1 + 3);
+    stage.wait_for_log("cannot remove a ledger");
+    wait_until_idle(host.pid());
+    assert!(ledger.exists());
+    host.end_quietly();
+}
+
+#[test]
 fn the_kill_switch_leaves_the_host_alone() {
     left_alone("MPR_OTEL_DISABLED", "true");
     left_alone("OTEL_SDK_DISABLED", "true");

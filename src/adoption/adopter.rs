@@ -263,6 +263,8 @@ impl Adopter {
             rejected -= refused;
             if let Err(error) = ledger.settle(*count, refused) {
                 tracing::warn!(%error, ledger = %ledger.path().display(), "cannot write");
+                // It would be sent again without end.
+                ledger.leave();
             }
         }
     }

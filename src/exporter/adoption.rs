@@ -58,7 +58,7 @@ impl Adoption {
 
     /// What is to be sent next; `None` if there is nothing, and nothing to look for now.
     pub(super) fn batch(&mut self, now: u64) -> Option<Batch> {
-        if self.adopter.waiting() == 0 && self.look(now) == 0 {
+        if self.adopter.waiting() == 0 && !self.look(now) {
             self.due_at = None;
             return None;
         }
@@ -66,18 +66,19 @@ impl Adoption {
         (!batch.spans.is_empty()).then_some(batch)
     }
 
-    /// Takes over what dead hosts left. Returns how many ledgers that were.
-    fn look(&mut self, now: u64) -> usize {
+    /// Takes over what dead hosts left. Returns whether that led to anything, so that there may be
+    /// more: a ledger that cannot be removed would be taken over again without end.
+    fn look(&mut self, now: u64) -> bool {
         self.looked_at = now;
         let own = self.host.ledger.path();
         let Look { adopted, .. } = self.adopter.look(own, LEDGERS).unwrap_or_default();
         // Some may have held nothing to begin with.
-        self.adopter.bury(self.host.ledger.header());
+        let buried = self.adopter.bury(self.host.ledger.header());
+        let operations = self.adopter.waiting();
         if adopted > 0 {
-            let operations = self.adopter.waiting();
             tracing::info!(ledgers = adopted, operations, "taken over from dead hosts");
         }
-        adopted
+        operations > 0 || buried.removed > 0
     }
 
     /// A collector answered: `rejected` of the batch's spans are lost, the others are exported.
