@@ -53,19 +53,26 @@ struct Ended {
     code: Option<i32>,
     output: String,
     errors: String,
+    /// What Wine itself said when a process ended while a thread of it, such as the exporter, was
+    /// in the middle of a request to Wine's server. For who reads why a test failed.
+    #[allow(dead_code)]
+    wine: String,
 }
 
 impl From<Output> for Ended {
     fn from(output: Output) -> Self {
         // Windows ends its lines with CR and LF.
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("\r\n", "\n");
-        let mut errors = text(&output.stderr);
-        // Wine itself says so when a process ends while a thread of it, such as the exporter, is
-        // in the middle of a request to Wine's server.
-        if errors.starts_with("wine client error:") && errors.lines().count() == 1 {
-            errors.clear();
+        let (wine, errors) = text(&output.stderr)
+            .split_inclusive('\n')
+            .map(str::to_owned)
+            .partition::<Vec<_>, _>(|line| line.starts_with("wine client error:"));
+        Self {
+            code: output.status.code(),
+            output: text(&output.stdout),
+            errors: errors.concat(),
+            wine: wine.concat(),
         }
-        Self { code: output.status.code(), output: text(&output.stdout), errors }
     }
 }
 
@@ -195,10 +202,9 @@ impl Windows {
         spans
     }
 
-    /// Waits for the spans of `count` operations. What a host was sending when it ended is sent
-    /// again by whoever adopts it, with the same id.
-    fn operations(&self, count: usize) -> BTreeMap<Vec<u8>, Received> {
-        let mut spans = BTreeMap::new();
+    /// Waits until `spans` has those of `count` operations, by their ids. What a host was sending
+    /// when it ended is sent again by whoever adopts it, with the same id.
+    fn gather(&self, spans: &mut BTreeMap<Vec<u8>, Received>, count: usize) {
         while spans.len() < count {
             let request = self.receiver.requests().recv_timeout(PATIENCE).expect("a request");
             spans.extend(
@@ -206,7 +212,6 @@ impl Windows {
             );
         }
         assert_eq!(spans.len(), count, "more spans than operations");
-        spans
     }
 
     /// A caller that hangs in an operation which is not going to end, and its process id as
@@ -626,6 +631,7 @@ fn a_wrong_setting_or_a_broken_release_changes_nothing() {
         ("--endpoint", "collector:4318", "--endpoint: `collector:4318` is not a URL"),
         ("--timeout-ms", "0", "--timeout-ms: `0` is not a whole number from 1"),
         ("--ledger-dir", r"\\files01\ledger", "--ledger-dir: "),
+        ("--ledger-dir", r"C:\windows", r"--ledger-dir: C:\windows holds "),
         ("--log", "log.txt", "--log: `log.txt` is not an absolute path"),
     ] {
         let refused = windows.mpr_otel(&["install", flag, value]);
@@ -679,16 +685,18 @@ fn hosts_that_end_right_after_mapping_lose_nothing_and_leave_nothing_while_the_a
     windows.set_up_network(&json!([{ "name": SHARE }]));
     windows.install(&[]);
     let _agent = windows.agent();
-    for _ in 0..3 {
+    let mut spans = BTreeMap::new();
+    for hosts in [10, 20, 30] {
         for _ in 0..10 {
             let ended = windows.call(&["add2", "-", SHARE]);
             assert_eq!((ended.code, ended.output.as_str()), (Some(0), "add2 0\n"));
         }
-        for span in windows.operations(10).values() {
-            assert_eq!(span.get("mpr.outcome").as_deref(), Some("success"), "{span:?}");
-            assert_eq!(span.get("mpr.remote_name").as_deref(), Some(SHARE));
-        }
+        windows.gather(&mut spans, hosts);
         windows.until_no_ledgers();
+    }
+    for span in spans.values() {
+        assert_eq!(span.get("mpr.outcome").as_deref(), Some("success"), "{span:?}");
+        assert_eq!(span.get("mpr.remote_name").as_deref(), Some(SHARE));
     }
 }
 
@@ -707,26 +715,25 @@ fn what_killed_hosts_recorded_is_exported_and_what_was_open_as_unfinished() {
         }
         let (caller, pid) = windows.hanging();
         windows.terminate(caller, pid);
-        let agent = windows.agent();
-        let spans = windows.operations(3);
-        let (finished, open): (Vec<_>, Vec<_>) =
-            spans.values().partition(|span| span.get("mpr.outcome").as_deref() == Some("success"));
-        assert_eq!(finished.len(), 2, "{spans:?}");
-        if delivery == "agent" {
-            // Nobody else can have sent them.
-            for span in &finished {
-                assert_eq!(span.get("mpr.recovered").as_deref(), Some("true"));
-            }
-        }
-        let [open] = open[..] else { panic!("{open:?}") };
-        assert_eq!(open.get("mpr.outcome").as_deref(), Some("unfinished"));
-        assert_eq!(open.get("mpr.recovered").as_deref(), Some("true"));
-        assert_eq!(open.get("error.type").as_deref(), Some("unfinished"));
-        assert_eq!(open.get("mpr.remote_name").as_deref(), Some(HANGS));
-        assert_eq!(open.get("mpr.status_code"), None);
-        windows.until_no_ledgers();
-        drop(agent);
     }
+    let _agent = windows.agent();
+    let mut spans = BTreeMap::new();
+    windows.gather(&mut spans, 6);
+    windows.until_no_ledgers();
+    let (open, finished): (Vec<_>, Vec<_>) =
+        spans.values().partition(|span| span.get("mpr.remote_name").as_deref() == Some(HANGS));
+    assert_eq!((open.len(), finished.len()), (2, 4), "{spans:?}");
+    for span in open {
+        assert_eq!(span.get("mpr.outcome").as_deref(), Some("unfinished"));
+        assert_eq!(span.get("error.type").as_deref(), Some("unfinished"));
+        assert_eq!(span.get("mpr.recovered").as_deref(), Some("true"));
+        assert_eq!(span.get("mpr.status_code"), None);
+    }
+    let outcomes = finished.iter().map(|span| span.get("mpr.outcome").unwrap());
+    assert_eq!(outcomes.collect::<Vec<_>>(), ["success"; 4]);
+    // Those of the hosts that leave delivery to the agent, at least.
+    let recovered = finished.iter().filter(|span| span.get("mpr.recovered").is_some()).count();
+    assert!(recovered >= 2, "{recovered}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{Uninstalled, entries};
 use crate::command::Failure;
+use crate::command::setting_flags::SettingFlags;
 use mpr_otel::adoption::{AGENT_FOLDER, QUARANTINE_FOLDER};
 use mpr_otel::ledger::{EXTENSION, UNBORN, is_ledger_name};
 use mpr_otel::platform::{self, Rights};
@@ -20,16 +21,20 @@ pub(super) struct LedgerFolder {
     delivery: Delivery,
 }
 
-/// The settings of all programs: this one's environment is its own.
-struct Machine(System);
+/// The settings of all programs, with what is about to be written over what there is. This
+/// program's environment is its own.
+struct Machine<'a> {
+    given: &'a SettingFlags,
+    system: System,
+}
 
-impl Lookup for Machine {
+impl Lookup for Machine<'_> {
     fn policy(&self, name: &str) -> Option<String> {
-        self.0.policy(name)
+        self.system.policy(name)
     }
 
     fn machine(&self, name: &str) -> Option<String> {
-        self.0.machine(name)
+        self.given.machine(name).or_else(|| self.system.machine(name))
     }
 
     fn environment(&self, _name: &str) -> Option<String> {
@@ -38,10 +43,10 @@ impl Lookup for Machine {
 }
 
 impl LedgerFolder {
-    /// The one that the registry names, or the default.
-    pub(super) fn configured() -> Self {
+    /// The one that the registry names once these settings are in it, or the default.
+    pub(super) fn configured(given: &SettingFlags) -> Self {
         let Settings { ledger_dir, log, delivery, .. } =
-            Settings::resolve(&Machine(System::open()));
+            Settings::resolve(&Machine { given, system: System::open() });
         Self { path: ledger_dir, log, delivery }
     }
 
@@ -52,6 +57,23 @@ impl LedgerFolder {
     /// Whether nothing is sent without an agent.
     pub(super) fn waits_for_the_agent(&self) -> bool {
         self.delivery == Delivery::Agent
+    }
+
+    /// Refuses a folder with other files in it: their rights would become the ledgers'.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let agents = self.agents();
+        let foreign = entries(&self.path).find(|path| {
+            !is_ours(path) && !agents.contains(path) && self.log.as_ref() != Some(path)
+        });
+        match foreign {
+            None => Ok(()),
+            Some(foreign) => Err(format!(
+                "--ledger-dir: {} holds {}, which is no ledger; name a folder for ledgers alone",
+                self.path.display(),
+                foreign.file_name().unwrap_or_default().display()
+            )
+            .into()),
+        }
     }
 
     /// Makes it, so that every user can keep a ledger in it, and nobody but the agent read

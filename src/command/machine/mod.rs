@@ -64,6 +64,8 @@ pub(super) struct Uninstalled {
 pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installed, Failure> {
     // All that can be refused is refused before anything is changed.
     let given = flags.check()?;
+    let folder = LedgerFolder::configured(flags);
+    folder.check()?;
     let program = std::env::current_exe()?;
     let beside = program.parent().unwrap_or(Path::new(r"C:\"));
     let mut sources = Vec::new();
@@ -88,7 +90,6 @@ pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installe
         dlls.push(dll.put(&source)?);
     }
     registry::write_settings(flags)?;
-    let folder = LedgerFolder::configured();
     folder.make()?;
     // From here on programs load the DLL, and find all that it needs.
     registry::register()?;
@@ -117,7 +118,7 @@ pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
     registry::require_rights()?;
     let mut done = Uninstalled::default();
     // The settings name it, so before they go.
-    let folder = LedgerFolder::configured();
+    let folder = LedgerFolder::configured(&SettingFlags::default());
     // First: from here on no program loads the DLL.
     registry::unregister(&mut done)?;
     // It would make ledger and lock anew.
