@@ -613,6 +613,33 @@ fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
 }
 
 #[test]
+fn uninstall_leaves_other_peoples_files_and_says_so() {
+    let windows = Windows::new();
+    windows.install(&[]);
+    let ledgers = windows.file("ProgramData/mpr-otel/ledger");
+    let notes =
+        ["notes.txt", "notes.ledger", "quarantine/notes.new"].map(|name| ledgers.join(name));
+    for note in &notes {
+        fs::write(note, "not ours").unwrap();
+    }
+    let uninstalled = windows.json(&["uninstall", "--json"]);
+    let kept: Vec<&str> = uninstalled["kept"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kept| kept.as_str().unwrap().strip_suffix(", for it holds what is not ours").unwrap())
+        .collect();
+    let quarantine = format!(r"{LEDGERS}\quarantine");
+    assert_eq!(kept, [&*quarantine, LEDGERS, r"C:\ProgramData\mpr-otel"]);
+    for note in &notes {
+        assert_eq!(fs::read_to_string(note).unwrap(), "not ours");
+        fs::remove_file(note).unwrap();
+    }
+    windows.json(&["uninstall", "--json"]);
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+#[test]
 fn other_notification_dlls_stay_registered() {
     let windows = Windows::new();
     let other = ["/v", "other", "/t", "REG_EXPAND_SZ", "/d", r"C:\other.dll", "/f"];
@@ -790,7 +817,9 @@ fn a_host_that_leaves_delivery_to_the_agent_has_no_thread_and_no_socket_of_ours(
     windows.until(|| windows.tally().exported == 1);
     finish(caller);
 
-    windows.install(&["--delivery", "agent"]);
+    let installed = windows.install(&["--delivery", "agent"]);
+    let warning = installed["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("there is no agent, so nothing is sent"), "{installed}");
     let _agent = windows.agent();
     windows.until_no_ledgers();
     let caller = start();
@@ -864,7 +893,10 @@ fn the_agent_is_a_service_that_adopts_is_updated_and_goes_without_a_trace() {
     assert_eq!((ended.code, ended.output.as_str()), (Some(0), "add2 0\n"));
     windows.spans(1);
 
-    // While it runs.
+    // While it runs, and has put a ledger aside; and a host died before its ledger was born.
+    let ledgers = windows.file("ProgramData/mpr-otel/ledger");
+    fs::write(ledgers.join("quarantine/4711-0123456789abcdef.ledger"), "damaged").unwrap();
+    fs::write(ledgers.join("4712-0123456789abcdef.new"), "").unwrap();
     let uninstalled = windows.json(&["uninstall", "--json"]);
     assert_eq!((&uninstalled["at_restart"], &uninstalled["kept"]), (&json!([]), &json!([])));
     assert_eq!(windows.traces(), Vec::<String>::new());
