@@ -2,6 +2,8 @@
 
 // A test may panic: that is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Stops agents by a signal.
+#![cfg(unix)]
 
 mod support;
 

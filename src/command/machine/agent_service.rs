@@ -141,9 +141,8 @@ impl AgentService {
             service.delete().map_err(|error| cannot("delete", &error))?;
             done.removed.push(format!("service {AGENT_SERVICE}"));
         }
-        let program = PlacedFile(&self.program);
-        program.remove(done)?;
-        done.delete_folder(self.folder(), |path| program.is_version(path))?;
+        PlacedFile(&self.program).remove(done)?;
+        done.delete_folder(self.folder())?;
         match delete_profile() {
             Ok(None) => {}
             Ok(Some(folder)) => done.removed.push(folder.display().to_string()),

@@ -92,15 +92,12 @@ impl LedgerFolder {
         if let Some(log) = &self.log {
             done.delete(log)?;
         }
-        // Inner first. Ledgers of running programs stay until those end, deleted or not.
-        let agents = self.agents();
-        let folders: Vec<&Path> =
-            agents.iter().map(PathBuf::as_path).chain(self.shared()).collect();
-        for folder in &folders {
+        // Inner first.
+        for folder in self.agents().iter().map(PathBuf::as_path).chain(self.shared()) {
             for path in entries(folder).filter(|path| is_ours(path)) {
                 done.delete(&path)?;
             }
-            done.delete_folder(folder, |path| is_ours(path) || folders.contains(&path))?;
+            done.delete_folder(folder)?;
         }
         Ok(())
     }

@@ -142,21 +142,26 @@ impl Uninstalled {
         Ok(())
     }
 
-    /// Deletes a folder, now or, if all that is left in it `goes` then, at the next start.
-    fn delete_folder(
-        &mut self,
-        folder: &Path,
-        goes: impl Fn(&Path) -> bool,
-    ) -> Result<(), Failure> {
+    /// Deletes a folder, now or, if nothing is in it that stays, at the next start of Windows.
+    fn delete_folder(&mut self, folder: &Path) -> Result<(), Failure> {
         match fs::remove_dir(folder) {
             Ok(()) => self.removed.push(folder.display().to_string()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) if entries(folder).all(|path| goes(&path)) => self.delete_at_restart(folder)?,
+            Err(_) if entries(folder).all(|path| self.goes(&path)) => {
+                self.delete_at_restart(folder)?;
+            }
             Err(_) => {
                 self.kept.push(format!("{}, for it holds what is not ours", folder.display()));
             }
         }
         Ok(())
+    }
+
+    /// Whether a file or folder is on its way. One that a program has open may be listed until
+    /// the program ends, deleted or not.
+    fn goes(&self, path: &Path) -> bool {
+        let path = path.display().to_string();
+        self.removed.contains(&path) || self.at_restart.contains(&path)
     }
 
     fn delete_at_restart(&mut self, path: &Path) -> Result<(), Failure> {

@@ -88,11 +88,6 @@ impl PlacedFile<'_> {
         }
     }
 
-    /// Whether a file is this one or one that it replaced.
-    pub(super) fn is_version(&self, path: &Path) -> bool {
-        path == self.0 || self.set_aside_before().iter().any(|aside| aside == path)
-    }
-
     /// Renames the file that is there, if any. Returns its new name.
     fn set_aside(&self) -> std::io::Result<Option<PathBuf>> {
         if !self.0.exists() {
