@@ -17,8 +17,8 @@ pub(super) struct Play {
     /// The shared library.
     #[arg(long)]
     library: PathBuf,
-    /// Say on standard error, a line each: `b NAME` before PRE, `a NAME STATUS` after POST, and
-    /// `u NAME` where the library wants no POST.
+    /// Say on standard error, a line each: `b NAME` before PRE; after it `o NAME`, or `u NAME` if the
+    /// library wants no POST; `a NAME STATUS` after POST.
     #[arg(long)]
     aloud: bool,
 }
@@ -45,6 +45,7 @@ impl Play {
 fn say(moment: Moment<'_>) {
     let line = match moment {
         Moment::Begins(step) => format!("b {}\n", name(step)),
+        Moment::Open(step) => format!("o {}\n", name(step)),
         Moment::Untracked(step) => format!("u {}\n", name(step)),
         Moment::Ended(step) => format!("a {} {}\n", name(step), step.status),
     };

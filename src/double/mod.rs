@@ -8,7 +8,7 @@ mod notifyee;
 mod player;
 mod script;
 
-pub use notifyee::{Call, Ended, LoadError, Notifyee, Played};
+pub use notifyee::{Call, Ended, LoadError, Notifyee};
 pub use player::{Moment, PlayError, Report, play};
 pub use script::{Add, Cancel, Host, Request, Script, Step};
 

@@ -1,4 +1,4 @@
-//! The library under test, loaded as MPR loads it, and one operation played against it.
+//! The library under test, loaded as MPR loads it, and its two functions called as MPR calls them.
 
 #![allow(unsafe_code)] // This file meets C.
 
@@ -69,17 +69,6 @@ pub struct Ended {
     pub provider: Option<String>,
 }
 
-/// What the library did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Played {
-    /// What it returned from PRE.
-    pub pre: u32,
-    /// What it left in `lpContext`; 0 means that it wants no POST.
-    pub context: usize,
-    /// What it returned from POST; `None` if there was none.
-    pub post: Option<u32>,
-}
-
 /// A NUL-terminated copy.
 fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
@@ -120,17 +109,8 @@ impl Notifyee {
         Ok(Self { add, cancel, _library: library })
     }
 
-    /// Plays one operation on the calling thread: PRE, `operation`, and POST if PRE asked for it.
-    ///
-    /// `operation` returns `None` if POST never comes.
-    pub fn play(&self, call: &Call, operation: impl FnOnce() -> Option<Ended>) -> Played {
-        let (pre, context) = self.pre(call);
-        let ended = operation();
-        let post = ended.filter(|_| context != 0).map(|ended| self.post(call, context, &ended));
-        Played { pre, context, post }
-    }
-
-    /// Calls PRE. Returns what it returned and what it left in `lpContext`.
+    /// Calls PRE. Returns what it returned and what it left in `lpContext`; 0 means that it wants no
+    /// POST.
     pub fn pre(&self, call: &Call) -> (u32, usize) {
         // The strings live for the call only: copies that are freed right after it.
         let call = call.clone();

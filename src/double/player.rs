@@ -35,6 +35,8 @@ pub struct Report {
 pub enum Moment<'step> {
     /// PRE is about to be called.
     Begins(&'step Step),
+    /// PRE returned, and the library wants POST.
+    Open(&'step Step),
     /// PRE returned, and the library wants no POST.
     Untracked(&'step Step),
     /// POST returned.
@@ -72,20 +74,21 @@ pub fn play(
 fn play_thread(notifyee: &Notifyee, steps: &[Step], told: impl Fn(Moment<'_>)) -> Report {
     let mut report = Report::default();
     for step in steps {
+        let call = Call::from(&step.request);
         told(Moment::Begins(step));
-        let played = notifyee.play(&Call::from(&step.request), || {
-            thread::sleep(Duration::from_millis(step.takes_ms));
+        let (pre, context) = notifyee.pre(&call);
+        let tracked = context != 0;
+        told(if tracked { Moment::Open(step) } else { Moment::Untracked(step) });
+        thread::sleep(Duration::from_millis(step.takes_ms));
+        let post = (tracked && !step.no_post).then(|| {
             let ended = Ended { status: step.status, provider: step.provider.clone() };
-            (!step.no_post).then_some(ended)
-        });
-        if played.context == 0 {
-            told(Moment::Untracked(step));
-        } else if played.post.is_some() {
+            let returned = notifyee.post(&call, context, &ended);
             told(Moment::Ended(step));
-        }
+            returned
+        });
         report.operations += 1;
-        report.untracked += usize::from(played.context == 0);
-        for (call, returned) in [("PRE", Some(played.pre)), ("POST", played.post)] {
+        report.untracked += usize::from(!tracked);
+        for (call, returned) in [("PRE", Some(pre)), ("POST", post)] {
             if let Some(code) = returned.filter(|code| *code != 0) {
                 report.breaches.push(format!("{call} returned {code}; it must return 0"));
             }

@@ -25,6 +25,8 @@ pub struct Book {
 struct Entry {
     /// PRE was about to be called.
     begun: bool,
+    /// PRE returned.
+    open: bool,
     end: Option<End>,
     /// What was sent of it first.
     sent: Option<Sent>,
@@ -48,6 +50,7 @@ enum End {
 struct Sent {
     trace_id: Vec<u8>,
     span_id: Vec<u8>,
+    parent: Vec<u8>,
     /// Start and end, in nanoseconds since 1970.
     times: [u64; 2],
     outcome: String,
@@ -63,7 +66,7 @@ pub struct Sums {
     pub finished: u64,
     /// The host said that they were not recorded.
     pub untracked: u64,
-    /// Neither of the two, as their hosts died in between, and the collector does not have them.
+    /// Their hosts died before PRE returned, and the collector does not have them.
     pub silent: u64,
     /// Operations that the collector has.
     pub received: u64,
@@ -83,6 +86,7 @@ impl Book {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
                 ["b", name] => self.entry(name).begun = true,
+                ["o", name] => self.entry(name).open = true,
                 ["u", name] => self.entry(name).end = Some(End::Untracked),
                 ["a", name, status] => {
                     self.entry(name).end = Some(End::Finished);
@@ -142,11 +146,11 @@ impl Book {
             match entry.end {
                 Some(End::Finished) => sums.finished += 1,
                 Some(End::Untracked) => sums.untracked += 1,
-                None => sums.silent += u64::from(entry.begun && entry.taken == 0),
+                None => sums.silent += u64::from(entry.begun && !entry.open && entry.taken == 0),
             }
             if entry.taken > 0 {
                 sums.received += 1;
-                sums.unfinished += u64::from(entry.is_unfinished());
+                sums.unfinished += u64::from(entry.sent.as_ref().is_some_and(Sent::is_unfinished));
                 sums.repeats += entry.taken - 1;
             }
             sums.refused += entry.refused;
@@ -178,10 +182,6 @@ impl Book {
 }
 
 impl Entry {
-    fn is_unfinished(&self) -> bool {
-        self.sent.as_ref().is_some_and(|sent| sent.outcome == UNFINISHED)
-    }
-
     /// What is wrong with one operation.
     fn judge(&self, name: &str) -> Option<String> {
         let Some(status) = script::status(name) else {
@@ -191,25 +191,37 @@ impl Entry {
             return Some(format!("{name} was invented: no host began it"));
         }
         match (self.end, &self.sent) {
+            (Some(End::Untracked), Some(_)) => Some(format!("{name} came, untracked")),
+            (Some(End::Untracked), None) => None,
             (Some(End::Finished), _) if self.taken == 0 => {
                 Some(format!("{name} ended, and no collector has it"))
             }
-            (Some(End::Finished), Some(sent)) => sent.judge(name, status),
-            (Some(End::Untracked), Some(_)) => Some(format!("{name} came, untracked")),
-            (None, Some(sent)) if sent.outcome != UNFINISHED => sent.judge(name, status),
-            (None, Some(sent)) if sent.status_code.is_some() => {
-                Some(format!("{name} has no end and a status"))
+            (None, _) if self.open && self.taken == 0 => {
+                Some(format!("{name} was under way, and no collector has it"))
             }
-            _ => None,
+            (None, Some(sent)) if sent.is_unfinished() => sent.judge(name, None),
+            (_, Some(sent)) => sent.judge(name, Some(status)),
+            (_, None) => None,
         }
     }
 }
 
 impl Sent {
-    /// What is wrong with the span of an operation that ended with `status`.
-    fn judge(&self, name: &str, status: u32) -> Option<String> {
-        let right = self.outcome == script::outcome(status) && self.status_code == Some(status);
-        (!right).then(|| format!("{name} ended with {status} and came as {self:?}"))
+    fn is_unfinished(&self) -> bool {
+        self.outcome == UNFINISHED
+    }
+
+    /// What is wrong with the span of an operation that ended with `status`, or did not end.
+    fn judge(&self, name: &str, status: Option<u32>) -> Option<String> {
+        let outcome = status.map_or(UNFINISHED, script::outcome);
+        let parent = match script::host(name).and_then(script::parent) {
+            None => self.parent.is_empty(),
+            Some((trace, span)) => {
+                self.trace_id == trace.to_be_bytes() && self.parent == span.to_be_bytes()
+            }
+        };
+        let right = parent && self.outcome == outcome && self.status_code == status;
+        (!right).then(|| format!("{name} ended with {status:?} and came as {self:?}"))
     }
 }
 
@@ -230,6 +242,7 @@ impl From<&Received> for Sent {
             times: [span.start_time_unix_nano, span.end_time_unix_nano],
             content: digest.finish(),
             trace_id: span.trace_id,
+            parent: span.parent_span_id,
             span_id: span.span_id,
         }
     }

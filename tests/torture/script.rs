@@ -13,6 +13,8 @@ pub enum Life {
     Short,
     /// It plays its part and stays.
     Long,
+    /// The same, and more operations than its ledger has room for, should nobody export.
+    Busy,
 }
 
 /// The part of host `number`.
@@ -20,16 +22,16 @@ pub fn part(number: usize, life: Life, chance: &mut Chance) -> Host {
     let (threads, most) = match life {
         Life::Short => (1 + chance.below(2), 12),
         Life::Long => (1 + chance.below(3), 150),
+        Life::Busy => (3, 800),
     };
-    // Most operations take no time, so that a good part of the host's time is ours.
     let mut lane = |thread| {
         let steps = 1 + chance.below(most);
-        (0..steps).map(|n| step(number, thread, n, chance.of(&[0, 0, 0, 0, 0, 0, 1, 3]))).collect()
+        (0..steps).map(|n| step(number, thread, n, chance)).collect()
     };
     Host { executable: String::new(), threads: (0..threads).map(&mut lane).collect() }
 }
 
-fn step(host: usize, thread: usize, n: usize, takes_ms: u64) -> Step {
+fn step(host: usize, thread: usize, n: usize, chance: &mut Chance) -> Step {
     let name = Some(format!(r"\\torture\{host}-{thread}-{n}"));
     let request = if n % 5 == 4 {
         Request::Cancel(Cancel { name, flags: 0, force: false })
@@ -38,7 +40,19 @@ fn step(host: usize, thread: usize, n: usize, takes_ms: u64) -> Step {
     };
     let status = STATUSES[n % STATUSES.len()];
     let provider = (status == 0).then(|| "Torture Network".to_owned());
-    Step { request, takes_ms, status, provider, no_post: false }
+    // Most operations take no time, so that a good part of the host's time is ours.
+    let takes_ms = if chance.once_in(4) { chance.of(&[1, 3]) } else { 0 };
+    Step { request, takes_ms, status, provider, no_post: chance.once_in(40) }
+}
+
+/// The `TRACEPARENT` of a host's environment: some have one.
+pub fn parent(host: usize) -> Option<(u128, u64)> {
+    host.is_multiple_of(3).then_some((host as u128 + 1, host as u64 + 1))
+}
+
+/// The host that the operation of this name is of.
+pub fn host(name: &str) -> Option<usize> {
+    name.strip_prefix(r"\\torture\")?.split_once('-')?.0.parse().ok()
 }
 
 /// The status that the operation of this name ends with; `None` if it is none of ours.

@@ -45,7 +45,11 @@ pub fn program(stage: &Stage, endpoint: &str) -> Command {
 impl Host {
     /// Starts host `number`.
     pub fn start(stage: &Stage, endpoint: &str, number: usize, chance: &mut Chance) -> Self {
-        let life = chance.of(&[Life::Short, Life::Long, Life::Long]);
+        let life = match chance.below(12) {
+            0..4 => Life::Short,
+            4..11 => Life::Long,
+            _ => Life::Busy,
+        };
         let part = script::part(number, life, chance);
         let said = stage.folder.path().join(format!("said-{number}.txt"));
         let file = File::create_new(&said).unwrap();
@@ -58,10 +62,13 @@ impl Host {
             .env("MPR_OTEL_BATCH_MAX", chance.of(&["5", "64", "512"]))
             .stdout(file.try_clone().unwrap())
             .stderr(file);
+        if let Some((trace, span)) = script::parent(number) {
+            command.env("TRACEPARENT", format!("00-{trace:032x}-{span:016x}-01"));
+        }
         let mut child = command.spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         input.write_all(format!("{}\n", serde_json::to_string(&part).unwrap()).as_bytes()).unwrap();
-        if life == Life::Long {
+        if life != Life::Short {
             child.stdin = Some(input);
         }
         Self { child, said }
