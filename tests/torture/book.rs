@@ -128,10 +128,7 @@ impl Book {
     }
 
     fn entry(&mut self, name: &str) -> &mut Entry {
-        if !self.entries.contains_key(name) {
-            self.entries.insert(name.to_owned(), Entry::default());
-        }
-        self.entries.get_mut(name).unwrap()
+        self.entries.entry(name.to_owned()).or_default()
     }
 
     /// Notes what must not be.
@@ -158,9 +155,9 @@ impl Book {
         sums
     }
 
-    /// Compares all that was said with all that was sent, and with what the ledgers counted.
-    /// Returns what is wrong.
-    pub fn judge(mut self, tally: &Tally) -> Vec<String> {
+    /// Compares all that was said with all that was sent, and with what the ledgers counted, some of
+    /// which may be `forgotten`. Returns what is wrong.
+    pub fn judge(mut self, tally: &Tally, forgotten: &Tally) -> Vec<String> {
         let mut problems = std::mem::take(&mut self.breaches);
         let mut ids = HashSet::new();
         for (name, entry) in &self.entries {
@@ -171,7 +168,7 @@ impl Book {
                 problems.push(format!("{name} has the span id of another operation"));
             }
         }
-        problems.extend(self.sums().account_for(tally));
+        problems.extend(self.sums().account_for(tally, forgotten));
         let more = problems.len().saturating_sub(MOST);
         problems.truncate(MOST);
         if more > 0 {
@@ -249,26 +246,33 @@ impl From<&Received> for Sent {
 }
 
 impl Sums {
-    /// What is wrong with the ledgers' sums, when nothing is left in any ledger.
-    fn account_for(&self, tally: &Tally) -> Vec<String> {
-        let lost = |loss: Loss| tally.lost[loss as usize];
-        // Hosts that died within PRE may have counted an operation, and may have said nothing.
-        let (corrupt, table_full) = (lost(Loss::Corrupt), lost(Loss::TableFull));
-        let told = self.finished + self.untracked;
+    /// What is wrong with the ledgers' sums, when nothing is left in any ledger. Some counts may be
+    /// `forgotten`.
+    fn account_for(&self, tally: &Tally, forgotten: &Tally) -> Vec<String> {
+        let mut most = *tally;
+        most += *forgotten;
+        // A host that died within PRE may have counted an operation, and may have said nothing.
+        let lost_within_pre = |tally: &Tally| {
+            tally.lost[Loss::Corrupt as usize] + tally.lost[Loss::TableFull as usize]
+        };
         let checks = [
             ("nothing is pending", tally.pending() == 0),
             ("seen = exported + lost", tally.seen == tally.exported + tally.lost_in_all()),
-            ("what ended was seen", tally.seen >= told),
+            ("what ended was seen", most.seen >= self.finished + self.untracked),
             ("what was seen had begun", tally.seen <= self.begun),
-            ("what was exported came", tally.exported <= self.received + self.repeats),
-            ("what came was exported", tally.exported >= self.received),
-            ("what was not recorded was said", table_full >= self.untracked),
-            ("lost is what died within PRE", corrupt + table_full <= self.untracked + self.silent),
-            ("no other losses", tally.lost_in_all() == corrupt + table_full),
+            ("what was exported came", tally.exported <= self.received),
+            ("what came was exported", most.exported >= self.received),
+            ("what was not recorded is lost", lost_within_pre(&most) >= self.untracked),
+            ("no other is lost", lost_within_pre(tally) <= self.untracked + self.silent),
+            ("for no other reason", tally.lost_in_all() == lost_within_pre(tally)),
             ("all is in files", tally.unprotected == 0),
-            ("the contract was kept", tally.malformed == 0),
+            ("the contract was kept", tally.malformed + tally.unmatched == 0),
         ];
         let wrong = checks.into_iter().filter(|(_, right)| !right);
-        wrong.map(|(what, _)| format!("it is not so that {what}: {self:?}, {tally:?}")).collect()
+        wrong
+            .map(|(what, _)| {
+                format!("it is not so that {what}: {self:?}, {tally:?}, forgotten: {forgotten:?}")
+            })
+            .collect()
     }
 }

@@ -22,7 +22,9 @@ use chance::Chance;
 use collector::{Collector, Mood};
 use mpr_otel::adoption::{Census, LedgerFolder, Snapshot};
 use mpr_otel::agent::Heritage;
-use mpr_otel::ledger::{Loss, Tally};
+use mpr_otel::ledger::{Access, Loss, SLOT_COUNT, Tally};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -52,6 +54,21 @@ fn whatever_is_killed_whenever_all_that_was_promised_arrives() {
     torture.judge(&tally);
 }
 
+/// The counters of a ledger whose remover died at its grave: before another ledger had them, or
+/// after.
+fn half_buried(ledger: &Path) -> Option<Tally> {
+    let access = Access::open(ledger).ok()?;
+    let header = access.header().ok()?;
+    if !header.buried || access.is_owned().ok()? {
+        return None;
+    }
+    let mut recorded = 0;
+    access.each_slot(0..SLOT_COUNT, |_, slot| recorded += slot.had()).ok()?;
+    let mut tally = header.tally(recorded);
+    tally += header.inherited;
+    Some(tally)
+}
+
 /// A number from the environment.
 fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
     let value = env::var(name).ok()?;
@@ -66,7 +83,7 @@ fn pause(chance: &mut Chance, most_ms: usize) -> Duration {
 /// Looks at the folder again and again, as `mpr-otel status` and `mpr-otel inflight` do, which
 /// must not disturb.
 fn look_on(folder: &LedgerFolder, over: mpsc::Receiver<()>, mut chance: Chance) {
-    while over.recv_timeout(pause(&mut chance, 40)) == Err(RecvTimeoutError::Timeout) {
+    while over.recv_timeout(pause(&mut chance, 300)) == Err(RecvTimeoutError::Timeout) {
         Census::take(folder).unwrap();
         Snapshot::take(folder).unwrap();
         Heritage::sight(folder).unwrap();
@@ -85,6 +102,8 @@ struct Torture {
     phase: usize,
     /// Turns until the collector's mood ends.
     mood: usize,
+    /// Counters that a killed process may have taken along, by the ledger they were in.
+    forgotten: HashMap<PathBuf, Tally>,
     figures: Figures,
 }
 
@@ -110,6 +129,7 @@ impl Torture {
             agents: true,
             phase: 0,
             mood: 0,
+            forgotten: HashMap::new(),
             figures: Figures { started: Some(Instant::now()), ..Figures::default() },
         }
     }
@@ -203,6 +223,15 @@ impl Torture {
             Some(Ok(_)) => self.figures.agents_killed += 1,
             Some(Err(problem)) => self.collector.book().breach(problem),
         }
+        self.look_at_graves();
+    }
+
+    /// Somebody died. What the folder holds now tells whether that was at a grave.
+    fn look_at_graves(&mut self) {
+        let survey = LedgerFolder::new(self.stage.ledgers()).survey().unwrap();
+        self.figures.ledgers = self.figures.ledgers.max(survey.ledgers.len());
+        let found = survey.ledgers.into_iter().map(|entry| entry.path);
+        self.forgotten.extend(found.filter_map(|path| Some((path.clone(), half_buried(&path)?))));
     }
 
     fn note_host(&mut self, (death, said): (Result<Death, String>, String)) {
@@ -218,8 +247,7 @@ impl Torture {
             Err(problem) => book.breach(format!("{problem}, saying {rest:?}")),
         }
         drop(book);
-        let survey = LedgerFolder::new(self.stage.ledgers()).survey().unwrap();
-        self.figures.ledgers = self.figures.ledgers.max(survey.ledgers.len());
+        self.look_at_graves();
     }
 
     /// Exports all that is left, at once.
@@ -260,10 +288,11 @@ impl Torture {
             .map(|(loss, lost)| format!("{lost} {}", loss.name()))
             .collect();
         println!(
-            "torture: {hosts_killed} of {hosts} hosts and {agents_killed} of {agents} agents killed in \
-             {seconds:.1} s; {} operations begun, {} ended, {} not recorded, {} silent; {} \
-             received, {} of them unfinished, {} repeats, {} refused; counted: {} seen, {} \
-             exported, {} lost ({}), {} repeated; {ledgers} ledgers at most",
+            "torture: {hosts_killed} of {hosts} hosts and {agents_killed} of {agents} agents \
+             killed in {seconds:.1} s, {} of them at a grave; {} operations begun, {} ended, {} not \
+             recorded, {} silent; {} received, {} of them unfinished, {} repeats, {} refused; \
+             counted: {} seen, {} exported, {} lost ({}), {} repeated; {ledgers} ledgers at most",
+            self.forgotten.len(),
             sums.begun,
             sums.finished,
             sums.untracked,
@@ -279,7 +308,11 @@ impl Torture {
             tally.repeated,
         );
         let book = std::mem::take(&mut *self.collector.book());
-        let problems = book.judge(tally);
+        let forgotten = self.forgotten.values().fold(Tally::default(), |mut sum, tally| {
+            sum += *tally;
+            sum
+        });
+        let problems = book.judge(tally, &forgotten);
         if !problems.is_empty() {
             let kept = self.stage.folder.keep();
             panic!("{}\nkept: {}", problems.join("\n"), kept.display());
