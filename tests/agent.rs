@@ -399,3 +399,15 @@ fn a_full_disk_stops_no_agent() {
     assert_eq!(summary["exported"], 2, "{said}");
     stage.spans(2);
 }
+
+#[test]
+fn a_log_that_cannot_be_written_stops_no_agent() {
+    let stage = Stage::new();
+    short_host(&stage);
+    let mut command = stage.agent();
+    command.env("MPR_OTEL_LOG", stage.folder.path());
+    let agent = spawn(&mut command);
+    stage.spans(1);
+    let said = agent.interrupt();
+    assert!(said.contains("the agent works without its log"), "{said}");
+}

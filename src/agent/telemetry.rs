@@ -15,7 +15,9 @@ use opentelemetry_sdk::metrics::{
     Aggregation, Instrument, PeriodicReader, SdkMeterProvider, Stream,
 };
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tracing::{Level, Metadata, Span};
@@ -51,14 +53,6 @@ pub enum TelemetryError {
     /// Somebody subscribed to this process' events before.
     #[error("cannot subscribe to the agent's own events: {0}")]
     Subscriber(#[from] TryInitError),
-    /// The log file.
-    #[error("cannot write the log {}: {source}; MPR_OTEL_LOG names it", path.display())]
-    Log {
-        /// The file.
-        path: std::path::PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
 }
 
 /// The running exporters of the agent's own telemetry.
@@ -97,14 +91,10 @@ impl Telemetry {
             }
         };
         let ours = filter_fn(|metadata| metadata.target() == TARGET);
-        let log = match &settings.log {
-            None => None,
-            Some(path) => {
-                let file = std::fs::File::options().create(true).append(true).open(path);
-                Some(Mutex::new(
-                    file.map_err(|source| TelemetryError::Log { path: path.clone(), source })?,
-                ))
-            }
+        let log = settings.log.as_deref().map(open_log).transpose();
+        let (log, no_log) = match log {
+            Ok(log) => (log.map(Mutex::new), None),
+            Err(error) => (None, Some(error)),
         };
         tracing_subscriber::registry()
             .with(
@@ -135,6 +125,9 @@ impl Telemetry {
                     .with_filter(words(Level::DEBUG))
             }))
             .try_init()?;
+        if let Some(error) = no_log {
+            tracing::warn!(%error, "the agent works without its log; MPR_OTEL_LOG names it");
+        }
         Ok(Self { metrics, traces })
     }
 
@@ -146,6 +139,11 @@ impl Telemetry {
         }
         let _ = self.traces.shutdown();
     }
+}
+
+/// Opens the log for appending: hosts write to it as well.
+fn open_log(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
 }
 
 /// What is written for people: events that are no metrics, of `level` or above.

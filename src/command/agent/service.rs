@@ -22,7 +22,7 @@ use windows_service::service_dispatcher;
 /// Why the agent ended by itself, by the exit code that the service manager is told.
 const MEANINGS: [(u32, &str); 4] = [
     (FAILED, "the agent failed"),
-    (NO_TELEMETRY, "its log file or the certificate of the collector's authority is of no use"),
+    (NO_TELEMETRY, "the certificate of the collector's authority is of no use"),
     (TAKEN, "another agent empties the ledger folder"),
     (NO_LEDGERS, "the ledger folder is of no use"),
 ];
