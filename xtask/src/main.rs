@@ -4,6 +4,7 @@
 
 mod dist;
 mod folder;
+mod fuzz;
 mod packages;
 mod pe;
 mod run;
@@ -33,6 +34,8 @@ Commands:
                   [--kills <number>] [--seed <number>]
   dist            Build the Windows release and put what ships under target/dist
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
+  fuzz            Feed the ledger's reader with chance, each target for a minute; what breaks it is
+                  kept under target/fuzz/crashes: [header|slot|ledger] [--seconds <number>]
   help            Print this
 
 Long output goes to target/xtask/<step>.log. Exit codes: 0 done, 1 failed, 2 wrong usage.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         ["torture", rest @ ..] => torture::run(rest),
         ["dist"] => dist::run(),
         ["bench", rest @ ..] => bench(rest),
+        ["fuzz", rest @ ..] if !rest.contains(&"--help") => fuzz::run(rest),
         ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)

@@ -28,6 +28,10 @@ pub const VALGRIND: Need = Need {
     is_there: || program("valgrind").is_some() && program("gcc").is_some(),
 };
 
+/// Compiles the fuzzer, which is C++.
+pub const CPP: Need =
+    Need { name: "a C++ compiler", packages: &["g++"], is_there: || program("c++").is_some() };
+
 /// The C compiler and linker for 64-bit Windows.
 pub const MINGW_X64: Need = Need {
     name: "mingw-w64 for x86_64",
