@@ -158,7 +158,7 @@ impl Torture {
             0..8 if self.hosts.len() < HOSTS => self.start_host(),
             0..14 => self.kill_host(),
             14 => self.end_host(),
-            15..17 => self.kill_agent(),
+            15 => self.kill_agent(),
             _ => self.start_agent(),
         }
     }
