@@ -30,8 +30,9 @@ Commands:
                   library as it ships, valgrind, Windows by its tables and under Wine
   test --native   Only format, lints and tests of this system; needs Rust and a C compiler
   test --windows  Only Windows: lints, builds, tables, and the tests under Wine
-  torture         Kill processes at any instant and check that nothing is lost, at length:
-                  [--kills <number>] [--seed <number>]
+  torture [--kills N] [--seed N]
+                  Kill hosts and agents, as they ship, N times at any instant, or 2000 times, and
+                  check that nothing is lost by it
   dist            Build the Windows release and put what ships under target/dist
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
   fuzz            Feed the ledger's reader with chance, each target for a minute; what breaks it is
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         ["test"] => test::everything(),
         ["test", "--native"] => test::native(),
         ["test", "--windows"] => test::windows(),
-        ["torture", rest @ ..] => torture::run(rest),
+        ["torture", rest @ ..] if !rest.contains(&"--help") => torture::run(rest),
         ["dist"] => dist::run(),
         ["bench", rest @ ..] => bench(rest),
         ["fuzz", rest @ ..] if !rest.contains(&"--help") => fuzz::run(rest),
