@@ -30,9 +30,8 @@ Commands:
                   library as it ships, valgrind, Windows by its tables and under Wine
   test --native   Only format, lints and tests of this system; needs Rust and a C compiler
   test --windows  Only Windows: lints, builds, tables, and the tests under Wine
-  torture [--kills N] [--seed N]
-                  Kill hosts and agents, as they ship, N times at any instant, or 2000 times, and
-                  check that nothing is lost by it
+  torture         Kill hosts and agents, as they ship, at any instant, 2000 times, and check that
+                  nothing is lost by it: [--kills <number>] [--seed <number>]
   dist            Build the Windows release and put what ships under target/dist
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
   fuzz            Feed the ledger's reader with chance, each target for a minute; what breaks it is
