@@ -3,13 +3,9 @@
 //! The exporter never waits inside the channel: a receiver parked in `recv` makes every sender
 //! take a mutex. It sleeps beside it, at the [doorbell](crate::doorbell).
 //!
-//! There is a lane for each word of the table's bitmap, as threads start in different words
-//! (ledger/occupancy.rs): they do not take each other's cache lines here either. The signals of a
-//! slot share a lane, so they arrive in their order.
-//!
-//! A lane's capacity exceeds what can ever be in it: a slot sends at most two signals before the
-//! exporter frees it. So a send never fails for want of room, and never laps a position that a
-//! killed thread left half written, which is where a caller would spin.
+//! The capacity exceeds what can ever be in the channel: a slot sends at most two signals before
+//! the exporter frees it. So a send never fails for want of room, and never laps a position that
+//! a killed thread left half written, which is where a caller would spin.
 
 use crate::doorbell::{Doorbell, Sleep};
 use crate::ledger::SLOT_COUNT;
@@ -38,64 +34,34 @@ pub enum Signal {
     },
 }
 
-impl Signal {
-    fn slot(self) -> usize {
-        match self {
-            Self::Before { slot, .. } | Self::After { slot, .. } => slot,
-        }
-    }
-}
-
-/// Slots whose signals share a lane.
-const LANE_SLOTS: usize = 64;
-const LANES: usize = SLOT_COUNT / LANE_SLOTS;
 /// Two signals for each slot, and one to spare.
-const CAPACITY: usize = 2 * LANE_SLOTS + 1;
-/// A caller counts the signals of all lanes each time its own has so many more.
-const COUNT_EVERY: usize = 16;
+const CAPACITY: usize = 2 * SLOT_COUNT + 1;
 
 /// The callers' end and the exporter's end in one.
 #[derive(Debug)]
 pub struct Channel {
-    lanes: [Lane; LANES],
+    sender: Sender<Signal>,
+    receiver: Receiver<Signal>,
     doorbell: Doorbell,
     /// Signals in the channel at which even a collecting exporter wants to be woken.
     enough: AtomicUsize,
 }
 
-#[derive(Debug)]
-struct Lane {
-    sender: Sender<Signal>,
-    receiver: Receiver<Signal>,
-}
-
 impl Default for Channel {
     fn default() -> Self {
-        let lanes = std::array::from_fn(|_| {
-            let (sender, receiver) = bounded(CAPACITY);
-            Lane { sender, receiver }
-        });
-        Self { lanes, doorbell: Doorbell::default(), enough: AtomicUsize::new(usize::MAX) }
+        let (sender, receiver) = bounded(CAPACITY);
+        let enough = AtomicUsize::new(usize::MAX);
+        Self { sender, receiver, doorbell: Doorbell::default(), enough }
     }
 }
 
 impl Channel {
     /// Sends a signal and wakes the exporter if it wants to be. Returns whether there was room.
     pub fn send(&self, signal: Signal) -> bool {
-        let lane = &self.lanes[signal.slot() / LANE_SLOTS];
-        let sent = lane.sender.try_send(signal).is_ok();
+        let sent = self.sender.try_send(signal).is_ok();
         let done = matches!(signal, Signal::After { .. });
-        self.doorbell.ring(done, || self.is_pressing(lane));
+        self.doorbell.ring(done, || self.sender.len() >= self.enough.load(Ordering::Relaxed));
         sent
-    }
-
-    /// Whether a collecting exporter wants to be woken. Counts all lanes only now and then: one
-    /// that wakes a little late has its time-out still.
-    fn is_pressing(&self, lane: &Lane) -> bool {
-        let enough = self.enough.load(Ordering::Relaxed);
-        enough != usize::MAX
-            && (lane.sender.len().is_multiple_of(COUNT_EVERY.min(enough)))
-            && self.waiting() >= enough
     }
 
     /// Makes the calling thread the one to wake.
@@ -104,25 +70,13 @@ impl Channel {
     }
 
     /// How many signals wait.
-    fn waiting(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.receiver.len()).sum()
+    pub fn waiting(&self) -> usize {
+        self.receiver.len()
     }
 
-    /// Takes the signals that are there now, and tells whether there were any. Those of a slot
-    /// come in their order.
-    ///
-    /// Those that arrive meanwhile are for the next time: under a steady stream this would have
-    /// no end.
-    pub fn drain(&self, mut take: impl FnMut(Signal)) -> bool {
-        let mut any = false;
-        for lane in &self.lanes {
-            for _ in 0..lane.receiver.len() {
-                let Ok(signal) = lane.receiver.try_recv() else { break };
-                take(signal);
-                any = true;
-            }
-        }
-        any
+    /// The next signal, if there is one.
+    pub fn receive(&self) -> Option<Signal> {
+        self.receiver.try_recv().ok()
     }
 
     /// Sleeps until a signal comes that `depth` wants, or for `limit`; may return early. A
@@ -130,7 +84,7 @@ impl Channel {
     pub fn sleep(&self, depth: Sleep, enough: usize, limit: Option<Duration>) {
         self.enough.store(enough, Ordering::Relaxed);
         self.doorbell.sleep(depth, limit, || {
-            self.waiting() >= if depth == Sleep::Collecting { enough } else { 1 }
+            self.receiver.len() >= if depth == Sleep::Collecting { enough } else { 1 }
         });
     }
 }

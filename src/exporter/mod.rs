@@ -140,19 +140,26 @@ impl Exporter {
     }
 
     /// Takes the signals that are there now, and tells whether there were any.
+    ///
+    /// Those that arrive meanwhile are for the next round: under a steady stream this would have
+    /// no end.
     fn drain(&mut self) -> bool {
-        let Self { channel, pairing, ready, .. } = self;
-        channel.drain(|signal| match signal {
-            Signal::Before { slot, generation, started } => {
-                pairing.before(Open { slot, generation, started });
-            }
-            Signal::After { slot, ended } => {
-                if !pairing.after(slot) {
-                    tracing::warn!(slot, "an After without its Before");
+        let waiting = self.channel.waiting();
+        for _ in 0..waiting {
+            match self.channel.receive() {
+                Some(Signal::Before { slot, generation, started }) => {
+                    self.pairing.before(Open { slot, generation, started });
                 }
-                ready.push_back(Ready { slot, since: ended });
+                Some(Signal::After { slot, ended }) => {
+                    if !self.pairing.after(slot) {
+                        tracing::warn!(slot, "an After without its Before");
+                    }
+                    self.ready.push_back(Ready { slot, since: ended });
+                }
+                None => break,
             }
-        })
+        }
+        waiting > 0
     }
 
     /// Reports operations that have been open for too long as unfinished.
