@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)] // A pointer to what lives as long as the process.
 
+use crate::adoption::{Adopter, LedgerFolder, Whose};
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::exporter;
@@ -85,6 +86,18 @@ fn start() -> Option<&'static Host> {
     }
 }
 
+/// Gives up the oldest ledgers if there are too many. The exporter does so as well; but there is
+/// none where the agent exports, and that of a host that ends at once does not come to it.
+fn make_room(settings: &Settings, ledger: &Ledger) {
+    let folder = LedgerFolder::new(&settings.ledger_dir);
+    let bounds = settings.ledger_bounds;
+    if folder.is_crowded(bounds) {
+        let mut adopter = Adopter::new(folder, Whose::Mine, bounds, settings.unfinished_after);
+        // A folder that cannot be listed is for the exporter to tell of.
+        let _ = adopter.prune(ledger.header(), false);
+    }
+}
+
 /// A panic of ours is caught at the FFI edge; its message must not reach the host's stderr. The
 /// hook is that of this library's own copy of the standard library.
 fn silence_panics() {
@@ -124,6 +137,9 @@ impl Runtime {
                 Err(_) => return Self::Off,
             },
         };
+        if unprotected.is_none() {
+            make_room(&settings, &ledger);
+        }
         let channel = match settings.delivery {
             Delivery::InProcess => Some(Channel::default()),
             Delivery::Agent => None,

@@ -11,7 +11,7 @@ mod support;
 
 use mpr_otel::adoption::{Census, LedgerFolder};
 use mpr_otel::agent::Heritage;
-use mpr_otel::ledger::Tally;
+use mpr_otel::ledger::{Loss, Tally};
 use mpr_otel::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -139,4 +139,39 @@ fn a_host_that_lives_adopts_what_a_hundred_short_ones_left() {
     let tally = stage.tally_when(|tally| tally.pending() == 0);
     assert_eq!((tally.seen, tally.exported, tally.lost_in_all()), (101, 101, 0));
     host.end_quietly();
+}
+
+/// Three hundred short hosts, and nobody who exports.
+fn three_hundred_alone(delivery: &str) {
+    const HOSTS: u64 = 300;
+    const BOUND: usize = 30;
+    let _alone = alone();
+    let stage = Stage::new();
+    let bound = BOUND.to_string();
+    for _ in 0..HOSTS {
+        short_host(
+            &stage,
+            &[
+                ("MPR_OTEL_DELIVERY", delivery),
+                ("MPR_OTEL_LEDGER_MAX_FILES", &bound),
+                // They cannot send anything.
+                ("MPR_OTEL_BATCH_DELAY_MS", "60000"),
+            ],
+        );
+        assert!(files(&stage) <= BOUND);
+    }
+    let tally = accounts(&stage);
+    let given_up = tally.lost[Loss::Expired as usize];
+    assert_eq!((tally.seen, tally.pending()), (HOSTS, BOUND as u64), "{tally:?}");
+    assert_eq!((tally.lost_in_all(), given_up), (HOSTS - BOUND as u64, given_up), "{tally:?}");
+}
+
+#[test]
+fn short_hosts_that_nobody_adopts_keep_the_folder_within_its_bounds() {
+    three_hundred_alone(DELIVERY_IN_PROCESS);
+}
+
+#[test]
+fn short_hosts_that_wait_for_an_agent_in_vain_keep_the_folder_within_its_bounds() {
+    three_hundred_alone(DELIVERY_AGENT);
 }

@@ -323,7 +323,12 @@ impl Adopter {
                 if !matches!(access.try_own(), Ok(Owner::Dead)) {
                     return None;
                 }
-                ForeignLedger::adopt(access).ok().filter(|ledger| self.is_for_us(ledger))?
+                // Whoever was to export it: the bounds are everybody's.
+                let may_go = |ledger: &ForeignLedger| match self.whose {
+                    Whose::Mine => !ledger.is_damaged() && ledger.keeper() != Keeper::Nobody,
+                    Whose::Everybodys => self.is_for_us(ledger),
+                };
+                ForeignLedger::adopt(access).ok().filter(may_go)?
             }
         };
         let lost = ledger

@@ -27,6 +27,17 @@ pub struct Bounds {
     pub age: Duration,
 }
 
+impl Bounds {
+    /// The most ledgers that there may be, whole ones as every host makes them; 0 is no bound.
+    fn ledgers(&self) -> usize {
+        let in_bytes = usize::try_from(self.bytes.div_ceil(FILE_SIZE as u64)).unwrap_or(usize::MAX);
+        match (self.files, in_bytes) {
+            (0, most) | (most, 0) => most,
+            (files, in_bytes) => files.min(in_bytes),
+        }
+    }
+}
+
 /// The folder.
 #[derive(Clone, Debug)]
 pub struct LedgerFolder {
@@ -88,6 +99,14 @@ impl LedgerFolder {
             .ledgers
             .sort_by(|one, other| (one.modified, &one.path).cmp(&(other.modified, &other.path)));
         Ok(survey)
+    }
+
+    /// Whether there may be more ledgers than the bounds allow. Counts names and looks at nothing:
+    /// a caller of MPR waits for it.
+    pub fn is_crowded(&self, bounds: Bounds) -> bool {
+        let most = bounds.ledgers();
+        most > 0
+            && fs::read_dir(&self.path).is_ok_and(|entries| entries.take(most + 1).count() > most)
     }
 
     /// Where a damaged ledger is moved to. Makes the folder, and room in it.
