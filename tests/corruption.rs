@@ -31,6 +31,7 @@ mod at {
     pub const PID: usize = 24;
     pub const ANCHOR: usize = 32;
     pub const ID_SEED: std::ops::Range<usize> = 592..616;
+    pub const ANCHOR_MONOTONIC: usize = 616;
     pub const KEEPER: usize = 624;
     pub const COUNTERS: std::ops::Range<usize> = 1024..1112;
     pub const LAST_SEEN: usize = 1112;
@@ -719,6 +720,36 @@ fn a_ledger_whose_clock_was_wrong_is_exported() {
             can_be_sent(&adopted.spans);
             assert_eq!(yard.inherited().exported, 2);
         }
+    }
+}
+
+/// The monotonic clock begins anew when the machine restarts; the ledger's anchor does not.
+#[test]
+fn a_ledger_from_before_a_restart_of_the_machine_is_exported_with_its_own_dates() {
+    for (whose, keeper) in [
+        (Whose::Mine, Keeper::Host),
+        (Whose::Everybodys, Keeper::Host),
+        (Whose::Everybodys, Keeper::Agent),
+    ] {
+        let yard = Graveyard::new();
+        let host = yard.host(keeper);
+        host.done("a");
+        host.begin("b");
+        let grave = host.die();
+        let began = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        grave.patch(at::ANCHOR, &1_700_000_000_000_000_000_u64.to_le_bytes());
+        grave.patch(at::ANCHOR_MONOTONIC, &(u64::MAX / 2).to_le_bytes());
+        let second = Duration::from_secs(1);
+        grave.patch(at::LAST_SEEN, &(3 * second.as_nanos() as u64).to_le_bytes());
+        for (slot, ended) in [(0, 2 * second), (1, Duration::ZERO)] {
+            grave.patch_slot(slot, at::STARTED, &(second.as_nanos() as u64).to_le_bytes());
+            grave.patch_slot(slot, at::ENDED, &(ended.as_nanos() as u64).to_le_bytes());
+        }
+        let adopted = yard.adopt(whose);
+        assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
+        let ends: Vec<SystemTime> = adopted.spans.iter().map(|span| span.end_time).collect();
+        assert!(adopted.spans.iter().all(|span| span.start_time == began + second));
+        assert_eq!(ends, [began + 2 * second, began + 3 * second]);
     }
 }
 
