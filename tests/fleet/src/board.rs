@@ -1,0 +1,104 @@
+//! A dashboard: its panels, and the queries behind them.
+
+use crate::Result;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// A dashboard as Grafana imports it.
+#[derive(Clone, Debug)]
+pub struct Board {
+    /// Its unique id.
+    pub uid: String,
+    /// Its title.
+    pub title: String,
+    /// Its panels, rows excepted.
+    pub panels: Vec<Panel>,
+}
+
+/// A panel.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    /// Its title.
+    pub title: String,
+    /// What Grafana draws: `stat`, `timeseries`, `table`…
+    pub kind: String,
+    /// Place and size on a grid that is 24 wide: x, y, width, height.
+    pub place: [u32; 4],
+    /// The unit of its numbers, as Grafana names it.
+    pub unit: String,
+    /// Its queries.
+    pub targets: Vec<Target>,
+}
+
+/// A query of a panel.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `A`, `B`…
+    pub letter: String,
+    /// The kind of data source that answers it: `prometheus` or `jaeger`.
+    pub source: String,
+    /// The PromQL expression, variables included; empty for a search of traces.
+    pub expression: String,
+    /// How a series is called, labels in `{{}}`.
+    pub legend: String,
+    /// Everything that the target says.
+    pub raw: Value,
+}
+
+impl Board {
+    /// Reads a dashboard.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path)?;
+        let board: Value =
+            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let panels = list(&board["panels"]).flat_map(|panel| {
+            // A collapsed row holds its panels.
+            list(&panel["panels"]).chain(std::iter::once(panel))
+        });
+        Ok(Self {
+            uid: text_of(&board["uid"]),
+            title: text_of(&board["title"]),
+            panels: panels.filter(|panel| panel["type"] != "row").map(Panel::of).collect(),
+        })
+    }
+
+    /// Every dashboard of a folder, by file name.
+    pub fn all(folder: &Path) -> Result<Vec<Self>> {
+        let mut files =
+            fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        files.sort();
+        files.iter().map(|path| Self::read(path)).collect()
+    }
+}
+
+impl Panel {
+    fn of(panel: &Value) -> Self {
+        let place = &panel["gridPos"];
+        let number = |name: &str| place[name].as_u64().unwrap_or(0) as u32;
+        Self {
+            title: text_of(&panel["title"]),
+            kind: text_of(&panel["type"]),
+            place: [number("x"), number("y"), number("w"), number("h")],
+            unit: text_of(&panel["fieldConfig"]["defaults"]["unit"]),
+            targets: list(&panel["targets"])
+                .map(|target| Target {
+                    letter: text_of(&target["refId"]),
+                    source: text_of(&target["datasource"]["type"]),
+                    expression: text_of(&target["expr"]),
+                    legend: text_of(&target["legendFormat"]),
+                    raw: target.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

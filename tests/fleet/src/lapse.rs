@@ -1,0 +1,136 @@
+//! Time-lapse: what ships, with every duration divided, so that hours pass in seconds.
+
+use crate::Result;
+use std::time::Duration;
+
+/// How many times faster everything is.
+#[derive(Clone, Copy, Debug)]
+pub struct Lapse(pub u32);
+
+impl Lapse {
+    /// A duration as it is in the time-lapse.
+    pub fn of(self, duration: Duration) -> Duration {
+        duration / self.0
+    }
+
+    /// Rules with their windows, offsets, waits and intervals divided. Only these four have a
+    /// duration in them, so the file is changed as text and is otherwise the one that ships.
+    pub fn rules(self, text: &str) -> Result<String> {
+        let mut lapsed = String::with_capacity(text.len());
+        for line in text.lines() {
+            lapsed.push_str(&self.line(line)?);
+            lapsed.push('\n');
+        }
+        Ok(lapsed)
+    }
+
+    fn line(self, line: &str) -> Result<String> {
+        let field = line.trim_start().trim_start_matches("- ");
+        for name in ["for: ", "keep_firing_for: ", "interval: "] {
+            if let Some(value) = field.strip_prefix(name) {
+                let start = &line[..line.len() - value.len()];
+                return Ok(format!("{start}{}", self.text(value.trim())?));
+            }
+        }
+        self.expression(line)
+    }
+
+    /// A PromQL expression with its windows and offsets divided. A bracket or an `offset` that no
+    /// digit follows is something else, such as a pattern of letters.
+    pub fn expression(self, text: &str) -> Result<String> {
+        let mut lapsed = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = start(rest) {
+            let (before, behind) = rest.split_at(at);
+            lapsed.push_str(before);
+            let end = behind.find(|letter: char| !letter.is_ascii_alphanumeric());
+            let (duration, behind) = behind.split_at(end.unwrap_or(behind.len()));
+            lapsed.push_str(&self.text(duration)?);
+            rest = behind;
+        }
+        lapsed.push_str(rest);
+        Ok(lapsed)
+    }
+
+    fn text(self, duration: &str) -> Result<String> {
+        Ok(format!("{}ms", (parse(duration)? / self.0).as_millis().max(1)))
+    }
+}
+
+/// Where the next duration of an expression begins: a window, a subquery's step, or an offset.
+fn start(expression: &str) -> Option<usize> {
+    let begins = |at: &usize| expression[*at..].starts_with(|letter: char| letter.is_ascii_digit());
+    ["[", ":", "offset "]
+        .into_iter()
+        .flat_map(|mark| expression.match_indices(mark).map(|(at, mark)| at + mark.len()))
+        .filter(begins)
+        .min()
+}
+
+/// A duration as Prometheus writes it, such as `1h30m`.
+fn parse(text: &str) -> Result<Duration> {
+    let wrong = || format!("not a duration: {text:?}");
+    let mut rest = text;
+    let mut millis = 0_u64;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, behind) = rest.split_at(digits);
+        let unit = behind.find(|letter: char| letter.is_ascii_digit()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(unit);
+        let each = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 604_800_000,
+            _ => return Err(wrong().into()),
+        };
+        millis += number.parse::<u64>().map_err(|_| wrong())? * each;
+        rest = behind;
+    }
+    if text.is_empty() { Err(wrong().into()) } else { Ok(Duration::from_millis(millis)) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn every_duration_of_a_rule_is_divided_and_nothing_else() {
+        let rules = "  - name: g\n    interval: 1m\n    rules:\n      - alert: A\n        \
+            expr: sum(increase(x{a=\"5m\"}[1h30m])) > 5 and y offset 10m > 2\n        for: 30s\n";
+        let lapsed = "  - name: g\n    interval: 600ms\n    rules:\n      - alert: A\n        \
+            expr: sum(increase(x{a=\"5m\"}[54000ms])) > 5 and y offset 6000ms > 2\n        \
+            for: 300ms\n";
+        assert_eq!(Lapse(100).rules(rules).unwrap(), lapsed);
+    }
+
+    #[test]
+    fn a_subquery_has_two_durations() {
+        let lapse = Lapse(60);
+        assert_eq!(
+            lapse.expression("max_over_time(x[1d:1m])").unwrap(),
+            "max_over_time(x[1440000ms:1000ms])"
+        );
+        assert_eq!(
+            lapse.expression("max_over_time(x[1h:])").unwrap(),
+            "max_over_time(x[60000ms:])"
+        );
+    }
+
+    #[test]
+    fn a_pattern_is_no_duration() {
+        let pattern = "x{a=~\"[a-z]+\"}";
+        assert_eq!(Lapse(60).expression(pattern).unwrap(), pattern);
+    }
+
+    #[test]
+    fn what_is_no_duration_is_told() {
+        for wrong in ["x[5]", "x[5y]", "x offset 5"] {
+            assert!(Lapse(2).expression(wrong).is_err(), "{wrong}");
+        }
+    }
+}

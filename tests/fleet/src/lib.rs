@@ -1,0 +1,22 @@
+//! A fleet's view, for tests, measures and pictures: starts the real Collector, Prometheus and
+//! Jaeger on loopback, loads what ships (configurations, dashboards, rules), and knows what a
+//! simulation's truth says they should answer.
+
+mod board;
+mod http;
+mod lapse;
+mod process;
+mod prometheus;
+mod truth;
+
+pub use board::{Board, Panel, Target};
+pub use http::{get_json, is_well};
+pub use lapse::Lapse;
+pub use process::{Process, Tools, free_port, until};
+pub use prometheus::{Labels, Prometheus, Sample, Track};
+pub use truth::{Agents, HostTruth, Incident, Part, Series, Truth};
+
+/// Any error: whoever runs this has one answer to all of them.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// What this crate's functions return.
+pub type Result<T> = std::result::Result<T, Failure>;
