@@ -3,6 +3,7 @@
 //! simulation's truth says they should answer.
 
 mod board;
+pub mod drawing;
 mod http;
 mod lapse;
 mod process;
