@@ -8,6 +8,7 @@ mod http;
 mod lapse;
 mod process;
 mod prometheus;
+mod stack;
 mod truth;
 
 pub use board::{Board, Panel, Target};
@@ -15,6 +16,7 @@ pub use http::{get_json, is_well};
 pub use lapse::Lapse;
 pub use process::{Process, Tools, free_port, until};
 pub use prometheus::{Labels, Prometheus, Sample, Track};
+pub use stack::{Gateway, Stack, Store};
 pub use truth::{Agents, HostTruth, Incident, Part, Series, Truth};
 
 /// Any error: whoever runs this has one answer to all of them.

@@ -1,0 +1,153 @@
+//! The servers of a fleet's view: Prometheus with the rules that ship, and gateways with the
+//! configuration that ships.
+
+use crate::{Lapse, Process, Prometheus, Result, Tools, free_port};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How often a gateway sends its metrics (collector-config/gateway.yaml).
+const FLUSH: Duration = Duration::from_secs(15);
+/// How far Prometheus looks back for a sample, unless it is told otherwise.
+const LOOKBACK: Duration = Duration::from_secs(300);
+
+/// Where the servers keep what they keep, and how fast time passes for them.
+#[derive(Debug)]
+pub struct Stack {
+    tools: Tools,
+    root: PathBuf,
+    folder: TempDir,
+    lapse: Lapse,
+}
+
+impl Stack {
+    /// A stack of the repository at `root`.
+    pub fn new(root: &Path, lapse: Lapse) -> Result<Self> {
+        Ok(Self {
+            tools: Tools::find()?,
+            root: root.to_owned(),
+            folder: tempfile::tempdir()?,
+            lapse,
+        })
+    }
+
+    /// The tools it is made of.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// A folder that goes with the stack.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// How fast time passes.
+    pub fn lapse(&self) -> Lapse {
+        self.lapse
+    }
+
+    /// Starts Prometheus with the configuration and the rules that ship, in time-lapse.
+    pub fn prometheus(&self) -> Result<Store> {
+        let shipped = self.root.join("dashboards/rules/mpr-otel.yaml");
+        let rules = self.folder().join("rules.yaml");
+        fs::write(&rules, self.lapse.rules(&fs::read_to_string(shipped)?)?)?;
+        let shipped = fs::read_to_string(self.root.join("deploy/prometheus/prometheus.yaml"))?;
+        let config = self.folder().join("prometheus.yaml");
+        fs::write(&config, with_rules(&self.lapse.rules(&shipped)?, &rules))?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let mut command = self.tools.command("prometheus");
+        command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", self.folder().join("prometheus").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg(format!("--query.lookback-delta={}ms", self.lapse.of(LOOKBACK).as_millis()))
+            .args(["--web.enable-otlp-receiver", "--web.enable-admin-api", "--log.level=warn"])
+            .arg("--enable-feature=created-timestamp-zero-ingestion,exemplar-storage");
+        let url = format!("http://{address}");
+        let process = Process::start("prometheus", command, self.folder())?
+            .answers(&format!("{url}/-/ready"))?;
+        Ok(Store { process, prometheus: Prometheus::at(&url) })
+    }
+
+    /// Starts a gateway of this name that listens on a free port, without TLS: who may send is
+    /// tested elsewhere.
+    pub fn gateway(&self, name: &str, store: &Prometheus, traces: &str) -> Result<Gateway> {
+        self.gateway_at(name, free_port()?, store, traces)
+    }
+
+    /// Starts a gateway on this port.
+    pub fn gateway_at(
+        &self,
+        name: &str,
+        port: u16,
+        store: &Prometheus,
+        traces: &str,
+    ) -> Result<Gateway> {
+        let (listen, health) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", free_port()?));
+        let flush = self.lapse.of(FLUSH).as_millis();
+        let mut command = self.tools.command("otelcol-mpr");
+        command
+            .arg("--config")
+            .arg(self.root.join("collector-config/gateway.yaml"))
+            .args(["--config", "yaml:receivers::otlp::protocols::http::tls: null"])
+            .env("MPR_GATEWAY_ID", name)
+            .env("MPR_GATEWAY_LISTEN", &listen)
+            .env("MPR_HEALTH_LISTEN", &health)
+            .env("MPR_STATE_DIR", self.folder().join(name))
+            .env("MPR_PROMETHEUS_ENDPOINT", format!("{}/api/v1/otlp", store.url()))
+            .env("MPR_TRACES_ENDPOINT", traces)
+            .env("MPR_METRICS_FLUSH_INTERVAL", format!("{flush}ms"))
+            .env("MPR_TELEMETRY_INTERVAL_MS", flush.to_string());
+        let process =
+            Process::start(name, command, self.folder())?.answers(&format!("http://{health}/"))?;
+        Ok(Gateway { process, port, endpoint: format!("http://{listen}") })
+    }
+}
+
+/// A running Prometheus.
+#[derive(Debug)]
+pub struct Store {
+    /// Its process.
+    pub process: Process,
+    /// Itself.
+    pub prometheus: Prometheus,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Its process.
+    pub process: Process,
+    /// Where it listens.
+    pub port: u16,
+    /// The base URL for OTLP.
+    pub endpoint: String,
+}
+
+/// The configuration with these rules instead of its own.
+fn with_rules(config: &str, rules: &Path) -> String {
+    let mut lines = Vec::new();
+    let mut in_rules = false;
+    for line in config.lines() {
+        in_rules = line.starts_with("rule_files:")
+            || in_rules && (line.starts_with([' ', '-']) || line.is_empty());
+        if !in_rules {
+            lines.push(line);
+        }
+    }
+    format!("{}\nrule_files: [{}]\n", lines.join("\n"), rules.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_of_a_configuration_are_replaced() {
+        let config =
+            "global:\n  x: 1\nrule_files:\n  - a.yaml\n  # why\n  - b.yaml\notlp:\n  y: 2\n";
+        let changed = "global:\n  x: 1\notlp:\n  y: 2\nrule_files: [/r.yaml]\n";
+        assert_eq!(with_rules(config, Path::new("/r.yaml")), changed);
+    }
+}
