@@ -3,8 +3,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command-line tool talks on both.
 
 mod dist;
+mod fleet;
 mod folder;
 mod fuzz;
+mod go;
 mod packages;
 mod pe;
 mod run;
@@ -27,9 +29,12 @@ Usage: cargo xtask <command>
 
 Commands:
   test            Install what is missing, build everything, test everything: this system, the
-                  library as it ships, valgrind, Windows by its tables and under Wine
+                  library as it ships, valgrind, Windows by its tables and under Wine, the fleet's
+                  side with a real Collector, Prometheus and Jaeger
   test --native   Only format, lints and tests of this system; needs Rust and a C compiler
   test --windows  Only Windows: lints, builds, tables, and the tests under Wine
+  test --fleet    Only the fleet's side: builds the Collector, Prometheus and Jaeger with Go, which
+                  it installs under target/fleet if there is none, and runs the tests with them
   torture         Kill hosts and agents, as they ship, at any instant, 2000 times, and check that
                   nothing is lost by it: [--kills <number>] [--seed <number>]
   dist            Build the Windows release and put what ships under target/dist
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         ["test"] => test::everything(),
         ["test", "--native"] => test::native(),
         ["test", "--windows"] => test::windows(),
+        ["test", "--fleet"] => fleet::test(),
         ["torture", rest @ ..] if !rest.contains(&"--help") => torture::run(rest),
         ["dist"] => dist::run(),
         ["bench", rest @ ..] => bench(rest),

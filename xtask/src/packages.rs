@@ -63,6 +63,16 @@ pub const WINE: Need = Need {
     },
 };
 
+/// Installs packages of Python's registry.
+pub const PIP: Need = Need {
+    name: "pip",
+    packages: &["python3", "python3-pip"],
+    is_there: || {
+        let version = Command::new("python3").args(["-m", "pip", "--version"]).output();
+        version.is_ok_and(|output| output.status.success())
+    },
+};
+
 /// Installs those of `needs` that are missing.
 pub fn ensure(needs: &[Need], log: &mut Log) -> Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();

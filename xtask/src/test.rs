@@ -2,7 +2,7 @@
 
 use crate::dist::{self, Built};
 use crate::run::{Log, Run};
-use crate::{Result, folder, packages, wine};
+use crate::{Result, fleet, folder, packages, wine};
 use std::process::{Command, ExitCode};
 
 /// Names the shared library that the tests load.
@@ -22,13 +22,14 @@ pub fn windows() -> Result<ExitCode> {
     Ok(run.finish())
 }
 
-/// All of [`native`] and [`windows`], and what needs more than Rust.
+/// All of [`native`], [`windows`] and [`fleet::test`], and what else needs more than Rust.
 pub fn everything() -> Result<ExitCode> {
     let mut run = Run::new()?;
     run.step("prepare", |log| packages::ensure(&[packages::DEBIAN_LINTS, packages::VALGRIND], log));
     native_steps(&mut run);
     shipped_steps(&mut run);
     windows_steps(&mut run);
+    fleet::steps(&mut run);
     Ok(run.finish())
 }
 
@@ -36,7 +37,7 @@ fn native_steps(run: &mut Run) {
     run.step("format", |log| log.run(&mut cargo(&["fmt", "--all", "--check"])));
     run.step("lint", |log| {
         log.run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-        // The one test that `--all-targets` leaves out, as `cargo test` does.
+        // `--all-targets` leaves it out, as `cargo test` does; the fleet's have a step of their own.
         log.run(&mut cargo(&["clippy", "--test", "wine", "--", "-D", "warnings"]))
     });
     run.step("test", |log| {

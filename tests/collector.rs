@@ -1,0 +1,1 @@
+//! The Collector's configurations, run by the real Collector.

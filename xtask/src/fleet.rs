@@ -1,0 +1,151 @@
+//! The fleet's side: the Collector, Prometheus and a trace backend, built from source, and the
+//! tests that run them.
+
+use crate::go::Go;
+use crate::run::{Log, Run};
+use crate::test::{cargo, note_results};
+use crate::{Result, folder};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Names the folder with the tools.
+const TOOLS: &str = "MPR_OTEL_TEST_FLEET";
+
+/// The tests that run them, one file of tests/ each. Cargo.toml has `test = false` for them.
+const TESTS: [&str; 1] = ["collector"];
+
+/// The Collector's builder. Its version is that of the components in builder.yaml.
+const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
+/// Version 3.14. Its module is numbered so.
+const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.314.0";
+/// Without service discovery, which is most of it, and which pushed metrics do not need.
+const PROMETHEUS_TAGS: &str = "remove_all_sd,netgo";
+/// A trace backend in one program, with its storage in memory.
+const JAEGER: &str = "github.com/jaegertracing/jaeger@v1.76.0";
+
+/// Only what the fleet needs.
+pub fn test() -> Result<ExitCode> {
+    let mut run = Run::new()?;
+    steps(&mut run);
+    Ok(run.finish())
+}
+
+/// Builds the tools and runs the tests that need them.
+pub fn steps(run: &mut Run) {
+    if build(run) {
+        run.step("lint fleet", |log| {
+            log.run(cargo(&["clippy"]).args(named()).args(["--", "-D", "warnings"]))
+        });
+        run.step("fleet", |log| {
+            let mut tests = cargo(&["test", "--package", "mpr-otel"]);
+            log.run(tests.args(named()).env(TOOLS, tools()))?;
+            note_results(log)
+        });
+    }
+}
+
+/// Builds what is not there yet. Returns whether all is.
+pub fn build(run: &mut Run) -> bool {
+    let mut go = None;
+    run.step("prepare go", |log| {
+        go = Some(Go::ensure(log)?);
+        Ok(())
+    });
+    let Some(go) = go else { return false };
+    // Each is tried, so that one run shows all that is wrong.
+    [
+        run.step("build collector", |log| collector(&go, log)),
+        run.step("build prometheus", |log| prometheus(&go, log)),
+        run.step("build jaeger", |log| jaeger(&go, log)),
+    ]
+    .iter()
+    .all(|built| *built)
+}
+
+/// Where the tools are: `otelcol-mpr`, `prometheus`, `promtool` and `jaeger`.
+pub fn tools() -> PathBuf {
+    home().join("bin")
+}
+
+fn home() -> PathBuf {
+    folder::target().join("fleet")
+}
+
+/// `--test` for each of the tests.
+fn named() -> impl Iterator<Item = &'static str> {
+    TESTS.into_iter().flat_map(|test| ["--test", test])
+}
+
+fn collector(go: &Go, log: &mut Log) -> Result<()> {
+    let config = folder::root().join("collector-config").join("builder.yaml");
+    let recipe = format!("{BUILDER}\n{}", fs::read_to_string(&config)?);
+    built("otelcol-mpr", &recipe, log, |log| {
+        // The builder writes where it runs.
+        let folder = fresh("collector")?;
+        let config = config.to_string_lossy();
+        log.run(&mut go.command(&folder, &["run", BUILDER, "--config", config.as_ref()]))?;
+        install(&folder.join("otelcol-mpr").join("otelcol-mpr"), "otelcol-mpr")
+    })
+}
+
+fn prometheus(go: &Go, log: &mut Log) -> Result<()> {
+    let recipe = format!("{PROMETHEUS} {PROMETHEUS_TAGS}");
+    for name in ["prometheus", "promtool"] {
+        built(name, &recipe, log, |log| {
+            compile(go, PROMETHEUS, &format!("./cmd/{name}"), PROMETHEUS_TAGS, name, log)
+        })?;
+    }
+    Ok(())
+}
+
+fn jaeger(go: &Go, log: &mut Log) -> Result<()> {
+    built("jaeger", JAEGER, log, |log| {
+        compile(go, JAEGER, "./cmd/all-in-one", "netgo", "jaeger", log)
+    })
+}
+
+/// Builds a program where its module is: `go install` refuses those whose go.mod has replacements.
+fn compile(go: &Go, module: &str, of: &str, tags: &str, name: &str, log: &mut Log) -> Result<()> {
+    let source = go.module(module, log)?;
+    let output = fresh(name)?.join(name);
+    let flags = ["build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-tags", tags];
+    log.run(go.command(&source, &flags).arg("-o").arg(&output).arg(of))?;
+    install(&output, name)
+}
+
+/// Runs `build` unless this recipe's program is there already.
+fn built(
+    name: &str,
+    recipe: &str,
+    log: &mut Log,
+    build: impl FnOnce(&mut Log) -> Result<()>,
+) -> Result<()> {
+    let stamp = tools().join(format!("{name}.recipe"));
+    if tools().join(name).is_file() && fs::read_to_string(&stamp).is_ok_and(|then| then == recipe) {
+        log.note(format!("{name} is there"));
+        return Ok(());
+    }
+    build(log)?;
+    fs::write(&stamp, recipe)?;
+    let size = fs::metadata(tools().join(name))?.len();
+    log.note(format!("{name}: {} MiB", size >> 20));
+    Ok(())
+}
+
+/// An empty folder to build in.
+fn fresh(name: &str) -> Result<PathBuf> {
+    let folder = home().join("build").join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// Puts a program among the tools in one step: one that is only half there is never run.
+fn install(program: &Path, name: &str) -> Result<()> {
+    fs::create_dir_all(tools())?;
+    fs::rename(program, tools().join(name))
+        .map_err(|error| format!("{} was not built: {error}", program.display()).into())
+}
