@@ -13,8 +13,8 @@ impl Lapse {
         duration / self.0
     }
 
-    /// Rules with their windows, offsets, waits and intervals divided. Only these four have a
-    /// duration in them, so the file is changed as text and is otherwise the one that ships.
+    /// Rules with their windows, offsets, waits and intervals divided. Only these have a
+    /// duration in them, so a file is changed as text and is otherwise the one that ships.
     pub fn rules(self, text: &str) -> Result<String> {
         let mut lapsed = String::with_capacity(text.len());
         for line in text.lines() {
@@ -26,35 +26,41 @@ impl Lapse {
 
     fn line(self, line: &str) -> Result<String> {
         let field = line.trim_start().trim_start_matches("- ");
-        for name in ["for: ", "keep_firing_for: ", "interval: "] {
+        for name in ["for: ", "keep_firing_for: ", "interval: ", "evaluation_interval: "] {
             if let Some(value) = field.strip_prefix(name) {
                 let start = &line[..line.len() - value.len()];
-                return Ok(format!("{start}{}", self.text(value.trim())?));
+                return Ok(format!("{start}{}", written(parse(value.trim())? / self.0)));
             }
         }
         self.expression(line)
     }
 
-    /// A PromQL expression with its windows and offsets divided. A bracket or an `offset` that no
-    /// digit follows is something else, such as a pattern of letters.
+    /// A PromQL expression with its windows and offsets divided.
     pub fn expression(self, text: &str) -> Result<String> {
-        let mut lapsed = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = start(rest) {
-            let (before, behind) = rest.split_at(at);
-            lapsed.push_str(before);
-            let end = behind.find(|letter: char| !letter.is_ascii_alphanumeric());
-            let (duration, behind) = behind.split_at(end.unwrap_or(behind.len()));
-            lapsed.push_str(&self.text(duration)?);
-            rest = behind;
-        }
-        lapsed.push_str(rest);
-        Ok(lapsed)
+        replaced(text, |_, duration| duration / self.0)
     }
+}
 
-    fn text(self, duration: &str) -> Result<String> {
-        Ok(format!("{}ms", (parse(duration)? / self.0).as_millis().max(1)))
+/// An expression whose windows are all as long as this one.
+pub fn with_window(expression: &str, window: Duration) -> Result<String> {
+    replaced(expression, |before, duration| if before.ends_with('[') { window } else { duration })
+}
+
+/// An expression with other durations, each of which is made from what is before it and itself. A
+/// bracket, a colon or an `offset` that no digit follows is something else, such as a pattern.
+fn replaced(expression: &str, other: impl Fn(&str, Duration) -> Duration) -> Result<String> {
+    let mut text = String::with_capacity(expression.len());
+    let mut rest = expression;
+    while let Some(at) = start(rest) {
+        let (before, behind) = rest.split_at(at);
+        let end = behind.find(|letter: char| !letter.is_ascii_alphanumeric());
+        let (duration, behind) = behind.split_at(end.unwrap_or(behind.len()));
+        text.push_str(before);
+        text.push_str(&written(other(before, parse(duration)?)));
+        rest = behind;
     }
+    text.push_str(rest);
+    Ok(text)
 }
 
 /// Where the next duration of an expression begins: a window, a subquery's step, or an offset.
@@ -65,6 +71,11 @@ fn start(expression: &str) -> Option<usize> {
         .flat_map(|mark| expression.match_indices(mark).map(|(at, mark)| at + mark.len()))
         .filter(begins)
         .min()
+}
+
+/// A duration in Prometheus' terms; a window of nothing is not allowed.
+fn written(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis().max(1))
 }
 
 /// A duration as Prometheus writes it, such as `1h30m`.
@@ -119,6 +130,13 @@ mod tests {
             lapse.expression("max_over_time(x[1h:])").unwrap(),
             "max_over_time(x[60000ms:])"
         );
+    }
+
+    #[test]
+    fn a_window_is_replaced_and_an_offset_is_not() {
+        let window = Duration::from_secs(7);
+        let changed = with_window("increase(x[5m] offset 1m) / y", window).unwrap();
+        assert_eq!(changed, "increase(x[7000ms] offset 60000ms) / y");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod truth;
 
 pub use board::{Board, Panel, Target};
 pub use http::{get_json, is_well};
-pub use lapse::Lapse;
+pub use lapse::{Lapse, with_window};
 pub use process::{Process, Tools, free_port, until};
 pub use prometheus::{Labels, Prometheus, Sample, Track};
 pub use stack::{Gateway, Stack, Store};
