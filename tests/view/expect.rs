@@ -41,12 +41,14 @@ pub struct Expect {
     among: Which,
     /// Those of them that are told.
     of: Which,
+    /// Whether groups that would be told as 0 are left out.
+    positive: bool,
 }
 
 impl Expect {
     /// Of all operations together.
     pub const fn new(what: What) -> Self {
-        Self { what, per: Per::Range, by: &[], among: any, of: any }
+        Self { what, per: Per::Range, by: &[], among: any, of: any, positive: false }
     }
 
     /// In groups by these labels.
@@ -64,20 +66,33 @@ impl Expect {
         Self { among, ..self }
     }
 
+    /// Groups that would be told as 0 are left out.
+    pub const fn positive(self) -> Self {
+        Self { positive: true, ..self }
+    }
+
     /// On average over the time.
     pub const fn per(self, per: Per) -> Self {
         Self { per, ..self }
     }
 
-    /// Compares an answer over all of the run, which took `seconds`. Says what is wrong.
-    pub fn check(&self, truth: &Truth, answer: &[Sample], seconds: f64) -> Result<(), String> {
-        let groups = truth.groups(self.by, self.among);
+    /// Compares an answer over all of the run, which took `seconds`. Says what is wrong; if it is
+    /// `strict`, that there is nothing to tell as well.
+    pub fn check(
+        &self,
+        truth: &Truth,
+        answer: &[Sample],
+        seconds: f64,
+        strict: bool,
+    ) -> Result<(), String> {
+        let mut groups = truth.groups(self.by, self.among);
+        groups.retain(|_, group| !self.positive || !self.part(group).0.is_empty());
         let told: BTreeMap<&Labels, f64> =
             answer.iter().map(|sample| (&sample.labels, sample.value)).collect();
         let missing = groups.keys().filter(|labels| !told.contains_key(labels));
         let invented = told.keys().filter(|labels| !groups.contains_key(**labels));
         let (missing, invented): (Vec<_>, Vec<_>) = (missing.collect(), invented.collect());
-        if groups.is_empty() || !missing.is_empty() || !invented.is_empty() {
+        if strict && groups.is_empty() || !missing.is_empty() || !invented.is_empty() {
             return Err(format!("missing {missing:?}, invented {invented:?}"));
         }
         for (labels, group) in &groups {
@@ -87,8 +102,12 @@ impl Expect {
         Ok(())
     }
 
+    fn part<'a>(&self, group: &Part<'a>) -> Part<'a> {
+        Part(group.0.iter().copied().filter(|series| (self.of)(series)).collect())
+    }
+
     fn compare(&self, group: &Part<'_>, told: f64, seconds: f64) -> Result<(), String> {
-        let part = Part(group.0.iter().copied().filter(|series| (self.of)(series)).collect());
+        let part = self.part(group);
         let time = match self.per {
             Per::Range => 1.0,
             Per::Second => seconds,
@@ -106,11 +125,16 @@ impl Expect {
                 };
             }
         };
-        // Prometheus computes with doubles; a count is exact but for their last digits.
-        match (told - true_value).abs() <= 1e-9 * true_value.abs().max(1.0) {
-            true => Ok(()),
-            false => Err(format!("{told} instead of {true_value}")),
-        }
+        same(told, true_value)
+    }
+}
+
+/// Whether a number is right: Prometheus computes with doubles, so a count is exact but for their
+/// last digits.
+pub fn same(told: f64, true_value: f64) -> Result<(), String> {
+    match (told - true_value).abs() <= 1e-9 * true_value.abs().max(1.0) {
+        true => Ok(()),
+        false => Err(format!("{told} instead of {true_value}")),
     }
 }
 
@@ -127,6 +151,11 @@ pub fn failed(series: &Series) -> bool {
 /// Those that did not end.
 pub fn unfinished(series: &Series) -> bool {
     series.outcome == "unfinished"
+}
+
+/// Those that did what was asked.
+pub fn succeeded(series: &Series) -> bool {
+    series.outcome == "success"
 }
 
 /// Those that ended.

@@ -1,6 +1,7 @@
-//! A simulated fleet that sends, and what it says really happened.
+//! Those who send: a simulated fleet and the demo, and what they say really happened.
 
 use mpr_otel_fleet::{Process, Result, Stack, Truth};
+use serde_json::Value;
 use std::process::Command;
 
 /// Runs `mpr-otel simulate` to its end against an endpoint.
@@ -17,4 +18,19 @@ pub fn simulate(stack: &Stack, endpoint: &str, arguments: &[&str]) -> Result<Tru
         return Err(format!("the simulation failed:\n{}", process.said()).into());
     }
     Truth::read(&file)
+}
+
+/// Runs `mpr-otel demo` with the library that cargo built; returns what it said, if it was JSON.
+pub fn demo(arguments: &[&str]) -> Result<Value> {
+    let library = mpr_otel::double::find_library().ok_or("cargo builds the library")?;
+    let output = Command::new(env!("CARGO_BIN_EXE_mpr-otel"))
+        .env_clear()
+        .args(["demo", "--library"])
+        .arg(library)
+        .args(arguments)
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("the demo failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
 }

@@ -7,15 +7,22 @@
 // A test may panic: that is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod alerts;
 mod boards;
 mod expect;
 mod fleet;
 
-use boards::QUERIES;
-use fleet::simulate;
-use mpr_otel_fleet::{Board, Lapse, Prometheus, Stack, Target, Truth, until};
+use alerts::Firing;
+use boards::{QUERIES, RECORDS, Shows, View};
+use expect::failed;
+use fleet::{demo, simulate};
+use mpr_otel_fleet::{
+    Board, Gateway, Lapse, Part, Sample, Search, Stack, Store, Target, Traces, Truth, until,
+    with_window,
+};
+use serde_json::Value;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Fifteen seconds pass in 150 ms.
 const LAPSE: Lapse = Lapse(100);
@@ -26,76 +33,285 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What has arrived at a moment, and the time since the first of it.
-struct Moment {
-    at: f64,
+/// A run that is over: who can be asked, and what the truth is.
+struct Run {
+    store: Store,
+    traces: Traces,
+    truth: Truth,
+    /// A time that begins before the run and ends now.
     window: Duration,
+    _gateway: Gateway,
+    _stack: Stack,
 }
 
-/// The moment at which all operations of the truth were counted: the time of a sample, so that
-/// nothing is extrapolated beyond it. It waits for it.
-fn all_counted(prometheus: &Prometheus, truth: &Truth) -> Moment {
-    const CALLS: &str = "traces_span_metrics_calls_total";
-    let at = until("everything is counted", || {
-        let at = prometheus.number(&format!("max(timestamp({CALLS}))"), None)?;
-        let counted = prometheus.number(&format!("sum({CALLS})"), Some(at))?;
-        assert!(counted <= truth.operations as f64, "{counted} of {}", truth.operations);
-        Ok((counted == truth.operations as f64).then_some(at))
-    });
-    let at = at.unwrap();
-    let window = Duration::from_secs_f64(at + 60.0) - Duration::from_millis(truth.begun_unix_ms);
-    Moment { at, window: Duration::from_millis(window.as_millis() as u64) }
-}
-
-/// The query with its variables set to all there is, over the window.
-fn filled(target: &Target, window: Duration) -> String {
-    let window = format!("{}ms", window.as_millis());
-    let mut expression = target.expression.clone();
-    for (variable, value) in [
-        ("$__rate_interval", window.as_str()),
-        ("$__range", &window),
-        ("$job", "mpr-otel"),
-        ("$server", ".*"),
-        ("$operation", ".*"),
-    ] {
-        expression = expression.replace(variable, value);
+impl Run {
+    /// Runs a simulation, and waits until all of it has arrived everywhere.
+    fn simulate(arguments: &[&str]) -> Self {
+        let stack = Stack::new(root(), LAPSE).unwrap();
+        let store = stack.prometheus().unwrap();
+        let traces = stack.traces().unwrap();
+        let gateway = stack.gateway("gateway-1", &store.prometheus, &traces.endpoint).unwrap();
+        let truth = simulate(&stack, &gateway.endpoint, arguments).unwrap();
+        let operations = truth.operations as f64;
+        let mut expected = vec![
+            ("traces_span_metrics_calls_total", operations),
+            ("traces_span_metrics_duration_seconds_count", operations),
+            ("otelcol_receiver_accepted_spans_total", operations),
+            ("otelcol_exporter_sent_spans_total", operations),
+            ("mpr_loss_calls_total", truth.spans_with_loss as f64),
+        ];
+        if let Some(agents) = &truth.agents {
+            expected.push(("mpr_operations_seen_total", agents.seen as f64));
+            expected.push(("mpr_operations_exported_total", agents.exported as f64));
+        }
+        for (metric, count) in expected {
+            until(&format!("{metric} is {count}"), || {
+                let told = store.prometheus.number(&format!("sum({metric})"), None)?;
+                assert!(told <= count, "{metric} is {told} instead of {count}");
+                Ok((told == count).then_some(()))
+            })
+            .unwrap();
+        }
+        let begun = UNIX_EPOCH + Duration::from_millis(truth.begun_unix_ms);
+        let past = SystemTime::now().duration_since(begun).unwrap();
+        let window = Duration::from_secs(past.as_secs() + 60);
+        Self { store, traces, truth, window, _gateway: gateway, _stack: stack }
     }
-    assert!(!expression.contains('$'), "a variable that nobody knows: {expression}");
-    expression
+
+    /// The answer to a query at the time of the latest sample of what it asks for: nothing is
+    /// extrapolated beyond that.
+    fn ask(&self, query: &str) -> Vec<Sample> {
+        let prometheus = &self.store.prometheus;
+        let mut at = 0.0_f64;
+        for (end, _) in query.match_indices('{') {
+            let letter = |letter: char| letter.is_ascii_alphanumeric() || "_:".contains(letter);
+            let name = query[..end].trim_end_matches(letter).len();
+            let latest = format!("max(timestamp({}))", &query[name..end]);
+            at = at.max(prometheus.number(&latest, None).unwrap());
+        }
+        prometheus.query(query, (at > 0.0).then_some(at)).unwrap()
+    }
+
+    /// What a dashboard's query becomes with these variables.
+    fn filled(&self, query: &str, host: &str, server: &str) -> String {
+        let window = format!("{}ms", self.window.as_millis());
+        let mut filled = LAPSE.expression(query).unwrap();
+        for (variable, value) in [
+            ("$__rate_interval", window.as_str()),
+            ("$__range", &window),
+            ("$__interval", "1s"),
+            ("${job}", "mpr-otel"),
+            ("$job", "mpr-otel"),
+            ("$gateway_job", "otelcol-mpr"),
+            ("${server:raw}", server),
+            ("$server", server),
+            ("$operation", ".*"),
+            ("${host:raw}", host),
+            ("$host", host),
+        ] {
+            filled = filled.replace(variable, value);
+        }
+        assert!(!filled.contains('$'), "a variable that nobody knows: {filled}");
+        filled
+    }
+
+    /// Asks every query of the dashboards for this server, or all; returns what is wrong.
+    fn look(&self, server: Option<&str>) -> Vec<String> {
+        let truth = match server {
+            Some(server) => self.truth.of_server(server),
+            None => self.truth.clone(),
+        };
+        let host = truth.hosts_sample.iter().max_by_key(|host| host.failures).unwrap();
+        let view = View { truth: &truth, host, seconds: self.window.as_secs_f64() };
+        let mut wrong = Vec::new();
+        let mut known: Vec<_> = QUERIES.iter().collect();
+        for board in Board::all(&root().join("dashboards")).unwrap() {
+            for (panel, target) in board.targets() {
+                let place = (board.uid.as_str(), panel.title.as_str(), target.letter.as_str());
+                let name = format!("{} / {} / {}", place.0, place.1, place.2);
+                if target.source == "jaeger" {
+                    wrong.extend(
+                        self.search(target, &view, server)
+                            .err()
+                            .map(|why| format!("{name}: {why}")),
+                    );
+                    continue;
+                }
+                let row = known.iter().position(|row| (row.0, row.1, row.2) == place);
+                let Some(row) = row else {
+                    wrong.push(format!("{name}: nothing is known of what it should show"));
+                    continue;
+                };
+                let shows = known.swap_remove(row).3;
+                let fleet_wide = !target.expression.contains("$server");
+                if server.is_some() && fleet_wide {
+                    continue;
+                }
+                let query = self.filled(&target.expression, &host.host, server.unwrap_or(".*"));
+                let answer = match shows {
+                    Shows::Recorded(name) => self.recorded(name, &query),
+                    _ => self.ask(&query),
+                };
+                if let Err(why) = shows.check(&view, &answer, server.is_none()) {
+                    wrong.push(format!("{name}: {why}\n    {query}"));
+                }
+            }
+        }
+        let forgotten =
+            known.iter().map(|row| format!("{} / {} / {} is no more", row.0, row.1, row.2));
+        wrong.extend(forgotten);
+        wrong
+    }
+
+    /// What a query for a rule's series shows, at any time of the run.
+    fn recorded(&self, name: &str, query: &str) -> Vec<Sample> {
+        assert!(RECORDS.iter().any(|(record, _)| *record == name), "{name} is no rule");
+        assert!(query.starts_with(name), "{query} does not show {name}");
+        let all = self.store.prometheus.query(&format!("last_over_time({query}[1h])"), None);
+        all.unwrap()
+    }
+
+    /// Compares what a search for traces finds.
+    fn search(&self, target: &Target, view: &View<'_>, server: Option<&str>) -> Result<(), String> {
+        let text = |name: &str| target.raw[name].as_str().unwrap_or_default();
+        let search = Search {
+            service: text("service").to_owned(),
+            tags: self.filled(text("tags"), &view.host.host, server.unwrap_or("no server")),
+            least: text("minDuration").to_owned(),
+            limit: target.raw["limit"].as_u64().unwrap(),
+        };
+        let found = self.traces.jaeger.spans(&search).map_err(|error| error.to_string())?;
+        let of_outcome = |outcome| search.tags.contains(&format!("mpr.outcome={outcome}"));
+        let expected = match server {
+            Some(_) if search.tags.contains("server.address=") => {
+                view.truth.groups(&[], failed).values().map(Part::count).sum()
+            }
+            None if search.tags.contains("server.address=") => return Ok(()),
+            _ if of_outcome("failure") => view.host.failures,
+            _ if of_outcome("unfinished") => view.host.unfinished,
+            _ if search.least.is_empty() => view.host.operations,
+            _ => {
+                let all = Search { least: String::new(), ..search.clone() };
+                let all = self.traces.jaeger.spans(&all).map_err(|error| error.to_string())?;
+                let slow = |span: &&Value| span["duration"].as_u64().unwrap() >= 2_500_000;
+                assert_eq!(search.least, "2500ms");
+                all.iter().filter(slow).count() as u64
+            }
+        };
+        match found.len() as u64 == expected.min(search.limit) {
+            true => Ok(()),
+            false => Err(format!("{} spans instead of {expected}: {search:?}", found.len())),
+        }
+    }
 }
 
 #[test]
-fn every_number_of_every_dashboard_is_what_happened() {
+fn every_number_of_every_dashboard_and_rule_is_what_happened() {
+    let run = Run::simulate(&[
+        "--hosts",
+        "400",
+        "--hours",
+        "10",
+        "--from",
+        "06:00",
+        "--seed",
+        "7",
+        "--agents",
+        "--incident",
+        "losses@2h-4h:share=0.1",
+        "--incident",
+        "server-hangs@3h-4h:server=2",
+    ]);
+    let truth = &run.truth;
+    assert!(truth.failures > 0 && truth.unfinished > 0, "a day without trouble proves little");
+    assert!(truth.spans_with_loss > 0);
+    let mut wrong = run.look(None);
+    let servers = truth.groups(&["server_address"], failed);
+    let worst = servers.iter().max_by_key(|(_, part)| part.count()).unwrap().0;
+    wrong.extend(run.look(Some(&worst["server_address"])));
+
+    let view = View { truth, host: &truth.hosts_sample[0], seconds: run.window.as_secs_f64() };
+    let rules = run.store.prometheus.data("/api/v1/rules?type=record", &[]).unwrap();
+    let groups = rules["groups"].as_array().unwrap();
+    let rules: Vec<&Value> =
+        groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
+    assert_eq!(rules.len(), RECORDS.len());
+    for rule in rules {
+        let (name, query) = (rule["name"].as_str().unwrap(), rule["query"].as_str().unwrap());
+        let shows = RECORDS.iter().find(|(record, _)| *record == name);
+        let Some((_, shows)) = shows else {
+            wrong.push(format!("{name}: nothing is known of what it should record"));
+            continue;
+        };
+        let query = with_window(query, run.window).unwrap();
+        if let Err(why) = shows.check(&view, &run.ask(&query), true) {
+            wrong.push(format!("{name}: {why}\n    {query}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The incidents of the alerts' trial, each of its kind. Those of the last hour leave nobody to
+/// send anything.
+const INCIDENTS: &[&str] = &[
+    "server-flaky@0m:server=2,share=0.08",
+    "server-down@30m-80m:server=0",
+    "access-revoked@40m-90m:server=3,share=0.6",
+    "server-slow@45m-85m:server=4,factor=40",
+    "account-expired@60m-90m:share=0.12",
+    "server-hangs@50m-80m:server=5",
+    "losses@100m-110m:share=0.05",
+    "hosts-vanish@120m-140m:share=0.3",
+    "silence@170m",
+];
+
+#[test]
+fn each_incident_fires_its_alert_and_no_other() {
+    let stack = Stack::new(root(), LAPSE).unwrap();
+    let store = stack.prometheus().unwrap();
+    let gateway = stack.gateway("gateway-1", &store.prometheus, NOWHERE).unwrap();
+    let speed = LAPSE.0.to_string();
+    let mut arguments = vec!["--hosts", "5000", "--hours", "4", "--from", "07:30", "--agents"];
+    arguments.extend(["--speed", &speed, "--seed", "11"]);
+    arguments.extend(INCIDENTS.iter().flat_map(|incident| ["--incident", incident]));
+    let truth = simulate(&stack, &gateway.endpoint, &arguments).unwrap();
+    assert_eq!(truth.incidents.len(), INCIDENTS.len());
+    let wrong = alerts::compare(&truth, &Firing::all(&store.prometheus, &truth, LAPSE).unwrap());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    alerts::assert_well(&store.prometheus);
+}
+
+#[test]
+fn what_the_library_sends_is_what_the_overview_shows() {
     let stack = Stack::new(root(), LAPSE).unwrap();
     let store = stack.prometheus().unwrap();
     let prometheus = &store.prometheus;
     let gateway = stack.gateway("gateway-1", prometheus, NOWHERE).unwrap();
-    let truth =
-        simulate(&stack, &gateway.endpoint, &["--hosts", "1000", "--hours", "24", "--seed", "7"])
-            .unwrap();
-    assert!(truth.failures > 0 && truth.unfinished > 0, "a day without trouble proves little");
-    let moment = all_counted(prometheus, &truth);
-    let mut wrong = Vec::new();
-    let mut checked = 0;
-    for board in Board::all(&root().join("dashboards")).unwrap() {
-        for panel in &board.panels {
-            for target in panel.targets.iter().filter(|target| target.source == "prometheus") {
-                let place = (board.uid.as_str(), panel.title.as_str(), target.letter.as_str());
-                let name = format!("{} / {} / {}", place.0, place.1, place.2);
-                let expected = QUERIES.iter().find(|row| (row.0, row.1, row.2) == place);
-                let Some((.., expected)) = expected else {
-                    wrong.push(format!("{name}: nothing is known of what it should show"));
-                    continue;
-                };
-                let query = filled(target, moment.window);
-                let answer = prometheus.query(&query, Some(moment.at)).unwrap();
-                if let Err(why) = expected.check(&truth, &answer, moment.window.as_secs_f64()) {
-                    wrong.push(format!("{name}: {why}\n    {query}"));
-                }
-                checked += 1;
-            }
-        }
+    // The demo does the same each time; without a collector it tells what arrived.
+    let told = demo(&["--json"]).unwrap();
+    demo(&["--endpoint", &gateway.endpoint]).unwrap();
+    let operations = told["operations"].as_f64().unwrap();
+    until("the demo's operations are counted", || {
+        let counted = prometheus.number("sum(traces_span_metrics_calls_total)", None)?;
+        Ok((counted == operations).then_some(()))
+    })
+    .unwrap();
+    let mut total = 0.0;
+    for server in told["servers"].as_array().unwrap() {
+        // What has no server is called differently by people and by series.
+        let name = server["server"].as_str().filter(|name| !name.starts_with('('));
+        let calls = format!("{{server_address=\"{}\"", name.unwrap_or("none"));
+        let sum = |more: &str| {
+            let query = format!("sum(traces_span_metrics_calls_total{calls}{more}}})");
+            prometheus.number(&query, None).unwrap()
+        };
+        assert_eq!(sum(""), server["count"].as_f64().unwrap(), "{server}");
+        assert_eq!(
+            sum(", mpr_outcome=\"failure\""),
+            server["failures"].as_f64().unwrap(),
+            "{server}"
+        );
+        total += sum("");
     }
-    assert!(wrong.is_empty(), "{} of {checked}:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!(checked, QUERIES.len(), "something is known of queries that there are not");
+    assert_eq!(total, operations);
 }

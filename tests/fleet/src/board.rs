@@ -63,6 +63,11 @@ impl Board {
         })
     }
 
+    /// Every query, with its panel.
+    pub fn targets(&self) -> impl Iterator<Item = (&Panel, &Target)> {
+        self.panels.iter().flat_map(|panel| panel.targets.iter().map(move |target| (panel, target)))
+    }
+
     /// Every dashboard of a folder, by file name.
     pub fn all(folder: &Path) -> Result<Vec<Self>> {
         let mut files =

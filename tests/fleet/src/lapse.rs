@@ -53,20 +53,32 @@ fn replaced(expression: &str, other: impl Fn(&str, Duration) -> Duration) -> Res
     let mut rest = expression;
     while let Some(at) = start(rest) {
         let (before, behind) = rest.split_at(at);
-        let end = behind.find(|letter: char| !letter.is_ascii_alphanumeric());
-        let (duration, behind) = behind.split_at(end.unwrap_or(behind.len()));
+        let (duration, behind) = word(behind);
         text.push_str(before);
         text.push_str(&written(other(before, parse(duration)?)));
         rest = behind;
+        // The step of a subquery stands behind its window.
+        let (step, behind) = word(rest.strip_prefix(':').unwrap_or_default());
+        if before.ends_with('[') && !step.is_empty() {
+            text.push(':');
+            text.push_str(&written(other(":", parse(step)?)));
+            rest = behind;
+        }
     }
     text.push_str(rest);
     Ok(text)
 }
 
-/// Where the next duration of an expression begins: a window, a subquery's step, or an offset.
+/// Letters and digits at the beginning, and the rest.
+fn word(text: &str) -> (&str, &str) {
+    let end = text.find(|letter: char| !letter.is_ascii_alphanumeric());
+    text.split_at(end.unwrap_or(text.len()))
+}
+
+/// Where the next window or offset of an expression begins.
 fn start(expression: &str) -> Option<usize> {
     let begins = |at: &usize| expression[*at..].starts_with(|letter: char| letter.is_ascii_digit());
-    ["[", ":", "offset "]
+    ["[", "offset "]
         .into_iter()
         .flat_map(|mark| expression.match_indices(mark).map(|(at, mark)| at + mark.len()))
         .filter(begins)
@@ -141,8 +153,9 @@ mod tests {
 
     #[test]
     fn a_pattern_is_no_duration() {
-        let pattern = "x{a=~\"[a-z]+\"}";
-        assert_eq!(Lapse(60).expression(pattern).unwrap(), pattern);
+        for text in ["x{a=~\"[a-z]+\"}", "--web.listen-address=127.0.0.1:9090"] {
+            assert_eq!(Lapse(60).expression(text).unwrap(), text);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The servers of a fleet's view: Prometheus with the rules that ship, and gateways with the
 //! configuration that ships.
 
-use crate::{Lapse, Process, Prometheus, Result, Tools, free_port};
+use crate::{Jaeger, Lapse, Process, Prometheus, Result, Tools, free_port};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,6 +70,34 @@ impl Stack {
         Ok(Store { process, prometheus: Prometheus::at(&url) })
     }
 
+    /// Starts Jaeger, which keeps traces in memory.
+    pub fn traces(&self) -> Result<Traces> {
+        let ports: Vec<String> = [(); 7]
+            .map(|()| free_port().map(|port| format!("127.0.0.1:{port}")))
+            .into_iter()
+            .collect::<Result<_>>()?;
+        let mut command = self.tools.command("jaeger");
+        command.env("SPAN_STORAGE_TYPE", "memory").arg("--log-level=warn");
+        for (name, place) in [
+            "query.http-server",
+            "collector.otlp.http",
+            "admin.http",
+            "query.grpc-server",
+            "collector.otlp.grpc",
+            "collector.grpc-server",
+            "collector.http-server",
+        ]
+        .iter()
+        .zip(&ports)
+        {
+            command.arg(format!("--{name}.host-port={place}"));
+        }
+        let process = Process::start("jaeger", command, self.folder())?
+            .answers(&format!("http://{}/", ports[2]))?;
+        let jaeger = Jaeger::at(&format!("http://{}", ports[0]));
+        Ok(Traces { process, jaeger, endpoint: format!("http://{}", ports[1]) })
+    }
+
     /// Starts a gateway of this name that listens on a free port, without TLS: who may send is
     /// tested elsewhere.
     pub fn gateway(&self, name: &str, store: &Prometheus, traces: &str) -> Result<Gateway> {
@@ -112,6 +140,17 @@ pub struct Store {
     pub process: Process,
     /// Itself.
     pub prometheus: Prometheus,
+}
+
+/// A running Jaeger.
+#[derive(Debug)]
+pub struct Traces {
+    /// Its process.
+    pub process: Process,
+    /// Its API.
+    pub jaeger: Jaeger,
+    /// The base URL for OTLP.
+    pub endpoint: String,
 }
 
 /// A running gateway.

@@ -71,6 +71,9 @@ pub struct HostTruth {
     pub failures: u64,
     /// Those that did not end.
     pub unfinished: u64,
+    /// Those that were lost, and are not among the others.
+    #[serde(default)]
+    pub lost: u64,
 }
 
 /// The agents' sums at the end.
@@ -111,6 +114,7 @@ impl Series {
     /// The value of a metric's label; `None` where the series has none.
     pub fn label(&self, name: &str) -> Option<&str> {
         match name {
+            "job" => Some("mpr-otel"),
             "server_address" => Some(self.server.as_deref().unwrap_or("none")),
             "mpr_operation" => Some(&self.operation),
             "mpr_outcome" => Some(&self.outcome),
@@ -177,6 +181,13 @@ impl Truth {
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Self> {
         Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+
+    /// The same of one server only.
+    pub fn of_server(&self, server: &str) -> Self {
+        let mut truth = self.clone();
+        truth.series.retain(|series| series.label("server_address") == Some(server));
+        truth
     }
 
     /// The series that pass, in groups by these labels.
