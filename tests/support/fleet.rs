@@ -349,8 +349,8 @@ fn advised_flags(config: &Path) -> Vec<String> {
     let text = fs::read_to_string(config).unwrap();
     text.lines()
         .take_while(|line| line.starts_with('#'))
-        .filter_map(|line| line.trim_start_matches('#').trim().strip_prefix("--"))
-        .map(|flag| format!("--{}", flag.trim_end_matches('\\').trim()))
+        .filter_map(|line| line.strip_prefix("#         "))
+        .map(|flag| flag.trim_end_matches('\\').trim().to_owned())
         .filter(|flag| flag.starts_with("--web.enable") || flag.starts_with("--enable-feature"))
         .collect()
 }
