@@ -32,6 +32,7 @@ pub mod receiver;
 pub mod remote_name;
 pub mod resource;
 pub mod settings;
+pub mod simulation;
 pub mod span;
 mod sync;
 pub mod trace_context;

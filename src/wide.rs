@@ -37,6 +37,14 @@ impl<'call> WideStr<'call> {
         Self { first, call: PhantomData }
     }
 
+    /// Wraps units of our own that end in NUL; units that do not read as the empty string.
+    pub fn from_units(units: &'call [u16]) -> Self {
+        match units.last() {
+            Some(0) => Self { first: units.as_ptr(), call: PhantomData },
+            _ => Self::EMPTY,
+        }
+    }
+
     /// Copies units into `target` until the terminator or the end of `target`.
     ///
     /// Work is bounded by `target.len() + 1` units, whatever the string's own length.
@@ -113,6 +121,14 @@ mod tests {
         let mut target = [7; 4];
         assert_eq!(WideStr::EMPTY.copy_to(&mut target), Copied::default());
         assert_eq!(target, [7; 4]);
+    }
+
+    #[test]
+    fn units_without_a_terminator_read_as_the_empty_string() {
+        let mut target = [7; 4];
+        assert_eq!(WideStr::from_units(&[65, 66]).copy_to(&mut target).units, 0);
+        assert_eq!(WideStr::from_units(&[65, 66, 0]).copy_to(&mut target).units, 2);
+        assert_eq!(target, [65, 66, 7, 7]);
     }
 
     #[test]

@@ -181,6 +181,8 @@ table! {
         "The server is known to Kerberos by another name: check SPNs and DNS aliases.";
     1398, ERROR_TIME_SKEW, Failure(Authentication),
         "The clocks of client and server differ too much for Kerberos: check time synchronisation.";
+    1793, ERROR_ACCOUNT_EXPIRED, Failure(Authentication),
+        "The account has expired: extend it or use another.";
     1816, ERROR_NOT_ENOUGH_QUOTA, Failure(Resource),
         "A quota is used up: check the server's quotas and the client's session space.";
     1907, ERROR_PASSWORD_MUST_CHANGE, Failure(Authentication),

@@ -10,6 +10,7 @@ mod telemetry;
 
 pub use heritage::{Heritage, HeritageError, Sight};
 pub use stop::Stop;
+pub(crate) use telemetry::metrics_endpoint;
 pub use telemetry::{Telemetry, TelemetryError};
 
 use crate::adoption::{Adopter, Batch, Buried, Census, LedgerFolder, Look, Whose};

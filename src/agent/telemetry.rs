@@ -65,7 +65,7 @@ pub struct Telemetry {
 impl Telemetry {
     /// Starts exporting, and logging to standard error (if it is `heard`) and the log file.
     pub fn start(settings: &Settings, heard: bool) -> Result<Self, TelemetryError> {
-        let resource = resource::agent_resource(settings);
+        let resource = resource::agent_resource(settings, resource::Machine::this());
         let client = Arc::new(Client::new(settings)?);
         let spans = opentelemetry_otlp::SpanExporter::builder().with_http();
         let spans = configured(spans, client, settings, &settings.endpoint);
@@ -154,7 +154,7 @@ fn words(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + Clone> {
 }
 
 /// The metrics' endpoint beside that of the spans; `None` if the latter is not where OTLP has it.
-fn metrics_endpoint(traces: &Uri) -> Option<Uri> {
+pub(crate) fn metrics_endpoint(traces: &Uri) -> Option<Uri> {
     let base = traces.to_string();
     let base = base.strip_suffix("/v1/traces")?;
     format!("{base}/v1/metrics").parse().ok()

@@ -13,6 +13,7 @@ mod machine;
 mod play;
 mod registration;
 mod setting_flags;
+mod simulate;
 mod status;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +38,7 @@ enum Command {
     Agent(agent::AgentCommand),
     Inflight(inflight::InflightCommand),
     Drain(drain::Drain),
+    Simulate(simulate::Simulate),
     Errors(errors::Errors),
     #[command(hide = true)]
     Play(play::Play),
@@ -56,6 +58,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Agent(agent) => agent.run(),
         Command::Inflight(inflight) => inflight.run(&mut out),
         Command::Drain(drain) => drain.run(&mut out),
+        Command::Simulate(simulate) => simulate.run(&mut out),
         Command::Errors(errors) => errors.run(&mut out),
         Command::Play(play) => play.run(&mut out),
     };

@@ -1,7 +1,7 @@
 //! One attempt to deliver a batch, and what to do after it.
 
 use super::client::{Client, ClientError, Reply};
-use crate::resource::resource;
+use crate::resource::{Machine, resource};
 use crate::settings::{Compression, Settings};
 use http::Uri;
 use opentelemetry::Context;
@@ -70,7 +70,7 @@ impl Delivery {
         let builder = opentelemetry_otlp::SpanExporter::builder().with_http();
         let builder = configured(builder, client.clone(), settings, &settings.endpoint);
         let mut exporter = builder.build()?;
-        exporter.set_resource(&resource(settings));
+        exporter.set_resource(&resource(settings, Machine::this()));
         Ok(Self { exporter, client })
     }
 
@@ -89,7 +89,7 @@ impl Delivery {
 }
 
 /// What an answer means (OTLP spec: OTLP/HTTP response).
-pub(super) fn judge(reply: Reply) -> Verdict {
+pub(crate) fn judge(reply: Reply) -> Verdict {
     match reply {
         Reply::Failed(reason) => Verdict::Later { reason, after: None },
         Reply::Answer { status: 200..=299, body, .. } => {

@@ -11,8 +11,8 @@ mod delivery;
 
 pub(crate) use backoff::Backoff;
 pub use client::{Client, ClientError, Reply};
-pub(crate) use delivery::configured;
 pub use delivery::{Delivery, Verdict};
+pub(crate) use delivery::{configured, judge};
 
 use crate::channel::{Channel, Signal};
 use crate::clock;

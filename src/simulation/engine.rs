@@ -1,0 +1,436 @@
+//! The simulated time: one event after another.
+//!
+//! One thread, and every chance belongs to what it is for, so a seed gives the same operations at
+//! any speed and with any number of senders.
+
+use super::Progress;
+use super::agent_report::Reporter;
+use super::batch::{Finished, Process};
+use super::chance::Chance;
+use super::curve::{self, DAY, SECOND};
+use super::fleet::ServerKind;
+use super::incident::{Fate, Incidents};
+use super::latency::{self, Path};
+use super::mishap;
+use super::outbox::Outbox;
+use super::pace::Timeline;
+use super::plan::{self, Ask, Errand, Program};
+use super::sender::{Gone, Office};
+use super::table::{Before, Tables, Ticket};
+use super::truth::{AgentsTruth, Scripted, Series};
+use crate::abi::RESOURCETYPE_ANY;
+use crate::ledger::Record;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::{Duration, Instant};
+
+/// Once in a simulated minute every agent reports.
+const MINUTE: u64 = 60;
+/// Progress is told no more often.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+/// Events between two looks at the clock.
+const LOOK_EVERY: u32 = 64;
+
+/// An operation's place: whose, and which of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    host: u32,
+    day: u32,
+    visit: u16,
+    step: u16,
+}
+
+impl Place {
+    /// What chance knows it by.
+    fn name(self) -> [u64; 4] {
+        [self.host.into(), self.day.into(), self.visit.into(), self.step.into()]
+    }
+
+    /// Its number in its process: unique in its host.
+    fn number(self) -> u64 {
+        u64::from(self.day) << 32 | u64::from(self.visit) << 16 | u64::from(self.step)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// A program asks.
+    Begin(Place),
+    /// An operation returns.
+    End(Ticket),
+    /// An operation has been open for too long.
+    Overdue,
+    /// The agents whose turn it is in this second report.
+    Report(u64),
+    /// The run is over, but for what is under way.
+    Close,
+}
+
+/// What is remembered of an operation under way.
+#[derive(Clone, Copy, Debug)]
+struct Note {
+    process: Process,
+    kind: Option<ServerKind>,
+    host: u32,
+    series: Series,
+    takes: u64,
+}
+
+/// What a chance is for, so that none is drawn twice.
+const OPERATION: u64 = 30;
+const PROCESS: u64 = 31;
+
+pub(super) struct Engine<'run> {
+    office: &'run Office,
+    incidents: &'run Incidents,
+    timeline: Timeline,
+    /// Simulated time 0, in nanoseconds after midnight.
+    from: u64,
+    /// When nothing begins any more.
+    end: u64,
+    now: u64,
+    queue: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    /// Events so far: those of one time come in the order in which they were made.
+    events: u64,
+    tables: Tables<Note>,
+    outbox: Outbox<'run>,
+    reporter: Option<Reporter>,
+    /// Operations lost since a span of the host last told.
+    untold: HashMap<u32, u64>,
+    lost: u64,
+    most_open: usize,
+    told_at: Instant,
+    told: &'run mut dyn FnMut(&Progress),
+}
+
+impl<'run> Engine<'run> {
+    pub(super) fn new(
+        office: &'run Office,
+        incidents: &'run Incidents,
+        timeline: Timeline,
+        outbox: Outbox<'run>,
+        (from, end): (u64, u64),
+        told: &'run mut dyn FnMut(&Progress),
+    ) -> Self {
+        let hosts = office.fleet.hosts;
+        let limit = office.settings.unfinished_after.as_nanos();
+        Self {
+            office,
+            incidents,
+            timeline,
+            from,
+            end,
+            now: 0,
+            queue: BinaryHeap::new(),
+            events: 0,
+            tables: Tables::new(u64::try_from(limit).unwrap_or(u64::MAX)),
+            outbox,
+            reporter: (office.meters.as_ref())
+                .map(|_| Reporter::new(hosts, timeline.begun_unix_nanos())),
+            untold: HashMap::new(),
+            lost: 0,
+            most_open: 0,
+            told_at: Instant::now(),
+            told,
+        }
+    }
+
+    /// Plays the whole run, or what there is of it until it is stopped, and waits until everything is
+    /// accepted or refused.
+    pub(super) fn run(&mut self) -> Result<(), Gone> {
+        for host in 0..self.office.fleet.hosts {
+            self.expect_visit(host, 0, 0);
+        }
+        if self.reporter.is_some() {
+            self.push(0, Event::Report(0));
+        }
+        self.push(self.end, Event::Close);
+        let mut events = 0_u32;
+        while let Some(Reverse((at, _, event))) = self.queue.pop() {
+            self.wait_for(at)?;
+            if self.office.stop.is_asked() {
+                break;
+            }
+            self.now = at;
+            match event {
+                Event::Begin(place) => self.begin(place),
+                Event::End(ticket) => self.end(ticket),
+                Event::Overdue => {
+                    while let Some((record, note)) = self.tables.give_up(at) {
+                        self.finish(record, note);
+                    }
+                }
+                Event::Report(second) => self.report(second),
+                Event::Close => {}
+            }
+            if self.outbox.is_full() {
+                self.flush()?;
+            }
+            events = events.wrapping_add(1);
+            if events.is_multiple_of(LOOK_EVERY) {
+                self.tell();
+            }
+        }
+        self.flush()?;
+        let Self { office, outbox, told, now, end, .. } = self;
+        outbox.settle(&mut || told(&progress(office, *now, *end)))
+    }
+
+    /// Once everything is sent: the last reports of all agents, and what they said.
+    pub(super) fn close(&mut self) -> Result<Option<AgentsTruth>, Gone> {
+        let (Some(reporter), Some(meters)) = (&mut self.reporter, &self.office.meters) else {
+            return Ok(None);
+        };
+        let Office { fleet, settings, .. } = self.office;
+        let (incidents, at) = (self.incidents, self.now);
+        for host in 0..fleet.hosts {
+            if incidents.is_absent(host, at) {
+                continue;
+            }
+            let now = self.timeline.now_unix_nanos();
+            let report = reporter.report(host, u64::MAX, now, fleet, settings, meters);
+            self.outbox.add_report(report);
+            if self.outbox.is_full() {
+                self.outbox.flush(&self.office.stop, &mut || ())?;
+            }
+        }
+        let truth = reporter.truth(fleet, |host| incidents.is_absent(host, at));
+        self.flush()?;
+        Ok(Some(truth))
+    }
+
+    /// Operations that hosts had no room for.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Spans that were finished and not handed over when the run was stopped.
+    pub(super) fn dropped(&self) -> u64 {
+        self.outbox.dropped
+    }
+
+    /// The most operations that were under way at a time.
+    pub(super) fn most_open(&self) -> usize {
+        self.most_open
+    }
+
+    fn push(&mut self, at: u64, event: Event) {
+        self.events += 1;
+        self.queue.push(Reverse((at, self.events, event)));
+    }
+
+    /// Waits until simulated time `at` comes, and hands over meanwhile what there is.
+    fn wait_for(&mut self, at: u64) -> Result<(), Gone> {
+        let Some(due) = self.timeline.due(at) else { return Ok(()) };
+        loop {
+            let now = Instant::now();
+            if self.outbox.due().is_some_and(|flush_at| flush_at <= now) {
+                self.flush()?;
+                continue;
+            }
+            if now >= due || self.office.stop.is_asked() {
+                return Ok(());
+            }
+            self.tell();
+            let wake_at = due.min(now + TELL_EVERY);
+            let wake_at = self.outbox.due().map_or(wake_at, |flush_at| wake_at.min(flush_at));
+            self.office.stop.wait(wake_at.saturating_duration_since(now));
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Gone> {
+        let Self { office, outbox, told, now, end, .. } = self;
+        outbox.flush(&office.stop, &mut || told(&progress(office, *now, *end)))
+    }
+
+    fn tell(&mut self) {
+        if self.told_at.elapsed() >= TELL_EVERY {
+            self.told_at = Instant::now();
+            (self.told)(&progress(self.office, self.now, self.end));
+        }
+    }
+
+    /// Puts the first visit of a host that is from `index` of `day` on into the queue.
+    fn expect_visit(&mut self, host: u32, day: u32, index: usize) {
+        let (mut day, mut index) = (day, index);
+        while u64::from(day) * DAY < self.from + self.end {
+            let visits = plan::visits(&self.office.fleet, host, day);
+            for (visit, plan::Visit { at, .. }) in visits.iter().enumerate().skip(index) {
+                let Some(at) = (u64::from(day) * DAY + at).checked_sub(self.from) else { continue };
+                if at < self.end {
+                    let visit = u16::try_from(visit).unwrap_or(u16::MAX);
+                    self.push(at, Event::Begin(Place { host, day, visit, step: 0 }));
+                }
+                return;
+            }
+            (day, index) = (day + 1, 0);
+        }
+    }
+
+    /// A program asks for an operation.
+    fn begin(&mut self, place: Place) {
+        let Place { host, day, visit, step } = place;
+        if step == 0 {
+            self.expect_visit(host, day, usize::from(visit) + 1);
+        }
+        let fleet = &self.office.fleet;
+        if self.incidents.is_absent(host, self.now) {
+            return;
+        }
+        let visits = plan::visits(fleet, host, day);
+        let Some(planned) = visits.get(usize::from(visit)) else { return };
+        let (program, requests) = plan::requests(fleet, host, day, visit.into(), planned.errand);
+        let Some(request) = requests.get(usize::from(step)) else { return };
+        let name = place.name();
+        let mut chance = Chance::of(&[fleet.seed, OPERATION, name[0], name[1], name[2], name[3]]);
+        let share = request.ask.share();
+        let kind = share.map(|share| share.kind);
+        let add = request.ask.is_add();
+        let status = if add { mishap::add(&mut chance) } else { mishap::cancel(&mut chance) };
+        let path = Path {
+            server: kind.filter(|_| add),
+            first: request.first,
+            distance: fleet.distance(host),
+            load: curve::LOGON.load(planned.at),
+        };
+        let remote = share.map(|share| fleet.remote_name(share, status == 67, &mut chance));
+        let takes = latency::draw(status, path, &mut chance);
+        let gap = chance.between(0.02, 0.4) * SECOND as f64;
+        let thread_id = 4 * (1_000 + chance.below(5_000) as u32);
+        let usual = Fate { status: Some(status), takes };
+        let mut fate = self.incidents.bend(request, usual, self.now, &name);
+        if fate.takes >= self.tables.limit() {
+            fate.status = None;
+        }
+        // A program whose operation never returns asks for nothing more.
+        if fate.status.is_some() && usize::from(step) + 1 < requests.len() {
+            let next = Place { step: step + 1, ..place };
+            self.push(self.now + fate.takes + gap as u64, Event::Begin(next));
+        }
+        if let Some(meters) = &self.office.meters {
+            meters.seen(host);
+        }
+        if self.incidents.is_lost(host, self.now, &name) {
+            self.lost += 1;
+            *self.untold.entry(host).or_default() += 1;
+            if let Some(meters) = &self.office.meters {
+                meters.table_full(host);
+            }
+            return;
+        }
+        let (local, resource_type, force) = match &request.ask {
+            Ask::Add { drive, resource_type, .. } => {
+                (drive.map(|drive| format!("{drive}:")), *resource_type, false)
+            }
+            Ask::CancelDrive { force, .. } => (None, RESOURCETYPE_ANY, *force),
+            Ask::CancelShare { .. } => (None, RESOURCETYPE_ANY, false),
+        };
+        let remote = match &request.ask {
+            Ask::CancelDrive { drive, .. } => format!("{drive}:"),
+            _ => remote.unwrap_or_default(),
+        };
+        let before = Before {
+            add,
+            remote: &remote,
+            local: local.as_deref().unwrap_or_default(),
+            flags: request.flags,
+            resource_type,
+            force,
+            thread_id,
+            at: self.now,
+        };
+        let note = Note {
+            process: process(fleet.seed, place, program, planned.errand),
+            kind,
+            host,
+            series: Series { server: share.map(|share| share.server), add, status: fate.status },
+            takes: if fate.status.is_some() { fate.takes } else { self.tables.limit() },
+        };
+        let ticket = self.tables.before(&before, place.number(), note);
+        self.most_open = self.most_open.max(self.tables.open());
+        match fate.status {
+            Some(_) => self.push(self.now + fate.takes, Event::End(ticket)),
+            None => self.push(self.now + self.tables.limit(), Event::Overdue),
+        }
+    }
+
+    /// An operation returns.
+    fn end(&mut self, ticket: Ticket) {
+        let Some(note) = self.tables.note(ticket).copied() else { return };
+        let provider = match note.kind {
+            Some(ServerKind::Dav) => "Web Client Network",
+            _ => "Microsoft Windows Network",
+        };
+        let status = note.series.status.unwrap_or_default();
+        if let Some((record, note)) = self.tables.after(ticket, status, self.now, provider) {
+            self.finish(record, note);
+        }
+    }
+
+    /// An operation is to be told of, if its host is still there.
+    fn finish(&mut self, record: Record, note: Note) {
+        if self.incidents.is_absent(note.host, self.now) {
+            return;
+        }
+        let lost = self.untold.remove(&note.host).unwrap_or_default();
+        self.outbox.add(Finished {
+            record,
+            process: note.process,
+            anchor: self.timeline.anchor(self.now),
+            lost,
+            scripted: Scripted {
+                host: note.host,
+                series: note.series,
+                takes: note.takes,
+                tells_loss: lost > 0,
+            },
+        });
+    }
+
+    /// The agents whose turn it is in this second of the minute report.
+    fn report(&mut self, second: u64) {
+        let (Some(reporter), Some(meters)) = (&mut self.reporter, &self.office.meters) else {
+            return;
+        };
+        let Office { fleet, settings, .. } = self.office;
+        let first = (second % MINUTE) as u32;
+        for host in (first..fleet.hosts).step_by(MINUTE as usize) {
+            if !self.incidents.is_absent(host, self.now) {
+                let now = self.timeline.now_unix_nanos();
+                let minute = second / MINUTE;
+                self.outbox.add_report(reporter.report(host, minute, now, fleet, settings, meters));
+            }
+        }
+        let next = self.now + SECOND;
+        if next < self.end || self.tables.open() > 0 {
+            self.push(next, Event::Report(second + 1));
+        }
+    }
+}
+
+fn progress(office: &Office, now: u64, end: u64) -> Progress {
+    let count = office.count();
+    Progress {
+        simulated: Duration::from_nanos(now),
+        length: Duration::from_nanos(end),
+        accepted: count.operations,
+        refused: count.refused,
+        trouble: office.trouble(),
+    }
+}
+
+/// The process in which an operation is asked for.
+fn process(seed: u64, place: Place, program: Program, errand: Errand) -> Process {
+    let Place { host, day, visit, .. } = place;
+    // Explorer and the spooler live all day, the others for a visit.
+    let visit = match program {
+        Program::Explorer | Program::Spooler => u64::from(u16::MAX),
+        Program::Net | Program::GpScript => visit.into(),
+    };
+    let mut chance = Chance::of(&[seed, PROCESS, host.into(), day.into(), visit, program as u64]);
+    let id_seed = [chance.bits(), chance.bits(), chance.bits()];
+    let pid = 4 * (500 + chance.below(8_000) as u32);
+    // Scripts at night run in the session of the services.
+    let session = if errand == Errand::Night || program == Program::Spooler { 0 } else { 1 };
+    Process { program, pid, session, id_seed }
+}
