@@ -16,7 +16,7 @@ mod subject;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use machine::Machine;
-use measure::{Effort, agent, export, first, host, pair, short, threads};
+use measure::{Effort, agent, export, first, fleet, host, pair, short, threads};
 use report::Report;
 use serde::Serialize;
 use stage::Stage;
@@ -70,6 +70,9 @@ enum Measure {
     Short,
     /// What the agent costs.
     Agent,
+    /// What a fleet costs its gateway. Only if it is named: it needs a Collector and Prometheus,
+    /// which `cargo xtask bench --fleet` builds.
+    Fleet,
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,6 +160,9 @@ impl Bench {
         }
         if wanted(Measure::Agent) {
             report.add("agent", agent::measure(&stage, effort)?)?;
+        }
+        if self.only.contains(&Measure::Fleet) {
+            report.add("fleet", fleet::measure(&stage, self.quick)?)?;
         }
         let mut out = std::io::stdout().lock();
         if self.json {

@@ -183,11 +183,12 @@ impl<'run> Engine<'run> {
         };
         let Office { fleet, settings, .. } = self.office;
         let (incidents, at) = (self.incidents, self.now);
+        // One date for all, at which whoever asks finds nothing to extrapolate.
+        let now = self.timeline.now_unix_nanos();
         for host in 0..fleet.hosts {
             if incidents.is_absent(host, at) {
                 continue;
             }
-            let now = self.timeline.now_unix_nanos();
             let report = reporter.report(host, u64::MAX, now, fleet, settings, meters);
             self.outbox.add_report(report);
             if self.outbox.is_full() {

@@ -17,8 +17,8 @@ use boards::{QUERIES, RECORDS, Shows, View};
 use expect::failed;
 use fleet::{demo, simulate};
 use mpr_otel_fleet::{
-    Board, Gateway, Lapse, Part, Sample, Search, Stack, Store, Target, Traces, Truth, until,
-    with_window,
+    Board, Gateway, LOOKBACK, Lapse, Part, Sample, Search, Stack, Store, Target, Traces, Truth,
+    until, with_window,
 };
 use serde_json::Value;
 use std::path::Path;
@@ -48,7 +48,7 @@ impl Run {
     /// Runs a simulation, and waits until all of it has arrived everywhere.
     fn simulate(arguments: &[&str]) -> Self {
         let stack = Stack::new(root(), LAPSE).unwrap();
-        let store = stack.prometheus().unwrap();
+        let store = stack.prometheus(LOOKBACK).unwrap();
         let traces = stack.traces().unwrap();
         let gateway = stack.gateway("gateway-1", &store.prometheus, &traces.endpoint).unwrap();
         let truth = simulate(&stack, &gateway.endpoint, arguments).unwrap();
@@ -218,9 +218,9 @@ fn every_number_of_every_dashboard_and_rule_is_what_happened() {
         "7",
         "--agents",
         "--incident",
-        "losses@2h-4h:share=0.1",
+        "losses@1h-2h:share=0.1",
         "--incident",
-        "server-hangs@3h-4h:server=2",
+        "server-hangs@90m-2h:server=2",
     ]);
     let truth = &run.truth;
     assert!(truth.failures > 0 && truth.unfinished > 0, "a day without trouble proves little");
@@ -268,7 +268,7 @@ const INCIDENTS: &[&str] = &[
 #[test]
 fn each_incident_fires_its_alert_and_no_other() {
     let stack = Stack::new(root(), LAPSE).unwrap();
-    let store = stack.prometheus().unwrap();
+    let store = stack.prometheus(LAPSE.of(LOOKBACK)).unwrap();
     let gateway = stack.gateway("gateway-1", &store.prometheus, NOWHERE).unwrap();
     let speed = LAPSE.0.to_string();
     let mut arguments = vec!["--hosts", "5000", "--hours", "4", "--from", "07:30", "--agents"];
@@ -284,7 +284,7 @@ fn each_incident_fires_its_alert_and_no_other() {
 #[test]
 fn what_the_library_sends_is_what_the_overview_shows() {
     let stack = Stack::new(root(), LAPSE).unwrap();
-    let store = stack.prometheus().unwrap();
+    let store = stack.prometheus(LAPSE.of(LOOKBACK)).unwrap();
     let prometheus = &store.prometheus;
     let gateway = stack.gateway("gateway-1", prometheus, NOWHERE).unwrap();
     // The demo does the same each time; without a collector it tells what arrived.

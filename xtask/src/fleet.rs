@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Names the folder with the tools.
-const TOOLS: &str = "MPR_OTEL_TEST_FLEET";
+pub const TOOLS: &str = "MPR_OTEL_TEST_FLEET";
+
+/// Names the program that simulates.
+const PROGRAM: &str = "MPR_OTEL_TEST_PROGRAM";
+const RELEASE: [&str; 4] = ["build", "--release", "--package", "mpr-otel"];
 
 /// The tests that run them, one file of tests/ each. Cargo.toml has `test = false` for them.
-const TESTS: [&str; 1] = ["collector"];
+const TESTS: [&str; 3] = ["collector", "dashboards", "view"];
 
 /// The Collector's builder. Its version is that of the components in builder.yaml.
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
@@ -31,15 +35,37 @@ pub fn test() -> Result<ExitCode> {
     Ok(run.finish())
 }
 
+/// The servers, for who does not test but needs them.
+pub fn ensure() -> Result<()> {
+    let mut run = Run::new()?;
+    if build(&mut run) { Ok(()) } else { Err("the servers could not be built".into()) }
+}
+
+/// Draws README's picture.
+pub fn picture() -> Result<ExitCode> {
+    let mut run = Run::new()?;
+    if build(&mut run) {
+        run.step("build release", |log| log.run(&mut cargo(&RELEASE)));
+        run.step("picture", |log| {
+            let mut draw = cargo(&["run", "--package", "mpr-otel-fleet", "--bin", "picture", "--"]);
+            draw.arg(program()).arg(folder::root().join("docs").join("overview.svg"));
+            log.run(draw.env(TOOLS, tools()))
+        });
+    }
+    Ok(run.finish())
+}
+
 /// Builds the tools and runs the tests that need them.
 pub fn steps(run: &mut Run) {
     if build(run) {
+        // The simulations send as much as they can: with the program that ships.
+        run.step("build release", |log| log.run(&mut cargo(&RELEASE)));
         run.step("lint fleet", |log| {
             log.run(cargo(&["clippy"]).args(named()).args(["--", "-D", "warnings"]))
         });
         run.step("fleet", |log| {
             let mut tests = cargo(&["test", "--package", "mpr-otel"]);
-            log.run(tests.args(named()).env(TOOLS, tools()))?;
+            log.run(tests.args(named()).env(TOOLS, tools()).env(PROGRAM, program()))?;
             note_results(log)
         });
     }
@@ -66,6 +92,10 @@ pub fn build(run: &mut Run) -> bool {
 /// Where the tools are: `otelcol-mpr`, `prometheus`, `promtool` and `jaeger`.
 pub fn tools() -> PathBuf {
     home().join("bin")
+}
+
+fn program() -> PathBuf {
+    folder::target().join("release").join("mpr-otel")
 }
 
 fn home() -> PathBuf {

@@ -39,6 +39,8 @@ Commands:
                   nothing is lost by it: [--kills <number>] [--seed <number>]
   dist            Build the Windows release and put what ships under target/dist
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
+                  bench --fleet: what a fleet costs its gateway and its Prometheus
+  picture         Draw docs/overview.svg: the overview dashboard of a simulated day
   fuzz            Feed the ledger's reader with chance, each target for a minute; what breaks it is
                   kept under target/fuzz/crashes: [header|slot|ledger] [--seconds <number>]
   help            Print this
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         ["torture", rest @ ..] if !rest.contains(&"--help") => torture::run(rest),
         ["dist"] => dist::run(),
         ["bench", rest @ ..] => bench(rest),
+        ["picture"] => fleet::picture(),
         ["fuzz", rest @ ..] if !rest.contains(&"--help") => fuzz::run(rest),
         ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
             print!("{HELP}");
@@ -77,11 +80,16 @@ fn main() -> ExitCode {
     })
 }
 
-/// Measures: the benchmark speaks for itself.
+/// Measures: the benchmark speaks for itself. `--fleet` is `--only fleet`, with the servers built.
 fn bench(arguments: &[&str]) -> Result<ExitCode> {
-    let status = Command::new(folder::cargo())
-        .args(["run", "--profile", "measure", "--package", "mpr-otel-bench", "--"])
-        .args(arguments)
+    let mut command = Command::new(folder::cargo());
+    command.args(["run", "--profile", "measure", "--package", "mpr-otel-bench", "--"]);
+    if arguments.contains(&"--fleet") {
+        fleet::ensure()?;
+        command.args(["--only", "fleet"]).env(fleet::TOOLS, fleet::tools());
+    }
+    let status = command
+        .args(arguments.iter().filter(|argument| **argument != "--fleet"))
         .current_dir(folder::root())
         .status()
         .map_err(|error| format!("cannot start cargo: {error}"))?;

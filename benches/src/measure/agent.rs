@@ -222,7 +222,7 @@ impl Drop for Process {
 
 /// CPU time of a process, in seconds: the run time of all its threads, in nanoseconds, in
 /// `schedstat` of proc(5).
-fn cpu(pid: u32) -> Result<f64> {
+pub(super) fn cpu(pid: u32) -> Result<f64> {
     let mut nanos = 0.0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let stat = fs::read_to_string(task?.path().join("schedstat"))?;
@@ -231,6 +231,7 @@ fn cpu(pid: u32) -> Result<f64> {
     Ok(nanos / 1e9)
 }
 
-fn field(pid: u32, name: &str) -> Result<u64> {
+/// A field of `status` of proc(5).
+pub(super) fn field(pid: u32, name: &str) -> Result<u64> {
     super::host::field(&fs::read_to_string(format!("/proc/{pid}/status"))?, name)
 }

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod export;
 pub mod first;
+pub mod fleet;
 pub mod host;
 pub mod pair;
 pub mod short;

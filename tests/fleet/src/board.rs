@@ -29,6 +29,8 @@ pub struct Panel {
     pub unit: String,
     /// Its queries.
     pub targets: Vec<Target>,
+    /// Everything that the panel says.
+    pub raw: Value,
 }
 
 /// A query of a panel.
@@ -96,6 +98,7 @@ impl Panel {
                     raw: target.clone(),
                 })
                 .collect(),
+            raw: panel.clone(),
         }
     }
 }

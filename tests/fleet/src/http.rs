@@ -24,6 +24,16 @@ pub fn get_json(url: &str, parameters: &[(&str, &str)]) -> Result<Value> {
     Ok(serde_json::from_str(&text).map_err(|error| format!("{url}: {error}: {text}"))?)
 }
 
+/// Asks an address to do something.
+pub fn post(url: &str) -> Result<()> {
+    let answer = agent().post(url).send_empty().map_err(|error| format!("{url}: {error}"))?;
+    if answer.status().is_success() {
+        Ok(())
+    } else {
+        Err(format!("{url}: status {}", answer.status()).into())
+    }
+}
+
 /// Whether an address answers with success.
 pub fn is_well(url: &str) -> bool {
     agent().get(url).call().is_ok_and(|answer| answer.status().is_success())

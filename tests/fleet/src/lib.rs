@@ -4,6 +4,7 @@
 
 mod board;
 pub mod drawing;
+mod gallery;
 mod http;
 mod jaeger;
 mod lapse;
@@ -13,12 +14,13 @@ mod stack;
 mod truth;
 
 pub use board::{Board, Panel, Target};
+pub use gallery::Gallery;
 pub use http::{get_json, is_well};
 pub use jaeger::{Jaeger, Search};
 pub use lapse::{Lapse, with_window};
 pub use process::{Process, Tools, free_port, until};
 pub use prometheus::{Labels, Prometheus, Sample, Track};
-pub use stack::{Gateway, Stack, Store, Traces};
+pub use stack::{Gateway, LOOKBACK, Stack, Store, Traces};
 pub use truth::{Agents, HostTruth, Incident, Part, Series, Truth};
 
 /// Any error: whoever runs this has one answer to all of them.

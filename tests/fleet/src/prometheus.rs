@@ -89,6 +89,11 @@ impl Prometheus {
         list(&data["result"])?.iter().map(track).collect()
     }
 
+    /// Asks for something to be done.
+    pub fn post(&self, path: &str) -> Result<()> {
+        http::post(&format!("{}{path}", self.url))
+    }
+
     /// What an endpoint of the API says under `data`.
     pub fn data(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let answer = http::get_json(&format!("{}{path}", self.url), parameters)?;

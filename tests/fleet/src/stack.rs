@@ -10,7 +10,7 @@ use tempfile::TempDir;
 /// How often a gateway sends its metrics (collector-config/gateway.yaml).
 const FLUSH: Duration = Duration::from_secs(15);
 /// How far Prometheus looks back for a sample, unless it is told otherwise.
-const LOOKBACK: Duration = Duration::from_secs(300);
+pub const LOOKBACK: Duration = Duration::from_secs(300);
 
 /// Where the servers keep what they keep, and how fast time passes for them.
 #[derive(Debug)]
@@ -47,8 +47,9 @@ impl Stack {
         self.lapse
     }
 
-    /// Starts Prometheus with the configuration and the rules that ship, in time-lapse.
-    pub fn prometheus(&self) -> Result<Store> {
+    /// Starts Prometheus with the configuration and the rules that ship, in time-lapse. A sample
+    /// counts as a series' present value for `lookback`, as it is in the time-lapse.
+    pub fn prometheus(&self, lookback: Duration) -> Result<Store> {
         let shipped = self.root.join("dashboards/rules/mpr-otel.yaml");
         let rules = self.folder().join("rules.yaml");
         fs::write(&rules, self.lapse.rules(&fs::read_to_string(shipped)?)?)?;
@@ -56,18 +57,19 @@ impl Stack {
         let config = self.folder().join("prometheus.yaml");
         fs::write(&config, with_rules(&self.lapse.rules(&shipped)?, &rules))?;
         let address = format!("127.0.0.1:{}", free_port()?);
+        let folder = self.folder().join("prometheus");
         let mut command = self.tools.command("prometheus");
         command
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", self.folder().join("prometheus").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.display()))
             .arg(format!("--web.listen-address={address}"))
-            .arg(format!("--query.lookback-delta={}ms", self.lapse.of(LOOKBACK).as_millis()))
+            .arg(format!("--query.lookback-delta={}ms", lookback.as_millis()))
             .args(["--web.enable-otlp-receiver", "--web.enable-admin-api", "--log.level=warn"])
             .arg("--enable-feature=created-timestamp-zero-ingestion,exemplar-storage");
         let url = format!("http://{address}");
         let process = Process::start("prometheus", command, self.folder())?
             .answers(&format!("{url}/-/ready"))?;
-        Ok(Store { process, prometheus: Prometheus::at(&url) })
+        Ok(Store { process, prometheus: Prometheus::at(&url), folder })
     }
 
     /// Starts Jaeger, which keeps traces in memory.
@@ -140,6 +142,8 @@ pub struct Store {
     pub process: Process,
     /// Itself.
     pub prometheus: Prometheus,
+    /// Where it keeps its samples. Goes with the stack.
+    pub folder: PathBuf,
 }
 
 /// A running Jaeger.

@@ -174,7 +174,7 @@ impl Part<'_> {
 }
 
 fn le(bound: u64) -> String {
-    format!("{:?}", bound as f64 / 1e3)
+    (bound as f64 / 1e3).to_string()
 }
 
 impl Truth {
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(part.quantile(0.95), (0.05, 0.1));
         assert_eq!(part.quantile(0.99), (0.1, 0.25));
         assert_eq!(part.quantile(1.0), (120.0, 120.0));
-        assert_eq!((part.buckets()["0.1"], part.buckets()["120.0"]), (95, 99));
+        assert_eq!((part.buckets()["0.1"], part.buckets()["120"]), (95, 99));
         assert_eq!(part.buckets()["+Inf"], 100);
     }
 }

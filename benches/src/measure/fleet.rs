@@ -1,0 +1,207 @@
+//! What a fleet costs its gateway and its Prometheus.
+
+use super::progress;
+use crate::Result;
+use crate::report::{Figure, Reach, Row};
+use crate::stage::Stage;
+use mpr_otel_fleet::{LOOKBACK, Lapse, Prometheus, Stack as Servers, Store, until};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Sizes of fleets.
+const HOSTS: [u32; 3] = [1_000, 10_000, 100_000];
+/// How many times faster a fleet's metrics are flushed where it is measured what they take on a
+/// disk: an hour's samples are taken in 36 seconds.
+const LAPSE: Lapse = Lapse(100);
+/// A day's samples of one series, one each 15 seconds.
+const SAMPLES_A_DAY: f64 = 5_760.0;
+
+/// What was found for one size.
+#[derive(Clone, Debug, Serialize)]
+pub struct Size {
+    hosts: u32,
+    /// Spans of a working day.
+    spans: u64,
+    /// How long sending them took, in seconds.
+    seconds: f64,
+    /// CPU time of the gateway for them, in seconds.
+    cpu_seconds: f64,
+    /// The most memory the gateway had resident, in KiB.
+    peak_kib: u64,
+    /// Series of the operation metrics.
+    series: f64,
+    /// Series of the agents' metrics, if each host has an agent.
+    agent_series: f64,
+    /// CPU time of the gateway for one report of each agent, in seconds.
+    agent_cpu_seconds: f64,
+    /// The most memory the gateway had resident with agents, in KiB.
+    agent_peak_kib: u64,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Costs {
+    sizes: Vec<Size>,
+    /// Bytes of a sample in Prometheus' blocks.
+    bytes_per_sample: f64,
+}
+
+/// What `simulate --json` says.
+#[derive(Debug, Deserialize)]
+struct Said {
+    operations: u64,
+}
+
+/// Measures each size, as many as the effort allows.
+pub fn measure(stage: &Stage, quick: bool) -> Result<(Vec<Row>, Costs)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let hosts = if quick { &HOSTS[..1] } else { &HOSTS[..] };
+    let sizes = hosts.iter().map(|hosts| size(stage, &root, *hosts)).collect::<Result<Vec<_>>>()?;
+    progress("fleet: what samples take on a disk");
+    let bytes_per_sample = bytes_per_sample(stage, &root, if quick { "0.5" } else { "2" })?;
+    let mut rows = Vec::new();
+    for size in &sizes {
+        let of = |what: &str| format!("{what}, {} hosts", size.hosts);
+        let alone = |what: &str, value: f64, unit: &'static str| {
+            Row::alone(&of(what), Figure::exact(value, unit), Reach::Nothing)
+        };
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        let days = f64::from(1_u32 << 20);
+        rows.extend([
+            alone("a day's spans", size.spans as f64, "spans"),
+            alone("gateway", size.spans as f64 / size.cpu_seconds, "spans/s of a core"),
+            alone("its memory, at most", mib(size.peak_kib), "MiB"),
+            alone("series of operations", size.series, "series"),
+            alone("series of agents", size.agent_series, "series"),
+            alone("its memory with agents, at most", mib(size.agent_peak_kib), "MiB"),
+            alone(
+                "agents' reports at one a minute",
+                100.0 * size.agent_cpu_seconds / 60.0,
+                "% of a core",
+            ),
+            alone(
+                "Prometheus' disk, a day",
+                size.series * SAMPLES_A_DAY * bytes_per_sample / days,
+                "MiB",
+            ),
+        ]);
+    }
+    let bytes = Figure::exact(bytes_per_sample, "bytes");
+    rows.push(Row::alone("a sample on Prometheus' disk", bytes, Reach::Nothing));
+    Ok((rows, Costs { sizes, bytes_per_sample }))
+}
+
+fn size(stage: &Stage, root: &Path, hosts: u32) -> Result<Size> {
+    progress(&format!("fleet: a day of {hosts} hosts"));
+    let hosts_text = hosts.to_string();
+    let (day, store, servers) =
+        run(stage, root, Lapse(1), &["--hosts", &hosts_text, "--hours", "24"])?;
+    let series = count(&store.prometheus, "traces_span_metrics.*")?;
+    drop((store, servers));
+    progress(&format!("fleet: reports of {hosts} agents"));
+    let agents = ["--hosts", &hosts_text, "--hours", "0.05", "--from", "03:00", "--agents"];
+    let (reports, store, _servers) = run(stage, root, Lapse(1), &agents)?;
+    let agent_series = count(&store.prometheus, "mpr_operations_.*|mpr_ledgers_.*")?;
+    Ok(Size {
+        hosts,
+        spans: day.spans,
+        seconds: day.seconds,
+        cpu_seconds: day.cpu_seconds,
+        peak_kib: day.peak_kib,
+        series,
+        agent_series,
+        // Three minutes, and the last reports.
+        agent_cpu_seconds: reports.cpu_seconds / 4.0,
+        agent_peak_kib: reports.peak_kib,
+    })
+}
+
+/// What a simulation took of its gateway.
+struct Took {
+    spans: u64,
+    seconds: f64,
+    cpu_seconds: f64,
+    peak_kib: u64,
+}
+
+/// Sends a simulation through a gateway of its own, until all of it is counted and sent onward.
+fn run(
+    stage: &Stage,
+    root: &Path,
+    lapse: Lapse,
+    simulation: &[&str],
+) -> Result<(Took, Store, Servers)> {
+    let servers = Servers::new(root, lapse)?;
+    let store = servers.prometheus(LOOKBACK)?;
+    let sink = stage.sink.endpoint();
+    let gateway = servers.gateway("gateway-1", &store.prometheus, &sink)?;
+    let pid = gateway.process.id();
+    let before = super::agent::cpu(pid)?;
+    stage.sink.take()?;
+    let start = Instant::now();
+    let ledgers = stage.folder()?;
+    let output = stage
+        .agent(ledgers.path())
+        .args(["simulate", "--json", "--endpoint", &gateway.endpoint])
+        .args(simulation)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("the simulation failed: {}", output.status).into());
+    }
+    let said: Said = serde_json::from_slice(&output.stdout)?;
+    let mut onward = 0;
+    until("all spans are sent onward", || {
+        onward += stage.sink.take().map_err(|error| error.to_string())?.spans;
+        Ok((onward >= said.operations).then_some(()))
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    let cpu_seconds = super::agent::cpu(pid)? - before;
+    until("all spans are counted", || {
+        let counted = store.prometheus.number("sum(traces_span_metrics_calls_total)", None)?;
+        Ok((counted == said.operations as f64).then_some(()))
+    })?;
+    let peak_kib = super::agent::field(pid, "VmHWM:")?;
+    Ok((Took { spans: said.operations, seconds, cpu_seconds, peak_kib }, store, servers))
+}
+
+fn count(prometheus: &Prometheus, names: &str) -> Result<f64> {
+    Ok(prometheus.number(&format!("count({{__name__=~\"{names}\"}})"), None)?)
+}
+
+/// Writes the samples of some hours into a block, and tells what one of them takes.
+fn bytes_per_sample(stage: &Stage, root: &Path, hours: &str) -> Result<f64> {
+    let speed = LAPSE.0.to_string();
+    let simulation =
+        ["--hosts", "1000", "--hours", hours, "--from", "08:00", "--speed", speed.as_str()];
+    let (_, store, _servers) = run(stage, root, LAPSE, &simulation)?;
+    store.prometheus.post("/api/v1/admin/tsdb/snapshot")?;
+    let (mut bytes, mut samples) = (0, 0);
+    for block in fs::read_dir(store.folder.join("snapshots"))? {
+        for block in fs::read_dir(block?.path())? {
+            let block = block?.path();
+            let meta: serde_json::Value =
+                serde_json::from_slice(&fs::read(block.join("meta.json"))?)?;
+            samples += meta["stats"]["numSamples"].as_u64().unwrap_or(0);
+            bytes += size_of_folder(&block)?;
+        }
+    }
+    match samples {
+        0 => Err("Prometheus wrote no samples".into()),
+        samples => Ok(bytes as f64 / samples as f64),
+    }
+}
+
+fn size_of_folder(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        bytes += if meta.is_dir() { size_of_folder(&entry.path())? } else { meta.len() };
+    }
+    Ok(bytes)
+}
