@@ -239,7 +239,7 @@ impl<T> Senders<T> {
     /// Waits until everything is sent. False if a thread ended badly.
     pub(super) fn finish(self) -> bool {
         drop(self.queue);
-        self.threads.into_iter().fold(true, |well, thread| thread.join().is_ok() && well)
+        self.threads.into_iter().filter_map(|thread| thread.join().err()).count() == 0
     }
 }
 
