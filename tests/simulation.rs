@@ -147,7 +147,7 @@ fn what_arrives_is_the_truth_series_by_series_with_every_duration() {
     assert_eq!(truth["agents"], Value::Null);
     let failed = |span: &&Received| span.get("mpr.outcome").as_deref() == Some("failure");
     assert_eq!(truth["failures"], spans.iter().filter(failed).count());
-    assert!(!truth["failures"].as_u64().unwrap().is_multiple_of(1_000_000));
+    assert_ne!(truth["failures"], 0);
 }
 
 #[test]
@@ -299,10 +299,10 @@ fn a_run_at_full_speed_would_end_now() {
     assert!(starts.iter().all(|start| (begun - 10 * hour - 1..=begun).contains(start)));
     // The storm, three hours after five.
     let storm = begun - 7 * hour..begun - 6 * hour;
-    assert!(starts.iter().filter(|start| storm.contains(start)).count() * 2 > starts.len());
+    assert!(starts.iter().filter(|start| storm.contains(start)).count() * 3 > starts.len());
 }
 
-/// Does what is listed, request by request, and accepts all that comes after.
+/// Does what is listed with requests for spans, one after the other, and accepts all else.
 struct Moody {
     requests: AtomicUsize,
     moods: Vec<Mood>,
@@ -316,7 +316,10 @@ enum Mood {
 }
 
 impl Behaviour for Moody {
-    fn answer(&self, _request: &Request, _connection: &mut dyn Stream) -> Option<Answer> {
+    fn answer(&self, request: &Request, _connection: &mut dyn Stream) -> Option<Answer> {
+        if request.path.ends_with("/v1/metrics") {
+            return Some(Answer::ok());
+        }
         match self.moods.get(self.requests.fetch_add(1, Ordering::SeqCst)) {
             None => Some(Answer::ok()),
             Some(Mood::Answer(answer)) => Some(answer.clone()),
@@ -367,7 +370,7 @@ fn a_collector_that_is_away_and_comes_back_gets_everything() {
     };
     let stage = Stage::behaving(behaviour(Arc::clone(&gone)));
     let arguments = ["--hosts", "500", "--from", "08:00", "--hours", "2", "--speed", "3600"];
-    let mut running = support::spawn(&mut command(&stage, &arguments));
+    let running = support::spawn(&mut command(&stage, &arguments));
     // The first tries the collector, the second has spans.
     let first = stage.request();
     let second = stage.request();
@@ -381,7 +384,6 @@ fn a_collector_that_is_away_and_comes_back_gets_everything() {
     closing.close().unwrap();
     let back = Receiver::serving(TcpListener::bind(address).unwrap(), |_: &Request| Answer::ok());
     let stage = Stage { folder, receiver: back.unwrap() };
-    while running.line() != "" {}
     let (status, _, errors) = running.end();
     assert!(status.success(), "{errors}");
     late.extend([first, second, unheard]);
@@ -398,18 +400,14 @@ fn a_collector_that_is_away_and_comes_back_gets_everything() {
 #[test]
 fn what_the_collector_refuses_is_counted_and_is_not_in_the_truth() {
     let stage = moody(&[Mood::Answer(Answer::ok()), status(400)]);
-    let output =
-        command(&stage, &["--hosts", "300", "--senders", "1", "--agents"]).output().unwrap();
-    let all: Vec<Request> = stage.receiver.requests().try_iter().collect();
-    let sizes: Vec<usize> = all.into_iter().map(|request| received(request).len()).collect();
+    let arguments = ["--hosts", "300", "--hours", "6", "--senders", "1", "--agents"];
+    let output = command(&stage, &arguments).output().unwrap();
+    let requests = stage.receiver.requests().try_iter().skip(1);
+    let sizes: Vec<u64> = requests.map(|request| received(request).len() as u64).collect();
     let truth = read_truth(&stage);
-    let refused = truth["refused"].as_u64().unwrap();
-    // Agents' requests share the collector: the refused one may be theirs.
-    if refused > 0 {
-        assert!(sizes.contains(&(refused as usize)));
-        assert_eq!(truth["agents"]["lost"]["rejected"], refused);
-    }
-    assert_eq!(truth["operations"].as_u64().unwrap() + refused, sizes.iter().sum::<usize>() as u64);
+    assert_eq!(truth["refused"], sizes[1]);
+    assert_eq!(truth["agents"]["lost"]["rejected"], sizes[1]);
+    assert_eq!(truth["operations"], sizes.iter().sum::<u64>() - sizes[1]);
     assert_eq!(truth["operations"], count(&truth, |_| true));
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("refused: status 400"), "{}", text(&output.stdout));
@@ -574,11 +572,12 @@ fn an_incident_begins_and_ends_when_it_is_told_to() {
 #[test]
 fn lost_operations_are_told_by_the_next_span_and_by_the_agent() {
     let stage = Stage::new();
-    let usual = truth_of(&["--hosts", "300"]);
-    let truth =
-        simulate(&stage, &["--hosts", "300", "--agents", "--incident", "losses@0:share=0.3"]);
+    let day = ["--hosts", "300", "--from", "08:00", "--hours", "5"];
+    let usual = truth_of(&day);
+    let lossy = ["--agents", "--incident", "losses@0:share=0.3"];
+    let truth = simulate(&stage, &[&day[..], &lossy].concat());
     let lost = truth["lost"].as_u64().unwrap();
-    assert!(lost > 100, "{lost}");
+    assert!(lost > 50, "{lost}");
     assert_eq!(truth["operations"].as_u64().unwrap() + lost, usual["operations"].as_u64().unwrap());
     let spans = arrived(&stage);
     check(&spans, &truth);
@@ -855,7 +854,7 @@ fn wrong_input_is_refused_with_what_to_write_instead() {
         (&["--speed", "fast"][..], 2, "such as 60"),
         (&["--hosts", "0"], 2, "1..=1000000"),
         (&["--servers", "0"], 2, "1..=500"),
-        (&["--hours", "-1"], 2, "--hours"),
+        (&["--hours", "0"], 2, "such as 24 or 0.5"),
         (&["--from", "5 am"], 2, "such as 05:00"),
         (&["--incident", "fire@10m"], 2, "write one of server-down, account-expired"),
         (&["--incident", "server-down@10m"], 2, "such as `server-down@10m-40m:server=3`"),
