@@ -94,10 +94,18 @@ impl Reading {
     }
 }
 
-/// Writes the reports.
+/// One host's report.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Report {
+    host: u32,
+    reading: Reading,
+    /// Its date, in nanoseconds since 1970.
+    at: u64,
+}
+
+/// Reads the meters when it is time to report, and knows what was reported.
 #[derive(Debug)]
 pub(super) struct Reporter {
-    begun: u64,
     last: Vec<Reading>,
     /// A date that is later than every report of the minutes before.
     floor: u64,
@@ -109,22 +117,14 @@ impl Reporter {
     /// The agents started at `begun`, in nanoseconds since 1970.
     pub(super) fn new(hosts: u32, begun: u64) -> Self {
         let last = vec![Reading::default(); hosts as usize];
-        Self { begun, last, floor: begun + 1, latest: begun, minute: 0 }
+        Self { last, floor: begun + 1, latest: begun, minute: 0 }
     }
 
     /// A host's report of a simulated minute, dated now.
     ///
     /// A host's reports have different dates, to the millisecond, however fast simulated time
     /// goes: a store that gets two values for one date keeps one.
-    pub(super) fn report(
-        &mut self,
-        host: u32,
-        minute: u64,
-        now: u64,
-        fleet: &Fleet,
-        settings: &Settings,
-        meters: &Meters,
-    ) -> ResourceMetrics {
+    pub(super) fn report(&mut self, host: u32, minute: u64, now: u64, meters: &Meters) -> Report {
         if minute != self.minute {
             self.minute = minute;
             self.floor = self.latest + 1_000_000;
@@ -133,65 +133,7 @@ impl Reporter {
         self.latest = self.latest.max(at);
         let reading = meters.read(host);
         self.last[host as usize] = reading;
-        let resource = agent_resource(settings, fleet.machine(host));
-        let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
-        ResourceMetrics {
-            resource: Some(Resource { attributes, ..Resource::default() }),
-            scope_metrics: vec![ScopeMetrics {
-                scope: Some(InstrumentationScope {
-                    name: SCOPE.to_owned(),
-                    ..InstrumentationScope::default()
-                }),
-                metrics: self.metrics(reading, at),
-                ..ScopeMetrics::default()
-            }],
-            ..ResourceMetrics::default()
-        }
-    }
-
-    fn metrics(&self, reading: Reading, at: u64) -> Vec<Metric> {
-        let point = |value: u32, attributes: Vec<KeyValue>| NumberDataPoint {
-            attributes,
-            start_time_unix_nano: self.begun,
-            time_unix_nano: at,
-            value: Some(number_data_point::Value::AsInt(value.into())),
-            ..NumberDataPoint::default()
-        };
-        let counter = |name, unit, data_points| {
-            named(
-                name,
-                unit,
-                metric::Data::Sum(Sum {
-                    data_points,
-                    aggregation_temporality: AggregationTemporality::Cumulative.into(),
-                    is_monotonic: true,
-                }),
-            )
-        };
-        let lost = Loss::ALL.iter().map(|reason| {
-            let count = match reason {
-                Loss::TableFull => reading.table_full,
-                Loss::Rejected => reading.rejected,
-                _ => 0,
-            };
-            point(count, vec![text("mpr.loss.reason", reason.name())])
-        });
-        let pending = vec![point(reading.pending(), Vec::new())];
-        vec![
-            counter("mpr.operations.seen", OPERATIONS, vec![point(reading.seen, Vec::new())]),
-            counter(
-                "mpr.operations.exported",
-                OPERATIONS,
-                vec![point(reading.exported, Vec::new())],
-            ),
-            counter("mpr.operations.lost", OPERATIONS, lost.collect()),
-            named(
-                "mpr.operations.pending",
-                OPERATIONS,
-                metric::Data::Gauge(Gauge { data_points: pending }),
-            ),
-            counter("mpr.ledgers.quarantined", LEDGERS, vec![point(0, Vec::new())]),
-        ]
+        Report { host, reading, at }
     }
 
     /// The sums of what was reported last. `is_absent` tells whether a host was off at the end.
@@ -218,9 +160,61 @@ impl Reporter {
     }
 }
 
-/// Several hosts' reports in one request.
-pub(super) fn request(reports: Vec<ResourceMetrics>) -> ExportMetricsServiceRequest {
-    ExportMetricsServiceRequest { resource_metrics: reports }
+/// Several hosts' reports in one request. The agents started at `begun`.
+pub(super) fn request(
+    reports: &[Report],
+    begun: u64,
+    fleet: &Fleet,
+    settings: &Settings,
+) -> ExportMetricsServiceRequest {
+    let of_host = |report: &Report| {
+        let resource = agent_resource(settings, fleet.machine(report.host));
+        let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
+        ResourceMetrics {
+            resource: Some(Resource { attributes, ..Resource::default() }),
+            scope_metrics: vec![ScopeMetrics {
+                scope: Some(InstrumentationScope {
+                    name: SCOPE.to_owned(),
+                    ..InstrumentationScope::default()
+                }),
+                metrics: metrics(report.reading, report.at, begun),
+                ..ScopeMetrics::default()
+            }],
+            ..ResourceMetrics::default()
+        }
+    };
+    ExportMetricsServiceRequest { resource_metrics: reports.iter().map(of_host).collect() }
+}
+
+fn metrics(reading: Reading, at: u64, begun: u64) -> Vec<Metric> {
+    let point = |value: u32, attributes: Vec<KeyValue>| NumberDataPoint {
+        attributes,
+        start_time_unix_nano: begun,
+        time_unix_nano: at,
+        value: Some(number_data_point::Value::AsInt(value.into())),
+        ..NumberDataPoint::default()
+    };
+    let counter = |name, unit, data_points| {
+        let aggregation_temporality = AggregationTemporality::Cumulative.into();
+        let sum = Sum { data_points, aggregation_temporality, is_monotonic: true };
+        named(name, unit, metric::Data::Sum(sum))
+    };
+    let lost = Loss::ALL.iter().map(|reason| {
+        let count = match reason {
+            Loss::TableFull => reading.table_full,
+            Loss::Rejected => reading.rejected,
+            _ => 0,
+        };
+        point(count, vec![text("mpr.loss.reason", reason.name())])
+    });
+    let pending = Gauge { data_points: vec![point(reading.pending(), Vec::new())] };
+    vec![
+        counter("mpr.operations.seen", OPERATIONS, vec![point(reading.seen, Vec::new())]),
+        counter("mpr.operations.exported", OPERATIONS, vec![point(reading.exported, Vec::new())]),
+        counter("mpr.operations.lost", OPERATIONS, lost.collect()),
+        named("mpr.operations.pending", OPERATIONS, metric::Data::Gauge(pending)),
+        counter("mpr.ledgers.quarantined", LEDGERS, vec![point(0, Vec::new())]),
+    ]
 }
 
 fn named(name: &str, unit: &str, data: metric::Data) -> Metric {

@@ -181,7 +181,7 @@ impl<'run> Engine<'run> {
         let (Some(reporter), Some(meters)) = (&mut self.reporter, &self.office.meters) else {
             return Ok(None);
         };
-        let Office { fleet, settings, .. } = self.office;
+        let fleet = &self.office.fleet;
         let (incidents, at) = (self.incidents, self.now);
         // One date for all, at which whoever asks finds nothing to extrapolate.
         let now = self.timeline.now_unix_nanos();
@@ -189,7 +189,7 @@ impl<'run> Engine<'run> {
             if incidents.is_absent(host, at) {
                 continue;
             }
-            let report = reporter.report(host, u64::MAX, now, fleet, settings, meters);
+            let report = reporter.report(host, u64::MAX, now, meters);
             self.outbox.add_report(report);
             if self.outbox.is_full() {
                 self.outbox.flush(&self.office.stop, &mut || ())?;
@@ -393,13 +393,13 @@ impl<'run> Engine<'run> {
         let (Some(reporter), Some(meters)) = (&mut self.reporter, &self.office.meters) else {
             return;
         };
-        let Office { fleet, settings, .. } = self.office;
+        let fleet = &self.office.fleet;
         let first = (second % MINUTE) as u32;
         for host in (first..fleet.hosts).step_by(MINUTE as usize) {
             if !self.incidents.is_absent(host, self.now) {
                 let now = self.timeline.now_unix_nanos();
                 let minute = second / MINUTE;
-                self.outbox.add_report(reporter.report(host, minute, now, fleet, settings, meters));
+                self.outbox.add_report(reporter.report(host, minute, now, meters));
             }
         }
         let next = self.now + SECOND;

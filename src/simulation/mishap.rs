@@ -9,25 +9,25 @@ const ADDS_CANCELLED: f64 = 0.005;
 /// Cancels that fail.
 const CANCELS_FAILING: f64 = 0.012;
 
-/// How an add fails: code and weight. A misspelt share leads; that a user cannot be identified is
-/// rare, because a healthy fleet's users are.
+/// How an add fails: code and weight. A misspelt share leads; every class of errors has its part,
+/// and that a user cannot be identified is rare, because a healthy fleet's users are.
 const ADD: [(u32, f64); 15] = [
-    (67, 20.0),
-    (5, 16.0),
-    (1219, 10.0),
-    (85, 8.0),
+    (67, 17.0),
+    (5, 14.0),
+    (1219, 8.0),
+    (85, 6.0),
     (53, 7.0),
     (64, 5.0),
-    (59, 3.0),
-    (71, 6.0),
-    (1816, 3.0),
+    (59, 2.0),
+    (71, 7.0),
+    (1816, 4.0),
     (1326, 7.0),
     (1909, 2.0),
-    (87, 5.0),
-    (50, 3.0),
+    (87, 6.0),
+    (50, 4.0),
     // Not in the table of codes: class `other`.
-    (1450, 5.0),
-    (1359, 3.0),
+    (1450, 7.0),
+    (1359, 4.0),
 ];
 
 /// How a cancel fails.

@@ -175,19 +175,21 @@ pub fn run(
         scenario.agents.then(|| Meters::new(scenario.hosts)),
     ));
     let spans = sender::spans(&office, scenario.senders.max(1))?;
-    let metrics = endpoint.map(|endpoint| sender::metrics(&office, &endpoint)).transpose()?;
     let (from, end) = (nanos(scenario.from), nanos(scenario.length));
     let timeline = Timeline::begin(scenario.pace, end);
+    let begun = timeline.begun_unix_nanos();
+    let reports =
+        endpoint.map(|endpoint| sender::reports(&office, &endpoint, begun)).transpose()?;
     let (lost, dropped, most_open, agents, elapsed);
     {
-        let outbox = Outbox::new(&spans, metrics.as_ref(), settings.batch_max);
+        let outbox = Outbox::new(&spans, reports.as_ref(), settings.batch_max);
         let mut engine = Engine::new(&office, &incidents, timeline, outbox, (from, end), told);
         engine.run()?;
         elapsed = timeline.elapsed();
         agents = engine.close()?;
         (lost, dropped, most_open) = (engine.lost(), engine.dropped(), engine.most_open());
     }
-    let well = metrics.is_none_or(Senders::finish);
+    let well = reports.is_none_or(Senders::finish);
     if !(spans.finish() && well) {
         return Err(SimulationError::Fault);
     }
@@ -197,7 +199,7 @@ pub fn run(
         seed: scenario.seed,
         hosts: scenario.hosts,
         speed: scenario.pace.to_string(),
-        begun_unix_ms: timeline.begun_unix_nanos() / 1_000_000,
+        begun_unix_ms: begun / 1_000_000,
         ended_unix_ms: timeline.now_unix_nanos() / 1_000_000,
         simulated_seconds: scenario.length.as_secs_f64(),
         operations: count.operations,

@@ -1,11 +1,9 @@
 //! What waits to be handed to the senders: spans, and agents' reports.
 
-use super::agent_report;
+use super::agent_report::Report;
 use super::batch::Finished;
 use super::sender::{Gone, Senders};
 use crate::agent::Stop;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use std::time::{Duration, Instant};
 
 /// A paced run hands over what there is as often as this.
@@ -16,10 +14,10 @@ const REPORTS: usize = 500;
 /// Collects, and hands over in batches.
 pub(super) struct Outbox<'run> {
     spans: &'run Senders<Vec<Finished>>,
-    metrics: Option<&'run Senders<ExportMetricsServiceRequest>>,
+    metrics: Option<&'run Senders<Vec<Report>>>,
     batch_max: usize,
     finished: Vec<Finished>,
-    reports: Vec<ResourceMetrics>,
+    reports: Vec<Report>,
     /// When the first of what is collected came.
     since: Option<Instant>,
     /// Spans that were not handed over because the run was stopped.
@@ -29,7 +27,7 @@ pub(super) struct Outbox<'run> {
 impl<'run> Outbox<'run> {
     pub(super) fn new(
         spans: &'run Senders<Vec<Finished>>,
-        metrics: Option<&'run Senders<ExportMetricsServiceRequest>>,
+        metrics: Option<&'run Senders<Vec<Report>>>,
         batch_max: usize,
     ) -> Self {
         Self {
@@ -50,7 +48,7 @@ impl<'run> Outbox<'run> {
     }
 
     /// An agent's report.
-    pub(super) fn add_report(&mut self, report: ResourceMetrics) {
+    pub(super) fn add_report(&mut self, report: Report) {
         self.since.get_or_insert_with(Instant::now);
         self.reports.push(report);
     }
@@ -79,7 +77,7 @@ impl<'run> Outbox<'run> {
         while !self.reports.is_empty() {
             let rest = self.reports.split_off(self.reports.len().min(REPORTS));
             let reports = std::mem::replace(&mut self.reports, rest);
-            metrics.hand_over(agent_report::request(reports), stop, waiting)?;
+            metrics.hand_over(reports, stop, waiting)?;
         }
         Ok(())
     }

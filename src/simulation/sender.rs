@@ -1,6 +1,6 @@
 //! Threads that send what is finished, with the exporter's own client, verdicts and waits.
 
-use super::agent_report::Meters;
+use super::agent_report::{self, Meters, Report};
 use super::batch::{Finished, Parcel, pack};
 use super::fleet::Fleet;
 use super::truth::Count;
@@ -96,8 +96,8 @@ struct Desk {
 }
 
 impl Desk {
-    /// Posts `message` until a collector has an opinion of it. `items` are in it.
-    fn deliver(&mut self, message: &impl Message, items: u64) -> Fate {
+    /// Posts `message` until a collector has an opinion of it. `spans` are in it.
+    fn deliver(&mut self, message: &impl Message, spans: u64) -> Fate {
         let office = Arc::clone(&self.office);
         if office.given_up.load(Ordering::Relaxed) {
             return Fate::GivenUp;
@@ -113,7 +113,7 @@ impl Desk {
                     if rejected > 0 {
                         *lock(&office.refusal) = Some(message);
                     }
-                    return Fate::Accepted { rejected: rejected.min(items) };
+                    return Fate::Accepted { rejected };
                 }
                 Verdict::Refused { reason } => {
                     self.backoff.reset();
@@ -128,7 +128,7 @@ impl Desk {
                         return Fate::GivenUp;
                     }
                     if unanswered {
-                        office.count().repeated += items;
+                        office.count().repeated += spans;
                     }
                     office.stop.wait(self.backoff.next(after));
                 }
@@ -148,6 +148,7 @@ impl Desk {
                     count.accept(scripted);
                 }
                 // Which of them it refused it does not say.
+                let rejected = rejected.min(items);
                 count.operations -= rejected;
                 count.refused += rejected;
                 count.inexact |= rejected > 0;
@@ -239,7 +240,7 @@ impl<T> Senders<T> {
     /// Waits until everything is sent. False if a thread ended badly.
     pub(super) fn finish(self) -> bool {
         drop(self.queue);
-        self.threads.into_iter().fold(true, |well, thread| thread.join().is_ok() && well)
+        self.threads.into_iter().filter_map(|thread| thread.join().err()).count() == 0
     }
 }
 
@@ -258,13 +259,17 @@ pub(super) fn spans(
 }
 
 /// Starts the thread that sends agents' metrics. One, because a series wants its points in order.
-pub(super) fn metrics<M: Message + Send + 'static>(
+/// The agents started at `begun`.
+pub(super) fn reports(
     office: &Arc<Office>,
     endpoint: &Uri,
-) -> Result<Senders<M>, SenderError> {
-    start(office, endpoint, 1, |desk, request: M| {
+    begun: u64,
+) -> Result<Senders<Vec<Report>>, SenderError> {
+    start(office, endpoint, 1, move |desk, reports: Vec<Report>| {
+        let Office { fleet, settings, .. } = &*desk.office;
+        let request = agent_report::request(&reports, begun, fleet, settings);
         // A part that is refused is not of the fleet's making: its counters go on.
-        if let Fate::Refused | Fate::Accepted { rejected: 1.. } = desk.deliver(&request, u64::MAX) {
+        if let Fate::Refused | Fate::Accepted { rejected: 1.. } = desk.deliver(&request, 0) {
             desk.office.reports_refused.fetch_add(1, Ordering::Relaxed);
         }
     })

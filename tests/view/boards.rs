@@ -28,7 +28,7 @@ pub enum Shows {
     Number(fn(&View<'_>) -> f64),
     /// Rows that this compares with what happened.
     Rows(fn(&View<'_>, &[Sample]) -> Result<(), String>),
-    /// What a recording rule of this name recorded.
+    /// What a recording rule of this name recorded of the last minutes.
     Recorded(&'static str),
     /// Numbers that are measured and cannot be foretold, but lie between these.
     Between(f64, f64),

@@ -1,0 +1,882 @@
+//! `mpr-otel simulate`: what a collector gets is the truth, whatever happens on the way.
+
+// A test may panic: that is how it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use mpr_otel::receiver::{Answer, Behaviour, Receiver, Request, Stream};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
+use prost::Message;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use support::{Received, Stage, received, show};
+
+/// What makes operations count together: server, operation, outcome, class, error.
+type Series = (String, String, String, String, String);
+/// How many, nanoseconds in all, how many by rounded duration.
+type Sum = (u64, u128, BTreeMap<u64, u64>);
+
+fn truth_file(stage: &Stage) -> PathBuf {
+    stage.folder.path().join("truth.json")
+}
+
+fn command(stage: &Stage, arguments: &[&str]) -> Command {
+    let mut command = stage.program();
+    command.arg("simulate").args(arguments).arg("--truth").arg(truth_file(stage));
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn read_truth(stage: &Stage) -> Value {
+    serde_json::from_slice(&std::fs::read(truth_file(stage)).unwrap()).unwrap()
+}
+
+/// Runs a simulation to its end, which must be a good one, and gives the truth.
+fn simulate(stage: &Stage, arguments: &[&str]) -> Value {
+    let output = command(stage, arguments).output().unwrap();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    read_truth(stage)
+}
+
+/// The truth of a simulation whose spans nobody looks at.
+fn truth_of(arguments: &[&str]) -> Value {
+    simulate(&Stage::new(), arguments)
+}
+
+/// Every span that arrived, each once.
+fn arrived(stage: &Stage) -> Vec<Received> {
+    let mut spans: HashMap<Vec<u8>, Received> = HashMap::new();
+    for request in stage.receiver.requests().try_iter() {
+        for span in received(request) {
+            spans.insert(span.span.span_id.clone(), span);
+        }
+    }
+    spans.into_values().collect()
+}
+
+/// Rounds up to two digits, another way than the program does: by its decimal digits.
+fn two_digits_up(nanos: u64) -> u64 {
+    let ms = nanos / 1_000_000 + u64::from(!nanos.is_multiple_of(1_000_000));
+    let zeros = ms.to_string().len().saturating_sub(2) as u32;
+    let step = 10_u64.pow(zeros);
+    ms / step * step + if ms.is_multiple_of(step) { 0 } else { step }
+}
+
+fn series_of_spans(spans: &[Received]) -> BTreeMap<Series, Sum> {
+    let mut sums: BTreeMap<Series, Sum> = BTreeMap::new();
+    for span in spans {
+        let get = |key: &str| span.get(key).unwrap_or_default();
+        let series = (
+            get("server.address"),
+            get("mpr.operation"),
+            get("mpr.outcome"),
+            get("mpr.error.class"),
+            get("error.type"),
+        );
+        let nanos = span.duration().as_nanos() as u64;
+        let sum = sums.entry(series).or_default();
+        sum.0 += 1;
+        sum.1 += u128::from(nanos);
+        *sum.2.entry(two_digits_up(nanos)).or_default() += 1;
+    }
+    sums
+}
+
+fn series_of_truth(truth: &Value) -> BTreeMap<Series, Sum> {
+    let word = |series: &Value, key: &str| series[key].as_str().unwrap_or_default().to_owned();
+    let all = truth["series"].as_array().unwrap().iter();
+    all.map(|series| {
+        let durations = series["durations_ms"].as_object().unwrap().iter();
+        let key = (
+            word(series, "server"),
+            word(series, "operation"),
+            word(series, "outcome"),
+            word(series, "error_class"),
+            word(series, "error_type"),
+        );
+        let sum = (
+            series["count"].as_u64().unwrap(),
+            (series["seconds"].as_f64().unwrap() * 1e9).round() as u128,
+            durations.map(|(ms, count)| (ms.parse().unwrap(), count.as_u64().unwrap())).collect(),
+        );
+        (key, sum)
+    })
+    .collect()
+}
+
+/// Checks that what arrived is the truth.
+fn check(spans: &[Received], truth: &Value) {
+    assert_eq!(truth["operations"], spans.len());
+    let (arrived, truly) = (series_of_spans(spans), series_of_truth(truth));
+    assert_eq!(arrived.keys().collect::<Vec<_>>(), truly.keys().collect::<Vec<_>>());
+    for (series, (count, nanos, durations)) in &arrived {
+        let (true_count, true_nanos, true_durations) = &truly[series];
+        assert_eq!((count, durations), (true_count, true_durations), "{series:?}");
+        // The file has seconds as a floating-point number.
+        assert!(nanos.abs_diff(*true_nanos) <= nanos / 1_000_000_000_000 + 1, "{series:?}");
+    }
+}
+
+/// Operations of a truth by what is asked of their series.
+fn count(truth: &Value, of: impl Fn(&Series) -> bool) -> u64 {
+    series_of_truth(truth).iter().filter(|(series, _)| of(series)).map(|(_, sum)| sum.0).sum()
+}
+
+#[test]
+fn what_arrives_is_the_truth_series_by_series_with_every_duration() {
+    let stage = Stage::new();
+    let truth = simulate(&stage, &["--hosts", "300"]);
+    let spans = arrived(&stage);
+    assert!(spans.len() > 2_000, "{}", spans.len());
+    check(&spans, &truth);
+    assert_eq!(truth["refused"], 0);
+    assert_eq!(truth["exact"], true);
+    assert_eq!(truth["agents"], Value::Null);
+    let failed = |span: &&Received| span.get("mpr.outcome").as_deref() == Some("failure");
+    assert_eq!(truth["failures"], spans.iter().filter(failed).count());
+    assert_ne!(truth["failures"], 0);
+}
+
+#[test]
+fn a_thousand_hosts_have_every_class_of_error_in_a_day_and_few_of_each() {
+    let truth = truth_of(&[]);
+    let operations = truth["operations"].as_u64().unwrap();
+    assert!((7_000..9_000).contains(&operations), "{operations}");
+    let classes: BTreeSet<String> =
+        series_of_truth(&truth).keys().map(|series| series.3.clone()).collect();
+    // Eight, and none.
+    assert_eq!(classes.len(), 9, "{classes:?}");
+    let failures = truth["failures"].as_u64().unwrap();
+    assert!(failures * 200 > operations && failures * 67 < operations, "{failures}");
+    let servers: BTreeSet<String> =
+        series_of_truth(&truth).keys().map(|series| series.0.clone()).collect();
+    // 24, and none: cancels by drive letter.
+    assert_eq!(servers.len(), 25, "{servers:?}");
+    assert!(count(&truth, |series| series.2 == "cancelled") > 10);
+    assert_eq!(truth["unfinished"], 0);
+}
+
+#[test]
+fn every_span_comes_under_its_hosts_resource() {
+    let stage = Stage::new();
+    let truth = simulate(&stage, &["--hosts", "50"]);
+    let spans = arrived(&stage);
+    let mut by_host: BTreeMap<String, Vec<&Received>> = BTreeMap::new();
+    for span in &spans {
+        assert_eq!(span.resource("service.name").as_deref(), Some("mpr-otel"));
+        assert_eq!(span.resource("os.type").as_deref(), Some("windows"));
+        assert_eq!(span.resource("host.id").map(|id| id.len()), Some(36));
+        assert!(span.resource.iter().all(|attribute| !attribute.key.starts_with("process.")));
+        by_host.entry(span.resource("host.name").unwrap()).or_default().push(span);
+    }
+    assert_eq!(by_host.len(), 50);
+    let sample = truth["hosts_sample"].as_array().unwrap();
+    assert_eq!(sample.len(), 20);
+    for host in sample {
+        let spans = &by_host[host["host"].as_str().unwrap()];
+        assert_eq!(host["operations"], spans.len());
+        let failed = spans.iter().filter(|span| span.get("mpr.error.class").is_some());
+        assert_eq!(host["failures"], failed.count());
+    }
+    let programs: BTreeSet<String> =
+        spans.iter().filter_map(|span| span.get("process.executable.name")).collect();
+    assert!(programs.contains("explorer.exe") && programs.contains("net.exe"), "{programs:?}");
+}
+
+/// What a span says, but for the date: ids, host, name, attributes, duration.
+fn told(stage: &Stage) -> BTreeSet<String> {
+    let tell = |received: &Received| {
+        let span = &received.span;
+        let attributes: Vec<String> = span
+            .attributes
+            .iter()
+            .map(|attribute| {
+                format!("{}={}", attribute.key, show(attribute.value.as_ref().unwrap()))
+            })
+            .collect();
+        format!(
+            "{:?} {:?} {:?} {} {attributes:?} {:?}",
+            span.trace_id,
+            span.span_id,
+            received.resource("host.name"),
+            span.name,
+            received.duration()
+        )
+    };
+    arrived(stage).iter().map(tell).collect()
+}
+
+#[test]
+fn a_seed_gives_the_same_spans_at_any_speed_with_any_number_of_senders_and_another_seed_others() {
+    let of = |arguments: &[&str]| {
+        let stage = Stage::new();
+        let incident = "access-revoked@4h:server=1";
+        let mut all = vec!["--hosts", "60", "--hours", "8", "--incident", incident];
+        all.extend(arguments);
+        simulate(&stage, &all);
+        told(&stage)
+    };
+    let usual = of(&[]);
+    assert!(usual.len() > 200);
+    assert_eq!(of(&["--senders", "5", "--direct"]), usual);
+    assert_eq!(of(&["--speed", "40000", "--agents"]), usual);
+    assert!(of(&["--seed", "2"]).is_disjoint(&usual));
+}
+
+#[test]
+fn hosts_share_requests_unless_they_send_themselves() {
+    let shared = Stage::new();
+    simulate(&shared, &["--hosts", "50"]);
+    let requests: Vec<Request> = shared.receiver.requests().try_iter().collect();
+    assert!(requests.iter().any(|request| request.export.resource_spans.len() > 10));
+    for request in requests {
+        let hosts: Vec<String> = request
+            .export
+            .resource_spans
+            .iter()
+            .map(|spans| {
+                assert_eq!(spans.scope_spans.len(), 1);
+                format!("{:?}", spans.resource)
+            })
+            .collect();
+        assert_eq!(
+            hosts.iter().collect::<BTreeSet<_>>().len(),
+            hosts.len(),
+            "a host is there twice"
+        );
+        assert!(received(request).len() <= 512);
+    }
+    let direct = Stage::new();
+    let truth = simulate(&direct, &["--hosts", "50", "--direct"]);
+    let mut spans = 0;
+    // The first request is empty: it tries the collector.
+    for request in direct.receiver.requests().try_iter().skip(1) {
+        assert_eq!(request.export.resource_spans.len(), 1);
+        spans += received(request).len();
+    }
+    assert_eq!(truth["operations"], spans);
+}
+
+#[test]
+fn a_paced_span_ends_when_it_is_sent_and_lasts_as_long_as_it_was_simulated() {
+    let stage = Stage::new();
+    let arguments = ["--hosts", "100", "--from", "08:00", "--hours", "1", "--speed", "1800"];
+    let truth =
+        simulate(&stage, &[&arguments[..], &["--incident", "server-down@0:server=1"]].concat());
+    let spans = arrived(&stage);
+    check(&spans, &truth);
+    let ms = |key: &str| truth[key].as_u64().unwrap();
+    // Two seconds by the clock, which is the pace and no measure of speed.
+    assert!(ms("ended_unix_ms") - ms("begun_unix_ms") >= 2_000);
+    for span in &spans {
+        let ended = span.span.end_time_unix_nano / 1_000_000;
+        assert!((ms("begun_unix_ms")..=ms("ended_unix_ms")).contains(&ended));
+    }
+    assert!(spans.iter().any(|span| span.duration() > Duration::from_secs(19)));
+}
+
+#[test]
+fn a_run_at_full_speed_would_end_now() {
+    let stage = Stage::new();
+    let truth = simulate(&stage, &["--hosts", "100", "--hours", "10"]);
+    let begun = truth["begun_unix_ms"].as_u64().unwrap();
+    let starts: Vec<u64> =
+        arrived(&stage).iter().map(|span| span.span.start_time_unix_nano / 1_000_000).collect();
+    let hour = 3_600_000;
+    assert!(starts.iter().all(|start| (begun - 10 * hour - 1..=begun).contains(start)));
+    // The storm, three hours after five.
+    let storm = begun - 7 * hour..begun - 6 * hour;
+    assert!(starts.iter().filter(|start| storm.contains(start)).count() * 3 > starts.len());
+}
+
+/// Does what is listed with requests for spans, one after the other, and accepts all else.
+struct Moody {
+    requests: AtomicUsize,
+    moods: Vec<Mood>,
+}
+
+#[derive(Clone)]
+enum Mood {
+    Answer(Answer),
+    /// Closes the connection without a word.
+    Close,
+}
+
+impl Behaviour for Moody {
+    fn answer(&self, request: &Request, _connection: &mut dyn Stream) -> Option<Answer> {
+        if request.path.ends_with("/v1/metrics") {
+            return Some(Answer::ok());
+        }
+        match self.moods.get(self.requests.fetch_add(1, Ordering::SeqCst)) {
+            None => Some(Answer::ok()),
+            Some(Mood::Answer(answer)) => Some(answer.clone()),
+            Some(Mood::Close) => None,
+        }
+    }
+}
+
+fn moody(moods: &[Mood]) -> Stage {
+    // The first request is empty: it tries the collector.
+    let moods = [&[Mood::Answer(Answer::ok())], moods].concat();
+    Stage::behaving(Moody { requests: AtomicUsize::new(0), moods })
+}
+
+fn status(code: u16) -> Mood {
+    Mood::Answer(Answer::status(code))
+}
+
+#[test]
+fn a_collector_that_is_busy_or_breaks_off_for_a_while_loses_nothing() {
+    let stage = moody(&[
+        Mood::Answer(Answer::ok()),
+        status(503),
+        status(503),
+        status(429),
+        Mood::Close,
+        Mood::Close,
+    ]);
+    let truth = simulate(&stage, &["--hosts", "300"]);
+    check(&arrived(&stage), &truth);
+    assert_eq!(truth["refused"], 0);
+    // What is closed without a word may have been taken; a busy collector said that it took none.
+    let repeated = truth["repeated"].as_u64().unwrap();
+    assert!((2..=1_024).contains(&repeated), "{repeated}");
+}
+
+#[test]
+fn a_collector_that_is_away_and_comes_back_gets_everything() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let behaviour = |gone: Arc<AtomicBool>| {
+        struct Going(Arc<AtomicBool>);
+        impl Behaviour for Going {
+            fn answer(&self, _: &Request, _: &mut dyn Stream) -> Option<Answer> {
+                (!self.0.load(Ordering::SeqCst)).then(Answer::ok)
+            }
+        }
+        Going(gone)
+    };
+    let stage = Stage::behaving(behaviour(Arc::clone(&gone)));
+    let arguments = ["--hosts", "500", "--from", "08:00", "--hours", "2", "--speed", "3600"];
+    let running = support::spawn(&mut command(&stage, &arguments));
+    // The first tries the collector, the second has spans.
+    let first = stage.request();
+    let second = stage.request();
+    let Stage { folder, receiver } = stage;
+    let address = receiver.address();
+    let (requests, closing) = (receiver.requests().try_iter().collect::<Vec<_>>(), receiver);
+    gone.store(true, Ordering::SeqCst);
+    // A request that finds nobody: it is answered with a closed connection.
+    let unheard = closing.requests().recv_timeout(support::PATIENCE).unwrap();
+    let mut late: Vec<Request> = closing.requests().try_iter().collect();
+    closing.close().unwrap();
+    let back = Receiver::serving(TcpListener::bind(address).unwrap(), |_: &Request| Answer::ok());
+    let stage = Stage { folder, receiver: back.unwrap() };
+    let (status, _, errors) = running.end();
+    assert!(status.success(), "{errors}");
+    late.extend([first, second, unheard]);
+    late.extend(requests);
+    late.extend(stage.receiver.requests().try_iter());
+    let mut spans: HashMap<Vec<u8>, Received> = HashMap::new();
+    for span in late.into_iter().flat_map(received) {
+        spans.insert(span.span.span_id.clone(), span);
+    }
+    let spans: Vec<Received> = spans.into_values().collect();
+    check(&spans, &read_truth(&stage));
+}
+
+#[test]
+fn what_the_collector_refuses_is_counted_and_is_not_in_the_truth() {
+    let stage = moody(&[Mood::Answer(Answer::ok()), status(400)]);
+    let arguments = ["--hosts", "300", "--hours", "6", "--senders", "1", "--agents"];
+    let output = command(&stage, &arguments).output().unwrap();
+    let requests = stage.receiver.requests().try_iter().skip(1);
+    let sizes: Vec<u64> = requests.map(|request| received(request).len() as u64).collect();
+    let truth = read_truth(&stage);
+    assert_eq!(truth["refused"], sizes[1]);
+    assert_eq!(truth["agents"]["lost"]["rejected"], sizes[1]);
+    assert_eq!(truth["operations"], sizes.iter().sum::<u64>() - sizes[1]);
+    assert_eq!(truth["operations"], count(&truth, |_| true));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("refused: status 400"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_collector_that_accepts_a_part_makes_the_truth_inexact_and_that_is_said() {
+    let partial = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 3,
+            error_message: "too old".to_owned(),
+        }),
+    };
+    let stage = moody(&[Mood::Answer(Answer { body: partial.encode_to_vec(), ..Answer::ok() })]);
+    let output = command(&stage, &["--hosts", "50"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let truth = read_truth(&stage);
+    assert_eq!(truth["exact"], false);
+    assert_eq!(truth["refused"], 3);
+    assert_eq!(truth["operations"].as_u64().unwrap() + 3, arrived(&stage).len() as u64);
+    assert!(text(&output.stdout).contains("too old"));
+}
+
+/// The truths of the same day without and with an incident.
+fn without_and_with(incident: &str) -> (Value, Value) {
+    let usual = truth_of(&["--hosts", "300"]);
+    let struck = truth_of(&["--hosts", "300", "--incident", incident]);
+    assert_eq!(struck["incidents"].as_array().unwrap().len(), 1);
+    (usual, struck)
+}
+
+/// The series of a truth that are not a server's.
+fn others(truth: &Value, server: &str) -> BTreeMap<Series, Sum> {
+    series_of_truth(truth).into_iter().filter(|(series, _)| series.0 != server).collect()
+}
+
+const THIRD: &str = "files03.corp.example";
+
+#[test]
+fn a_server_that_is_down_fails_everything_after_twenty_seconds_and_changes_no_other() {
+    let (usual, struck) = without_and_with("server-down@0:server=3");
+    assert_eq!(others(&usual, THIRD), others(&struck, THIRD));
+    let of_third = |truth: &Value| count(truth, |series| series.0 == THIRD);
+    assert!(of_third(&usual) > 50);
+    assert_eq!(of_third(&usual), of_third(&struck));
+    assert_eq!(count(&struck, |series| series.0 == THIRD && series.3 != "unreachable"), 0);
+    let series = series_of_truth(&struck);
+    for (_, (_, _, durations)) in series.iter().filter(|(series, _)| series.0 == THIRD) {
+        assert!(durations.keys().all(|ms| (19_000..=22_000).contains(ms)), "{durations:?}");
+    }
+    let incident = &struck["incidents"][0];
+    assert_eq!(incident["kind"], "server-down");
+    assert_eq!(incident["server"], THIRD);
+    assert_eq!(incident["alert"], "MprServerUnreachable");
+    assert_eq!((&incident["from_s"], &incident["to_s"]), (&0.0.into(), &86_400.0.into()));
+}
+
+#[test]
+fn a_slow_server_succeeds_as_often_and_later() {
+    let (usual, struck) = without_and_with("server-slow@0:server=files03,factor=20");
+    assert_eq!(others(&usual, THIRD), others(&struck, THIRD));
+    let (usual, struck) = (series_of_truth(&usual), series_of_truth(&struck));
+    for (series, (count, nanos, durations)) in usual.iter().filter(|(key, _)| key.0 == THIRD) {
+        let (slow_count, slow_nanos, slow_durations) = &struck[series];
+        assert_eq!(count, slow_count);
+        if series.2 == "success" {
+            assert!(slow_nanos.abs_diff(nanos * 20) < 1_000_000, "{series:?}");
+        } else {
+            assert_eq!(durations, slow_durations);
+        }
+    }
+}
+
+#[test]
+fn an_expired_account_fails_its_part_of_the_adds_on_every_server_and_quickly() {
+    let (usual, struck) = without_and_with("account-expired@0:share=0.2");
+    assert_eq!(usual["operations"], struck["operations"]);
+    let adds = count(&usual, |series| series.1 == "add");
+    let denied = count(&struck, |series| series.3 == "authentication");
+    assert!((adds * 17 / 100..adds * 23 / 100).contains(&denied), "{denied} of {adds}");
+    let servers: BTreeSet<String> = series_of_truth(&struck)
+        .into_keys()
+        .filter(|series| series.3 == "authentication")
+        .map(|series| series.0)
+        .collect();
+    assert_eq!(servers.len(), 24);
+    assert!(count(&struck, |series| series.4 == "ERROR_ACCOUNT_EXPIRED") > denied / 2);
+    let cancels = |truth: &Value| count(truth, |series| series.1 == "cancel");
+    assert_eq!(cancels(&usual), cancels(&struck));
+    for (series, (_, _, durations)) in series_of_truth(&struck) {
+        if series.3 == "authentication" {
+            assert!(durations.keys().all(|ms| *ms < 10_000), "{series:?} {durations:?}");
+        }
+    }
+}
+
+#[test]
+fn revoked_rights_and_a_flaky_server_fail_their_part_of_its_adds_each_in_its_way() {
+    for (incident, part, classes) in [
+        ("access-revoked@0:server=1,share=0.6", 60, &["authorization"][..]),
+        ("server-flaky@0:server=1,share=0.3", 30, &["resource", "other"]),
+    ] {
+        let (usual, struck) = without_and_with(incident);
+        let first = "files01.corp.example";
+        assert_eq!(others(&usual, first), others(&struck, first));
+        let adds = count(&usual, |series| series.0 == first && series.1 == "add");
+        let failed = count(&struck, |series| {
+            series.0 == first && series.1 == "add" && classes.contains(&series.3.as_str())
+        });
+        assert!(
+            failed * 100 > adds * (part - 9) && failed * 100 < adds * (part + 9),
+            "{failed} of {adds}"
+        );
+        let rest = |truth: &Value| {
+            count(truth, |series| {
+                series.0 == first && series.2 == "failure" && !classes.contains(&series.3.as_str())
+            })
+        };
+        assert!(rest(&struck) <= rest(&usual));
+    }
+}
+
+#[test]
+fn operations_on_a_server_that_hangs_are_given_up_after_ten_minutes() {
+    let stage = Stage::new();
+    let arguments = ["--hosts", "300", "--incident", "server-hangs@0:server=3"];
+    let truth = simulate(&stage, &arguments);
+    check(&arrived(&stage), &truth);
+    let hung = count(&truth, |series| series.0 == THIRD);
+    assert!(hung > 50);
+    assert_eq!(truth["unfinished"], hung);
+    for (series, (_, _, durations)) in series_of_truth(&truth) {
+        assert_eq!(series.0 == THIRD, series.2 == "unfinished", "{series:?}");
+        if series.0 == THIRD {
+            assert_eq!(durations.keys().collect::<Vec<_>>(), [&600_000]);
+        }
+    }
+}
+
+#[test]
+fn an_incident_begins_and_ends_when_it_is_told_to() {
+    let arguments = ["--hosts", "300", "--from", "08:00", "--hours", "2", "--incident"];
+    let stage = Stage::new();
+    let truth = simulate(&stage, &[&arguments[..], &["server-down@20m-40m:server=1"]].concat());
+    let zero = truth["begun_unix_ms"].as_u64().unwrap() - 7_200_000;
+    let (mut down, mut up) = (0, 0);
+    for span in arrived(&stage) {
+        if span.get("server.address").as_deref() != Some("files01.corp.example") {
+            continue;
+        }
+        let at = span.span.start_time_unix_nano / 1_000_000 - zero;
+        if (1_200_000..2_400_000).contains(&(at + 1)) && (1_200_000..2_400_000).contains(&at) {
+            assert_eq!(span.get("mpr.error.class").as_deref(), Some("unreachable"));
+            down += 1;
+        } else if span.get("mpr.outcome").as_deref() == Some("success") {
+            up += 1;
+        }
+    }
+    assert!(down > 5 && up > 20, "{down} {up}");
+}
+
+#[test]
+fn lost_operations_are_told_by_the_next_span_and_by_the_agent() {
+    let stage = Stage::new();
+    let day = ["--hosts", "300", "--from", "08:00", "--hours", "5"];
+    let usual = truth_of(&day);
+    let lossy = ["--agents", "--incident", "losses@0:share=0.3"];
+    let truth = simulate(&stage, &[&day[..], &lossy].concat());
+    let lost = truth["lost"].as_u64().unwrap();
+    assert!(lost > 50, "{lost}");
+    assert_eq!(truth["operations"].as_u64().unwrap() + lost, usual["operations"].as_u64().unwrap());
+    let spans = arrived(&stage);
+    check(&spans, &truth);
+    let told: Vec<u64> =
+        spans.iter().filter_map(|span| span.get("mpr.lost")?.parse().ok()).collect();
+    assert_eq!(truth["spans_with_loss"], told.len());
+    // What was lost last in a host has no span after it.
+    assert!(told.iter().sum::<u64>() <= lost && told.iter().sum::<u64>() > lost / 2);
+    assert_eq!(truth["agents"]["lost"]["table_full"], lost);
+    assert_eq!(truth["agents"]["seen"], usual["operations"]);
+    assert_eq!(truth["agents"]["exported"], truth["operations"]);
+    assert_eq!(truth["agents"]["pending"], 0);
+}
+
+/// A host's points of a metric, by its attributes: date and value.
+type Points = BTreeMap<(String, String, String), Vec<(u64, i64)>>;
+
+/// All points that agents reported.
+fn points(stage: &Stage) -> Points {
+    let mut points = Points::new();
+    for request in stage.receiver.metrics().try_iter() {
+        for of_host in request.metrics.resource_metrics {
+            let resource = of_host.resource.unwrap().attributes;
+            let get = |key: &str| {
+                let found = resource.iter().find(|attribute| attribute.key == key);
+                show(found.unwrap_or_else(|| panic!("no {key}")).value.as_ref().unwrap())
+            };
+            assert_eq!(get("service.name"), "mpr-otel-agent");
+            assert_eq!(get("service.instance.id"), get("host.id"));
+            let host = get("host.name");
+            for metric in of_host.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
+                let unit =
+                    if metric.name.starts_with("mpr.ledgers") { "{ledger}" } else { "{operation}" };
+                assert_eq!(metric.unit, unit, "{}", metric.name);
+                let data = match metric.data.unwrap() {
+                    metric::Data::Sum(sum) => {
+                        assert!(sum.is_monotonic && sum.aggregation_temporality == 2);
+                        assert_ne!(metric.name, "mpr.operations.pending");
+                        sum.data_points
+                    }
+                    metric::Data::Gauge(gauge) => {
+                        assert_eq!(metric.name, "mpr.operations.pending");
+                        gauge.data_points
+                    }
+                    other => panic!("{other:?}"),
+                };
+                for point in data {
+                    assert!(point.start_time_unix_nano < point.time_unix_nano);
+                    let Some(number_data_point::Value::AsInt(value)) = point.value else {
+                        panic!("{point:?}");
+                    };
+                    let attributes = point.attributes.iter();
+                    let reason =
+                        attributes.map(|attribute| show(attribute.value.as_ref().unwrap()));
+                    let key = (host.clone(), metric.name.clone(), reason.collect());
+                    points.entry(key).or_default().push((point.time_unix_nano / 1_000_000, value));
+                }
+            }
+        }
+    }
+    points
+}
+
+#[test]
+fn every_agent_reports_each_minute_and_ends_with_the_truth() {
+    let stage = Stage::new();
+    let truth = simulate(&stage, &["--hosts", "90", "--hours", "10", "--agents"]);
+    let points = points(&stage);
+    // Five metrics, one of them for each of six reasons.
+    assert_eq!(points.len(), 90 * 10);
+    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+    for ((_, name, reason), points) in &points {
+        assert_eq!(reason.is_empty(), name != "mpr.operations.lost");
+        // Once in each minute, and at the end.
+        assert_eq!(points.len(), 601);
+        assert!(points.is_sorted_by(|one, other| one.0 < other.0), "a date is there twice");
+        if name != "mpr.operations.pending" {
+            assert!(points.is_sorted_by(|one, other| one.1 <= other.1), "{name} fell");
+        }
+        *sums.entry(name).or_default() += points.last().unwrap().1;
+    }
+    let agents = &truth["agents"];
+    assert_eq!((&agents["reporting"], &agents["absent_count"]), (&90.into(), &0.into()));
+    assert_eq!(agents["seen"], sums["mpr.operations.seen"]);
+    assert_eq!(agents["exported"], sums["mpr.operations.exported"]);
+    assert_eq!(agents["exported"], truth["operations"]);
+    assert_eq!(sums["mpr.operations.pending"] + sums["mpr.operations.lost"], 0);
+    assert!(sums.contains_key("mpr.ledgers.quarantined"));
+    assert!(truth["operations"].as_u64().unwrap() > 200);
+}
+
+#[test]
+fn what_agents_report_is_what_the_page_on_telemetry_says() {
+    let page = include_str!("../docs/TELEMETRY.md");
+    let stage = Stage::new();
+    simulate(&stage, &["--hosts", "1", "--hours", "0.1", "--agents"]);
+    let names: BTreeSet<String> = points(&stage).into_keys().map(|(_, name, _)| name).collect();
+    assert_eq!(names.len(), 5);
+    for name in names {
+        let kind = if name == "mpr.operations.pending" { "gauge" } else { "counter" };
+        let unit = if name.starts_with("mpr.ledgers") { "{ledger}" } else { "{operation}" };
+        assert!(page.contains(&format!("| `{name}` | {kind} | `{unit}` |")), "{name}");
+    }
+}
+
+#[test]
+fn hosts_that_vanish_stop_with_their_agents_and_the_truth_names_them() {
+    let stage = Stage::new();
+    let arguments = ["--hosts", "100", "--from", "08:00", "--hours", "3", "--agents"];
+    let truth =
+        simulate(&stage, &[&arguments[..], &["--incident", "hosts-vanish@1h:share=0.3"]].concat());
+    let agents = &truth["agents"];
+    let absent: BTreeSet<&str> =
+        agents["absent"].as_array().unwrap().iter().map(|host| host.as_str().unwrap()).collect();
+    assert!((15..45).contains(&absent.len()), "{}", absent.len());
+    assert_eq!(agents["absent_count"], absent.len());
+    assert_eq!(agents["reporting"], 100 - absent.len());
+    let vanished = truth["begun_unix_ms"].as_u64().unwrap() - 2 * 3_600_000;
+    let spans = arrived(&stage);
+    check(&spans, &truth);
+    for span in spans {
+        if absent.contains(span.resource("host.name").unwrap().as_str()) {
+            assert!(span.span.end_time_unix_nano / 1_000_000 <= vanished);
+        }
+    }
+    let mut seen = 0;
+    for ((host, name, _), points) in points(&stage) {
+        let reports = if absent.contains(host.as_str()) { 60 } else { 181 };
+        assert_eq!(points.len(), reports, "{host}");
+        if name == "mpr.operations.seen" {
+            seen += points.last().unwrap().1;
+        }
+    }
+    assert_eq!(agents["seen"], seen);
+}
+
+#[test]
+fn in_silence_nobody_sends_anything() {
+    let stage = Stage::new();
+    let arguments = ["--hosts", "100", "--from", "08:00", "--hours", "3", "--agents"];
+    let truth = simulate(&stage, &[&arguments[..], &["--incident", "silence@1h-2h"]].concat());
+    let begun = truth["begun_unix_ms"].as_u64().unwrap();
+    let silence = begun - 2 * 3_600_000 + 1..begun - 3_600_000;
+    let spans = arrived(&stage);
+    check(&spans, &truth);
+    let ended = |span: &Received| span.span.end_time_unix_nano / 1_000_000;
+    assert!(spans.iter().all(|span| !silence.contains(&ended(span))));
+    assert!(spans.iter().any(|span| ended(span) < silence.start));
+    assert!(spans.iter().any(|span| ended(span) > silence.end));
+    for points in points(&stage).into_values() {
+        assert_eq!(points.len(), 121);
+    }
+    let to_the_end = simulate(&stage, &[&arguments[..], &["--incident", "silence@1h"]].concat());
+    assert_eq!(to_the_end["agents"]["reporting"], 0);
+    assert_eq!(to_the_end["agents"]["absent_count"], 100);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_that_is_stopped_writes_the_truth_of_what_was_sent() {
+    let stage = Stage::new();
+    let arguments = ["--hosts", "2000", "--from", "08:00", "--speed", "60", "--agents", "--json"];
+    let running = support::spawn(&mut command(&stage, &arguments));
+    stage.request();
+    let mut spans = received(stage.request());
+    assert!(!spans.is_empty());
+    running.interrupt();
+    spans.extend(arrived(&stage));
+    let truth = read_truth(&stage);
+    check(&spans, &truth);
+    let agents = &truth["agents"];
+    let number = |key: &str| agents[key].as_u64().unwrap();
+    assert_eq!(agents["exported"], truth["operations"]);
+    assert_eq!(number("seen"), number("exported") + number("pending"));
+}
+
+#[test]
+fn a_stopped_run_does_not_wait_for_a_collector_that_is_away() {
+    #[cfg(unix)]
+    {
+        let stage = moody(&vec![status(503); 10_000]);
+        let running = support::spawn(&mut command(&stage, &["--hosts", "2000"]));
+        stage.request();
+        assert!(!received(stage.request()).is_empty());
+        running.interrupt();
+        let truth = read_truth(&stage);
+        assert_eq!(truth["operations"], 0);
+        assert!(truth["unsent"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn ten_times_the_hosts_take_hardly_more_memory() {
+    let most = |hosts: &str| {
+        let stage = Stage::new();
+        let arguments = ["--hosts", hosts, "--from", "08:00", "--hours", "1", "--json"];
+        let running = support::spawn(&mut command(&stage, &arguments));
+        let status = format!("/proc/{}/status", running.pid());
+        let reader = std::thread::spawn(move || running.end());
+        let mut most = 0;
+        while !reader.is_finished() {
+            let status = std::fs::read_to_string(&status).unwrap_or_default();
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok());
+            most = most.max(kib.unwrap_or(0_u64));
+            // Nobody keeps what arrives: this process' memory is not the one that is looked at.
+            stage.receiver.requests().try_iter().for_each(drop);
+        }
+        let (status, output, errors) = reader.join().unwrap();
+        assert!(status.success(), "{errors}");
+        let summary: Value = serde_json::from_str(&output).unwrap();
+        (most, summary["most_open"].as_u64().unwrap(), summary["operations"].as_u64().unwrap())
+    };
+    let (small, small_open, small_operations) = most("1000");
+    let (large, large_open, large_operations) = most("10000");
+    assert!(large_operations > 8 * small_operations);
+    assert!(small > 0 && large < 2 * small, "{small} KiB and {large} KiB");
+    // Under way is what a storm of so many users has under way, and not a day.
+    assert!(small_open < 100 && large_open < 1_000, "{small_open} and {large_open}");
+}
+
+#[test]
+fn the_summary_is_a_table_for_people_and_json_for_programs() {
+    let stage = Stage::new();
+    let output = command(&stage, &["--hosts", "100"]).output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    let shown = text(&output.stdout);
+    for expected in ["SERVER", "UNFINISHED", "files01.corp.example", "(by drive letter)", "spans/s"]
+    {
+        assert!(shown.contains(expected), "no {expected:?} in:\n{shown}");
+    }
+    let output = command(&stage, &["--hosts", "100", "--json"]).output().unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["operations"], read_truth(&stage)["operations"]);
+    assert!(summary["spans_per_second"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn the_endpoint_on_the_command_line_wins() {
+    let stage = Stage::new();
+    let other = Stage::new();
+    let truth = simulate(&stage, &["--hosts", "10", "--endpoint", &other.receiver.endpoint()]);
+    assert!(stage.receiver.requests().try_recv().is_err());
+    check(&arrived(&other), &truth);
+}
+
+#[test]
+fn help_has_examples_and_every_kind_of_incident() {
+    let stage = Stage::new();
+    let output = stage.program().args(["simulate", "--help"]).output().unwrap();
+    let help = text(&output.stdout);
+    for expected in [
+        "mpr-otel simulate --hosts 10000",
+        "server-down@10m-40m:server=3",
+        "server-slow:server=N,factor=20",
+        "server-hangs:",
+        "server-flaky:",
+        "access-revoked:",
+        "account-expired:",
+        "losses:",
+        "hosts-vanish:",
+        "silence ",
+    ] {
+        assert!(help.contains(expected), "no {expected:?} in:\n{help}");
+    }
+}
+
+#[test]
+fn wrong_input_is_refused_with_what_to_write_instead() {
+    let stage = Stage::new();
+    let away = "http://127.0.0.1:1";
+    for (arguments, code, words) in [
+        (&["--speed", "fast"][..], 2, "such as 60"),
+        (&["--hosts", "0"], 2, "1..=1000000"),
+        (&["--servers", "0"], 2, "1..=500"),
+        (&["--hours", "0"], 2, "such as 24 or 0.5"),
+        (&["--from", "5 am"], 2, "such as 05:00"),
+        (&["--incident", "fire@10m"], 2, "write one of server-down, account-expired"),
+        (&["--incident", "server-down@10m"], 2, "such as `server-down@10m-40m:server=3`"),
+        (&["--incident", "server-down@10m:server=99"], 1, "write a number from 1 to 24"),
+        (&["--endpoint", "nowhere"], 1, "such as http://127.0.0.1:4318"),
+        (&["--endpoint", away], 1, "start one, or name another with --endpoint"),
+        (&["--truth", "/no/such/folder/truth.json"], 1, "name another file"),
+    ] {
+        let output: Output = stage.program().arg("simulate").args(arguments).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        assert_eq!(text(&output.stdout), "");
+    }
+    // Nothing was sent.
+    assert!(arrived(&stage).is_empty());
+    let mut traces_only = stage.program();
+    traces_only
+        .env_remove("MPR_OTEL_ENDPOINT")
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/traces")
+        .args(["simulate", "--agents"]);
+    let output = traces_only.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--agents needs"), "{}", text(&output.stderr));
+}
