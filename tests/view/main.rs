@@ -251,7 +251,7 @@ fn every_number_of_every_dashboard_and_rule_is_what_happened() {
 /// send anything.
 const INCIDENTS: &[&str] = &[
     "server-flaky@0m:server=2,share=0.08",
-    "server-down@30m-80m:server=0",
+    "server-down@30m-80m:server=1",
     "access-revoked@40m-90m:server=3,share=0.6",
     "server-slow@45m-85m:server=4,factor=40",
     "account-expired@60m-90m:share=0.12",
