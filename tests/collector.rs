@@ -8,8 +8,8 @@
 mod fleet;
 
 use fleet::{
-    Certificates, Operation, Process, Prometheus, Setup, export, free_port, ids, now, plain_client,
-    post, resource, send, send_metrics, shipped, text, tool, until,
+    Certificates, Kafka, Operation, Process, Prometheus, Setup, export, free_port, ids, now,
+    plain_client, post, resource, send, send_metrics, shipped, text, tool, until,
 };
 use mpr_otel::receiver::{Answer, Receiver, Request};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -56,10 +56,7 @@ impl Gateway {
             .with("MPR_TELEMETRY_INTERVAL_MS", 200)
             // Nobody is there.
             .with("MPR_TRACES_ENDPOINT", format!("http://127.0.0.1:{}", free_port()))
-            .with("MPR_PROMETHEUS_ENDPOINT", format!("http://127.0.0.1:{}", free_port()))
-            // Tests are in a hurry.
-            .over("exporters::otlp_http/traces::retry_on_failure::max_interval: 1s")
-            .over("exporters::otlp_http/prometheus::retry_on_failure::max_interval: 1s");
+            .with("MPR_PROMETHEUS_ENDPOINT", format!("http://127.0.0.1:{}", free_port()));
         let client = certificates.client(Some(&certificates));
         Self { folder, certificates, setup, client, process: None }
     }
@@ -77,6 +74,12 @@ impl Gateway {
     /// With a trace backend.
     fn onward(self, backend: &Receiver) -> Self {
         self.with("MPR_TRACES_ENDPOINT", backend.endpoint())
+    }
+
+    /// With Kafka on one side of it.
+    fn beside(mut self, kafka: &Kafka) -> Self {
+        self.setup = self.setup.with_kafka();
+        self.with("MPR_KAFKA_BROKERS", kafka.broker()).with("MPR_KAFKA_INSECURE", true)
     }
 
     fn start(mut self) -> Self {
@@ -173,8 +176,8 @@ enum Kind {
     Recipe,
     /// For Prometheus.
     Prometheus,
-    /// For the Collector, with the files it is laid over.
-    Collector(Vec<String>),
+    /// For the Collector, or the one with Kafka, with the files it is laid over.
+    Collector { with_kafka: bool, files: Vec<String> },
 }
 
 fn kind(file: &Path) -> Kind {
@@ -185,14 +188,15 @@ fn kind(file: &Path) -> Kind {
     }
     if has("service:") {
         // The first comment says how it is started, if that takes more than the file itself.
-        let command = source.lines().find_map(|line| line.split_once("otelcol-mpr --config "));
-        let names: Vec<&str> = match &command {
-            Some((_, files)) => files.split(" --config ").collect(),
-            None => vec![file.file_name().unwrap().to_str().unwrap()],
-        };
+        let command = source
+            .lines()
+            .find_map(|line| line.trim_start_matches('#').trim().strip_prefix("otelcol-mpr"));
+        let (program, files) = command
+            .and_then(|line| line.split_once(" --config "))
+            .unwrap_or(("", file.file_name().unwrap().to_str().unwrap()));
         let folder = file.parent().unwrap();
-        let path = |name: &str| folder.join(name).display().to_string();
-        return Kind::Collector(names.into_iter().map(path).collect());
+        let files = files.split(" --config ").map(|name| folder.join(name).display().to_string());
+        return Kind::Collector { with_kafka: program == "-kafka", files: files.collect() };
     }
     assert!(has("global:"), "{} is of no known kind", file.display());
     Kind::Prometheus
@@ -205,12 +209,14 @@ fn all_shipped() -> Vec<(PathBuf, Kind)> {
 }
 
 /// With the files that configurations name.
-fn with_files(files: &[String], certificates: &Certificates) -> Setup {
+fn with_files(with_kafka: bool, files: &[String], certificates: &Certificates) -> Setup {
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let setup = Setup::of(&files);
+    let setup = if with_kafka { setup.with_kafka() } else { setup };
     let tokens = certificates.file("tokens");
     fs::write(&tokens, "secret\n").unwrap();
     certificates
-        .serve(Setup::of(&files))
+        .serve(setup)
         .with("MPR_STATE_DIR", certificates.file("state").display())
         .with("MPR_TOKENS", tokens.display())
 }
@@ -235,8 +241,8 @@ fn every_configuration_that_ships_is_valid() {
                 let check = check.unwrap();
                 assert!(check.status.success(), "{name}: {check:?}");
             }
-            Kind::Collector(files) => {
-                let setup = with_files(&files, &certificates);
+            Kind::Collector { with_kafka, files } => {
+                let setup = with_files(with_kafka, &files, &certificates);
                 let verdict = setup.validate();
                 let said = String::from_utf8_lossy(&verdict.stderr).into_owned();
                 let for_windows = fs::read_to_string(&file).unwrap().contains("windows_event_log");
@@ -252,7 +258,8 @@ fn every_configuration_that_ships_is_valid() {
         }
         seen.push(file.file_name().unwrap().to_string_lossy().into_owned());
     }
-    for known in ["agent.yaml", "gateway.yaml", "gateway-token.yaml", "single.yaml"] {
+    for known in ["agent.yaml", "gateway-token.yaml", "single.yaml", "front.yaml", "counting.yaml"]
+    {
         assert!(seen.iter().any(|name| name == known), "{known} was not found");
     }
 }
@@ -261,8 +268,8 @@ fn every_configuration_that_ships_is_valid() {
 fn a_misspelt_option_is_not_valid_in_the_receivers_for_windows_either() {
     let certificates = Certificates::new();
     for (file, kind) in all_shipped() {
-        let Kind::Collector(files) = kind else { continue };
-        let setup = with_files(&files, &certificates);
+        let Kind::Collector { with_kafka, files } = kind else { continue };
+        let setup = with_files(with_kafka, &files, &certificates);
         let misspelt = match fs::read_to_string(&file).unwrap() {
             text if text.contains("windows_event_log/group_policy:") => {
                 "receivers::windows_event_log/group_policy::chanel: x"
@@ -692,4 +699,29 @@ fn a_full_queue_of_traces_refuses_and_what_comes_again_is_counted_again() {
         (status == 503).then_some(())
     });
     increased(&prometheus, CALLS, requests * 20.0);
+}
+
+// The scaled layout
+
+#[test]
+fn front_doors_keep_what_kafka_cannot_take_and_it_is_counted_and_stored_once_it_can() {
+    let prometheus = Prometheus::start();
+    let backend = Receiver::start().unwrap();
+    let mut kafka = Kafka::away();
+    let fronts = ["front-a", "front-b"].map(|id| {
+        let front = Gateway::of(&["deploy/scaled/front.yaml"]).beside(&kafka);
+        front.to(&prometheus).with("MPR_GATEWAY_ID", id).start()
+    });
+    let mut sent = Vec::new();
+    for turn in 0..10 {
+        sent.extend(fronts[turn % 2].take(&format!("desk-{turn}"), &operations(10)));
+    }
+    fronts[0].take_metrics(&report("desk-17", now(), 7, 0));
+    kafka.start();
+    let files = ["collector-config/gateway.yaml", "deploy/scaled/counting.yaml"];
+    let _counting = Gateway::of(&files).beside(&kafka).to(&prometheus).onward(&backend).start();
+    arrived(&backend, sent);
+    increased(&prometheus, CALLS, 100.0);
+    increased(&prometheus, DURATIONS, 100.0);
+    counted(&prometheus, "mpr_operations_seen_total", 7.0);
 }

@@ -120,6 +120,7 @@ impl Drop for Process {
 /// A Collector's configurations and settings: what it takes to start it, and to start it again.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    program: &'static str,
     configs: Vec<String>,
     settings: BTreeMap<String, String>,
 }
@@ -129,7 +130,13 @@ impl Setup {
     /// first.
     pub fn of(files: &[&str]) -> Self {
         let configs = files.iter().map(|file| shipped(file).display().to_string()).collect();
-        Self { configs, settings: BTreeMap::new() }
+        Self { program: "otelcol-mpr", configs, settings: BTreeMap::new() }
+    }
+
+    /// For the Collector of the scaled layout.
+    pub fn with_kafka(mut self) -> Self {
+        self.program = "otelcol-mpr-kafka";
+        self
     }
 
     /// With an environment variable.
@@ -162,7 +169,7 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(tool("otelcol-mpr"));
+        let mut command = Command::new(tool(self.program));
         for (name, _) in std::env::vars() {
             if name.starts_with("OTEL_") || name.starts_with("MPR_") {
                 command.env_remove(name);
@@ -242,6 +249,33 @@ impl Certificates {
             .unwrap();
         fs::write(self.file(&format!("{name}.crt")), certificate.pem()).unwrap();
         fs::write(self.file(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+}
+
+/// A Kafka in memory, with the topics of deploy/scaled.
+#[derive(Debug)]
+pub struct Kafka {
+    folder: TempDir,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl Kafka {
+    /// One that has a port, and is not there yet.
+    pub fn away() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), port: free_port(), process: None }
+    }
+
+    /// Where it is.
+    pub fn broker(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it.
+    pub fn start(&mut self) {
+        let mut command = Command::new(tool("kafka"));
+        command.arg(self.port.to_string());
+        self.process = Some(Process::start(command, self.folder.path().join("log.txt"), "ready"));
     }
 }
 

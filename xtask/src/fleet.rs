@@ -81,15 +81,17 @@ pub fn build(run: &mut Run) -> bool {
     let Some(go) = go else { return false };
     // Each is tried, so that one run shows all that is wrong.
     [
-        run.step("build collector", |log| collector(&go, log)),
+        run.step("build collector", |log| collectors(&go, log)),
         run.step("build prometheus", |log| prometheus(&go, log)),
         run.step("build jaeger", |log| jaeger(&go, log)),
+        run.step("build kafka", |log| kafka(&go, log)),
     ]
     .iter()
     .all(|built| *built)
 }
 
-/// Where the tools are: `otelcol-mpr`, `prometheus`, `promtool` and `jaeger`.
+/// Where the tools are: `otelcol-mpr`, `otelcol-mpr-kafka`, `prometheus`, `promtool`, `jaeger` and
+/// `kafka`.
 pub fn tools() -> PathBuf {
     home().join("bin")
 }
@@ -107,15 +109,33 @@ fn named() -> impl Iterator<Item = &'static str> {
     TESTS.into_iter().flat_map(|test| ["--test", test])
 }
 
-fn collector(go: &Go, log: &mut Log) -> Result<()> {
-    let config = folder::root().join("collector-config").join("builder.yaml");
+fn collectors(go: &Go, log: &mut Log) -> Result<()> {
+    collector(go, "otelcol-mpr", &["collector-config"], log)?;
+    collector(go, "otelcol-mpr-kafka", &["deploy", "scaled"], log)
+}
+
+/// The Collector `name`, by the builder.yaml in `folder`.
+fn collector(go: &Go, name: &str, folder: &[&str], log: &mut Log) -> Result<()> {
+    let config = folder::root().join(folder.iter().collect::<PathBuf>()).join("builder.yaml");
     let recipe = format!("{BUILDER}\n{}", fs::read_to_string(&config)?);
-    built("otelcol-mpr", &recipe, log, |log| {
+    built(name, &recipe, log, |log| {
         // The builder writes where it runs.
-        let folder = fresh("collector")?;
+        let folder = fresh(name)?;
         let config = config.to_string_lossy();
         log.run(&mut go.command(&folder, &["run", BUILDER, "--config", config.as_ref()]))?;
-        install(&folder.join("otelcol-mpr").join("otelcol-mpr"), "otelcol-mpr")
+        install(&folder.join(name).join(name), name)
+    })
+}
+
+/// A broker of the tests' own.
+fn kafka(go: &Go, log: &mut Log) -> Result<()> {
+    let source = folder::root().join("tests").join("kafka");
+    let recipe = ["go.mod", "main.go"].map(|file| fs::read_to_string(source.join(file)));
+    let [module, main] = recipe;
+    built("kafka", &(module? + &main?), log, |log| {
+        let output = fresh("kafka")?.join("kafka");
+        log.run(go.command(&source, &["build", "-mod=readonly", "-o"]).arg(&output).arg("."))?;
+        install(&output, "kafka")
     })
 }
 

