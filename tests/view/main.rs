@@ -115,6 +115,26 @@ impl Run {
         filled
     }
 
+    /// Asks every query of a panel about all of the fleet; returns what is wrong.
+    fn look_at(&self, board: &str, panel: &str) -> Vec<String> {
+        let file = board.trim_start_matches("mpr-otel-");
+        let file = root().join("dashboards").join(file).with_extension("json");
+        let truth = &self.truth;
+        let host = &truth.hosts_sample[0];
+        let view = View { truth, host, seconds: self.window.as_secs_f64() };
+        let read = Board::read(&file).unwrap();
+        let targets = read.targets().filter(|(of, _)| of.title == panel);
+        let wrong = targets.filter_map(|(_, target)| {
+            let known = |row: &&(&str, &str, &str, Shows)| {
+                (row.0, row.1, row.2) == (board, panel, &target.letter)
+            };
+            let shows = QUERIES.iter().find(known).unwrap().3;
+            let query = self.filled(&target.expression, &host.host, ".*");
+            shows.check(&view, &self.ask(&query), true).err()
+        });
+        wrong.map(|why| format!("{board} / {panel}: {why}")).collect()
+    }
+
     /// Asks every query of the dashboards for this server, or all; returns what is wrong.
     fn look(&self, server: Option<&str>) -> Vec<String> {
         let truth = match server {
@@ -247,6 +267,28 @@ fn every_number_of_every_dashboard_and_rule_is_what_happened() {
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+#[test]
+fn hosts_that_stopped_are_absent_by_name() {
+    let run = Run::simulate(&[
+        "--hosts",
+        "200",
+        "--hours",
+        "1",
+        "--from",
+        "08:00",
+        "--speed",
+        "100",
+        "--agents",
+        "--incident",
+        "hosts-vanish@20m:share=0.3",
+    ]);
+    assert!(run.truth.agents.as_ref().unwrap().absent_count > 0);
+    for panel in ["Hosts reporting", "Hosts absent", "Hosts reporting over time", "Absent hosts"] {
+        let wrong = run.look_at("mpr-otel-health", panel);
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}
+
 /// The incidents of the alerts' trial, each of its kind. Those of the last hour leave nobody to
 /// send anything.
 const INCIDENTS: &[&str] = &[
@@ -268,7 +310,7 @@ fn each_incident_fires_its_alert_and_no_other() {
     let gateway = stack.gateway("gateway-1", &store.prometheus, NOWHERE).unwrap();
     let speed = LAPSE.0.to_string();
     let mut arguments =
-        vec!["--hosts", "2000", "--servers", "12", "--hours", "4", "--from", "07:30", "--agents"];
+        vec!["--hosts", "1200", "--servers", "12", "--hours", "4", "--from", "07:30", "--agents"];
     arguments.extend(["--speed", &speed, "--seed", "11"]);
     arguments.extend(INCIDENTS.iter().flat_map(|incident| ["--incident", incident]));
     let truth = simulate(&stack, &gateway.endpoint, &arguments).unwrap();
