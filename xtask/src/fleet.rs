@@ -4,10 +4,10 @@
 use crate::go::Go;
 use crate::run::{Log, Run};
 use crate::test::{cargo, note_results};
-use crate::{Result, folder};
+use crate::{Result, folder, packages};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 /// Names the folder with the tools.
 const TOOLS: &str = "MPR_OTEL_TEST_FLEET";
@@ -33,6 +33,11 @@ pub fn test() -> Result<ExitCode> {
 
 /// Builds the tools and runs the tests that need them.
 pub fn steps(run: &mut Run) {
+    run.step("check balancer", |log| {
+        packages::ensure(&[packages::HAPROXY], log)?;
+        let config = folder::root().join("deploy").join("scaled").join("haproxy.cfg");
+        log.run(Command::new("haproxy").arg("-c").arg("-f").arg(config))
+    });
     if build(run) {
         run.step("lint fleet", |log| {
             log.run(cargo(&["clippy"]).args(named()).args(["--", "-D", "warnings"]))
