@@ -4,10 +4,10 @@
 use crate::go::Go;
 use crate::run::{Log, Run};
 use crate::test::{cargo, note_results};
-use crate::{Result, folder};
+use crate::{Result, folder, packages};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 /// Names the folder with the tools.
 pub const TOOLS: &str = "MPR_OTEL_TEST_FLEET";
@@ -57,6 +57,11 @@ pub fn picture() -> Result<ExitCode> {
 
 /// Builds the tools and runs the tests that need them.
 pub fn steps(run: &mut Run) {
+    run.step("check balancer", |log| {
+        packages::ensure(&[packages::HAPROXY], log)?;
+        let config = folder::root().join("deploy").join("scaled").join("haproxy.cfg");
+        log.run(Command::new("haproxy").arg("-c").arg("-f").arg(config))
+    });
     if build(run) {
         // The simulations send as much as they can: with the program that ships.
         run.step("build release", |log| log.run(&mut cargo(&RELEASE)));

@@ -73,6 +73,10 @@ pub const PIP: Need = Need {
     },
 };
 
+/// The load balancer of deploy/scaled.
+pub const HAPROXY: Need =
+    Need { name: "haproxy", packages: &["haproxy"], is_there: || program("haproxy").is_some() };
+
 /// Installs those of `needs` that are missing.
 pub fn ensure(needs: &[Need], log: &mut Log) -> Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
