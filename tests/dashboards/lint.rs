@@ -83,7 +83,8 @@ pub fn other_queries(dashboard: &Value) -> Vec<String> {
     let variables = variables(dashboard).iter().filter(|v| text(v, "/type") == "query");
     // The last argument of `label_values` is a label: it makes a grouping.
     let label_values = variables.filter_map(|variable| {
-        let arguments = text(variable, "/query").strip_prefix("label_values(")?.strip_suffix(')')?;
+        let arguments =
+            text(variable, "/query").strip_prefix("label_values(")?.strip_suffix(')')?;
         let (selector, label) = arguments.rsplit_once(", ")?;
         Some(format!("count by ({label}) ({selector})"))
     });
@@ -219,7 +220,12 @@ fn target_rate_interval(dashboard: &Value, _: &Around) -> Vec<String> {
 
 fn target_job(dashboard: &Value, _: &Around) -> Vec<String> {
     each_query(dashboard, |query| {
-        query.selectors.iter().filter(|selector| !has_its_job(selector)).map(|s| format!("{s:?}")).collect()
+        query
+            .selectors
+            .iter()
+            .filter(|selector| !has_its_job(selector))
+            .map(|s| format!("{s:?}"))
+            .collect()
     })
 }
 

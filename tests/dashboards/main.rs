@@ -162,12 +162,22 @@ fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
         ("variable-defined", "host", "/panels/1/targets/0/expr", json!("x{a=\"${hots:raw}\"}")),
         ("link", "overview", "/links/0/url", json!("/d/mpr-otel-sever")),
         ("link", "overview", "/links/0/keepTime", json!(false)),
-        ("trace-link", "overview", "/panels/10/fieldConfig/defaults/links/0/url", json!("/explore?x&panes={}")),
+        (
+            "trace-link",
+            "overview",
+            "/panels/10/fieldConfig/defaults/links/0/url",
+            json!("/explore?x&panes={}"),
+        ),
         ("trace-search", "host", "/panels/10/targets/0/tags", json!("host=$host")),
         ("trace-search", "host", "/panels/10/targets/0/service", json!("mpr")),
         ("name", "overview", "/panels/1/targets/0/expr", json!("traces_spanmetrics_calls_total")),
         ("name", "overview", "/annotations/list/1/expr", json!("ALERTS{alert=\"x\"}")),
-        ("name", "host", "/templating/list/3/query", json!("label_values(mpr_operations_pending, host)")),
+        (
+            "name",
+            "host",
+            "/templating/list/3/query",
+            json!("label_values(mpr_operations_pending, host)"),
+        ),
         ("latency-exemplars", "overview", "/panels/10/targets/0/exemplar", json!(false)),
     ]
 }

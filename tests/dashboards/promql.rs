@@ -100,15 +100,20 @@ pub fn read(text: &str) -> Query {
             scanner.rest = &scanner.rest[next.len_utf8()..];
             match next {
                 '(' => functions.push(std::mem::take(&mut before_parenthesis)),
-                ')' => drop(functions.pop()),
-                // A subquery, or a modifier's duration.
-                '[' => drop(scanner.until(']')),
-                '"' => drop(scanner.until('"')),
-                digit if digit.is_ascii_digit() => {
-                    drop(scanner.take_while(|c| c.is_ascii_alphanumeric() || c == '.'));
+                ')' => {
+                    functions.pop();
                 }
-                // A variable in place of a duration.
-                '$' => drop(scanner.word()),
+                // A subquery.
+                '[' => {
+                    scanner.until(']');
+                }
+                '"' => {
+                    scanner.until('"');
+                }
+                // A number or a duration, or a variable in place of one.
+                digit if digit.is_ascii_digit() || digit == '$' => {
+                    scanner.take_while(|c| c.is_ascii_alphanumeric() || "._".contains(c));
+                }
                 _ => {}
             }
         }
