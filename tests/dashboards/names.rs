@@ -1,0 +1,88 @@
+//! The metrics and labels that the gateways give Prometheus, and no others may be asked for.
+
+use crate::promql::Query;
+
+/// Metric, or its beginning if it ends in `*`, and its labels beside `job`.
+const METRICS: &[(&str, &[&str])] = &[
+    (
+        "traces_span_metrics_calls_total",
+        &[
+            "collector_instance_id",
+            "server_address",
+            "mpr_operation",
+            "mpr_outcome",
+            "mpr_error_class",
+            "error_type",
+            "otel_metric_overflow",
+        ],
+    ),
+    (
+        "traces_span_metrics_duration_seconds_*",
+        &[
+            "collector_instance_id",
+            "server_address",
+            "mpr_operation",
+            "mpr_outcome",
+            "mpr_error_class",
+            "le",
+        ],
+    ),
+    ("mpr_loss_calls_total", &["collector_instance_id"]),
+    ("mpr_operations_seen_total", &["instance", "host_name"]),
+    ("mpr_operations_exported_total", &["instance", "host_name"]),
+    ("mpr_operations_lost_total", &["instance", "host_name", "mpr_loss_reason"]),
+    ("mpr_operations_pending", &["instance", "host_name"]),
+    ("mpr_ledgers_quarantined_total", &["instance", "host_name"]),
+    ("otelcol_receiver_*", &["instance", "receiver", "transport"]),
+    ("otelcol_exporter_queue_*", &["instance", "exporter", "data_type"]),
+    ("otelcol_exporter_*", &["instance", "exporter"]),
+    ("otelcol_process_*", &["instance"]),
+    ("ALERTS", &["alertname", "alertstate", "server_address", "severity"]),
+];
+
+/// What a query asks for that does not exist. `recorded` are the names of the recording rules.
+pub fn unknown(query: &Query, recorded: &[String]) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let mut known: Vec<&str> = vec!["job"];
+    for selector in &query.selectors {
+        let metric = selector.metric.as_str();
+        let labels: Vec<&str> = if let Some((level, _)) = metric.split_once(':') {
+            if !recorded.iter().any(|name| name == metric) {
+                unknown.push(format!("nobody records {metric}"));
+            }
+            vec![level]
+        } else if let Some((_, labels)) = METRICS.iter().find(|(name, _)| is(metric, name)) {
+            labels.to_vec()
+        } else {
+            unknown.push(format!("there is no metric {metric}"));
+            continue;
+        };
+        for (label, ..) in &selector.matchers {
+            if label != "job" && !labels.contains(&label.as_str()) {
+                unknown.push(format!("{metric} has no label {label}"));
+            }
+        }
+        known.extend(labels);
+    }
+    let labels = query.labels.iter().filter(|label| !known.contains(&label.as_str()));
+    unknown.extend(labels.map(|label| format!("no metric of the query has the label {label}")));
+    unknown
+}
+
+fn is(metric: &str, name: &str) -> bool {
+    match name.strip_suffix('*') {
+        Some(beginning) => metric.starts_with(beginning),
+        None => metric == name,
+    }
+}
+
+#[test]
+fn names_that_do_not_exist_are_found() {
+    let complaints = |text: &str| unknown(&crate::promql::read(text), &["job:mpr_x:sum".into()]);
+    let fine = r#"sum by (job, server_address) (traces_span_metrics_calls_total{error_type="x"}) + job:mpr_x:sum"#;
+    assert_eq!(complaints(fine), [""; 0]);
+    assert_eq!(complaints("mpr_operation_seen_total").len(), 1);
+    assert_eq!(complaints(r#"traces_span_metrics_calls_total{host_name="x"}"#).len(), 1);
+    assert_eq!(complaints("sum by (le) (traces_span_metrics_calls_total)").len(), 1);
+    assert_eq!(complaints("job:mpr_y:sum").len(), 1);
+}
