@@ -400,11 +400,13 @@ fn a_collector_that_is_away_and_comes_back_gets_everything() {
 #[test]
 fn what_the_collector_refuses_is_counted_and_is_not_in_the_truth() {
     let stage = moody(&[Mood::Answer(Answer::ok()), status(400)]);
-    let arguments = ["--hosts", "300", "--hours", "6", "--senders", "1", "--agents"];
-    let output = command(&stage, &arguments).output().unwrap();
+    let day = ["--hosts", "100", "--from", "08:00", "--hours", "1"];
+    let mut command = command(&stage, &[&day[..], &["--senders", "1", "--agents"]].concat());
+    let output = command.env("MPR_OTEL_BATCH_MAX", "50").output().unwrap();
     let requests = stage.receiver.requests().try_iter().skip(1);
     let sizes: Vec<u64> = requests.map(|request| received(request).len() as u64).collect();
     let truth = read_truth(&stage);
+    assert!(sizes.len() > 2, "{sizes:?}");
     assert_eq!(truth["refused"], sizes[1]);
     assert_eq!(truth["agents"]["lost"]["rejected"], sizes[1]);
     assert_eq!(truth["operations"], sizes.iter().sum::<u64>() - sizes[1]);
@@ -572,7 +574,7 @@ fn an_incident_begins_and_ends_when_it_is_told_to() {
 #[test]
 fn lost_operations_are_told_by_the_next_span_and_by_the_agent() {
     let stage = Stage::new();
-    let day = ["--hosts", "300", "--from", "08:00", "--hours", "5"];
+    let day = ["--hosts", "200", "--from", "08:00", "--hours", "1.5"];
     let usual = truth_of(&day);
     let lossy = ["--agents", "--incident", "losses@0:share=0.3"];
     let truth = simulate(&stage, &[&day[..], &lossy].concat());
