@@ -12,8 +12,10 @@ pub struct Board {
     pub uid: String,
     /// Its title.
     pub title: String,
-    /// Its panels, rows excepted.
+    /// Its panels.
     pub panels: Vec<Panel>,
+    /// Its rows: title, and place on the grid from the top.
+    pub rows: Vec<(String, u32)>,
 }
 
 /// A panel.
@@ -61,6 +63,12 @@ impl Board {
         Ok(Self {
             uid: text_of(&board["uid"]),
             title: text_of(&board["title"]),
+            rows: list(&board["panels"])
+                .filter(|panel| panel["type"] == "row")
+                .map(|row| {
+                    (text_of(&row["title"]), row["gridPos"]["y"].as_u64().unwrap_or(0) as u32)
+                })
+                .collect(),
             panels: panels.filter(|panel| panel["type"] != "row").map(Panel::of).collect(),
         })
     }
@@ -81,6 +89,23 @@ impl Board {
 }
 
 impl Panel {
+    /// A property that the panel sets for a series or a column of this name.
+    pub fn override_of(&self, name: &str, property: &str) -> Option<&Value> {
+        list(&self.raw["fieldConfig"]["overrides"])
+            .filter(|rule| rule["matcher"]["options"] == name)
+            .flat_map(|rule| list(&rule["properties"]))
+            .find(|set| set["id"] == property)
+            .map(|set| &set["value"])
+    }
+
+    /// The colour of a number, by the panel's thresholds.
+    pub fn threshold(&self, value: f64) -> Option<&str> {
+        list(&self.raw["fieldConfig"]["defaults"]["thresholds"]["steps"])
+            .filter(|step| step["value"].as_f64().is_none_or(|least| least <= value))
+            .last()?["color"]
+            .as_str()
+    }
+
     fn of(panel: &Value) -> Self {
         let place = &panel["gridPos"];
         let number = |name: &str| place[name].as_u64().unwrap_or(0) as u32;

@@ -154,13 +154,7 @@ impl Panel {
 
     /// The unit of a column, by what it is called on the panel.
     fn unit_of(&self, column: &str) -> String {
-        let overrides = self.raw["fieldConfig"]["overrides"].as_array().into_iter().flatten();
-        overrides
-            .filter(|rule| rule["matcher"]["options"] == column)
-            .flat_map(|rule| rule["properties"].as_array().into_iter().flatten())
-            .find(|property| property["id"] == "unit")
-            .and_then(|property: &Value| property["value"].as_str())
-            .unwrap_or(&self.unit)
-            .to_owned()
+        let unit = self.override_of(column, "unit").and_then(Value::as_str);
+        unit.unwrap_or(&self.unit).to_owned()
     }
 }

@@ -9,7 +9,7 @@ use std::{env, fs};
 
 /// Ten hours pass in two minutes and a half.
 const LAPSE: Lapse = Lapse(240);
-/// What is simulated: a day with three incidents.
+/// What is simulated: a day with four incidents.
 const DAY: &[&str] = &[
     "--hosts",
     "3000",
@@ -25,6 +25,8 @@ const DAY: &[&str] = &[
     "server-down@2h30m-3h30m:server=3",
     "--incident",
     "server-slow@5h-6h30m:server=1,factor=40",
+    "--incident",
+    "server-hangs@3h50m-4h30m:server=nas01",
     "--incident",
     "account-expired@8h-8h40m:share=0.1",
 ];

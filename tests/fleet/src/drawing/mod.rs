@@ -56,6 +56,9 @@ pub fn draw(
     svg.text(GAP + 6.0, 28.0, 18.0, "title", &board.title);
     svg.text_end(WIDTH - GAP - 6.0, 28.0, 12.0, "faint", subtitle);
     let column = (WIDTH - GAP) / 24.0;
+    for (title, y) in &board.rows {
+        svg.text(GAP + 6.0, HEAD + f64::from(*y) * ROW + 20.0, 14.0, "faint", title);
+    }
     for (panel, content) in contents {
         let [x, y, wide, high] = panel.place.map(f64::from);
         let place = svg::Place {

@@ -1,6 +1,6 @@
 //! One panel.
 
-use super::svg::{COLOURS, Place, Svg};
+use super::svg::{COLOURS, Place, Svg, named};
 use super::{Cell, Content, axis, unit};
 use crate::Panel;
 
@@ -15,9 +15,9 @@ pub fn draw(svg: &mut Svg, place: Place, panel: &Panel, content: &Content, clock
     svg.text(place.x + 10.0, place.y + 20.0, 13.0, "title", &panel.title);
     let inner = place.inner(10.0, 30.0, 10.0, 8.0);
     match content {
-        Content::Numbers(numbers) if panel.kind == "stat" => stat(svg, inner, numbers, &panel.unit),
+        Content::Numbers(numbers) if panel.kind == "stat" => stat(svg, inner, numbers, panel),
         Content::Numbers(numbers) => bars(svg, inner, numbers, &panel.unit),
-        Content::Lines(lines) => graph(svg, inner, lines, &panel.unit, clock),
+        Content::Lines(lines) => graph(svg, inner, lines, panel, clock),
         Content::Table(heads, rows) => table(svg, inner, heads, rows),
         Content::Nothing(why) => {
             svg.text_middle(
@@ -31,15 +31,16 @@ pub fn draw(svg: &mut Svg, place: Place, panel: &Panel, content: &Content, clock
     }
 }
 
-fn stat(svg: &mut Svg, place: Place, numbers: &[(String, f64)], unit: &str) {
+fn stat(svg: &mut Svg, place: Place, numbers: &[(String, f64)], panel: &Panel) {
     let each = place.width / numbers.len().max(1) as f64;
-    let size = (place.height * 0.5).min(each / 4.5).clamp(14.0, 34.0);
+    let size = (place.height * 0.5).min(each / 5.5).clamp(12.0, 34.0);
     for (index, (name, value)) in numbers.iter().enumerate() {
         let x = place.x + each * (index as f64 + 0.5);
-        let named = !name.is_empty() && numbers.len() > 1;
-        let y = place.y + place.height / 2.0 + size * if named { 0.15 } else { 0.35 };
-        svg.text_middle(x, y, size, "number", &unit::text(*value, unit));
-        if named {
+        let is_named = !name.is_empty() && numbers.len() > 1;
+        let y = place.y + place.height / 2.0 + size * if is_named { 0.15 } else { 0.35 };
+        let class = format!("number {}", panel.threshold(*value).unwrap_or_default());
+        svg.text_middle(x, y, size, &class, &unit::text(*value, &panel.unit));
+        if is_named {
             svg.text_middle(x, y + 18.0, 11.0, "faint", name);
         }
     }
@@ -64,9 +65,10 @@ fn graph(
     svg: &mut Svg,
     place: Place,
     lines: &[(String, Vec<(f64, f64)>)],
-    unit: &str,
+    panel: &Panel,
     clock: (f64, f64),
 ) {
+    let unit = &panel.unit;
     let mut lines: Vec<_> = lines.iter().collect();
     let peak = |points: &[(f64, f64)]| {
         points.iter().map(|(_, value)| *value).filter(|value| value.is_finite()).fold(0.0, f64::max)
@@ -96,7 +98,9 @@ fn graph(
         );
     }
     for (index, (name, points)) in lines.iter().enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
+        let fixed = panel.override_of(name, "color");
+        let fixed = fixed.and_then(|colour| named(colour["fixedColor"].as_str()?));
+        let colour = fixed.unwrap_or(COLOURS[index % COLOURS.len()]);
         let path: Vec<_> = points
             .iter()
             .map(|(time, value)| {

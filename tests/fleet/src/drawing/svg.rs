@@ -27,9 +27,24 @@ impl Place {
 pub const COLOURS: [&str; 8] =
     ["#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#b877d9", "#5794f2", "#ff9830"];
 
+/// A colour that Grafana has a name for.
+pub fn named(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "green" => "#73bf69",
+        "yellow" => "#f2cc0c",
+        "orange" => "#ff9830",
+        "red" => "#f2495c",
+        "blue" => "#5794f2",
+        "purple" => "#b877d9",
+        "gray" | "grey" => "#8e8e93",
+        _ => return None,
+    })
+}
+
 const STYLE: &str = "\
 text{font-family:Inter,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;fill:#d8d9da}\
-.title{font-weight:600}.faint{fill:#8e8e93}.number{font-weight:600;fill:#73bf69}";
+.title{font-weight:600}.faint{fill:#8e8e93}.number{font-weight:600}\
+.green{fill:#73bf69}.orange{fill:#ff9830}.red{fill:#f2495c}";
 
 /// A picture in the making.
 pub struct Svg(String);
