@@ -313,6 +313,7 @@ impl<'run> Engine<'run> {
         }
         if self.incidents.is_lost(host, self.now, &name) {
             self.lost += 1;
+            self.office.count().lose(host);
             *self.untold.entry(host).or_default() += 1;
             if let Some(meters) = &self.office.meters {
                 meters.table_full(host);

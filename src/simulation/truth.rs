@@ -70,9 +70,17 @@ struct HostSum {
     operations: u64,
     failures: u64,
     unfinished: u64,
+    lost: u64,
 }
 
 impl Count {
+    /// A host had no room for an operation.
+    pub(super) fn lose(&mut self, host: u32) {
+        if let Some(host) = self.sample.get_mut(host as usize) {
+            host.lost += 1;
+        }
+    }
+
     /// A collector has the operation's span.
     pub(super) fn accept(&mut self, scripted: &Scripted) {
         self.operations += 1;
@@ -185,6 +193,8 @@ pub struct HostTruth {
     pub failures: u64,
     /// Those that did not end.
     pub unfinished: u64,
+    /// Those that were lost, and are not among the others.
+    pub lost: u64,
 }
 
 /// The sums over what each host's agent reported last.
@@ -276,6 +286,7 @@ impl Count {
                 operations: sum.operations,
                 failures: sum.failures,
                 unfinished: sum.unfinished,
+                lost: sum.lost,
             })
             .collect()
     }

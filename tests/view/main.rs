@@ -141,7 +141,7 @@ impl Run {
             Some(server) => self.truth.of_server(server),
             None => self.truth.clone(),
         };
-        let host = truth.hosts_sample.iter().max_by_key(|host| host.failures).unwrap();
+        let host = truth.hosts_sample.iter().max_by_key(|host| (host.lost, host.failures)).unwrap();
         let view = View { truth: &truth, host, seconds: self.window.as_secs_f64() };
         let mut wrong = Vec::new();
         let mut known: Vec<_> = QUERIES.iter().collect();

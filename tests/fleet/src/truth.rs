@@ -72,7 +72,6 @@ pub struct HostTruth {
     /// Those that did not end.
     pub unfinished: u64,
     /// Those that were lost, and are not among the others.
-    #[serde(default)]
     pub lost: u64,
 }
 
