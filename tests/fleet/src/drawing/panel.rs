@@ -32,12 +32,20 @@ pub fn draw(svg: &mut Svg, place: Place, panel: &Panel, content: &Content, clock
 }
 
 fn stat(svg: &mut Svg, place: Place, numbers: &[(String, f64)], panel: &Panel) {
-    let each = place.width / numbers.len().max(1) as f64;
-    let size = (place.height * 0.5).min(each / 5.5).clamp(12.0, 34.0);
+    let count = numbers.len().max(1) as f64;
+    // Beside each other, or below each other where a panel is narrow and high.
+    let upright = place.width / count < 90.0;
+    let cell = match upright {
+        true => (place.width, place.height / count),
+        false => (place.width / count, place.height),
+    };
+    let size = (cell.1 * 0.5).min(cell.0 / 5.5).clamp(12.0, 34.0);
     for (index, (name, value)) in numbers.iter().enumerate() {
-        let x = place.x + each * (index as f64 + 0.5);
+        let (column, row) = if upright { (0.0, index as f64) } else { (index as f64, 0.0) };
+        let x = place.x + cell.0 * (column + 0.5);
         let is_named = !name.is_empty() && numbers.len() > 1;
-        let y = place.y + place.height / 2.0 + size * if is_named { 0.15 } else { 0.35 };
+        let middle = place.y + cell.1 * (row + 0.5);
+        let y = middle + size * if is_named { 0.15 } else { 0.35 };
         let class = format!("number {}", panel.threshold(*value).unwrap_or_default());
         svg.text_middle(x, y, size, &class, &unit::text(*value, &panel.unit));
         if is_named {
