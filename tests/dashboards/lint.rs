@@ -245,8 +245,7 @@ fn has_its_job(selector: &Selector) -> bool {
 fn target_counter_agg(dashboard: &Value, _: &Around) -> Vec<String> {
     each_query(dashboard, |query| {
         let counters = query.selectors.iter().filter(|selector| {
-            let counts = |suffix: &&str| selector.metric.ends_with(suffix);
-            ["_total", "_bucket", "_sum", "_count"].iter().any(|suffix| counts(suffix))
+            ["_total", "_bucket", "_sum", "_count"].iter().any(|s| selector.metric.ends_with(s))
                 && selector.metric != "otelcol_process_uptime_seconds_total"
         });
         // Counting series, and asking when they were last heard of, is asking for no value.
@@ -274,8 +273,8 @@ fn panel_place(dashboard: &Value, _: &Around) -> Vec<String> {
     for panel in list(dashboard, "/panels") {
         let side = |name: &str| panel["gridPos"][name].as_u64().unwrap_or(99);
         let (x, y, w, h) = (side("x"), side("y"), side("w"), side("h"));
-        let cells = (y..y + h).flat_map(|row| (x..x + w).map(move |column| (row, column)));
-        if x + w > 24 || !cells.fold(true, |free, cell| taken.insert(cell) && free) {
+        let mut cells = (y..y + h).flat_map(|row| (x..x + w).map(move |column| (row, column)));
+        if x + w > 24 || !cells.all(|cell| taken.insert(cell)) {
             wrong.push(format!("{} lies on another or outside", text(panel, "/title")));
         }
     }
