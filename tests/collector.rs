@@ -114,6 +114,11 @@ impl Gateway {
     }
 }
 
+/// All that was pushed for a job, without what rules make of it.
+fn pushed(job: &str) -> String {
+    format!(r#"{{job="{job}", __name__!~".*:.*|ALERTS.*"}}"#)
+}
+
 /// Waits until the sum of `metric`'s values, in all series, is `count`.
 fn counted(prometheus: &Prometheus, metric: &str, count: f64) {
     until(&format!("{metric} = {count}"), || {
@@ -375,7 +380,7 @@ fn the_first_failures_on_a_new_server_count() {
 fn series_do_not_grow_with_hosts() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new().to(&prometheus).start();
-    let series = || prometheus.query(r#"count({job="mpr-otel"})"#)[0].value;
+    let series = || prometheus.query(&format!("count({})", pushed("mpr-otel")))[0].value;
     for host in 0..10 {
         gateway.take(&format!("desk-{host}"), &operations(5));
     }
@@ -510,7 +515,7 @@ fn of_an_agent_five_metrics_pass_with_the_name_of_its_host() {
     gateway.take_metrics(&report("desk-17", now(), 7, 0));
     gateway.take_metrics(&report("desk-18", now(), 9, 0));
     counted(&prometheus, "mpr_operations_seen_total", 16.0);
-    let all = prometheus.query(r#"{job="mpr-otel-agent"}"#);
+    let all = prometheus.query(&pushed("mpr-otel-agent"));
     let names: BTreeSet<&str> = all.iter().map(|series| series.label("__name__")).collect();
     let five = [
         "mpr_ledgers_quarantined_total",
@@ -541,47 +546,98 @@ fn the_first_loss_of_an_agent_that_runs_for_days_counts() {
 
 // What survives
 
+/// The Collector of a host, which sends to a gateway.
+struct Agent {
+    folder: TempDir,
+    setup: Setup,
+}
+
+impl Agent {
+    /// Without the event channels, which are there on Windows only: events come by OTLP instead.
+    fn of(gateway: &Gateway) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let certificates = &gateway.certificates;
+        let setup = Setup::of(&["collector-config/agent.yaml"])
+            .with("MPR_STATE_DIR", folder.path().join("state").display())
+            .with("MPR_LISTEN", format!("127.0.0.1:{}", free_port()))
+            .with("MPR_GATEWAY_ENDPOINT", gateway.endpoint())
+            .with("MPR_TLS_CA", certificates.file("ca.crt").display())
+            .with("MPR_TLS_CERT", certificates.file("client.crt").display())
+            .with("MPR_TLS_KEY", certificates.file("client.key").display())
+            .with("MPR_BATCH_DELAY", "100ms")
+            .with("MPR_RETRY_MAX_INTERVAL", "1s")
+            .over("exporters::otlp_http/gateway::retry_on_failure::initial_interval: 100ms")
+            // It says that it is ready where it says more than warnings.
+            .over("service::telemetry::logs::level: info")
+            .over(WITHOUT_WINDOWS);
+        Self { folder, setup }
+    }
+
+    fn start(&self) -> Process {
+        self.setup.start(self.folder.path().join("log.txt"))
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://{}", self.setup.get("MPR_LISTEN"))
+    }
+}
+
 #[test]
 fn nothing_is_lost_between_a_host_and_its_gateway() {
     let backend = Receiver::start().unwrap();
     let mut gateway = Gateway::new().onward(&backend).start();
-    let folder = tempfile::tempdir().unwrap();
-    let address = format!("127.0.0.1:{}", free_port());
-    // Without the event channels, which are there on Windows only.
-    let setup = Setup::of(&["collector-config/agent.yaml"])
-        .with("MPR_STATE_DIR", folder.path().join("state").display())
-        .with("MPR_LISTEN", &address)
-        .with("MPR_GATEWAY_ENDPOINT", gateway.endpoint())
-        .with("MPR_TLS_CA", gateway.certificates.file("ca.crt").display())
-        .with("MPR_TLS_CERT", gateway.certificates.file("client.crt").display())
-        .with("MPR_TLS_KEY", gateway.certificates.file("client.key").display())
-        .with("MPR_BATCH_DELAY", "100ms")
-        .with("MPR_RETRY_MAX_INTERVAL", "1s")
-        .over("exporters::otlp_http/gateway::retry_on_failure::initial_interval: 100ms")
-        // It says that it is ready where it says more than warnings.
-        .over("service::telemetry::logs::level: info")
-        .over(WITHOUT_WINDOWS);
-    let log = folder.path().join("log.txt");
-    let endpoint = format!("http://{address}");
+    let agent = Agent::of(&gateway);
     let client = plain_client();
     let mut sent = Vec::new();
     let mut take = |count: usize| {
         let spans = export("desk-17", &operations(count));
-        assert_eq!(send(&client, &endpoint, &spans), 200);
+        assert_eq!(send(&client, &agent.endpoint(), &spans), 200);
         sent.extend(ids(&spans));
     };
 
-    let agent = setup.start(log.clone());
+    let process = agent.start();
     take(20);
     gateway.kill();
     take(30);
     take(30);
-    agent.kill();
-    let agent = setup.start(log);
+    process.kill();
+    let process = agent.start();
     take(40);
     gateway.resume();
     arrived(&backend, sent);
-    agent.stop();
+    process.stop();
+}
+
+#[test]
+fn events_arrive_under_the_name_of_their_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    // It shows logs on its console.
+    let store = Setup::of(&["collector-config/single.yaml"])
+        .with("MPR_LISTEN", &listen)
+        .with("MPR_LOGS_VERBOSITY", "detailed")
+        .with("MPR_PROMETHEUS_ENDPOINT", format!("http://127.0.0.1:{}", free_port()))
+        .start(folder.path().join("log.txt"));
+    let gateway = Gateway::new().with("MPR_LOGS_ENDPOINT", format!("http://{listen}")).start();
+    let agent = Agent::of(&gateway);
+    let _process = agent.start();
+    // As the receiver for Windows renders them.
+    let event = r#"{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"kvlistValue": {"values": [
+        {"key": "channel", "value": {"stringValue": "Microsoft-Windows-SMBClient/Connectivity"}},
+        {"key": "computer", "value": {"stringValue": "desk-17.corp.example"}}
+    ]}}}]}]}]}"#;
+    let answer = plain_client()
+        .post(format!("{}/v1/logs", agent.endpoint()))
+        .header("content-type", "application/json")
+        .send(event)
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    let shown = until("the event", || {
+        let logged = store.logged();
+        logged.contains("SMBClient/Connectivity").then_some(logged)
+    });
+    assert!(shown.contains("host.name: Str(desk-17.corp.example)"), "{shown}");
+    assert!(shown.contains("service.name: Str(windows-events)"), "{shown}");
 }
 
 #[test]
