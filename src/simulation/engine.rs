@@ -14,7 +14,7 @@ use super::latency::{self, Path};
 use super::mishap;
 use super::outbox::Outbox;
 use super::pace::Timeline;
-use super::plan::{self, Ask, Errand, Program};
+use super::plan::{self, Ask, Errand, Program, Request};
 use super::sender::{Gone, Office};
 use super::table::{Before, Tables, Ticket};
 use super::truth::{AgentsTruth, Scripted, Series};
@@ -64,6 +64,18 @@ enum Event {
     Report(u64),
     /// The run is over, but for what is under way.
     Close,
+}
+
+/// An operation as it is scripted.
+struct Asked {
+    request: Request,
+    /// The remote name, if it has one.
+    remote: Option<String>,
+    process: Process,
+    thread_id: u32,
+    fate: Fate,
+    /// Until the program asks again, in nanoseconds after the end; `None` if it does not.
+    gap: Option<u64>,
 }
 
 /// What is remembered of an operation under way.
@@ -274,86 +286,107 @@ impl<'run> Engine<'run> {
         if step == 0 {
             self.expect_visit(host, day, usize::from(visit) + 1);
         }
-        let fleet = &self.office.fleet;
         if self.incidents.is_absent(host, self.now) {
             return;
         }
-        let visits = plan::visits(fleet, host, day);
-        let Some(planned) = visits.get(usize::from(visit)) else { return };
-        let (program, requests) = plan::requests(fleet, host, day, visit.into(), planned.errand);
-        let Some(request) = requests.get(usize::from(step)) else { return };
-        let name = place.name();
-        let mut chance = Chance::of(&[fleet.seed, OPERATION, name[0], name[1], name[2], name[3]]);
+        let Some(asked) = self.script(place) else { return };
+        if let Some(gap) = asked.gap {
+            let next = Place { step: step + 1, ..place };
+            self.push(self.now + asked.fate.takes + gap, Event::Begin(next));
+        }
+        let meters = self.office.meters.as_ref();
+        if let Some(meters) = meters {
+            meters.seen(host);
+        }
+        if self.incidents.is_lost(host, self.now, &place.name()) {
+            self.lost += 1;
+            self.office.count().lose(host);
+            *self.untold.entry(host).or_default() += 1;
+            if let Some(meters) = meters {
+                meters.table_full(host);
+            }
+            return;
+        }
+        let ticket = self.record(place, &asked);
+        match asked.fate.status {
+            Some(_) => self.push(self.now + asked.fate.takes, Event::End(ticket)),
+            None => self.push(self.now + self.tables.limit(), Event::Overdue),
+        }
+    }
+
+    /// What is asked at a place, and how it ends if it begins now.
+    fn script(&self, place: Place) -> Option<Asked> {
+        let Place { host, day, visit, step } = place;
+        let fleet = &self.office.fleet;
+        let planned = *plan::visits(fleet, host, day).get(usize::from(visit))?;
+        let (program, mut requests) =
+            plan::requests(fleet, host, day, visit.into(), planned.errand);
+        let last = usize::from(step) + 1 >= requests.len();
+        let request = requests.drain(..).nth(step.into())?;
+        let [a, b, c, d] = place.name();
+        let mut chance = Chance::of(&[fleet.seed, OPERATION, a, b, c, d]);
         let share = request.ask.share();
-        let kind = share.map(|share| share.kind);
         let add = request.ask.is_add();
         let status = if add { mishap::add(&mut chance) } else { mishap::cancel(&mut chance) };
         let path = Path {
-            server: kind.filter(|_| add),
+            server: share.map(|share| share.kind).filter(|_| add),
             first: request.first,
             distance: fleet.distance(host),
             load: curve::LOGON.load(planned.at),
         };
         let remote = share.map(|share| fleet.remote_name(share, status == 67, &mut chance));
         let takes = latency::draw(status, path, &mut chance);
-        let gap = chance.between(0.02, 0.4) * SECOND as f64;
+        let gap = (chance.between(0.02, 0.4) * SECOND as f64) as u64;
         let thread_id = 4 * (1_000 + chance.below(5_000) as u32);
         let usual = Fate { status: Some(status), takes };
-        let mut fate = self.incidents.bend(request, usual, self.now, &name);
+        let mut fate = self.incidents.bend(&request, usual, self.now, &place.name());
         if fate.takes >= self.tables.limit() {
             fate.status = None;
         }
         // A program whose operation never returns asks for nothing more.
-        if fate.status.is_some() && usize::from(step) + 1 < requests.len() {
-            let next = Place { step: step + 1, ..place };
-            self.push(self.now + fate.takes + gap as u64, Event::Begin(next));
-        }
-        if let Some(meters) = &self.office.meters {
-            meters.seen(host);
-        }
-        if self.incidents.is_lost(host, self.now, &name) {
-            self.lost += 1;
-            self.office.count().lose(host);
-            *self.untold.entry(host).or_default() += 1;
-            if let Some(meters) = &self.office.meters {
-                meters.table_full(host);
-            }
-            return;
-        }
-        let (local, resource_type, force) = match &request.ask {
+        let gap = (fate.status.is_some() && !last).then_some(gap);
+        let process = process(fleet.seed, place, program, planned.errand);
+        Some(Asked { request, remote, process, thread_id, fate, gap })
+    }
+
+    /// PRE.
+    fn record(&mut self, place: Place, asked: &Asked) -> Ticket {
+        let ask = &asked.request.ask;
+        let device = |drive: char| format!("{drive}:");
+        let (remote, local, resource_type, force) = match ask {
             Ask::Add { drive, resource_type, .. } => {
-                (drive.map(|drive| format!("{drive}:")), *resource_type, false)
+                (asked.remote.clone(), drive.map(device), *resource_type, false)
             }
-            Ask::CancelDrive { force, .. } => (None, RESOURCETYPE_ANY, *force),
-            Ask::CancelShare { .. } => (None, RESOURCETYPE_ANY, false),
-        };
-        let remote = match &request.ask {
-            Ask::CancelDrive { drive, .. } => format!("{drive}:"),
-            _ => remote.unwrap_or_default(),
+            Ask::CancelDrive { drive, force } => {
+                (Some(device(*drive)), None, RESOURCETYPE_ANY, *force)
+            }
+            Ask::CancelShare { .. } => (asked.remote.clone(), None, RESOURCETYPE_ANY, false),
         };
         let before = Before {
-            add,
-            remote: &remote,
+            add: ask.is_add(),
+            remote: remote.as_deref().unwrap_or_default(),
             local: local.as_deref().unwrap_or_default(),
-            flags: request.flags,
+            flags: asked.request.flags,
             resource_type,
             force,
-            thread_id,
+            thread_id: asked.thread_id,
             at: self.now,
         };
+        let Fate { status, takes } = asked.fate;
         let note = Note {
-            process: process(fleet.seed, place, program, planned.errand),
-            kind,
-            host,
-            series: Series { server: share.map(|share| share.server), add, status: fate.status },
-            takes: if fate.status.is_some() { fate.takes } else { self.tables.limit() },
+            process: asked.process,
+            kind: ask.share().map(|share| share.kind),
+            host: place.host,
+            series: Series {
+                server: ask.share().map(|share| share.server),
+                add: ask.is_add(),
+                status,
+            },
+            takes: if status.is_some() { takes } else { self.tables.limit() },
         };
         let ticket = self.tables.before(&before, place.number(), note);
         self.most_open = self.most_open.max(self.tables.open());
-        match fate.status {
-            Some(_) => self.push(self.now + fate.takes, Event::End(ticket)),
-            None => self.push(self.now + self.tables.limit(), Event::Overdue),
-        }
+        ticket
     }
 
     /// An operation returns.
