@@ -178,7 +178,8 @@ fn hours(text: &str) -> Result<Duration, String> {
 fn time_of_day(text: &str) -> Result<Duration, String> {
     let parts = text.split_once(':').and_then(|(hour, minute)| {
         let two_digits = |text: &str, below: u64| {
-            text.parse::<u64>().ok().filter(|number| text.len() == 2 && *number < below)
+            let plain = text.len() == 2 && text.bytes().all(|digit| digit.is_ascii_digit());
+            text.parse::<u64>().ok().filter(|number| plain && *number < below)
         };
         Some(Duration::from_secs(two_digits(hour, 24)? * 3600 + two_digits(minute, 60)? * 60))
     });
