@@ -21,7 +21,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
@@ -88,15 +87,15 @@ impl Gateway {
     }
 
     fn resume(&mut self) {
-        self.process = Some(self.setup.start(self.folder.path().join("log.txt")));
+        self.process = Some(self.setup.start(self.folder.path()));
     }
 
     fn stop(&mut self) {
-        self.process.take().unwrap().stop();
+        self.process.take().unwrap().stop().unwrap();
     }
 
     fn kill(&mut self) {
-        self.process.take().unwrap().kill();
+        drop(self.process.take().unwrap());
     }
 
     fn endpoint(&self) -> String {
@@ -241,8 +240,7 @@ fn every_configuration_that_ships_is_valid() {
         match kind {
             Kind::Recipe => {}
             Kind::Prometheus => {
-                let check =
-                    Command::new(tool("promtool")).args(["check", "config"]).arg(&file).output();
+                let check = tool("promtool").args(["check", "config"]).arg(&file).output();
                 let check = check.unwrap();
                 assert!(check.status.success(), "{name}: {check:?}");
             }
@@ -574,7 +572,7 @@ impl Agent {
     }
 
     fn start(&self) -> Process {
-        self.setup.start(self.folder.path().join("log.txt"))
+        self.setup.start(self.folder.path())
     }
 
     fn endpoint(&self) -> String {
@@ -600,12 +598,12 @@ fn nothing_is_lost_between_a_host_and_its_gateway() {
     gateway.kill();
     take(30);
     take(30);
-    process.kill();
+    drop(process);
     let process = agent.start();
     take(40);
     gateway.resume();
     arrived(&backend, sent);
-    process.stop();
+    process.stop().unwrap();
 }
 
 #[test]
@@ -617,7 +615,7 @@ fn events_arrive_under_the_name_of_their_host() {
         .with("MPR_LISTEN", &listen)
         .with("MPR_LOGS_VERBOSITY", "detailed")
         .with("MPR_PROMETHEUS_ENDPOINT", format!("http://127.0.0.1:{}", free_port()))
-        .start(folder.path().join("log.txt"));
+        .start(folder.path());
     let gateway = Gateway::new().with("MPR_LOGS_ENDPOINT", format!("http://{listen}")).start();
     let agent = Agent::of(&gateway);
     let _process = agent.start();
@@ -633,7 +631,7 @@ fn events_arrive_under_the_name_of_their_host() {
         .unwrap();
     assert_eq!(answer.status(), 200);
     let shown = until("the event", || {
-        let logged = store.logged();
+        let logged = store.said();
         logged.contains("SMBClient/Connectivity").then_some(logged)
     });
     assert!(shown.contains("host.name: Str(desk-17.corp.example)"), "{shown}");

@@ -6,6 +6,8 @@
 // Each test program uses its own part of this.
 #![allow(dead_code)]
 
+pub use mpr_otel_fleet::Process;
+use mpr_otel_fleet::Tools;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
@@ -15,31 +17,21 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
-/// Nothing in these tests takes this long unless it is broken.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+/// Nothing that is asked for takes this long unless something is broken.
+const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What Prometheus is asked between two looks.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// One of the programs that `cargo xtask test --fleet` builds.
-pub fn tool(name: &str) -> PathBuf {
-    let folder = std::env::var_os("MPR_OTEL_TEST_FLEET").expect(
-        "MPR_OTEL_TEST_FLEET names the folder of the Collector, Prometheus and Jaeger; \
-         `cargo xtask test --fleet` builds them and runs this test",
-    );
-    let program = Path::new(&folder).join(name);
-    assert!(program.is_file(), "{} is missing; run `cargo xtask test --fleet`", program.display());
-    program
+/// A command of one of the programs that `cargo xtask test --fleet` builds, with nothing in its
+/// environment.
+pub fn tool(name: &str) -> Command {
+    Tools::find().unwrap().command(name)
 }
 
 /// A file of the repository.
@@ -47,85 +39,14 @@ pub fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A port for a server that cannot choose one itself. Never given twice, and below those that the
-/// system gives to whoever wants any, so that it stays free until the server takes it.
+/// A port that nobody listens on.
 pub fn free_port() -> u16 {
-    static TAKEN: AtomicU32 = AtomicU32::new(0);
-    // Other test programs begin elsewhere.
-    let first = std::process::id().wrapping_mul(577);
-    loop {
-        let number = first.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
-        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
+    mpr_otel_fleet::free_port().unwrap()
 }
 
 /// Waits until `look` finds something.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: waited for nothing");
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// A program that runs until it is told otherwise, and writes to a file.
-#[derive(Debug)]
-pub struct Process {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    /// Starts `command` and waits until its log says `ready`.
-    pub fn start(mut command: Command, log: PathBuf, ready: &str) -> Self {
-        let file = File::create(&log).unwrap();
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        let mut process = Self { child: command.spawn().unwrap(), log };
-        until(&format!("{command:?}"), || {
-            let logged = process.logged();
-            if logged.contains(ready) {
-                return Some(());
-            }
-            if let Some(status) = process.child.try_wait().unwrap() {
-                panic!("{command:?} ended with {status}:\n{logged}");
-            }
-            None
-        });
-        process
-    }
-
-    /// All it said.
-    pub fn logged(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
-    }
-
-    /// Ends it where it stands.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Asks it to end, as a service manager does, and waits until it has.
-    pub fn stop(mut self) {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success());
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}:\n{}", self.logged());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may be over.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    mpr_otel_fleet::until(what, || Ok(look())).unwrap()
 }
 
 /// A Collector's configurations and settings: what it takes to start it, and to start it again.
@@ -168,10 +89,11 @@ impl Setup {
     }
 
     /// Starts it, and waits until it receives.
-    pub fn start(&self, log: PathBuf) -> Process {
+    pub fn start(&self, folder: &Path) -> Process {
         let mut command = self.command();
         command.args(self.layers());
-        Process::start(command, log, "Everything is ready.")
+        let process = Process::start("collector", command, folder).unwrap();
+        process.says("Everything is ready.").unwrap()
     }
 
     /// What the Collector thinks of it.
@@ -180,12 +102,7 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(tool(self.program));
-        for (name, _) in std::env::vars() {
-            if name.starts_with("OTEL_") || name.starts_with("MPR_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = tool(self.program);
         command.envs(&self.settings);
         command
     }
@@ -284,9 +201,10 @@ impl Kafka {
 
     /// Starts it.
     pub fn start(&mut self) {
-        let mut command = Command::new(tool("kafka"));
+        let mut command = tool("kafka");
         command.arg(self.port.to_string());
-        self.process = Some(Process::start(command, self.folder.path().join("log.txt"), "ready"));
+        let process = Process::start("kafka", command, self.folder.path()).unwrap();
+        self.process = Some(process.says("ready").unwrap());
     }
 }
 
@@ -325,21 +243,21 @@ impl Prometheus {
 
     /// Ends it; its store stays.
     pub fn pause(&mut self) {
-        self.process.take().unwrap().stop();
+        self.process.take().unwrap().stop().unwrap();
     }
 
     /// Starts it again.
     pub fn resume(&mut self) {
         let config = shipped("deploy/prometheus/prometheus.yaml");
-        let mut command = Command::new(tool("prometheus"));
+        let mut command = tool("prometheus");
         command
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", self.folder.path().join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{}", self.port))
             .args(advised_flags(&config));
-        let log = self.folder.path().join("log.txt");
-        self.process =
-            Some(Process::start(command, log, "Server is ready to receive web requests."));
+        let process = Process::start("prometheus", command, self.folder.path()).unwrap();
+        let ready = format!("http://127.0.0.1:{}/-/ready", self.port);
+        self.process = Some(process.answers(&ready).unwrap());
     }
 
     /// The answer's `data`, of a path such as `query`.

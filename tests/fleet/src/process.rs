@@ -3,9 +3,10 @@
 use crate::{Result, http};
 use std::env;
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,10 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at something that is waited for.
 const GLANCE: Duration = Duration::from_millis(10);
+
+/// The ports that servers of ours are given.
+const FIRST_PORT: u16 = 10_000;
+const PORTS: u16 = 20_000;
 
 /// The folder with `otelcol-mpr`, `prometheus`, `promtool` and `jaeger`.
 #[derive(Clone, Debug)]
@@ -42,6 +47,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// Where in the log its own words begin.
+    begin: usize,
 }
 
 impl Process {
@@ -49,25 +56,34 @@ impl Process {
     pub fn start(name: &str, mut command: Command, folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
+        let begin = usize::try_from(file.metadata()?.len())?;
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
             .map_err(|error| format!("cannot start {command:?}: {error}"))?;
-        Ok(Self { name: name.to_owned(), child, log })
+        Ok(Self { name: name.to_owned(), child, log, begin })
     }
 
     /// Waits until an address of the program answers with success.
-    pub fn answers(mut self, url: &str) -> Result<Self> {
+    pub fn answers(self, url: &str) -> Result<Self> {
+        self.ready(|_| http::is_well(url))
+    }
+
+    /// Waits until the program has said this.
+    pub fn says(self, words: &str) -> Result<Self> {
+        self.ready(|process| process.said().contains(words))
+    }
+
+    fn ready(mut self, is_ready: impl Fn(&Self) -> bool) -> Result<Self> {
         let started = Instant::now();
-        while !http::is_well(url) {
+        while !is_ready(&self) {
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!("{} ended with {status}:\n{}", self.name, self.said()).into());
             }
             if started.elapsed() > PATIENCE {
-                let said = self.said();
-                return Err(format!("{} does not answer at {url}:\n{said}", self.name).into());
+                return Err(format!("{} does not get ready:\n{}", self.name, self.said()).into());
             }
             thread::sleep(GLANCE);
         }
@@ -81,7 +97,8 @@ impl Process {
 
     /// What it wrote so far.
     pub fn said(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        let log = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(self.begin..).unwrap_or_default()).into_owned()
     }
 
     /// Asks it to end, and waits until it has.
@@ -90,7 +107,11 @@ impl Process {
         if !told.success() {
             return Err(format!("{} could not be told to end", self.name).into());
         }
-        until(&format!("{} ends", self.name), || Ok(self.child.try_wait()?.map(drop)))
+        let status = until(&format!("{} ends", self.name), || Ok(self.child.try_wait()?))?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(format!("{} ended with {status}:\n{}", self.name, self.said()).into()),
+        }
     }
 
     /// Waits until it has ended by itself, and tells whether well.
@@ -107,9 +128,20 @@ impl Drop for Process {
     }
 }
 
-/// A port on loopback that nobody listens on.
+/// A port on loopback for a server that cannot choose one itself. Never given twice, and below those
+/// that the system gives to whoever wants any, so that it stays free until the server takes it.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    // Other programs begin elsewhere.
+    let first = (process::id().wrapping_mul(577) % u32::from(PORTS)) as u16;
+    for _ in 0..PORTS {
+        let number = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST_PORT + number % PORTS;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no port is free".into())
 }
 
 /// Waits until there is an answer.
