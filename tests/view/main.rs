@@ -78,18 +78,18 @@ impl Run {
         Self { store, traces, truth, window, _gateway: gateway, _stack: stack }
     }
 
-    /// The answer to a query at the time of the latest sample of what it asks for: nothing is
+    /// The answer to a query at the time of the latest sample of what it asks for first: nothing is
     /// extrapolated beyond that.
     fn ask(&self, query: &str) -> Vec<Sample> {
         let prometheus = &self.store.prometheus;
-        let mut at = 0.0_f64;
-        for (end, _) in query.match_indices('{') {
+        let at = query.match_indices('{').find_map(|(end, _)| {
             let letter = |letter: char| letter.is_ascii_alphanumeric() || "_:".contains(letter);
-            let name = query[..end].trim_end_matches(letter).len();
-            let latest = format!("max(timestamp({}))", &query[name..end]);
-            at = at.max(prometheus.number(&latest, None).unwrap());
-        }
-        prometheus.query(query, (at > 0.0).then_some(at)).unwrap()
+            let start = query[..end].trim_end_matches(letter).len();
+            let latest = format!("max(timestamp({}))", &query[start..end]);
+            let at = prometheus.number(&latest, None).unwrap();
+            (at > 0.0).then_some(at)
+        });
+        prometheus.query(query, at).unwrap()
     }
 
     /// What a dashboard's query becomes with these variables.
