@@ -37,7 +37,7 @@ pub fn test() -> Result<ExitCode> {
 
 /// The servers, for who does not test but needs them.
 pub fn ensure() -> Result<()> {
-    let mut run = Run::new()?;
+    let mut run = Run::aside()?;
     if build(&mut run) { Ok(()) } else { Err("the servers could not be built".into()) }
 }
 

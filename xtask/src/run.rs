@@ -15,6 +15,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(45 * 60);
 
 /// What was run so far.
 pub struct Run {
+    out: Box<dyn Write>,
     logs: PathBuf,
     steps: Vec<Step>,
     started: Instant,
@@ -44,44 +45,57 @@ impl Outcome {
 impl Run {
     /// A run that has not begun.
     pub fn new() -> Result<Self> {
+        Self::told_to(Box::new(io::stdout()))
+    }
+
+    /// One that is told on standard error: standard output belongs to what comes after it.
+    pub fn aside() -> Result<Self> {
+        Self::told_to(Box::new(io::stderr()))
+    }
+
+    fn told_to(out: Box<dyn Write>) -> Result<Self> {
         let logs = folder::target().join("xtask");
         fs::create_dir_all(&logs)
             .map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
-        Ok(Self { logs, steps: Vec::new(), started: Instant::now() })
+        Ok(Self { out, logs, steps: Vec::new(), started: Instant::now() })
     }
 
     /// Does one step and says how it went. Returns whether it passed.
     pub fn step(&mut self, name: &str, work: impl FnOnce(&mut Log) -> Result<()>) -> bool {
-        print!("{name} ... ");
-        // Only the order of the output suffers if this fails.
-        let _ = io::stdout().flush();
+        self.tell(format_args!("{name} ... "));
         let started = Instant::now();
         let mut log = Log::new(self.logs.join(format!("{}.log", name.replace(' ', "-"))));
         let result = work(&mut log);
         let took = started.elapsed();
         let outcome = if result.is_ok() { Outcome::Passed } else { Outcome::Failed };
-        println!("{} {:.1} s", outcome.word(), took.as_secs_f64());
+        self.tell(format_args!("{} {:.1} s\n", outcome.word(), took.as_secs_f64()));
         for note in &log.notes {
-            println!("  {note}");
+            self.tell(format_args!("  {note}\n"));
         }
         if let Err(failure) = result {
-            log.print_tail();
-            println!("  {name}: {failure}");
+            self.tell(format_args!("{}  {name}: {failure}\n", log.tail()));
         }
         let passed = outcome == Outcome::Passed;
         self.steps.push(Step { name: name.to_owned(), outcome, took });
         passed
     }
 
+    fn tell(&mut self, what: std::fmt::Arguments<'_>) {
+        // Nobody may be listening any more.
+        let _ = self.out.write_fmt(what).and_then(|()| self.out.flush());
+    }
+
     /// Prints the table of all steps. The exit code tells whether all passed.
-    pub fn finish(self) -> ExitCode {
-        println!();
-        for Step { name, outcome, took } in &self.steps {
-            println!("{name:<28} {:<8} {:>7.1} s", outcome.word(), took.as_secs_f64());
-        }
+    pub fn finish(mut self) -> ExitCode {
+        self.tell(format_args!("\n"));
         let failed = self.steps.iter().filter(|step| step.outcome == Outcome::Failed).count();
+        for Step { name, outcome, took } in std::mem::take(&mut self.steps) {
+            let line = format!("{name:<28} {:<8} {:>7.1} s\n", outcome.word(), took.as_secs_f64());
+            self.tell(format_args!("{line}"));
+        }
         let verdict = if failed == 0 { "all ok".to_owned() } else { format!("{failed} FAILED") };
-        println!("{:<28} {verdict:<8} {:>7.1} s", "total", self.started.elapsed().as_secs_f64());
+        let took = self.started.elapsed().as_secs_f64();
+        self.tell(format_args!("{:<28} {verdict:<8} {took:>7.1} s\n", "total"));
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
@@ -160,12 +174,12 @@ impl Log {
         Ok(file)
     }
 
-    fn print_tail(&self) {
-        let Ok(text) = self.text() else { return };
+    /// The last lines, indented.
+    fn tail(&self) -> String {
+        let text = self.text().unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        for line in &lines[lines.len().saturating_sub(TAIL)..] {
-            println!("  | {line}");
-        }
+        let tail = &lines[lines.len().saturating_sub(TAIL)..];
+        tail.iter().map(|line| format!("  | {line}\n")).collect()
     }
 }
 

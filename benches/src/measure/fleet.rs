@@ -13,6 +13,8 @@ use std::time::Instant;
 
 /// Sizes of fleets.
 const HOSTS: [u32; 3] = [1_000, 10_000, 100_000];
+/// The largest fleet whose hosts are tried each by itself: a request for every logon takes long.
+const MOST_DIRECT: u32 = 10_000;
 /// How many times faster a fleet's metrics are flushed where it is measured what they take on a
 /// disk: an hour's samples are taken in 36 seconds.
 const LAPSE: Lapse = Lapse(100);
@@ -31,6 +33,9 @@ pub struct Size {
     cpu_seconds: f64,
     /// The most memory the gateway had resident, in KiB.
     peak_kib: u64,
+    /// CPU time of the gateway for a span if each host sends requests of its own, in seconds;
+    /// `None` where that was not tried.
+    direct_cpu_seconds: Option<f64>,
     /// Series of the operation metrics.
     series: f64,
     /// Series of the agents' metrics, if each host has an agent.
@@ -70,6 +75,9 @@ pub fn measure(stage: &Stage, quick: bool) -> Result<(Vec<Row>, Costs)> {
         };
         let mib = |kib: u64| kib as f64 / 1024.0;
         let days = f64::from(1_u32 << 20);
+        rows.extend(size.direct_cpu_seconds.map(|seconds| {
+            alone("gateway, each host by itself", 1.0 / seconds, "spans/s of a core")
+        }));
         rows.extend([
             alone("a day's spans", size.spans as f64, "spans"),
             alone("gateway", size.spans as f64 / size.cpu_seconds, "spans/s of a core"),
@@ -101,6 +109,12 @@ fn size(stage: &Stage, root: &Path, hosts: u32) -> Result<Size> {
         run(stage, root, Lapse(1), &["--hosts", &hosts_text, "--hours", "24"])?;
     let series = count(&store.prometheus, "traces_span_metrics.*")?;
     drop((store, servers));
+    let direct = (hosts <= MOST_DIRECT).then(|| {
+        progress(&format!("fleet: a day of {hosts} hosts, each by itself"));
+        let day = ["--hosts", &hosts_text, "--hours", "24", "--direct"];
+        let (day, ..) = run(stage, root, Lapse(1), &day)?;
+        Ok::<_, Box<dyn std::error::Error>>(day.cpu_seconds / day.spans as f64)
+    });
     progress(&format!("fleet: reports of {hosts} agents"));
     let agents = ["--hosts", &hosts_text, "--hours", "0.05", "--from", "03:00", "--agents"];
     let (reports, store, _servers) = run(stage, root, Lapse(1), &agents)?;
@@ -111,6 +125,7 @@ fn size(stage: &Stage, root: &Path, hosts: u32) -> Result<Size> {
         seconds: day.seconds,
         cpu_seconds: day.cpu_seconds,
         peak_kib: day.peak_kib,
+        direct_cpu_seconds: direct.transpose()?,
         series,
         agent_series,
         // Three minutes, and the last reports.
