@@ -44,6 +44,8 @@ pub struct Size {
     agent_cpu_seconds: f64,
     /// The most memory the gateway had resident with agents, in KiB.
     agent_peak_kib: u64,
+    /// The most memory that Prometheus had resident with agents, in KiB.
+    agent_prometheus_kib: u64,
 }
 
 /// What was found.
@@ -52,6 +54,8 @@ pub struct Costs {
     sizes: Vec<Size>,
     /// Bytes of a sample in Prometheus' blocks.
     bytes_per_sample: f64,
+    /// Bytes of a span in the gateway's queue on disk.
+    bytes_per_span: f64,
 }
 
 /// What `simulate --json` says.
@@ -85,6 +89,7 @@ pub fn measure(stage: &Stage, quick: bool) -> Result<(Vec<Row>, Costs)> {
             alone("series of operations", size.series, "series"),
             alone("series of agents", size.agent_series, "series"),
             alone("its memory with agents, at most", mib(size.agent_peak_kib), "MiB"),
+            alone("Prometheus' memory with agents", mib(size.agent_prometheus_kib), "MiB"),
             alone(
                 "agents' reports at one a minute",
                 100.0 * size.agent_cpu_seconds / 60.0,
@@ -97,9 +102,13 @@ pub fn measure(stage: &Stage, quick: bool) -> Result<(Vec<Row>, Costs)> {
             ),
         ]);
     }
+    progress("fleet: what spans take in a queue");
+    let bytes_per_span = bytes_per_span(stage, &root)?;
+    let bytes = Figure::exact(bytes_per_span, "bytes");
+    rows.push(Row::alone("a span in the gateway's queue", bytes, Reach::Nothing));
     let bytes = Figure::exact(bytes_per_sample, "bytes");
     rows.push(Row::alone("a sample on Prometheus' disk", bytes, Reach::Nothing));
-    Ok((rows, Costs { sizes, bytes_per_sample }))
+    Ok((rows, Costs { sizes, bytes_per_sample, bytes_per_span }))
 }
 
 fn size(stage: &Stage, root: &Path, hosts: u32) -> Result<Size> {
@@ -131,6 +140,7 @@ fn size(stage: &Stage, root: &Path, hosts: u32) -> Result<Size> {
         // Three minutes, and the last reports.
         agent_cpu_seconds: reports.cpu_seconds / 4.0,
         agent_peak_kib: reports.peak_kib,
+        agent_prometheus_kib: super::agent::field(store.process.id(), "VmHWM:")?,
     })
 }
 
@@ -157,18 +167,7 @@ fn run(
     let before = super::agent::cpu(pid)?;
     stage.sink.take()?;
     let start = Instant::now();
-    let ledgers = stage.folder()?;
-    let output = stage
-        .agent(ledgers.path())
-        .args(["simulate", "--json", "--endpoint", &gateway.endpoint])
-        .args(simulation)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        return Err(format!("the simulation failed: {}", output.status).into());
-    }
-    let said: Said = serde_json::from_slice(&output.stdout)?;
+    let said = simulate(stage, &gateway.endpoint, simulation)?;
     let mut onward = 0;
     until("all spans are sent onward", || {
         onward += stage.sink.take().map_err(|error| error.to_string())?.spans;
@@ -182,6 +181,22 @@ fn run(
     })?;
     let peak_kib = super::agent::field(pid, "VmHWM:")?;
     Ok((Took { spans: said.operations, seconds, cpu_seconds, peak_kib }, store, servers))
+}
+
+/// Runs `mpr-otel simulate` to its end.
+fn simulate(stage: &Stage, endpoint: &str, arguments: &[&str]) -> Result<Said> {
+    let ledgers = stage.folder()?;
+    let output = stage
+        .agent(ledgers.path())
+        .args(["simulate", "--json", "--endpoint", endpoint])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("the simulation failed: {}", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 fn count(prometheus: &Prometheus, names: &str) -> Result<f64> {
@@ -209,6 +224,25 @@ fn bytes_per_sample(stage: &Stage, root: &Path, hours: &str) -> Result<f64> {
         0 => Err("Prometheus wrote no samples".into()),
         samples => Ok(bytes as f64 / samples as f64),
     }
+}
+
+/// Leaves a day's spans in a gateway's queue, and tells what one of them takes.
+fn bytes_per_span(stage: &Stage, root: &Path) -> Result<f64> {
+    let servers = Servers::new(root, LAPSE)?;
+    let store = servers.prometheus(LOOKBACK)?;
+    // Nobody listens on this port.
+    let gateway = servers.gateway("gateway-1", &store.prometheus, "http://127.0.0.1:9")?;
+    let said = simulate(stage, &gateway.endpoint, &["--hosts", "1000", "--hours", "24"])?;
+    let spans = said.operations as f64;
+    let queue = "sum(otelcol_exporter_queue_size{exporter=\"otlp_http/traces\"})";
+    until("all spans are counted", || {
+        let counted = store.prometheus.number("sum(traces_span_metrics_calls_total)", None)?;
+        Ok((counted == spans).then_some(()))
+    })?;
+    let bytes = until("the queue is told", || {
+        Ok(Some(store.prometheus.number(queue, None)?).filter(|bytes| *bytes > 0.0))
+    })?;
+    Ok(bytes / spans)
 }
 
 fn size_of_folder(folder: &Path) -> Result<u64> {
