@@ -11,18 +11,16 @@ mod alerts;
 mod boards;
 mod expect;
 mod fleet;
+mod run;
 
 use alerts::Firing;
-use boards::{QUERIES, RECORDS, Shows, View};
+use boards::{RECORDS, Shows, View};
 use expect::failed;
 use fleet::{demo, simulate};
-use mpr_otel_fleet::{
-    Board, Gateway, LOOKBACK, Lapse, Part, Sample, Search, Stack, Store, Target, Traces, Truth,
-    until, with_window,
-};
+use mpr_otel_fleet::{LOOKBACK, Lapse, Stack, until, with_window};
+use run::Run;
 use serde_json::Value;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Fifteen seconds pass in 150 ms.
 const LAPSE: Lapse = Lapse(100);
@@ -31,194 +29,6 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A run that is over: who can be asked, and what the truth is.
-struct Run {
-    store: Store,
-    traces: Traces,
-    truth: Truth,
-    /// A time that begins before the run and ends now.
-    window: Duration,
-    _gateway: Gateway,
-    _stack: Stack,
-}
-
-impl Run {
-    /// Runs a simulation, and waits until all of it has arrived everywhere.
-    fn simulate(arguments: &[&str]) -> Self {
-        let stack = Stack::new(root(), LAPSE).unwrap();
-        let store = stack.prometheus(LOOKBACK).unwrap();
-        let traces = stack.traces().unwrap();
-        let gateway = stack.gateway("gateway-1", &store.prometheus, &traces.endpoint).unwrap();
-        let truth = simulate(&stack, &gateway.endpoint, arguments).unwrap();
-        let operations = truth.operations as f64;
-        let mut expected = vec![
-            ("traces_span_metrics_calls_total", operations),
-            ("traces_span_metrics_duration_seconds_count", operations),
-            ("otelcol_receiver_accepted_spans_total", operations),
-            ("otelcol_exporter_sent_spans_total", operations),
-            ("mpr_loss_calls_total", truth.spans_with_loss as f64),
-        ];
-        if let Some(agents) = &truth.agents {
-            expected.push(("mpr_operations_seen_total", agents.seen as f64));
-            expected.push(("mpr_operations_exported_total", agents.exported as f64));
-        }
-        for (metric, count) in expected {
-            until(&format!("{metric} is {count}"), || {
-                let told = store.prometheus.number(&format!("sum({metric})"), None)?;
-                assert!(told <= count, "{metric} is {told} instead of {count}");
-                Ok((told == count).then_some(()))
-            })
-            .unwrap();
-        }
-        let begun = UNIX_EPOCH + Duration::from_millis(truth.begun_unix_ms);
-        let past = SystemTime::now().duration_since(begun).unwrap();
-        let window = Duration::from_secs(past.as_secs() + 60);
-        Self { store, traces, truth, window, _gateway: gateway, _stack: stack }
-    }
-
-    /// The answer to a query at the time of the latest sample of what it asks for first: nothing is
-    /// extrapolated beyond that.
-    fn ask(&self, query: &str) -> Vec<Sample> {
-        let prometheus = &self.store.prometheus;
-        let at = query.match_indices('{').find_map(|(end, _)| {
-            let letter = |letter: char| letter.is_ascii_alphanumeric() || "_:".contains(letter);
-            let start = query[..end].trim_end_matches(letter).len();
-            let latest = format!("max(timestamp({}))", &query[start..end]);
-            let at = prometheus.number(&latest, None).unwrap();
-            (at > 0.0).then_some(at)
-        });
-        prometheus.query(query, at).unwrap()
-    }
-
-    /// What a dashboard's query becomes with these variables.
-    fn filled(&self, query: &str, host: &str, server: &str) -> String {
-        let window = format!("{}ms", self.window.as_millis());
-        let mut filled = LAPSE.expression(query).unwrap();
-        for (variable, value) in [
-            ("$__rate_interval", window.as_str()),
-            ("$__range", &window),
-            ("$__interval", "1s"),
-            ("${job}", "mpr-otel"),
-            ("$job", "mpr-otel"),
-            ("$gateway_job", "otelcol-mpr"),
-            ("${server:raw}", server),
-            ("$server", server),
-            ("$operation", ".*"),
-            ("${host:raw}", host),
-            ("$host", host),
-        ] {
-            filled = filled.replace(variable, value);
-        }
-        assert!(!filled.contains('$'), "a variable that nobody knows: {filled}");
-        filled
-    }
-
-    /// Asks every query of a panel about all of the fleet; returns what is wrong.
-    fn look_at(&self, board: &str, panel: &str) -> Vec<String> {
-        let file = board.trim_start_matches("mpr-otel-");
-        let file = root().join("dashboards").join(file).with_extension("json");
-        let truth = &self.truth;
-        let host = &truth.hosts_sample[0];
-        let view = View { truth, host, seconds: self.window.as_secs_f64() };
-        let read = Board::read(&file).unwrap();
-        let targets = read.targets().filter(|(of, _)| of.title == panel);
-        let wrong = targets.filter_map(|(_, target)| {
-            let known = |row: &&(&str, &str, &str, Shows)| {
-                (row.0, row.1, row.2) == (board, panel, &target.letter)
-            };
-            let shows = QUERIES.iter().find(known).unwrap().3;
-            let query = self.filled(&target.expression, &host.host, ".*");
-            shows.check(&view, &self.ask(&query), true).err()
-        });
-        wrong.map(|why| format!("{board} / {panel}: {why}")).collect()
-    }
-
-    /// Asks every query of the dashboards for this server, or all; returns what is wrong.
-    fn look(&self, server: Option<&str>) -> Vec<String> {
-        let truth = match server {
-            Some(server) => self.truth.of_server(server),
-            None => self.truth.clone(),
-        };
-        let host = truth.hosts_sample.iter().max_by_key(|host| (host.lost, host.failures)).unwrap();
-        let view = View { truth: &truth, host, seconds: self.window.as_secs_f64() };
-        let mut wrong = Vec::new();
-        let mut known: Vec<_> = QUERIES.iter().collect();
-        for board in Board::all(&root().join("dashboards")).unwrap() {
-            for (panel, target) in board.targets() {
-                let place = (board.uid.as_str(), panel.title.as_str(), target.letter.as_str());
-                let name = format!("{} / {} / {}", place.0, place.1, place.2);
-                if target.source == "jaeger" {
-                    wrong.extend(
-                        self.search(target, &view, server)
-                            .err()
-                            .map(|why| format!("{name}: {why}")),
-                    );
-                    continue;
-                }
-                let row = known.iter().position(|row| (row.0, row.1, row.2) == place);
-                let Some(row) = row else {
-                    wrong.push(format!("{name}: nothing is known of what it should show"));
-                    continue;
-                };
-                let shows = known.swap_remove(row).3;
-                let fleet_wide = !target.expression.contains("$server");
-                if server.is_some() && fleet_wide {
-                    continue;
-                }
-                let query = self.filled(&target.expression, &host.host, server.unwrap_or(".*"));
-                if let Shows::Recorded(name) = shows {
-                    // What the rule records is compared with the truth, see below.
-                    assert!(RECORDS.iter().any(|(record, _)| *record == name), "{name} is no rule");
-                    assert!(
-                        query.starts_with(&format!("{name}{{")),
-                        "{query} shows something else"
-                    );
-                }
-                if let Err(why) = shows.check(&view, &self.ask(&query), server.is_none()) {
-                    wrong.push(format!("{name}: {why}\n    {query}"));
-                }
-            }
-        }
-        let forgotten =
-            known.iter().map(|row| format!("{} / {} / {} is no more", row.0, row.1, row.2));
-        wrong.extend(forgotten);
-        wrong
-    }
-
-    /// Compares what a search for traces finds.
-    fn search(&self, target: &Target, view: &View<'_>, server: Option<&str>) -> Result<(), String> {
-        let text = |name: &str| target.raw[name].as_str().unwrap_or_default();
-        let search = Search {
-            service: text("service").to_owned(),
-            tags: self.filled(text("tags"), &view.host.host, server.unwrap_or("no server")),
-            least: text("minDuration").to_owned(),
-            limit: target.raw["limit"].as_u64().unwrap(),
-        };
-        let found = self.traces.jaeger.spans(&search).map_err(|error| error.to_string())?;
-        let of_outcome = |outcome| search.tags.contains(&format!("mpr.outcome={outcome}"));
-        let expected = match server {
-            Some(_) if search.tags.contains("server.address=") => {
-                view.truth.groups(&[], failed).values().map(Part::count).sum()
-            }
-            None if search.tags.contains("server.address=") => return Ok(()),
-            _ if of_outcome("failure") => view.host.failures,
-            _ if of_outcome("unfinished") => view.host.unfinished,
-            _ if search.least.is_empty() => view.host.operations,
-            _ => {
-                let all = Search { least: String::new(), ..search.clone() };
-                let all = self.traces.jaeger.spans(&all).map_err(|error| error.to_string())?;
-                let slow = |span: &&Value| span["duration"].as_u64().unwrap() >= 2_500_000;
-                assert_eq!(search.least, "2500ms");
-                all.iter().filter(slow).count() as u64
-            }
-        };
-        match found.len() as u64 == expected.min(search.limit) {
-            true => Ok(()),
-            false => Err(format!("{} spans instead of {expected}: {search:?}", found.len())),
-        }
-    }
 }
 
 #[test]
