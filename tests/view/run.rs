@@ -5,7 +5,8 @@ use crate::expect::failed;
 use crate::fleet::simulate;
 use crate::{LAPSE, root};
 use mpr_otel_fleet::{
-    Board, Gateway, LOOKBACK, Part, Sample, Search, Stack, Store, Target, Traces, Truth, until,
+    Board, Gateway, LOOKBACK, Part, Sample, Search, Stack, Store, Target, Traces, Truth, filled,
+    until,
 };
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -72,8 +73,7 @@ impl Run {
     /// What a dashboard's query becomes with these variables.
     fn filled(&self, query: &str, host: &str, server: &str) -> String {
         let window = format!("{}ms", self.window.as_millis());
-        let mut filled = LAPSE.expression(query).unwrap();
-        for (variable, value) in [
+        let variables = [
             ("$__rate_interval", window.as_str()),
             ("$__range", &window),
             ("$__interval", "1s"),
@@ -85,11 +85,8 @@ impl Run {
             ("$operation", ".*"),
             ("${host:raw}", host),
             ("$host", host),
-        ] {
-            filled = filled.replace(variable, value);
-        }
-        assert!(!filled.contains('$'), "a variable that nobody knows: {filled}");
-        filled
+        ];
+        filled(&LAPSE.expression(query).unwrap(), &variables).unwrap()
     }
 
     /// Asks every query of a panel about all of the fleet; returns what is wrong.

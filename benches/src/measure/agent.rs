@@ -90,6 +90,7 @@ pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Costs)> {
     progress("agent: nothing to do");
     let folder = stage.folder()?;
     let agent = Process::start(stage, folder.path())?;
+    // What it does when it starts is no rest, and nothing tells from outside when that is over.
     thread::sleep(Duration::from_secs(1));
     let idle = agent.cpu_over(Duration::from_secs(effort.idle_seconds))?;
     progress("agent: hosts at work");

@@ -128,6 +128,19 @@ impl Panel {
     }
 }
 
+/// A query with these values for its variables, replaced in this order: a name may be the beginning
+/// of another one. A variable that is left is an error.
+pub fn filled(query: &str, variables: &[(&str, &str)]) -> Result<String> {
+    let mut filled = query.to_owned();
+    for (variable, value) in variables {
+        filled = filled.replace(variable, value);
+    }
+    match filled.contains('$') {
+        false => Ok(filled),
+        true => Err(format!("a variable that nobody knows: {filled}").into()),
+    }
+}
+
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }

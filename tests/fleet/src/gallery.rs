@@ -1,9 +1,9 @@
 //! What the panels of a dashboard show, as a picture is drawn from it.
 
 use crate::drawing::{Cell, Content};
-use crate::{Board, Labels, Lapse, Panel, Prometheus, Result, Target};
+use crate::{Board, Labels, Lapse, Panel, Prometheus, Result, Target, filled};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Points of a line across a picture.
@@ -87,9 +87,9 @@ impl Gallery {
             }
         }
         let labels = rows.keys().flat_map(Labels::keys).cloned();
-        let labels: std::collections::BTreeSet<String> = labels.collect();
+        let labels: BTreeSet<String> = labels.collect();
         let values = rows.values().flat_map(BTreeMap::keys).cloned();
-        let values: std::collections::BTreeSet<String> = values.collect();
+        let values: BTreeSet<String> = values.collect();
         let heads = labels.iter().chain(&values).map(|column| panel.column(column)).collect();
         let sort = panel.sorted_by();
         let mut rows: Vec<_> = rows.into_iter().collect();
@@ -116,17 +116,14 @@ impl Gallery {
     fn filled(&self, target: &Target) -> Result<String> {
         let range = format!("{}ms", ((self.span.1 - self.span.0) * 1e3).ceil());
         let rate = format!("{}ms", self.lapse.of(RATE).as_millis());
-        let mut query = self.lapse.expression(&target.expression)?;
-        for (variable, value) in [
+        let variables = [
             ("$__rate_interval", rate.as_str()),
             ("$__range", &range),
             ("$job", "mpr-otel"),
             ("$server", ".*"),
             ("$operation", ".*"),
-        ] {
-            query = query.replace(variable, value);
-        }
-        Ok(query)
+        ];
+        filled(&self.lapse.expression(&target.expression)?, &variables)
     }
 }
 

@@ -13,9 +13,8 @@ mod prometheus;
 mod stack;
 mod truth;
 
-pub use board::{Board, Panel, Target};
+pub use board::{Board, Panel, Target, filled};
 pub use gallery::Gallery;
-pub use http::{get_json, is_well};
 pub use jaeger::{Jaeger, Search};
 pub use lapse::{Lapse, with_window};
 pub use process::{Process, Tools, free_port, until};

@@ -32,19 +32,9 @@ impl Stack {
         })
     }
 
-    /// The tools it is made of.
-    pub fn tools(&self) -> &Tools {
-        &self.tools
-    }
-
     /// A folder that goes with the stack.
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// How fast time passes.
-    pub fn lapse(&self) -> Lapse {
-        self.lapse
     }
 
     /// Starts Prometheus with the configuration and the rules that ship, in time-lapse. A sample
@@ -103,18 +93,8 @@ impl Stack {
     /// Starts a gateway of this name that listens on a free port, without TLS: who may send is
     /// tested elsewhere.
     pub fn gateway(&self, name: &str, store: &Prometheus, traces: &str) -> Result<Gateway> {
-        self.gateway_at(name, free_port()?, store, traces)
-    }
-
-    /// Starts a gateway on this port.
-    pub fn gateway_at(
-        &self,
-        name: &str,
-        port: u16,
-        store: &Prometheus,
-        traces: &str,
-    ) -> Result<Gateway> {
-        let (listen, health) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", free_port()?));
+        let (listen, health) =
+            (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
         let flush = self.lapse.of(FLUSH).as_millis();
         let mut command = self.tools.command("otelcol-mpr");
         command
@@ -131,7 +111,7 @@ impl Stack {
             .env("MPR_TELEMETRY_INTERVAL_MS", flush.to_string());
         let process =
             Process::start(name, command, self.folder())?.answers(&format!("http://{health}/"))?;
-        Ok(Gateway { process, port, endpoint: format!("http://{listen}") })
+        Ok(Gateway { process, endpoint: format!("http://{listen}") })
     }
 }
 
@@ -162,8 +142,6 @@ pub struct Traces {
 pub struct Gateway {
     /// Its process.
     pub process: Process,
-    /// Where it listens.
-    pub port: u16,
     /// The base URL for OTLP.
     pub endpoint: String,
 }
