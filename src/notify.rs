@@ -9,9 +9,10 @@ use crate::abi::{
     NOTIFY_POST, NOTIFY_PRE, NotifyAdd, NotifyCancel, NotifyInfo, RESOURCETYPE_ANY, WN_SUCCESS,
 };
 use crate::channel::Signal;
-use crate::host::{self, Host};
+use crate::host::Host;
 use crate::ledger::{KIND_ADD, KIND_CANCEL, Loss};
 use crate::platform;
+use crate::start;
 use crate::wide::WideStr;
 use crate::win32_error::{Meaning, meaning};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -117,7 +118,7 @@ fn guarded(work: impl FnOnce(&'static Host)) -> u32 {
     // A panic must not cross into C, and there is nothing to unwind to: the operation goes on
     // unobserved. What `work` touches are atomics and a slot that no one else owns.
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        if let Some(host) = host::current() {
+        if let Some(host) = start::host() {
             work(host);
         }
     }));

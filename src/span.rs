@@ -2,8 +2,7 @@
 
 use crate::clock;
 use crate::operation::{Kind, Operation, Outcome};
-use crate::process::Identity;
-use crate::trace_context::{IdSource, Parent};
+use crate::origin::Origin;
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
 };
@@ -14,21 +13,6 @@ use std::sync::Arc;
 
 /// Name of the instrumentation scope.
 pub const SCOPE: &str = "mpr-otel";
-
-/// What the spans of one ledger share.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// The host.
-    pub identity: Identity,
-    /// Parent of every span.
-    pub parent: Option<Parent>,
-    /// Ids of its operations.
-    pub ids: IdSource,
-    /// The ledger's anchor, in nanoseconds since 1970.
-    pub anchor_unix_nanos: u64,
-    /// Whether the host died before it exported them.
-    pub recovered: bool,
-}
 
 /// Builds the span of `operation`. `lost` is the number of operations lost since the last span
 /// that said so.

@@ -10,10 +10,11 @@ mod graveyard;
 mod support;
 
 use graveyard::{Adopted, Grave, Graveyard, UNBOUND, attribute, told, without_hosts, write};
-use mpr_otel::adoption::{Adopter, Bounds, Buried, QUARANTINE_FOLDER, Whose};
+use mpr_otel::adoption::{Adopter, Buried, QUARANTINE_FOLDER, Whose};
 use mpr_otel::ledger::{
     self, FILE_SIZE, HEADER_SIZE, KIND_CANCEL, Keeper, Loss, SLOT_COUNT, SLOT_SIZE, Tally,
 };
+use mpr_otel::settings::Bounds;
 use opentelemetry_sdk::trace::SpanData;
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -15,8 +15,9 @@ use mpr_otel::ledger::{
     SlotImage, Tally,
 };
 use mpr_otel::operation::Operation;
+use mpr_otel::origin::Origin;
 use mpr_otel::process::Identity;
-use mpr_otel::span::{Origin, span};
+use mpr_otel::span::span;
 use mpr_otel::trace_context::{IdSource, Parent};
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;

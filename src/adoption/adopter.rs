@@ -1,9 +1,10 @@
 //! Finds ledgers to empty, makes batches of what they hold, and buries them.
 
-use super::folder::{Bounds, Entry, LedgerFolder};
+use super::folder::{Entry, LedgerFolder};
 use super::foreign::ForeignLedger;
 use crate::ledger::{Access, Corruption, Header, Keeper, LedgerError, Owner};
 use crate::platform;
+use crate::settings::Bounds;
 use opentelemetry_sdk::trace::SpanData;
 use std::io;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! The folder that all hosts of a machine keep their ledgers in.
 
 use crate::ledger::{FILE_SIZE, UNBORN, is_ledger_name};
+use crate::settings::Bounds;
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,25 +17,12 @@ const QUARANTINED: usize = 16;
 /// A file that is still unnamed after this long has lost its host before it was born.
 const UNBORN_FOR: Duration = Duration::from_secs(60);
 
-/// How large the folder may grow while nobody takes the spans. 0 is no bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Ledger files.
-    pub files: usize,
-    /// Bytes of all ledger files.
-    pub bytes: u64,
-    /// Time since a dead host last wrote to its ledger.
-    pub age: Duration,
-}
-
-impl Bounds {
-    /// The most ledgers that there may be, whole ones as every host makes them; 0 is no bound.
-    fn ledgers(&self) -> usize {
-        let in_bytes = usize::try_from(self.bytes.div_ceil(FILE_SIZE as u64)).unwrap_or(usize::MAX);
-        match (self.files, in_bytes) {
-            (0, most) | (most, 0) => most,
-            (files, in_bytes) => files.min(in_bytes),
-        }
+/// The most ledgers that `bounds` allow, whole ones as every host makes them; 0 is no bound.
+fn most_ledgers(bounds: Bounds) -> usize {
+    let in_bytes = usize::try_from(bounds.bytes.div_ceil(FILE_SIZE as u64)).unwrap_or(usize::MAX);
+    match (bounds.files, in_bytes) {
+        (0, most) | (most, 0) => most,
+        (files, in_bytes) => files.min(in_bytes),
     }
 }
 
@@ -104,7 +92,7 @@ impl LedgerFolder {
     /// Whether there may be more ledgers than the bounds allow. Counts names and looks at nothing:
     /// a caller of MPR waits for it.
     pub fn is_crowded(&self, bounds: Bounds) -> bool {
-        let most = bounds.ledgers();
+        let most = most_ledgers(bounds);
         most > 0
             && fs::read_dir(&self.path).is_ok_and(|entries| entries.take(most + 1).count() > most)
     }

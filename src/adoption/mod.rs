@@ -14,6 +14,6 @@ mod inflight;
 
 pub use adopter::{Adopter, Batch, Buried, Look, Whose};
 pub use census::Census;
-pub use folder::{AGENT_FOLDER, Bounds, Entry, LedgerFolder, QUARANTINE_FOLDER, Survey};
+pub use folder::{AGENT_FOLDER, Entry, LedgerFolder, QUARANTINE_FOLDER, Survey};
 pub use foreign::ForeignLedger;
 pub use inflight::{Inflight, Snapshot};

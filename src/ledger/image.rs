@@ -6,8 +6,8 @@
 use super::header::{EXECUTABLE_UNITS, Keeper, MAGIC, NO_SESSION, TALLY_WORDS, VERSION, offset};
 use super::state::{PHASE_BITS, Phase};
 use super::{Body, HEADER_SIZE, Loss, SLOT_COUNT, SLOT_SIZE, Tally};
+use crate::origin::Origin;
 use crate::process::Identity;
-use crate::span::Origin;
 use crate::trace_context::{IdSource, Parent};
 
 /// More operations than one machine ever sees: a counter above it is damage.

@@ -5,18 +5,19 @@
 //! never by a lower source: a typing error in a policy must not hand the setting to the host's
 //! environment.
 
+mod bounds;
 mod list;
 mod lookup;
 mod parse;
 mod resolve;
 
+pub use bounds::Bounds;
 pub use list::{DELIVERY_AGENT, DELIVERY_IN_PROCESS, Name};
 pub use lookup::{Lookup, System};
 #[cfg(windows)]
 pub use lookup::{MACHINE_KEY, POLICY_KEY};
 pub use parse::ProcessPattern;
 
-use crate::adoption::Bounds;
 use http::{HeaderName, HeaderValue, Uri};
 use resolve::Resolver;
 use std::path::PathBuf;

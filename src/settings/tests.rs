@@ -1,5 +1,4 @@
 use super::*;
-use crate::adoption::Bounds;
 use std::collections::HashMap;
 
 /// A machine of the test's own making.

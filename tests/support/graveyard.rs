@@ -7,12 +7,13 @@
 // Each test program uses its own part of this.
 #![allow(dead_code)]
 
-use mpr_otel::adoption::{Adopter, Bounds, Buried, LedgerFolder, Look, QUARANTINE_FOLDER, Whose};
+use mpr_otel::adoption::{Adopter, Buried, LedgerFolder, Look, QUARANTINE_FOLDER, Whose};
 use mpr_otel::clock::Clock;
 use mpr_otel::ledger::{
     Claim, HEADER_SIZE, KIND_ADD, Keeper, Ledger, SLOT_COUNT, SLOT_SIZE, Seed, Tally,
 };
 use mpr_otel::process::Identity;
+use mpr_otel::settings::Bounds;
 use mpr_otel::trace_context::IdSource;
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;

@@ -1,0 +1,19 @@
+//! What all operations of one ledger have in common.
+
+use crate::process::Identity;
+use crate::trace_context::{IdSource, Parent};
+
+/// The host that a ledger belongs to, as every one of its spans says it.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The host.
+    pub identity: Identity,
+    /// Parent of every span.
+    pub parent: Option<Parent>,
+    /// Ids of its operations.
+    pub ids: IdSource,
+    /// The ledger's anchor, in nanoseconds since 1970.
+    pub anchor_unix_nanos: u64,
+    /// Whether the host died before it exported them.
+    pub recovered: bool,
+}
