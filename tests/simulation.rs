@@ -240,7 +240,8 @@ fn a_seed_gives_the_same_spans_at_any_speed_with_any_number_of_senders_and_anoth
 fn hosts_share_requests_unless_they_send_themselves() {
     let shared = Stage::new();
     simulate(&shared, &["--hosts", "50"]);
-    let requests: Vec<Request> = shared.receiver.requests().try_iter().collect();
+    // The first request is empty: it tries the collector.
+    let requests: Vec<Request> = shared.receiver.requests().try_iter().skip(1).collect();
     assert!(requests.iter().any(|request| request.export.resource_spans.len() > 10));
     for request in requests {
         let hosts: Vec<String> = request

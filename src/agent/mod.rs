@@ -10,16 +10,14 @@ mod telemetry;
 
 pub use heritage::{Heritage, HeritageError, Sight};
 pub use stop::Stop;
-pub(crate) use telemetry::metrics_endpoint;
 pub use telemetry::{Telemetry, TelemetryError};
 
-use crate::adoption::{Adopter, Batch, Buried, Census, LedgerFolder, Look, Whose};
+use crate::adoption::{Adopter, Buried, Census, LedgerFolder, Look, Whose};
 use crate::clock;
-use crate::exporter::{Backoff, Delivery, Verdict};
+use crate::courier::{Courier, Verdict};
 use crate::ledger::SLOT_COUNT;
 use crate::settings::Settings;
 use std::time::{Duration, Instant, SystemTime};
-use telemetry::Outcome;
 
 /// However short the batch delay is, the folder is not looked at more often.
 const SHORTEST_ROUND: Duration = Duration::from_millis(50);
@@ -34,12 +32,7 @@ pub struct Agent {
     settings: Settings,
     adopter: Adopter,
     heritage: Heritage,
-    delivery: Option<Delivery>,
-    backoff: Backoff,
-    /// No request before this time.
-    not_before: Instant,
-    /// Why the collector did not take the last batch; `None` if it did.
-    trouble: Option<String>,
+    courier: Courier,
     /// How often the counters are added up.
     count_every: Duration,
     counted_at: Option<Instant>,
@@ -78,10 +71,7 @@ impl Agent {
         Ok(Self {
             adopter,
             heritage,
-            delivery: None,
-            backoff: Backoff::default(),
-            not_before: Instant::now(),
-            trouble: None,
+            courier: Courier::new(settings.clone()),
             count_every: telemetry::metric_interval().min(LONGEST_COUNT),
             counted_at: None,
             settings,
@@ -121,7 +111,7 @@ impl Agent {
             let look = self.look(progress);
             let mut buried = self.bury(progress);
             while self.adopter.waiting() > 0 && !stop.is_asked() {
-                if Instant::now() < self.not_before || !self.send(progress) {
+                if !self.courier.wait().is_zero() || !self.send(progress) {
                     break;
                 }
                 buried.add(self.bury(progress));
@@ -134,7 +124,7 @@ impl Agent {
                 break;
             }
         }
-        if self.trouble.is_some() {
+        if self.courier.trouble().is_some() {
             self.prune(progress);
         }
     }
@@ -159,63 +149,28 @@ impl Agent {
         buried
     }
 
-    /// Sends one batch. Returns whether the collector had an opinion of it.
+    /// Sends one batch. Returns whether the collector took or refused it, so that the next batch may
+    /// follow at once.
     fn send(&mut self, progress: &mut Progress) -> bool {
-        let batch = self.adopter.batch(self.settings.batch_max);
-        let count = batch.spans.len() as u64;
+        let mut batch = self.adopter.batch(self.settings.batch_max);
+        let spans = std::mem::take(&mut batch.spans);
+        let count = spans.len() as u64;
         if count == 0 {
             return true;
         }
-        let (batch, verdict) = self.deliver(batch);
+        let export = telemetry::Export::begin(count);
+        let verdict = self.courier.send(spans);
+        export.end(&verdict);
         let rejected = match verdict {
-            Verdict::Accepted { rejected, message } => {
-                let rejected = rejected.min(count);
-                if rejected > 0 || !message.is_empty() {
-                    tracing::warn!(rejected, message, "the collector accepted a part");
-                }
-                rejected
-            }
-            Verdict::Refused { reason } => {
-                tracing::warn!(spans = count, reason, "the collector refused a batch");
-                count
-            }
-            Verdict::Later { reason, after } => {
-                let wait = self.backoff.next(after);
-                self.not_before = Instant::now() + wait;
-                let wait_ms = wait.as_millis();
-                tracing::warn!(spans = count, reason, wait_ms, "will send again");
-                self.trouble = Some(reason);
-                return false;
-            }
+            Verdict::Accepted { rejected, .. } => rejected,
+            Verdict::Refused { .. } => count,
+            Verdict::Later { .. } => return false,
         };
         self.adopter.settle(&batch, rejected);
-        self.backoff.reset();
-        self.not_before = Instant::now();
-        self.trouble = None;
         progress.exported += count - rejected;
         progress.lost += rejected;
         self.heritage.header().note_export(clock::unix_nanos(SystemTime::now()));
         true
-    }
-
-    fn deliver(&mut self, mut batch: Batch) -> (Batch, Verdict) {
-        let spans = std::mem::take(&mut batch.spans);
-        let count = spans.len();
-        let export = telemetry::Export::begin(count);
-        let verdict = match &self.delivery {
-            Some(delivery) => delivery.send(spans),
-            None => match Delivery::new(&self.settings) {
-                Ok(delivery) => self.delivery.insert(delivery).send(spans),
-                // A certificate that is missing now may be there in a minute.
-                Err(error) => Verdict::Later { reason: error.to_string(), after: None },
-            },
-        };
-        export.end(match &verdict {
-            Verdict::Accepted { rejected, .. } => Outcome::Taken { rejected: *rejected },
-            Verdict::Refused { .. } => Outcome::Refused,
-            Verdict::Later { .. } => Outcome::Unavailable,
-        });
-        (batch, verdict)
     }
 
     /// Gives up what the folder has no room for while the collector is away.
@@ -244,6 +199,6 @@ impl Agent {
 
     /// Why the collector did not take the last batch; `None` if it did.
     pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+        self.courier.trouble()
     }
 }

@@ -5,11 +5,10 @@
 //! has that target, so telemetry about telemetry is never made.
 
 use crate::adoption::{Census, Look};
-use crate::exporter::{Client, ClientError, configured};
+use crate::courier::{Client, ClientError, Verdict, configured, metrics_endpoint};
 use crate::ledger::{Loss, Tally};
 use crate::resource;
 use crate::settings::Settings;
-use http::Uri;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::metrics::{
     Aggregation, Instrument, PeriodicReader, SdkMeterProvider, Stream,
@@ -153,13 +152,6 @@ fn words(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + Clone> {
     })
 }
 
-/// The metrics' endpoint beside that of the spans; `None` if the latter is not where OTLP has it.
-pub(crate) fn metrics_endpoint(traces: &Uri) -> Option<Uri> {
-    let base = traces.to_string();
-    let base = base.strip_suffix("/v1/traces")?;
-    format!("{base}/v1/metrics").parse().ok()
-}
-
 /// How often metrics are sent: `OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds. The agent is a
 /// process of ours, so here that variable is meant for us.
 pub(super) fn metric_interval() -> Duration {
@@ -189,19 +181,6 @@ fn view(instrument: &Instrument) -> Option<Stream> {
     stream.build().ok()
 }
 
-/// What became of a batch.
-pub(super) enum Outcome {
-    /// A collector has it, but for some.
-    Taken {
-        /// Spans that it refused for good.
-        rejected: u64,
-    },
-    /// It refused all.
-    Refused,
-    /// It is to be sent again.
-    Unavailable,
-}
-
 /// A batch on its way.
 pub(super) struct Export {
     span: Span,
@@ -210,9 +189,8 @@ pub(super) struct Export {
 }
 
 impl Export {
-    /// A request with `count` spans is made.
-    pub(super) fn begin(count: usize) -> Self {
-        let spans = count as u64;
+    /// A request with `spans` spans is made.
+    pub(super) fn begin(spans: u64) -> Self {
         said!("counter.otel.sdk.exporter.span.inflight" = spans as i64);
         let span = tracing::info_span!(
             target: TARGET,
@@ -225,12 +203,12 @@ impl Export {
         Self { span, spans, started: Instant::now() }
     }
 
-    /// It was answered, or not.
-    pub(super) fn end(self, outcome: Outcome) {
-        let (refused, error) = match outcome {
-            Outcome::Taken { rejected } => (rejected.min(self.spans), None),
-            Outcome::Refused => (self.spans, Some("rejected")),
-            Outcome::Unavailable => (self.spans, Some("unavailable")),
+    /// This became of it.
+    pub(super) fn end(self, verdict: &Verdict) {
+        let (refused, error) = match verdict {
+            Verdict::Accepted { rejected, .. } => (*rejected, None),
+            Verdict::Refused { .. } => (self.spans, Some("rejected")),
+            Verdict::Later { .. } => (self.spans, Some("unavailable")),
         };
         let seconds = self.started.elapsed().as_secs_f64();
         said!("counter.otel.sdk.exporter.span.inflight" = -(self.spans as i64));

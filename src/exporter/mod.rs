@@ -5,17 +5,10 @@
 //! request that is repeated is built again from the same slots, with the same ids.
 
 mod adoption;
-mod backoff;
-mod client;
-mod delivery;
-
-pub(crate) use backoff::Backoff;
-pub use client::{Client, ClientError, Reply};
-pub use delivery::{Delivery, Verdict};
-pub(crate) use delivery::{configured, judge};
 
 use crate::channel::{Channel, Signal};
 use crate::clock;
+use crate::courier::{Courier, Verdict};
 use crate::diagnostics;
 use crate::doorbell::Sleep;
 use crate::host::Host;
@@ -60,10 +53,7 @@ struct Exporter {
     /// Until when more is to be expected, in nanoseconds after the anchor: a batch delay after the
     /// latest signal or request.
     busy_until: u64,
-    delivery: Option<Delivery>,
-    backoff: Backoff,
-    /// No request before this time, in nanoseconds after the anchor.
-    not_before: u64,
+    courier: Courier,
     /// What dead hosts of this user left.
     adoption: Adoption,
 }
@@ -76,9 +66,7 @@ impl Exporter {
             pairing: Pairing::default(),
             ready: VecDeque::new(),
             busy_until: 0,
-            delivery: None,
-            backoff: Backoff::default(),
-            not_before: 0,
+            courier: Courier::new(host.settings.clone()),
             adoption: Adoption::new(host),
         }
     }
@@ -107,7 +95,7 @@ impl Exporter {
             // not burn the host's processor.
             if catch_unwind(AssertUnwindSafe(|| self.round())).is_err() {
                 tracing::error!("a fault in the exporter; it goes on");
-                self.postpone(self.host.clock.now(), None);
+                self.courier.postpone(None);
             }
         }
     }
@@ -122,13 +110,13 @@ impl Exporter {
         }
         self.host.ledger.header().note_alive(now);
         self.give_up_overdue(now);
-        if self.due_at().is_some_and(|due| due <= now) {
-            self.send_batch(now);
+        if self.due_at(now).is_some_and(|due| due <= now) {
+            self.send_batch();
             self.expect_more(self.host.clock.now());
-        } else if self.adoption.due_at().is_some_and(|due| due.max(self.not_before) <= now) {
+        } else if self.adoption_due_at(now).is_some_and(|due| due <= now) {
             self.adopt(now);
         } else {
-            let (depth, limit) = self.rest(now);
+            let (depth, limit) = self.sleep_plan(now);
             let enough = self.signals_to_fill_batch();
             self.channel.sleep(depth, enough, limit);
         }
@@ -184,7 +172,7 @@ impl Exporter {
     }
 
     /// When the next batch is to be sent; `None` if nothing is ready.
-    fn due_at(&self) -> Option<u64> {
+    fn due_at(&self, now: u64) -> Option<u64> {
         let first = self.ready.front()?;
         let full = self.ready.len() >= self.host.settings.batch_max;
         let due = if full {
@@ -192,18 +180,28 @@ impl Exporter {
         } else {
             first.since.saturating_add(nanos(self.host.settings.batch_delay))
         };
-        Some(due.max(self.not_before))
+        Some(due.max(self.not_before(now)))
+    }
+
+    /// When dead hosts' operations are to be sent next; `None` if there is nothing to look for.
+    fn adoption_due_at(&self, now: u64) -> Option<u64> {
+        self.adoption.due_at().map(|due| due.max(self.not_before(now)))
+    }
+
+    /// The earliest time for a request, in nanoseconds after the anchor.
+    fn not_before(&self, now: u64) -> u64 {
+        now.saturating_add(nanos(self.courier.wait()))
     }
 
     /// How deep to sleep, and for how long at most.
     ///
-    /// While more is to be expected there is no hurry: what comes in that time is looked at the
-    /// end of it, still within the batch delay, and no caller pays for a wake-up.
-    fn rest(&mut self, now: u64) -> (Sleep, Option<Duration>) {
+    /// Shortly after some activity more is likely, so the exporter looks again when the batch delay
+    /// ends, and no caller has to wake it.
+    fn sleep_plan(&mut self, now: u64) -> (Sleep, Option<Duration>) {
         let overdue = self.pairing.oldest().map(|open| self.overdue_at(open));
         let busy_until = Some(self.busy_until).filter(|until| now < *until);
-        let adoption = self.adoption.due_at().map(|due| due.max(self.not_before));
-        let look_at = self.due_at().or(busy_until).into_iter().chain(adoption).min();
+        let adoption = self.adoption_due_at(now);
+        let look_at = self.due_at(now).or(busy_until).into_iter().chain(adoption).min();
         let depth = match (look_at, overdue) {
             (Some(_), _) => Sleep::Collecting,
             (None, Some(_)) => Sleep::Watching,
@@ -222,7 +220,7 @@ impl Exporter {
         }
     }
 
-    fn send_batch(&mut self, now: u64) {
+    fn send_batch(&mut self) {
         let count = self.ready.len().min(self.host.settings.batch_max);
         let header = self.host.ledger.header();
         let lost = header.lost();
@@ -232,28 +230,13 @@ impl Exporter {
         if count == 0 {
             return;
         }
-        match self.deliver(spans) {
-            Verdict::Accepted { rejected, message } => {
-                let rejected = rejected.min(count as u64);
-                if rejected > 0 || !message.is_empty() {
-                    tracing::warn!(rejected, message, "the collector accepted a part");
-                }
+        match self.courier.send(spans) {
+            Verdict::Accepted { rejected, .. } => {
                 header.tell_lost(lost);
                 self.settle(count, rejected);
             }
-            Verdict::Refused { reason } => {
-                tracing::warn!(spans = count, reason, "the collector refused a batch");
-                self.settle(count, count as u64);
-            }
-            Verdict::Later { reason, after } => {
-                let wait = self.postpone(now, after);
-                tracing::warn!(
-                    spans = count,
-                    reason,
-                    wait_ms = wait.as_millis(),
-                    "will send again"
-                );
-            }
+            Verdict::Refused { .. } => self.settle(count, count as u64),
+            Verdict::Later { .. } => {}
         }
     }
 
@@ -281,20 +264,6 @@ impl Exporter {
         spans
     }
 
-    fn deliver(&mut self, spans: Vec<SpanData>) -> Verdict {
-        let delivery = match &self.delivery {
-            Some(delivery) => delivery,
-            None => match Delivery::new(&self.host.settings) {
-                Ok(delivery) => self.delivery.insert(delivery),
-                // A certificate that is missing now may be there in a minute.
-                Err(error) => {
-                    return Verdict::Later { reason: error.to_string(), after: None };
-                }
-            },
-        };
-        delivery.send(spans)
-    }
-
     /// Frees the slots of the first `count` operations, `rejected` of which were refused.
     fn settle(&mut self, count: usize, rejected: u64) {
         let ledger = &self.host.ledger;
@@ -310,11 +279,9 @@ impl Exporter {
         self.answered();
     }
 
-    /// The collector answered and need not be spared.
+    /// Notes that the collector took or refused a batch.
     fn answered(&mut self) {
         self.host.ledger.header().note_export(clock::unix_nanos(SystemTime::now()));
-        self.backoff.reset();
-        self.not_before = 0;
     }
 
     /// Sends a part of what dead hosts left, or sees what they did leave.
@@ -322,27 +289,17 @@ impl Exporter {
         let Some(mut batch) = self.adoption.batch(now) else { return };
         let spans = std::mem::take(&mut batch.spans);
         let count = spans.len();
-        match self.deliver(spans) {
+        match self.courier.send(spans) {
             Verdict::Accepted { rejected, .. } => {
                 self.adoption.settle(&batch, rejected);
                 self.answered();
             }
-            Verdict::Refused { reason } => {
-                tracing::warn!(spans = count, reason, "the collector refused a batch");
+            Verdict::Refused { .. } => {
                 self.adoption.settle(&batch, count as u64);
+                self.answered();
             }
-            Verdict::Later { reason, after } => {
-                self.adoption.keep_within_bounds(true);
-                let wait = self.postpone(now, after);
-                tracing::warn!(reason, wait_ms = wait.as_millis(), "will send again");
-            }
+            Verdict::Later { .. } => self.adoption.keep_within_bounds(true),
         }
-    }
-
-    fn postpone(&mut self, now: u64, after: Option<Duration>) -> Duration {
-        let wait = self.backoff.next(after);
-        self.not_before = now.saturating_add(nanos(wait));
-        wait
     }
 }
 

@@ -34,8 +34,8 @@ pub use pace::Pace;
 pub use sender::SenderError;
 pub use truth::{AgentsTruth, HostTruth, IncidentTruth, SeriesTruth, Truth};
 
-use crate::agent::{Stop, metrics_endpoint};
-use crate::exporter::{Client, Reply, Verdict, judge};
+use crate::agent::Stop;
+use crate::courier::{Courier, Verdict, metrics_endpoint};
 use crate::settings::Settings;
 use agent_report::Meters;
 use engine::Engine;
@@ -230,12 +230,8 @@ pub fn run(
 /// or restarting is waited for.
 fn refuse_deaf_collector(settings: &Settings) -> Result<(), SimulationError> {
     let deaf = |reason| SimulationError::Deaf { endpoint: settings.endpoint.to_string(), reason };
-    let client = Client::new(settings).map_err(SenderError::from)?;
-    let reply = client.post(&[], None);
-    let unanswered = matches!(reply, Reply::Failed(_));
-    match judge(reply) {
-        Verdict::Accepted { .. } => Ok(()),
-        Verdict::Later { .. } if !unanswered => Ok(()),
+    match Courier::new(settings.clone()).probe() {
+        Verdict::Accepted { .. } | Verdict::Later { answered: true, .. } => Ok(()),
         Verdict::Later { reason, .. } | Verdict::Refused { reason } => Err(deaf(reason)),
     }
 }

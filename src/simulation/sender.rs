@@ -5,13 +5,11 @@ use super::batch::{Finished, Parcel, pack};
 use super::fleet::Fleet;
 use super::truth::Count;
 use crate::agent::Stop;
-use crate::exporter::{Backoff, Client, ClientError, Reply, Verdict, judge};
-use crate::settings::{Compression, Settings};
+use crate::courier::{Courier, Verdict};
+use crate::settings::Settings;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
-use flate2::write::GzEncoder;
-use http::{HeaderValue, Uri};
+use http::Uri;
 use prost::Message;
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -91,46 +89,39 @@ enum Fate {
 /// A thread's way to the collector.
 struct Desk {
     office: Arc<Office>,
-    client: Client,
-    backoff: Backoff,
+    courier: Courier,
 }
 
 impl Desk {
-    /// Posts `message` until a collector has an opinion of it. `spans` are in it.
-    fn deliver(&mut self, message: &impl Message, spans: u64) -> Fate {
+    /// Posts `message` of `items` until a collector has taken or refused it. `spans` are in it.
+    fn deliver(&mut self, message: &impl Message, items: u64, spans: u64) -> Fate {
         let office = Arc::clone(&self.office);
         if office.given_up.load(Ordering::Relaxed) {
             return Fate::GivenUp;
         }
-        let (body, encoding) = encode(message, office.settings.compression);
         loop {
-            let reply = self.client.post(&body, encoding.clone());
-            let unanswered = matches!(reply, Reply::Failed(_));
-            match judge(reply) {
+            let verdict = self.courier.send_request(message, items);
+            *lock(&office.trouble) = self.courier.trouble().map(str::to_owned);
+            match verdict {
                 Verdict::Accepted { rejected, message } => {
-                    self.backoff.reset();
-                    *lock(&office.trouble) = None;
                     if rejected > 0 {
                         *lock(&office.refusal) = Some(message);
                     }
                     return Fate::Accepted { rejected };
                 }
                 Verdict::Refused { reason } => {
-                    self.backoff.reset();
-                    *lock(&office.trouble) = None;
                     *lock(&office.refusal) = Some(reason);
                     return Fate::Refused;
                 }
-                Verdict::Later { reason, after } => {
-                    *lock(&office.trouble) = Some(reason);
+                Verdict::Later { answered, .. } => {
                     if office.stop.is_asked() {
                         office.given_up.store(true, Ordering::Relaxed);
                         return Fate::GivenUp;
                     }
-                    if unanswered {
+                    if !answered {
                         office.count().repeated += spans;
                     }
-                    office.stop.wait(self.backoff.next(after));
+                    office.stop.wait(self.courier.wait());
                 }
             }
         }
@@ -139,7 +130,7 @@ impl Desk {
     /// Sends a parcel and counts what became of it.
     fn send(&mut self, parcel: &Parcel) {
         let items = parcel.scripted.len() as u64;
-        let fate = self.deliver(&parcel.request, items);
+        let fate = self.deliver(&parcel.request, items, items);
         let office = Arc::clone(&self.office);
         let mut count = office.count();
         match fate {
@@ -148,7 +139,6 @@ impl Desk {
                     count.accept(scripted);
                 }
                 // Which of them it refused it does not say.
-                let rejected = rejected.min(items);
                 count.operations -= rejected;
                 count.refused += rejected;
                 count.inexact |= rejected > 0;
@@ -168,20 +158,6 @@ impl Desk {
                 }
             }
         }
-    }
-}
-
-/// The message as the settings want it on the wire.
-fn encode(message: &impl Message, compression: Compression) -> (Vec<u8>, Option<HeaderValue>) {
-    let plain = message.encode_to_vec();
-    if compression == Compression::None {
-        return (plain, None);
-    }
-    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-    // Memory takes everything; if it did not, plain is as good.
-    match encoder.write_all(&plain).and_then(|()| encoder.finish()) {
-        Ok(packed) => (packed, Some(HeaderValue::from_static("gzip"))),
-        Err(_) => (plain, None),
     }
 }
 
@@ -267,9 +243,10 @@ pub(super) fn reports(
 ) -> Result<Senders<Vec<Report>>, SenderError> {
     start(office, endpoint, 1, move |desk, reports: Vec<Report>| {
         let Office { fleet, settings, .. } = &*desk.office;
+        let items = reports.len() as u64;
         let request = agent_report::request(&reports, begun, fleet, settings);
         // A part that is refused is not of the fleet's making: its counters go on.
-        if let Fate::Refused | Fate::Accepted { rejected: 1.. } = desk.deliver(&request, 0) {
+        if let Fate::Refused | Fate::Accepted { rejected: 1.. } = desk.deliver(&request, items, 0) {
             desk.office.reports_refused.fetch_add(1, Ordering::Relaxed);
         }
     })
@@ -278,9 +255,6 @@ pub(super) fn reports(
 /// Why there are no senders.
 #[derive(Debug, thiserror::Error)]
 pub enum SenderError {
-    /// The client could not be made.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// The system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -296,11 +270,11 @@ fn start<T: Send + 'static>(
     let waiting = Arc::new(AtomicUsize::new(0));
     let mut running = Vec::new();
     for _ in 0..threads {
-        let client = Client::to(&office.settings, endpoint.clone())?;
+        let courier = Courier::to(office.settings.clone(), endpoint.clone());
         let office = Arc::clone(office);
         let (items, waiting) = (items.clone(), Arc::clone(&waiting));
         running.push(std::thread::Builder::new().name("sender".to_owned()).spawn(move || {
-            let mut desk = Desk { office, client, backoff: Backoff::default() };
+            let mut desk = Desk { office, courier };
             for item in items {
                 work(&mut desk, item);
                 waiting.fetch_sub(1, Ordering::AcqRel);

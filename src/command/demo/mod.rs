@@ -7,8 +7,8 @@ mod view;
 
 use super::{Failure, write_json};
 use clap::Args;
+use mpr_otel::courier::{Courier, Verdict};
 use mpr_otel::double;
-use mpr_otel::exporter::{Delivery, Verdict};
 use mpr_otel::receiver::Receiver;
 use mpr_otel::settings::{Lookup, Origin, Settings, System};
 use play::Stage;
@@ -141,7 +141,7 @@ fn refuse_deaf_collector(endpoint: &str) -> Result<(), Failure> {
     if let Some(malformed) = report.and_then(|report| report.malformed.as_ref()) {
         return Err(malformed.problem.clone().into());
     }
-    match Delivery::new(&settings)?.send(Vec::new()) {
+    match Courier::new(settings).probe() {
         Verdict::Accepted { .. } => Ok(()),
         Verdict::Refused { reason } | Verdict::Later { reason, .. } => Err(format!(
             "no collector takes spans at {endpoint}: {reason}; start one, or leave out --endpoint"

@@ -7,7 +7,7 @@ use super::registration::Registration;
 use super::{Failure, write_json};
 use clap::Args;
 use ledgers::Ledgers;
-use mpr_otel::exporter::{Delivery, Verdict};
+use mpr_otel::courier::{Courier, Verdict};
 use mpr_otel::settings::{Settings, System};
 use serde::Serialize;
 use std::io::Write;
@@ -82,13 +82,8 @@ impl From<&mpr_otel::settings::Report> for Setting {
     }
 }
 
-/// Sends an empty batch, which every OTLP receiver accepts.
 fn try_endpoint(settings: &Settings) -> Endpoint {
-    let verdict = match Delivery::new(settings) {
-        Ok(delivery) => delivery.send(Vec::new()),
-        Err(error) => Verdict::Later { reason: error.to_string(), after: None },
-    };
-    let (answers, detail) = match verdict {
+    let (answers, detail) = match Courier::new(settings.clone()).probe() {
         Verdict::Accepted { message, .. } if message.is_empty() => {
             (true, "accepts spans".to_owned())
         }

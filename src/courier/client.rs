@@ -39,7 +39,7 @@ pub enum ClientError {
 
 /// What came back for a request.
 #[derive(Clone, Debug)]
-pub enum Reply {
+pub(super) enum Reply {
     /// An HTTP answer.
     Answer {
         /// Status code.
@@ -99,13 +99,18 @@ impl Client {
         })
     }
 
+    /// Where it posts to.
+    pub(super) fn endpoint(&self) -> &Uri {
+        &self.endpoint
+    }
+
     /// What the last request brought; `None` if none was made since this was asked.
-    pub fn take_reply(&self) -> Option<Reply> {
+    pub(super) fn take_reply(&self) -> Option<Reply> {
         self.reply.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Posts `body`, OTLP in protobuf, with `encoding` as its Content-Encoding.
-    pub fn post(&self, body: &[u8], encoding: Option<HeaderValue>) -> Reply {
+    pub(super) fn post(&self, body: &[u8], encoding: Option<HeaderValue>) -> Reply {
         let mut request =
             self.agent.post(&self.endpoint).header(CONTENT_TYPE, "application/x-protobuf");
         if let Some(encoding) = encoding {

@@ -9,19 +9,19 @@ const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Exponential backoff with jitter, without a limit in time.
 ///
-/// Each wait is chosen by chance between half of a ceiling and the ceiling, which doubles from
+/// Each wait is random, between half of a ceiling and the ceiling, which doubles from
 /// half a second to thirty. A fleet that lost its collector together does not come back together.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff {
+pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The next wait: never shorter than what the server asked for in `Retry-After`.
-    pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
+    pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
-        let jitter = ceiling.mul_f64(chance() / 2.0);
+        let jitter = ceiling.mul_f64(random() / 2.0);
         match asked {
             Some(asked) => asked.min(LONGEST_ASKED) + jitter,
             None => ceiling / 2 + jitter,
@@ -29,13 +29,13 @@ impl Backoff {
     }
 
     /// A request went through.
-    pub(crate) fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
-/// A number from 0 to 1 by chance; 1 if there is no chance to be had.
-fn chance() -> f64 {
+/// A random number from 0 to 1; 1 if the system has no randomness.
+fn random() -> f64 {
     getrandom::u32().map_or(1.0, |number| f64::from(number) / f64::from(u32::MAX))
 }
 
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_differ_by_chance() {
+    fn waits_are_random() {
         let waits: std::collections::HashSet<_> =
             (0..32).map(|_| Backoff::default().next(None)).collect();
         assert!(waits.len() > 16);

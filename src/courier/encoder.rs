@@ -1,0 +1,63 @@
+//! OTLP, as opentelemetry-otlp encodes it, through the courier's own HTTP client.
+
+use super::client::{Client, ClientError};
+use super::verdict::{Verdict, judge};
+use crate::resource::{Machine, resource};
+use crate::settings::{Compression, Settings};
+use http::Uri;
+use opentelemetry::Context;
+use opentelemetry_otlp::{Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use std::sync::Arc;
+
+/// An exporter that is given everything, so that it takes nothing from the environment, and that
+/// tries once.
+pub fn configured<B: WithExportConfig + WithHttpConfig>(
+    builder: B,
+    client: Arc<Client>,
+    settings: &Settings,
+    endpoint: &Uri,
+) -> B {
+    let builder = builder
+        .with_shared_http_client(client)
+        .with_endpoint(endpoint.to_string())
+        .with_protocol(Protocol::HttpBinary)
+        .with_timeout(settings.timeout)
+        .with_retry_policy(RetryPolicy::disabled());
+    match settings.compression {
+        Compression::Gzip => builder.with_compression(opentelemetry_otlp::Compression::Gzip),
+        Compression::None => builder,
+    }
+}
+
+/// Encodes batches of spans and posts each once.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    exporter: opentelemetry_otlp::SpanExporter,
+    client: Arc<Client>,
+}
+
+impl Encoder {
+    /// Prepares everything. Connects to nobody yet.
+    pub(super) fn new(client: Arc<Client>, settings: &Settings) -> Result<Self, ClientError> {
+        let builder = opentelemetry_otlp::SpanExporter::builder().with_http();
+        let endpoint = client.endpoint().clone();
+        let mut exporter = configured(builder, client.clone(), settings, &endpoint).build()?;
+        exporter.set_resource(&resource(settings, Machine::this()));
+        Ok(Self { exporter, client })
+    }
+
+    /// Posts `spans` once. Takes no longer than the settings' time-out.
+    pub(super) fn post(&self, spans: Vec<SpanData>) -> Verdict {
+        let count = spans.len() as u64;
+        // What the HTTP client does is not to be traced by an SDK in the same process.
+        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        let result = futures_executor::block_on(self.exporter.export(spans));
+        match (self.client.take_reply(), result) {
+            (Some(reply), _) => judge(reply, count),
+            // The request was never made; making it again would end the same way.
+            (None, Err(error)) => Verdict::Refused { reason: error.to_string() },
+            (None, Ok(())) => Verdict::Refused { reason: "no request was made".to_owned() },
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Sends one batch at a time to a collector, and says when the next may go.
+//!
+//! Everything that sends OTLP does it through a [`Courier`]: the exporter in a host, the agent,
+//! `status`, and the lab.
+
+mod backoff;
+mod client;
+mod encoder;
+mod verdict;
+
+pub use client::{Client, ClientError};
+pub use encoder::configured;
+pub use verdict::Verdict;
+
+use crate::settings::{Compression, Settings};
+use backoff::Backoff;
+use encoder::Encoder;
+use flate2::write::GzEncoder;
+use http::{HeaderValue, Uri};
+use opentelemetry_sdk::trace::SpanData;
+use prost::Message;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use verdict::judge;
+
+/// The way to one collector.
+#[derive(Debug)]
+pub struct Courier {
+    settings: Settings,
+    endpoint: Uri,
+    /// Made by the first batch; made again by the next if it could not be made.
+    connection: Option<Connection>,
+    backoff: Backoff,
+    /// Not to send before this time; `None` if the next batch may go at once.
+    not_before: Option<Instant>,
+    trouble: Option<String>,
+}
+
+/// What is ready to send.
+#[derive(Debug)]
+struct Connection {
+    client: Arc<Client>,
+    encoder: Encoder,
+}
+
+impl Courier {
+    /// A courier to the settings' endpoint. Connects to nobody yet.
+    pub fn new(settings: Settings) -> Self {
+        let endpoint = settings.endpoint.clone();
+        Self::to(settings, endpoint)
+    }
+
+    /// A courier to another endpoint of the same collector.
+    pub fn to(settings: Settings, endpoint: Uri) -> Self {
+        Self {
+            settings,
+            endpoint,
+            connection: None,
+            backoff: Backoff::default(),
+            not_before: None,
+            trouble: None,
+        }
+    }
+
+    /// Sends `spans` once, and takes no longer than the settings' time-out. What the collector
+    /// did not take (`Verdict::Later`) is to be sent again once [`wait`](Self::wait) has passed.
+    pub fn send(&mut self, spans: Vec<SpanData>) -> Verdict {
+        let count = spans.len() as u64;
+        let verdict = self.attempt(|connection, _| connection.encoder.post(spans));
+        self.conclude(count, verdict)
+    }
+
+    /// Sends an OTLP request of `items` spans or data points that was made elsewhere.
+    pub fn send_request(&mut self, request: &impl Message, items: u64) -> Verdict {
+        let verdict = self.attempt(|connection, settings| {
+            let (body, encoding) = encode(request, settings.compression);
+            judge(connection.client.post(&body, encoding), items)
+        });
+        self.conclude(items, verdict)
+    }
+
+    /// Whether a collector accepts spans: its verdict on an empty batch, which every OTLP receiver
+    /// accepts.
+    pub fn probe(&mut self) -> Verdict {
+        self.attempt(|connection, _| connection.encoder.post(Vec::new()))
+    }
+
+    /// How long to wait before the next batch; zero if it may go at once.
+    pub fn wait(&self) -> Duration {
+        self.not_before
+            .map_or(Duration::ZERO, |then| then.saturating_duration_since(Instant::now()))
+    }
+
+    /// Why the collector did not take the last batch; `None` if it did, or refused it for good.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Puts the next batch off, not less than the server `asked` for. Returns for how long.
+    pub fn postpone(&mut self, asked: Option<Duration>) -> Duration {
+        let wait = self.backoff.next(asked);
+        self.not_before = Some(Instant::now() + wait);
+        wait
+    }
+
+    fn attempt(&mut self, post: impl FnOnce(&Connection, &Settings) -> Verdict) -> Verdict {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            None => match Connection::new(&self.settings, &self.endpoint) {
+                Ok(connection) => self.connection.insert(connection),
+                // A certificate that is missing now may be there in a minute.
+                Err(error) => {
+                    let reason = error.to_string();
+                    return Verdict::Later { reason, after: None, answered: false };
+                }
+            },
+        };
+        post(connection, &self.settings)
+    }
+
+    /// Logs a verdict on a batch of `items`, and draws from it when the next may go.
+    fn conclude(&mut self, items: u64, verdict: Verdict) -> Verdict {
+        if let Verdict::Later { reason, after, .. } = &verdict {
+            let wait = self.postpone(*after);
+            tracing::warn!(items, reason, wait_ms = wait.as_millis(), "will send again");
+            self.trouble = Some(reason.clone());
+            return verdict;
+        }
+        match &verdict {
+            Verdict::Accepted { rejected, message } if *rejected > 0 || !message.is_empty() => {
+                tracing::warn!(rejected, message, "the collector accepted a part");
+            }
+            Verdict::Refused { reason } => {
+                tracing::warn!(items, reason, "the collector refused a batch");
+            }
+            _ => {}
+        }
+        self.backoff.reset();
+        self.not_before = None;
+        self.trouble = None;
+        verdict
+    }
+}
+
+impl Connection {
+    fn new(settings: &Settings, endpoint: &Uri) -> Result<Self, ClientError> {
+        let client = Arc::new(Client::to(settings, endpoint.clone())?);
+        Ok(Self { encoder: Encoder::new(client.clone(), settings)?, client })
+    }
+}
+
+/// The endpoint for metrics beside that for spans; `None` if the latter is not where OTLP has it.
+pub fn metrics_endpoint(traces: &Uri) -> Option<Uri> {
+    let base = traces.to_string();
+    let base = base.strip_suffix("/v1/traces")?;
+    format!("{base}/v1/metrics").parse().ok()
+}
+
+/// A message as the settings want it on the wire, with its Content-Encoding.
+fn encode(message: &impl Message, compression: Compression) -> (Vec<u8>, Option<HeaderValue>) {
+    let plain = message.encode_to_vec();
+    if compression == Compression::None {
+        return (plain, None);
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    // Memory takes everything; if it did not, plain is as good.
+    match encoder.write_all(&plain).and_then(|()| encoder.finish()) {
+        Ok(packed) => (packed, Some(HeaderValue::from_static("gzip"))),
+        Err(_) => (plain, None),
+    }
+}
