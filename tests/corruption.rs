@@ -1,20 +1,17 @@
 //! Damaged ledgers, and files that only look like ledgers: nobody falls over them, what is whole
 //! is exported, and what is not is counted.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
-#[path = "support/graveyard.rs"]
-mod graveyard;
-mod support;
-
-use graveyard::{Adopted, Grave, Graveyard, UNBOUND, attribute, told, without_hosts, write};
-use mpr_otel::adoption::{Adopter, Buried, QUARANTINE_FOLDER, Whose};
-use mpr_otel::ledger::{
+use mpr_otel_core::adoption::{Adopter, Buried, QUARANTINE_FOLDER, Whose};
+use mpr_otel_core::ledger::{
     self, FILE_SIZE, HEADER_SIZE, KIND_CANCEL, Keeper, Loss, SLOT_COUNT, SLOT_SIZE, Tally,
 };
-use mpr_otel::settings::Bounds;
+use mpr_otel_core::settings::Bounds;
+use mpr_otel_lab::equipment::graveyard::{
+    self, Adopted, Grave, Graveyard, UNBOUND, attribute, told, without_hosts, write,
+};
+use mpr_otel_lab::equipment::stage::{Stage, add, lane, start};
 use opentelemetry_sdk::trace::SpanData;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -22,7 +19,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-use support::{Stage, add, lane, start};
 
 const BOTH: [Whose; 2] = [Whose::Mine, Whose::Everybodys];
 

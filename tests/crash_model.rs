@@ -2,16 +2,11 @@
 //! come of it: each operation that was published is exported under the id it always had, nothing
 //! is invented, and the sum adds up.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
-#[path = "support/graveyard.rs"]
-mod graveyard;
-
-use graveyard::{Graveyard, Host, UNBOUND, attribute, remote_name, write};
-use mpr_otel::adoption::{Adopter, Batch, Whose};
-use mpr_otel::ledger::{Claim, Completion, Keeper, Loss, SLOT_COUNT};
+use mpr_otel_core::adoption::{Adopter, Batch, Whose};
+use mpr_otel_core::ledger::{Claim, Completion, Keeper, Loss, SLOT_COUNT};
+use mpr_otel_lab::equipment::graveyard::{Graveyard, Host, UNBOUND, attribute, remote_name, write};
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;
 use proptest::prelude::*;

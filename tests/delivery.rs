@@ -1,11 +1,7 @@
 //! What becomes of spans when the collector is slow, broken, strict or gone.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
-use mpr_otel::receiver::{Answer, Behaviour, Receiver, Request, Stream};
+use mpr_otel_lab::equipment::stage::{PATIENCE, Stage, add, lane, received, spawn, start};
+use mpr_otel_lab::receiver::{Answer, Behaviour, Receiver, Request, Stream};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
@@ -15,7 +11,6 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
-use support::{Stage, add, lane, received, start};
 
 /// What a collector does with a request.
 enum Deed {
@@ -153,7 +148,7 @@ fn a_collector_that_refuses_connections_gets_the_spans_when_it_is_back() {
     let back = Receiver::serving(TcpListener::bind(address).unwrap(), moody([])).unwrap();
     let mut spans = 0;
     while spans < 2 {
-        spans += received(back.requests().recv_timeout(support::PATIENCE).unwrap()).len();
+        spans += received(back.requests().recv_timeout(PATIENCE).unwrap()).len();
     }
     stage.tally_when(|tally| tally.exported == 2);
     host.end_quietly();
@@ -246,7 +241,7 @@ fn a_full_table_leaves_the_context_null_and_the_loss_is_told() {
     let stage = Stage::new();
     let mut command = stage.c("fill");
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500");
-    let mut host = support::spawn(&mut command);
+    let mut host = spawn(&mut command);
     assert_eq!(host.line(), "without context: 476");
     let spans = stage.spans(1024);
     let told: Vec<_> = spans.iter().filter_map(|span| span.get("mpr.lost")).collect();

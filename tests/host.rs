@@ -1,17 +1,17 @@
 //! The library's life in its host: start, threads, unloading, death, and folders that fail it.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
-mod support;
-
-use mpr_otel::double::Step;
+use mpr_otel_lab::double::Step;
+use mpr_otel_lab::equipment::library;
+use mpr_otel_lab::equipment::stage::{
+    PATIENCE, Received, Stage, add, add_ending, counting_c_host, lane, received, spawn, start,
+    start_c,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{PATIENCE, Received, Stage, add, add_ending, lane, received, start, start_c};
 
 fn find<'a>(spans: &'a [Received], key: &str, value: &str) -> &'a Received {
     spans
@@ -65,8 +65,8 @@ fn a_host_that_loads_calls_and_frees_the_library_a_hundred_times_lives() {
 #[test]
 fn operations_after_the_first_allocate_nothing_on_their_callers_thread() {
     let stage = Stage::new();
-    let mut command = stage.command(support::counting_c_host());
-    command.arg(support::library()).arg("allocations");
+    let mut command = stage.command(counting_c_host());
+    command.arg(library()).arg("allocations");
     let host = start_c(command);
     stage.spans(3 + 600);
     host.end_quietly();
@@ -91,7 +91,7 @@ fn a_host_that_ends_at_once_ends_well_and_leaves_its_operation_in_the_ledger() {
     for round in 1..=20 {
         let mut command = stage.c("exit");
         command.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
-        let (status, output, errors) = support::spawn(&mut command).end();
+        let (status, output, errors) = spawn(&mut command).end();
         assert!(status.success(), "{status}");
         assert_eq!((output.as_str(), errors.as_str()), ("", ""));
         let tally = stage.tally();
@@ -104,7 +104,7 @@ fn an_operation_whose_post_returned_is_in_the_ledger_of_a_host_killed_right_afte
     let stage = Stage::new();
     let mut command = stage.c("kill");
     command.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
-    let (status, ..) = support::spawn(&mut command).end();
+    let (status, ..) = spawn(&mut command).end();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
     let tally = stage.tally();
     assert_eq!((tally.seen, tally.pending()), (1, 1));
@@ -177,7 +177,7 @@ fn a_dead_hosts_ledger_that_cannot_be_removed_is_not_tried_without_end() {
     let stage = Stage::new();
     let mut dead = stage.c("exit");
     dead.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
-    assert!(support::spawn(&mut dead).end().0.success());
+    assert!(spawn(&mut dead).end().0.success());
     let ledger = fs::read_dir(stage.ledgers()).unwrap().next().unwrap().unwrap().path();
     // A file that something is mounted on cannot be removed, and all the rest works.
     let mount = r#"mount --bind "$0" "$0" && exec "$@""#;

@@ -2,14 +2,10 @@
 //! ABI. With MPR_OTEL_TEST_VALGRIND set, the program runs under valgrind, which fails it for any
 //! access to memory that is not the library's to touch.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(unix)]
 
-mod support;
-
+use mpr_otel_lab::equipment::stage::{Received, Stage, start_c};
 use std::process::Command;
-use support::{Received, Stage, start_c};
 
 /// The C host in hostile mode, under valgrind if asked for.
 fn hostile_host(stage: &Stage) -> Command {

@@ -3,8 +3,6 @@
 //! The same source files as in the library are compiled here against loom's atomics: inside them
 //! `crate::sync` is the module below.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // What the library uses of these files and the model does not.
 #![allow(dead_code)]
 #![allow(unsafe_code)]
@@ -14,11 +12,6 @@ mod sync {
     pub use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
     pub use loom::thread::{Thread, current, park};
     use std::time::Duration;
-
-    /// The model's send is a plain addition: the fence does all of the ordering.
-    pub fn fence_after_send() {
-        fence(Ordering::SeqCst);
-    }
 
     /// loom has no time: the models sleep without a limit.
     pub fn park_timeout(_limit: Duration) {
@@ -42,11 +35,11 @@ mod sync {
     }
 }
 
-#[path = "../src/doorbell.rs"]
+#[path = "../src/dll/doorbell.rs"]
 mod doorbell;
-#[path = "../src/ledger/occupancy.rs"]
+#[path = "../src/core/ledger/occupancy.rs"]
 mod occupancy;
-#[path = "../src/ledger/state.rs"]
+#[path = "../src/core/ledger/state.rs"]
 mod state;
 
 use doorbell::{Doorbell, Sleep};
@@ -227,7 +220,7 @@ fn nobody_oversleeps(depth: Sleep, done: bool, callers: usize) {
     model.preemption_bound = Some(3);
     model.check(move || {
         let shared = Arc::new((Doorbell::default(), AtomicUsize::new(0)));
-        shared.0.attend();
+        shared.0.register_waiter();
         let senders: Vec<_> = (0..callers)
             .map(|_| {
                 let shared = Arc::clone(&shared);

@@ -1,17 +1,12 @@
 //! The `mpr-otel` program, as people and scripts call it.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
+use mpr_otel_lab::equipment::library;
+use mpr_otel_lab::equipment::stage::{Stage, received};
 use serde_json::Value;
-use std::process::{Command, Output};
-use support::{Stage, library, received};
+use std::process::Output;
 
 fn program(stage: &Stage, arguments: &[&str]) -> Output {
-    let mut command: Command = stage.command(env!("CARGO_BIN_EXE_mpr-otel"));
-    command.args(arguments).output().unwrap()
+    stage.program().args(arguments).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -19,10 +14,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn demo(stage: &Stage, arguments: &[&str]) -> Output {
-    let library = library();
-    let mut all = vec!["demo", "--library", library.to_str().unwrap()];
-    all.extend(arguments);
-    program(stage, &all)
+    stage.lab().args(["demo", "--library"]).arg(library()).args(arguments).output().unwrap()
 }
 
 #[test]
@@ -108,7 +100,7 @@ fn errors_are_explained_by_code_and_by_name() {
 #[test]
 fn status_shows_each_setting_its_origin_and_what_is_malformed_and_tries_the_endpoint() {
     let stage = Stage::new();
-    let mut command = stage.command(env!("CARGO_BIN_EXE_mpr-otel"));
+    let mut command = stage.program();
     command
         .args(["status", "--json"])
         .env("MPR_OTEL_TIMEOUT_MS", "soon")
@@ -134,7 +126,7 @@ fn status_shows_each_setting_its_origin_and_what_is_malformed_and_tries_the_endp
 #[test]
 fn status_says_that_the_endpoint_does_not_answer() {
     let stage = Stage::new();
-    let mut command = stage.command(env!("CARGO_BIN_EXE_mpr-otel"));
+    let mut command = stage.program();
     let output =
         command.arg("status").env("MPR_OTEL_ENDPOINT", "http://127.0.0.1:1").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -145,8 +137,14 @@ fn status_says_that_the_endpoint_does_not_answer() {
 #[test]
 fn wrong_usage_is_told_apart_from_failure() {
     let stage = Stage::new();
-    for wrong in [&["nonsense"][..], &["demo", "--nonsense"], &["errors", "1", "2"], &[]] {
-        let output = program(&stage, wrong);
+    for (mut command, wrong) in [
+        (stage.program(), &["nonsense"][..]),
+        (stage.program(), &["errors", "1", "2"]),
+        (stage.program(), &["demo"]),
+        (stage.program(), &[]),
+        (stage.lab(), &["demo", "--nonsense"]),
+    ] {
+        let output = command.args(wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
         assert!(!output.stderr.is_empty());
     }

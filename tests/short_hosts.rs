@@ -1,21 +1,17 @@
 //! Hosts that map one drive and end at once, as a logon script's do: nothing they did is lost, and
 //! what they leave does not fill the disk.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // The figures are for who runs it.
 #![allow(clippy::print_stdout)]
 #![cfg(target_os = "linux")]
 
-mod support;
-
-use mpr_otel::adoption::{Census, LedgerFolder};
-use mpr_otel::agent::Heritage;
-use mpr_otel::ledger::{Loss, Tally};
-use mpr_otel::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};
+use mpr_otel_core::adoption::AgentLedger;
+use mpr_otel_core::adoption::{Census, LedgerFolder};
+use mpr_otel_core::ledger::{Loss, Tally};
+use mpr_otel_core::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};
+use mpr_otel_lab::equipment::stage::{Received, Running, Stage, add, lane, received, spawn, start};
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use support::{Received, Running, Stage, add, lane, received, spawn, start};
 
 /// Each test has the machine for itself: how fast hosts come and go is a part of it.
 fn alone() -> MutexGuard<'static, ()> {
@@ -65,7 +61,7 @@ fn files(stage: &Stage) -> usize {
 fn accounts(stage: &Stage) -> Tally {
     let folder = LedgerFolder::new(stage.ledgers());
     let mut tally = Census::take(&folder).unwrap().tally;
-    if let Some(agent) = Heritage::sight(&folder).unwrap().header {
+    if let Some(agent) = AgentLedger::status(&folder).unwrap().header {
         tally += agent.inherited;
     }
     tally

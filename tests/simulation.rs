@@ -1,11 +1,7 @@
 //! `mpr-otel simulate`: what a collector gets is the truth, whatever happens on the way.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
-use mpr_otel::receiver::{Answer, Behaviour, Receiver, Request, Stream};
+use mpr_otel_lab::equipment::stage::{PATIENCE, Received, Stage, received, show, spawn};
+use mpr_otel_lab::receiver::{Answer, Behaviour, Receiver, Request, Stream};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
@@ -19,7 +15,6 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{Received, Stage, received, show};
 
 /// What makes operations count together: server, operation, outcome, class, error.
 type Series = (String, String, String, String, String);
@@ -31,7 +26,7 @@ fn truth_file(stage: &Stage) -> PathBuf {
 }
 
 fn command(stage: &Stage, arguments: &[&str]) -> Command {
-    let mut command = stage.program();
+    let mut command = stage.lab();
     command.arg("simulate").args(arguments).arg("--truth").arg(truth_file(stage));
     command
 }
@@ -381,7 +376,7 @@ fn a_collector_that_is_away_and_comes_back_gets_everything() {
     };
     let stage = Stage::behaving(behaviour(Arc::clone(&gone)));
     let arguments = ["--hosts", "500", "--from", "08:00", "--hours", "2", "--speed", "3600"];
-    let running = support::spawn(&mut command(&stage, &arguments));
+    let running = spawn(&mut command(&stage, &arguments));
     // The first tries the collector, the second has spans.
     let first = stage.request();
     let second = stage.request();
@@ -390,7 +385,7 @@ fn a_collector_that_is_away_and_comes_back_gets_everything() {
     let (requests, closing) = (receiver.requests().try_iter().collect::<Vec<_>>(), receiver);
     gone.store(true, Ordering::SeqCst);
     // A request that finds nobody: it is answered with a closed connection.
-    let unheard = closing.requests().recv_timeout(support::PATIENCE).unwrap();
+    let unheard = closing.requests().recv_timeout(PATIENCE).unwrap();
     let mut late: Vec<Request> = closing.requests().try_iter().collect();
     closing.close().unwrap();
     let back = Receiver::serving(TcpListener::bind(address).unwrap(), |_: &Request| Answer::ok());
@@ -769,7 +764,7 @@ fn in_silence_nobody_sends_anything() {
 fn a_run_that_is_stopped_writes_the_truth_of_what_was_sent() {
     let stage = Stage::new();
     let arguments = ["--hosts", "2000", "--from", "08:00", "--speed", "60", "--agents", "--json"];
-    let running = support::spawn(&mut command(&stage, &arguments));
+    let running = spawn(&mut command(&stage, &arguments));
     stage.request();
     let mut spans = received(stage.request());
     assert!(!spans.is_empty());
@@ -788,7 +783,7 @@ fn a_stopped_run_does_not_wait_for_a_collector_that_is_away() {
     #[cfg(unix)]
     {
         let (stage, _) = moody(&vec![status(503); 10_000]);
-        let running = support::spawn(&mut command(&stage, &["--hosts", "2000"]));
+        let running = spawn(&mut command(&stage, &["--hosts", "2000"]));
         stage.request();
         assert!(!received(stage.request()).is_empty());
         running.interrupt();
@@ -804,7 +799,7 @@ fn ten_times_the_hosts_take_hardly_more_memory() {
     let most = |hosts: &str| {
         let stage = Stage::new();
         let arguments = ["--hosts", hosts, "--from", "08:00", "--hours", "1", "--json"];
-        let running = support::spawn(&mut command(&stage, &arguments));
+        let running = spawn(&mut command(&stage, &arguments));
         let status = format!("/proc/{}/status", running.pid());
         let reader = std::thread::spawn(move || running.end());
         let mut most = 0;
@@ -857,10 +852,10 @@ fn the_endpoint_on_the_command_line_wins() {
 #[test]
 fn help_has_examples_and_every_kind_of_incident() {
     let stage = Stage::new();
-    let output = stage.program().args(["simulate", "--help"]).output().unwrap();
+    let output = stage.lab().args(["simulate", "--help"]).output().unwrap();
     let help = text(&output.stdout);
     for expected in [
-        "mpr-otel simulate --hosts 10000",
+        "mpr-otel-lab simulate --hosts 10000",
         "server-down@10m-40m:server=3",
         "server-slow:server=N,factor=20",
         "server-hangs:",
@@ -892,7 +887,7 @@ fn wrong_input_is_refused_with_what_to_write_instead() {
         (&["--endpoint", away], 1, "start one, or name another with --endpoint"),
         (&["--truth", "/no/such/folder/truth.json"], 1, "name another file"),
     ] {
-        let output: Output = stage.program().arg("simulate").args(arguments).output().unwrap();
+        let output: Output = stage.lab().arg("simulate").args(arguments).output().unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(words), "{arguments:?}: {said}");
@@ -900,7 +895,7 @@ fn wrong_input_is_refused_with_what_to_write_instead() {
     }
     // Nothing was sent.
     assert!(arrived(&stage).is_empty());
-    let mut traces_only = stage.program();
+    let mut traces_only = stage.lab();
     traces_only
         .env_remove("MPR_OTEL_ENDPOINT")
         .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/traces")

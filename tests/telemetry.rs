@@ -1,14 +1,13 @@
 //! docs/TELEMETRY.md against what the library really sends.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // Stops agents by a signal.
 #![cfg(unix)]
 
-mod support;
-
-use mpr_otel::double::{Add, Cancel, Host, Request, Step};
-use mpr_otel::ledger::Loss;
+use mpr_otel_core::ledger::Loss;
+use mpr_otel_lab::double::{Add, Cancel, Host, Request, Step};
+use mpr_otel_lab::equipment::stage::{
+    PATIENCE, Received, Stage, add, add_ending, lane, show, spawn, start,
+};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -16,7 +15,6 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, number_da
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use std::collections::{BTreeMap, BTreeSet};
-use support::{Received, Stage, add, add_ending, lane, spawn, start};
 
 const PAGE: &str = include_str!("../docs/TELEMETRY.md");
 
@@ -110,9 +108,9 @@ fn required(present_on: &str, span: &Received) -> Option<bool> {
 fn what_is_sent_is_what_is_documented() {
     // The first request is refused, so that a span tells of a loss.
     let refused = std::sync::atomic::AtomicBool::new(false);
-    let stage = Stage::behaving(move |_: &mpr_otel::receiver::Request| {
+    let stage = Stage::behaving(move |_: &mpr_otel_lab::receiver::Request| {
         let first = !refused.swap(true, std::sync::atomic::Ordering::Relaxed);
-        mpr_otel::receiver::Answer::status(if first { 400 } else { 200 })
+        mpr_otel_lab::receiver::Answer::status(if first { 400 } else { 200 })
     });
     let mut command = stage.host();
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500").env("MPR_OTEL_BATCH_MAX", "3");
@@ -224,7 +222,7 @@ fn values(metric: &Metric) -> BTreeMap<String, i64> {
         number_data_point::Value::AsDouble(value) => panic!("{value} is no count"),
     };
     let words = |point: &NumberDataPoint| {
-        let words = point.attributes.iter().map(|pair| support::show(pair.value.as_ref().unwrap()));
+        let words = point.attributes.iter().map(|pair| show(pair.value.as_ref().unwrap()));
         words.collect::<Vec<_>>().join(" ")
     };
     points.iter().map(|point| (words(point), value(point))).collect()
@@ -236,11 +234,11 @@ fn metrics_when(
     wanted: impl Fn(&BTreeMap<String, Metric>) -> bool,
 ) -> BTreeMap<String, Metric> {
     loop {
-        let request = stage.receiver.metrics().recv_timeout(support::PATIENCE).expect("metrics");
+        let request = stage.receiver.metrics().recv_timeout(PATIENCE).expect("metrics");
         let groups = request.metrics.resource_metrics;
         let resource = groups[0].resource.as_ref().unwrap();
         let service = resource.attributes.iter().find(|pair| pair.key == "service.name").unwrap();
-        assert_eq!(support::show(service.value.as_ref().unwrap()), "mpr-otel-agent");
+        assert_eq!(show(service.value.as_ref().unwrap()), "mpr-otel-agent");
         let metrics: BTreeMap<String, Metric> = groups
             .into_iter()
             .flat_map(|group| group.scope_metrics)
@@ -261,13 +259,13 @@ fn count(metrics: &BTreeMap<String, Metric>, name: &str, attributes: &str) -> i6
 fn the_agents_metrics_are_what_is_documented_and_count_what_happened() {
     // Refuses the first operation for good and is away for the second.
     let answers = std::sync::Mutex::new(vec![503, 400]);
-    let stage = Stage::behaving(move |request: &mpr_otel::receiver::Request| {
+    let stage = Stage::behaving(move |request: &mpr_otel_lab::receiver::Request| {
         let operations = request.export.resource_spans.iter().any(|group| {
             let scopes = &group.scope_spans;
             scopes.iter().any(|spans| spans.scope.as_ref().is_some_and(|it| it.name == "mpr-otel"))
         });
         let answer = if operations { answers.lock().unwrap().pop() } else { None };
-        mpr_otel::receiver::Answer::status(answer.unwrap_or(200))
+        mpr_otel_lab::receiver::Answer::status(answer.unwrap_or(200))
     });
     leave_a_ledger(&stage);
     let agent = spawn(&mut stage.agent());

@@ -4,15 +4,12 @@
 //! `cargo xtask test` builds all of it, names the place in `MPR_OTEL_TEST_WINE` and runs this;
 //! a plain `cargo test` leaves it out (Cargo.toml).
 #![cfg(unix)]
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // It says so when there is nothing to test with.
 #![allow(clippy::print_stdout)]
 
-mod support;
-
-use mpr_otel::ledger::{self, Tally, is_ledger_name};
-use mpr_otel::receiver::Receiver;
+use mpr_otel_core::ledger::{self, Tally, is_ledger_name};
+use mpr_otel_lab::equipment::stage::{PATIENCE, Received, received, show};
+use mpr_otel_lab::receiver::Receiver;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
@@ -24,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use support::{PATIENCE, Received, received, show};
 use tempfile::TempDir;
 
 const NOTIFYEES: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\NetworkProvider\Notifyees";

@@ -1,13 +1,13 @@
 //! The shared library, called as MPR calls it and with nothing around it.
 //!
-//! `mpr_otel::double` plays the whole contract and copies every string for it; here the
+//! `mpr_otel_lab::double` plays the whole contract and copies every string for it; here the
 //! structures are prepared, so that what is timed is the library.
 
 #![allow(unsafe_code)] // This file meets C.
 
 use crate::Result;
 use crate::operation::OPERATION;
-use mpr_otel::abi::{
+use mpr_otel_core::abi::{
     NOTIFY_POST, NOTIFY_PRE, NetResource, NotifyAdd, NotifyInfo, RESOURCETYPE_DISK,
 };
 use std::path::Path;

@@ -27,5 +27,5 @@ pub fn library() -> Result<PathBuf> {
         .nth(2)
         .map(Path::to_path_buf)
         .ok_or("this program is in no target folder")?;
-    Ok(target.join("release").join(mpr_otel::double::LIBRARY))
+    Ok(target.join("release").join(mpr_otel_lab::double::LIBRARY))
 }

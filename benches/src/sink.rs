@@ -1,7 +1,7 @@
 //! What is exported to: a receiver in a process of its own, so that its work is not counted.
 
 use crate::Result;
-use mpr_otel::receiver::{Answer, Receiver, Request};
+use mpr_otel_lab::receiver::{Answer, Receiver, Request};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -4,9 +4,6 @@
 //! plain `cargo test` leaves it out (Cargo.toml). Whether the figures are true is another test's
 //! business.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod lint;
 mod names;
 mod promql;
@@ -21,8 +18,8 @@ use std::process::Command;
 const CASES: [&str; 5] = ["firing", "silent", "short blip", "low traffic", "new series"];
 const RUNBOOKS: &str = "https://github.com/mpr-otel/mpr-otel/blob/main/docs/runbooks/";
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+fn root() -> PathBuf {
+    mpr_otel_lab::equipment::repository()
 }
 
 /// The files of a folder with an ending, in order.

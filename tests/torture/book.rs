@@ -1,8 +1,8 @@
 //! What the hosts said they did and what the collector got, and whether the two agree.
 
 use crate::script;
-use crate::support::Received;
-use mpr_otel::ledger::{Loss, Tally};
+use mpr_otel_core::ledger::{Loss, Tally};
+use mpr_otel_lab::equipment::stage::Received;
 use prost::Message;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};

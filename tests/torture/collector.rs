@@ -2,8 +2,8 @@
 
 use crate::book::Book;
 use crate::chance::Chance;
-use crate::support::received;
-use mpr_otel::receiver::{Answer, Behaviour, Receiver, Request, Stream};
+use mpr_otel_lab::equipment::stage::received;
+use mpr_otel_lab::receiver::{Answer, Behaviour, Receiver, Request, Stream};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;

@@ -4,8 +4,6 @@
 //! MPR_OTEL_TORTURE_KILLS and MPR_OTEL_TORTURE_SEED set how long it takes and what is decided by
 //! chance: `cargo xtask torture`.
 
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // The figures are for who runs it.
 #![allow(clippy::print_stdout)]
 #![cfg(target_os = "linux")]
@@ -14,21 +12,19 @@ mod book;
 mod chance;
 mod collector;
 mod script;
-#[path = "../support/mod.rs"]
-mod support;
 mod troupe;
 
 use chance::Chance;
 use collector::{Collector, Mood};
-use mpr_otel::adoption::{Census, LedgerFolder, Snapshot};
-use mpr_otel::agent::Heritage;
-use mpr_otel::ledger::{Access, Loss, SLOT_COUNT, Tally};
+use mpr_otel_core::adoption::AgentLedger;
+use mpr_otel_core::adoption::{Census, LedgerFolder, Snapshot};
+use mpr_otel_core::ledger::{Access, Loss, SLOT_COUNT, Tally};
+use mpr_otel_lab::equipment::stage::Stage;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use std::{env, thread};
-use support::Stage;
 use troupe::{AgentProcess, Death, Host};
 
 const KILLS: usize = 200;
@@ -86,7 +82,7 @@ fn look_on(folder: &LedgerFolder, over: mpsc::Receiver<()>, mut chance: Chance) 
     while over.recv_timeout(pause(&mut chance, 300)) == Err(RecvTimeoutError::Timeout) {
         Census::take(folder).unwrap();
         Snapshot::take(folder).unwrap();
-        Heritage::sight(folder).unwrap();
+        AgentLedger::status(folder).unwrap();
     }
 }
 
@@ -252,7 +248,7 @@ impl Torture {
 
     /// Exports all that is left, at once.
     fn drain(&mut self) {
-        let mut drain = troupe::program(&self.stage, &self.collector.endpoint());
+        let mut drain = troupe::command(&self.stage, &self.collector.endpoint());
         // On a busy machine too.
         drain.env("MPR_OTEL_TIMEOUT_MS", "60000");
         let output = drain.args(["drain", "--json"]).output().unwrap();
@@ -265,7 +261,7 @@ impl Torture {
     /// The ledgers' sums. Nothing must be left in the folder.
     fn accounts(&mut self, folder: &LedgerFolder) -> Tally {
         let census = Census::take(folder).unwrap();
-        let agent = Heritage::sight(folder).unwrap().header.expect("there were agents");
+        let agent = AgentLedger::status(folder).unwrap().header.expect("there were agents");
         let mut book = self.collector.book();
         if census.ledgers + census.unreadable + folder.quarantined() > 0 {
             let quarantined = folder.quarantined();

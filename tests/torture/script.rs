@@ -1,7 +1,7 @@
 //! What the hosts do: operations whose names say how they must end.
 
 use crate::chance::Chance;
-use mpr_otel::double::{Add, Cancel, Host, Request, Step};
+use mpr_otel_lab::double::{Add, Cancel, Host, Request, Step};
 
 /// How operations end, in turn.
 const STATUSES: [u32; 8] = [0, 53, 0, 67, 0, 1223, 0, 0xFFFF_FFFF];

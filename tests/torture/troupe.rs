@@ -2,10 +2,11 @@
 
 use crate::chance::Chance;
 use crate::script::{self, Life};
-use crate::support::{Stage, library};
-use mpr_otel::double::Report;
-use mpr_otel::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};
-use std::env;
+use mpr_otel_core::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};
+use mpr_otel_lab::double::Report;
+use mpr_otel_lab::equipment::stage::Stage;
+use mpr_otel_lab::equipment::{lab, library, program};
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -28,11 +29,14 @@ pub enum Death {
     Ended,
 }
 
-/// A command of the program under test: the one that MPR_OTEL_TEST_PROGRAM names, such as the one
-/// that ships, or the one of the test's own build.
-pub fn program(stage: &Stage, endpoint: &str) -> Command {
-    let built = || env!("CARGO_BIN_EXE_mpr-otel").into();
-    let mut command = stage.command(env::var_os("MPR_OTEL_TEST_PROGRAM").unwrap_or_else(built));
+/// A command of the program `mpr-otel` that sends to `endpoint`.
+pub fn command(stage: &Stage, endpoint: &str) -> Command {
+    tortured(program(), stage, endpoint)
+}
+
+/// A command of `program` with the settings that all processes of the torture share.
+fn tortured(program: PathBuf, stage: &Stage, endpoint: &str) -> Command {
+    let mut command = stage.command(program);
     command
         .env("MPR_OTEL_ENDPOINT", endpoint)
         .env("MPR_OTEL_TIMEOUT_MS", "300")
@@ -53,7 +57,7 @@ impl Host {
         let part = script::part(number, life, chance);
         let said = stage.folder.path().join(format!("said-{number}.txt"));
         let file = File::create_new(&said).unwrap();
-        let mut command = program(stage, endpoint);
+        let mut command = tortured(lab(), stage, endpoint);
         command
             .args(["play", "--aloud", "--library"])
             .arg(library())
@@ -118,7 +122,7 @@ impl Drop for AgentProcess {
 
 impl AgentProcess {
     pub fn start(stage: &Stage, endpoint: &str) -> Self {
-        let mut command = program(stage, endpoint);
+        let mut command = self::command(stage, endpoint);
         command.arg("agent").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
     }

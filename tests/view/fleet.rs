@@ -1,22 +1,14 @@
 //! Those who send: a simulated fleet and the demo, and what they say really happened.
 
 use mpr_otel_fleet::{Process, Result, Stack, Truth};
+use mpr_otel_lab::equipment::{lab, library};
 use serde_json::Value;
-use std::env;
-use std::path::PathBuf;
 use std::process::Command;
 
-/// The program that `MPR_OTEL_TEST_PROGRAM` names, such as the one that ships and is several times
-/// as fast, or the one of the tests' own build.
-fn program() -> PathBuf {
-    let built = || env!("CARGO_BIN_EXE_mpr-otel").into();
-    env::var_os("MPR_OTEL_TEST_PROGRAM").map_or_else(built, PathBuf::from)
-}
-
-/// Runs `mpr-otel simulate` to its end against an endpoint.
+/// Runs `mpr-otel-lab simulate` to its end against an endpoint.
 pub fn simulate(stack: &Stack, endpoint: &str, arguments: &[&str]) -> Result<Truth> {
     let file = stack.folder().join("truth.json");
-    let mut command = Command::new(program());
+    let mut command = Command::new(lab());
     command
         .env_clear()
         .args(["simulate", "--endpoint", endpoint, "--truth"])
@@ -29,13 +21,12 @@ pub fn simulate(stack: &Stack, endpoint: &str, arguments: &[&str]) -> Result<Tru
     Truth::read(&file)
 }
 
-/// Runs `mpr-otel demo` with the library that cargo built; returns what it said, if it was JSON.
+/// Runs `mpr-otel-lab demo`; returns what it said, if it was JSON.
 pub fn demo(arguments: &[&str]) -> Result<Value> {
-    let library = mpr_otel::double::find_library().ok_or("cargo builds the library")?;
-    let output = Command::new(program())
+    let output = Command::new(lab())
         .env_clear()
         .args(["demo", "--library"])
-        .arg(library)
+        .arg(library())
         .args(arguments)
         .output()?;
     if !output.status.success() {

@@ -4,8 +4,6 @@
 //!
 //! `cargo xtask test --fleet` builds the servers and runs this (Cargo.toml).
 #![cfg(unix)]
-// A test may panic: that is how it fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod alerts;
 mod boards;
@@ -27,8 +25,8 @@ const LAPSE: Lapse = Lapse(100);
 /// Nobody listens here: traces wait in the gateway's queue.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+fn root() -> PathBuf {
+    mpr_otel_lab::equipment::repository()
 }
 
 #[test]
@@ -115,7 +113,7 @@ const INCIDENTS: &[&str] = &[
 
 #[test]
 fn each_incident_fires_its_alert_and_no_other() {
-    let stack = Stack::new(root(), LAPSE).unwrap();
+    let stack = Stack::new(&root(), LAPSE).unwrap();
     let store = stack.prometheus(LAPSE.of(LOOKBACK)).unwrap();
     let gateway = stack.gateway("gateway-1", &store.prometheus, NOWHERE).unwrap();
     let speed = LAPSE.0.to_string();
@@ -138,7 +136,7 @@ fn each_incident_fires_its_alert_and_no_other() {
 
 #[test]
 fn what_the_library_sends_is_what_the_overview_shows() {
-    let stack = Stack::new(root(), LAPSE).unwrap();
+    let stack = Stack::new(&root(), LAPSE).unwrap();
     let store = stack.prometheus(LAPSE.of(LOOKBACK)).unwrap();
     let prometheus = &store.prometheus;
     let gateway = stack.gateway("gateway-1", prometheus, NOWHERE).unwrap();

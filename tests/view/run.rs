@@ -25,7 +25,7 @@ pub struct Run {
 impl Run {
     /// Runs a simulation, and waits until all of it has arrived everywhere.
     pub fn simulate(arguments: &[&str]) -> Self {
-        let stack = Stack::new(root(), LAPSE).unwrap();
+        let stack = Stack::new(&root(), LAPSE).unwrap();
         let store = stack.prometheus(LOOKBACK).unwrap();
         let traces = stack.traces().unwrap();
         let gateway = stack.gateway("gateway-1", &store.prometheus, &traces.endpoint).unwrap();

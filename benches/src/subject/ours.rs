@@ -3,7 +3,7 @@
 use super::Subject;
 use crate::Result;
 use crate::library::Library;
-use mpr_otel::ledger::{self, Access, Tally};
+use mpr_otel_core::ledger::{self, Access, Tally};
 use std::env;
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -1,6 +1,6 @@
 //! The notification DLLs that are registered, and an operation surrounded by their calls.
 
-use mpr_otel::double::{Call, Ended, Notifyee};
+use mpr_otel_lab::double::{Call, Ended, Notifyee};
 use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;

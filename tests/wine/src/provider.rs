@@ -3,8 +3,8 @@
 #![allow(unsafe_code)] // This file meets C.
 
 use crate::{notifyees, script};
-use mpr_otel::abi::NetResource;
-use mpr_otel::double::Call;
+use mpr_otel_core::abi::NetResource;
+use mpr_otel_lab::double::Call;
 use std::ffi::c_void;
 use windows_sys::Win32::NetworkManagement::WNet::{
     WNNC_CON_ADDCONNECTION, WNNC_CON_ADDCONNECTION3, WNNC_CON_CANCELCONNECTION, WNNC_CONNECTION,

@@ -1,6 +1,6 @@
 //! What becomes of each operation, as the test that started the program wrote it down.
 
-use mpr_otel::double::Ended;
+use mpr_otel_lab::double::Ended;
 use serde::Deserialize;
 use std::sync::OnceLock;
 use std::thread;

@@ -1,0 +1,21 @@
+//! Ledgers of other processes, emptied from here: those of hosts that have died, and those of
+//! live hosts that leave the export to the agent.
+//!
+//! A host's exporter adopts what other hosts of its user left; the agent adopts everything. Both
+//! look into the folder ([`folder`]), open what they find ([`ForeignLedger`]), build spans as the
+//! host would have, and remove the file when nothing is left in it ([`Adopter`]).
+
+mod adopter;
+mod agent_ledger;
+mod census;
+mod estate;
+mod folder;
+mod foreign;
+mod inflight;
+
+pub use adopter::{Adopter, Batch, Buried, Look, Whose};
+pub use agent_ledger::{AgentLedger, AgentLedgerError, AgentStatus};
+pub use census::Census;
+pub use folder::{AGENT_FOLDER, Entry, LedgerFolder, QUARANTINE_FOLDER, Survey};
+pub use foreign::ForeignLedger;
+pub use inflight::{Inflight, Snapshot};

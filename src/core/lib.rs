@@ -1,0 +1,32 @@
+//! What every process of mpr-otel shares: the ledger and what becomes of its operations.
+//!
+//! Linked into the notification DLL, and so loaded into every program that maps a drive. Data
+//! flows one way:
+//!
+//! ```text
+//! abi, wide ─> ledger ─> operation ─> span ─> courier ─> OTLP
+//!                 └─ adoption: other processes' ledgers, emptied the same way
+//! ```
+//!
+//! It promises no stable Rust API.
+
+#![deny(missing_docs)]
+
+pub mod abi;
+pub mod adoption;
+pub mod clock;
+pub mod courier;
+pub mod ledger;
+pub mod operation;
+pub mod origin;
+pub mod platform;
+pub mod process;
+pub mod remote_name;
+pub mod resource;
+pub mod settings;
+pub mod span;
+pub mod stop;
+pub mod sync;
+pub mod trace_context;
+pub mod wide;
+pub mod win32_error;

@@ -1,0 +1,13 @@
+//! What the operating system is asked for, the same functions on each.
+//!
+//! Nothing here calls WNet or the Shell, and nothing touches a path that could be remote: those
+//! re-enter MPR.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub use unix::*;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub use windows::*;

@@ -1,0 +1,181 @@
+//! Windows 10 and later.
+
+#![allow(unsafe_code)] // This file meets Win32.
+
+mod plain_file;
+
+pub use plain_file::{is_mine, open_plain, owner_of};
+
+use std::ffi::{OsStr, c_void};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf, Prefix};
+use std::sync::atomic::{AtomicU64, Ordering};
+use windows_sys::Win32::Foundation::HMODULE;
+use windows_sys::Win32::Storage::FileSystem::QueryDosDeviceW;
+use windows_sys::Win32::System::Environment::ExpandEnvironmentStringsW;
+use windows_sys::Win32::System::LibraryLoader::{
+    GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
+};
+use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
+use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
+use windows_sys::Win32::System::SystemInformation::{
+    ComputerNameDnsFullyQualified, GetComputerNameExW,
+};
+use windows_sys::Win32::System::Threading::GetCurrentThreadId;
+
+/// `os.type` of the semantic conventions.
+pub const OS_TYPE: &str = "windows";
+
+/// The monotonic clock (the performance counter) in nanoseconds.
+pub fn monotonic_nanos() -> u64 {
+    static FREQUENCY: AtomicU64 = AtomicU64::new(0);
+    let mut frequency = FREQUENCY.load(Ordering::Relaxed);
+    if frequency == 0 {
+        let mut asked = 0;
+        // SAFETY: `asked` is writable for the call, which cannot fail since Windows XP.
+        unsafe { QueryPerformanceFrequency(&mut asked) };
+        frequency = asked.unsigned_abs().max(1);
+        FREQUENCY.store(frequency, Ordering::Relaxed);
+    }
+    let mut ticks = 0;
+    // SAFETY: `ticks` is writable for the call, which cannot fail since Windows XP.
+    unsafe { QueryPerformanceCounter(&mut ticks) };
+    let ticks = ticks.unsigned_abs();
+    match frequency {
+        // Since Windows 10 the counter runs at 10 MHz on nearly every machine.
+        10_000_000 => ticks.wrapping_mul(100),
+        _ => (ticks / frequency)
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add((ticks % frequency).wrapping_mul(1_000_000_000) / frequency),
+    }
+}
+
+/// Keeps this module loaded for the life of the process, whoever calls FreeLibrary: a thread of
+/// ours must never wake up in code that is gone.
+pub fn pin_module() {
+    let mut module: HMODULE = std::ptr::null_mut();
+    let inside: *const c_void = (pin_module as fn()) as *const c_void;
+    // SAFETY: with FROM_ADDRESS the name is an address inside this module, and `module` is
+    // writable. On failure the module stays as it was: loaded, and freed when MPR frees it.
+    unsafe {
+        GetModuleHandleExW(
+            GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
+            inside.cast(),
+            &mut module,
+        )
+    };
+}
+
+/// The calling thread's id: one read of the thread's own block.
+pub fn thread_id() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { GetCurrentThreadId() }
+}
+
+/// The session this process runs in.
+pub fn session_id() -> Option<u32> {
+    let mut session = 0;
+    // SAFETY: `session` is writable for the call.
+    let found = unsafe { ProcessIdToSessionId(std::process::id(), &mut session) };
+    (found != 0).then_some(session)
+}
+
+/// `host.name`: the fully qualified DNS name, or the computer's name.
+pub fn host_name() -> Option<String> {
+    let mut name = [0_u16; 512];
+    let mut units = name.len() as u32;
+    // SAFETY: writes at most `units` units, which `name` has.
+    let done =
+        unsafe { GetComputerNameExW(ComputerNameDnsFullyQualified, name.as_mut_ptr(), &mut units) };
+    let text = String::from_utf16_lossy(&name[..(units as usize).min(name.len())]);
+    (done != 0 && !text.is_empty()).then_some(text)
+}
+
+/// `host.id`: the MachineGuid that Windows made at installation.
+pub fn host_id() -> Option<String> {
+    windows_registry::LOCAL_MACHINE
+        .options()
+        .read()
+        .wow64_64()
+        .open(r"SOFTWARE\Microsoft\Cryptography")
+        .and_then(|key| key.get_string("MachineGuid"))
+        .ok()
+        .filter(|id| !id.is_empty())
+}
+
+/// Where ledgers live unless a setting says otherwise.
+pub fn default_ledger_dir() -> PathBuf {
+    let folder = std::env::var_os("ProgramData").map(PathBuf::from);
+    folder
+        .filter(|path| path.is_absolute())
+        .unwrap_or_else(|| PathBuf::from(r"C:\ProgramData"))
+        .join("mpr-otel")
+        .join("ledger")
+}
+
+/// Whether `path` is on a disk of this machine, told from its spelling and from what its drive
+/// letter stands for in the object manager's namespace. No file is opened: opening one on a
+/// dead server takes twenty seconds, and a UNC path re-enters MPR.
+pub fn is_local(path: &Path) -> bool {
+    let Some(Component::Prefix(prefix)) = path.components().next() else {
+        return false;
+    };
+    let (Prefix::Disk(letter) | Prefix::VerbatimDisk(letter)) = prefix.kind() else {
+        return false;
+    };
+    let device = [u16::from(letter), u16::from(b':'), 0];
+    let mut target = [0_u16; 512];
+    // SAFETY: `device` ends in NUL; writes at most 512 units, which `target` has.
+    let units =
+        unsafe { QueryDosDeviceW(device.as_ptr(), target.as_mut_ptr(), target.len() as u32) }
+            as usize;
+    let end = target[..units.min(target.len())].iter().position(|unit| *unit == 0).unwrap_or(0);
+    let target = String::from_utf16_lossy(&target[..end]).to_ascii_lowercase();
+    target.starts_with(r"\device\harddisk")
+}
+
+/// Replaces `%NAME%` by the environment's value, as REG_EXPAND_SZ asks for.
+pub fn expand(text: &str) -> String {
+    let source = wide(text.as_ref());
+    let mut target = vec![0_u16; 4096];
+    // SAFETY: `source` ends in NUL; writes at most as many units as `target` has.
+    let units = unsafe {
+        ExpandEnvironmentStringsW(source.as_ptr(), target.as_mut_ptr(), target.len() as u32)
+    } as usize;
+    match units {
+        0 => text.to_owned(),
+        units if units > target.len() => text.to_owned(),
+        units => String::from_utf16_lossy(&target[..units - 1]),
+    }
+}
+
+/// A new file inherits its folder's rights, which the installer set.
+pub fn owner_only(_options: &mut OpenOptions) {}
+
+/// Gives `file` its `size` in bytes. The file is not sparse, so NTFS takes the disk space now.
+pub fn allocate(file: &File, size: u64) -> io::Result<()> {
+    file.set_len(size)
+}
+
+/// The text with a NUL.
+fn wide(text: &OsStr) -> Vec<u16> {
+    text.encode_wide().chain([0]).collect()
+}
+
+/// The text at a pointer.
+///
+/// # Safety
+///
+/// `text` points to UTF-16 that ends in NUL.
+unsafe fn wide_text(text: *const u16) -> String {
+    let mut units = Vec::new();
+    loop {
+        // SAFETY: no unit before the NUL was found, so this one is still part of the text.
+        match unsafe { *text.wrapping_add(units.len()) } {
+            0 => return String::from_utf16_lossy(&units),
+            unit => units.push(unit),
+        }
+    }
+}

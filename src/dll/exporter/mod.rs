@@ -1,0 +1,309 @@
+//! The exporter: one thread in the host that turns finished operations into spans and sends them.
+//!
+//! It owns every slot that is `Done` or `Unfinished` and frees it when a collector has accepted
+//! the span, or has refused it for good. Until then the slot is the span's only copy, so a
+//! request that is repeated is built again from the same slots, with the same ids.
+
+mod adoption;
+
+use crate::channel::{Channel, Signal};
+use crate::diagnostics;
+use crate::doorbell::Sleep;
+use crate::host::Host;
+use crate::pairing::{Open, Pairing};
+use adoption::Adoption;
+use mpr_otel_core::clock;
+use mpr_otel_core::courier::{Courier, Verdict};
+use mpr_otel_core::ledger::Loss;
+use mpr_otel_core::operation::Operation;
+use mpr_otel_core::span::span;
+use opentelemetry_sdk::trace::SpanData;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, SystemTime};
+
+/// Starts the exporter's thread. If there is none to be had, operations wait in the ledger.
+pub(crate) fn spawn(host: &'static Host, channel: &'static Channel) {
+    // The handle is dropped: nobody ever waits for this thread.
+    let _ = std::thread::Builder::new()
+        .name("mpr-otel-export".to_owned())
+        // TLS handshakes are the deepest thing it does.
+        .stack_size(512 * 1024)
+        .spawn(move || {
+            channel.register_waiter();
+            diagnostics::with_log(&host.settings, &host.origin.identity, || {
+                Exporter::new(host, channel).run();
+            });
+        });
+}
+
+/// A finished operation that waits to be sent.
+#[derive(Clone, Copy)]
+struct Ready {
+    slot: usize,
+    /// When it became ready, in nanoseconds after the anchor.
+    since: u64,
+}
+
+struct Exporter {
+    host: &'static Host,
+    channel: &'static Channel,
+    pairing: Pairing,
+    ready: VecDeque<Ready>,
+    /// Until when more is to be expected, in nanoseconds after the anchor: a batch delay after the
+    /// latest signal or request.
+    busy_until: u64,
+    courier: Courier,
+    /// What dead hosts of this user left.
+    adoption: Adoption,
+}
+
+impl Exporter {
+    fn new(host: &'static Host, channel: &'static Channel) -> Self {
+        Self {
+            host,
+            channel,
+            pairing: Pairing::default(),
+            ready: VecDeque::new(),
+            busy_until: 0,
+            courier: Courier::new(host.settings.clone()),
+            adoption: Adoption::new(host),
+        }
+    }
+
+    /// Works for the life of the process.
+    fn run(&mut self) {
+        if let Some(error) = &self.host.unprotected {
+            tracing::warn!(%error, "operations are recorded in memory only");
+        }
+        for report in &self.host.settings.reports {
+            if let Some(malformed) = &report.malformed {
+                tracing::warn!(
+                    setting = report.name.variable,
+                    origin = %malformed.origin,
+                    problem = malformed.problem,
+                    using = report.value,
+                    "malformed setting"
+                );
+            }
+        }
+        tracing::info!(collector = self.host.settings.endpoint.host(), "started");
+        self.adoption.keep_within_bounds(false);
+        loop {
+            // A fault in one round must not end the exporter: the slots it did not free are
+            // still ready in the next one. It sleeps first, so that a fault that repeats does
+            // not burn the host's processor.
+            if catch_unwind(AssertUnwindSafe(|| self.round())).is_err() {
+                tracing::error!("a fault in the exporter; it goes on");
+                self.courier.postpone(None);
+            }
+        }
+    }
+
+    /// Takes what has arrived, sends what is due, and sleeps until there is more to do.
+    fn round(&mut self) {
+        let any = self.drain();
+        let now = self.host.clock.now();
+        if any {
+            self.expect_more(now);
+            self.adoption.expect_more(now);
+        }
+        self.host.ledger.header().note_alive(now);
+        self.give_up_overdue(now);
+        if self.due_at(now).is_some_and(|due| due <= now) {
+            self.send_batch();
+            self.expect_more(self.host.clock.now());
+        } else if self.adoption_due_at(now).is_some_and(|due| due <= now) {
+            self.adopt(now);
+        } else {
+            let (depth, limit) = self.sleep_plan(now);
+            let enough = self.signals_to_fill_batch();
+            self.channel.sleep(depth, enough, limit);
+        }
+    }
+
+    /// Something happened: more may come soon.
+    fn expect_more(&mut self, now: u64) {
+        self.busy_until = now.saturating_add(nanos(self.host.settings.batch_delay));
+    }
+
+    /// Takes the signals that are there now, and tells whether there were any.
+    ///
+    /// Those that arrive meanwhile are for the next round: under a steady stream this would have
+    /// no end.
+    fn drain(&mut self) -> bool {
+        let waiting = self.channel.waiting();
+        for _ in 0..waiting {
+            match self.channel.receive() {
+                Some(Signal::Before { slot, generation, started }) => {
+                    self.pairing.before(Open { slot, generation, started });
+                }
+                Some(Signal::After { slot, ended }) => {
+                    if !self.pairing.after(slot) {
+                        tracing::warn!(slot, "an After without its Before");
+                    }
+                    self.ready.push_back(Ready { slot, since: ended });
+                }
+                None => break,
+            }
+        }
+        waiting > 0
+    }
+
+    /// Reports operations that have been open for too long as unfinished.
+    fn give_up_overdue(&mut self, now: u64) {
+        while let Some(open) = self.pairing.oldest() {
+            if now < self.overdue_at(open) {
+                return;
+            }
+            // If POST came in this moment, its After is on the way and ends the pairing.
+            if self.host.ledger.abandon(open.slot, open.generation, now) {
+                self.pairing.after(open.slot);
+                self.ready.push_back(Ready { slot: open.slot, since: now });
+            } else {
+                self.drain();
+                return;
+            }
+        }
+    }
+
+    fn overdue_at(&self, open: Open) -> u64 {
+        open.started.saturating_add(nanos(self.host.settings.unfinished_after))
+    }
+
+    /// When the next batch is to be sent; `None` if nothing is ready.
+    fn due_at(&self, now: u64) -> Option<u64> {
+        let first = self.ready.front()?;
+        let full = self.ready.len() >= self.host.settings.batch_max;
+        let due = if full {
+            0
+        } else {
+            first.since.saturating_add(nanos(self.host.settings.batch_delay))
+        };
+        Some(due.max(self.not_before(now)))
+    }
+
+    /// When dead hosts' operations are to be sent next; `None` if there is nothing to look for.
+    fn adoption_due_at(&self, now: u64) -> Option<u64> {
+        self.adoption.due_at().map(|due| due.max(self.not_before(now)))
+    }
+
+    /// The earliest time for a request, in nanoseconds after the anchor.
+    fn not_before(&self, now: u64) -> u64 {
+        now.saturating_add(nanos(self.courier.wait()))
+    }
+
+    /// How deep to sleep, and for how long at most.
+    ///
+    /// Shortly after some activity more is likely, so the exporter looks again when the batch delay
+    /// ends, and no caller has to wake it.
+    fn sleep_plan(&mut self, now: u64) -> (Sleep, Option<Duration>) {
+        let overdue = self.pairing.oldest().map(|open| self.overdue_at(open));
+        let busy_until = Some(self.busy_until).filter(|until| now < *until);
+        let adoption = self.adoption_due_at(now);
+        let look_at = self.due_at(now).or(busy_until).into_iter().chain(adoption).min();
+        let depth = match (look_at, overdue) {
+            (Some(_), _) => Sleep::Collecting,
+            (None, Some(_)) => Sleep::Watching,
+            (None, None) => Sleep::Idle,
+        };
+        let wake_at = look_at.into_iter().chain(overdue).min();
+        (depth, wake_at.map(|at| Duration::from_nanos(at.saturating_sub(now))))
+    }
+
+    /// The fewest signals that could fill the batch: an After for each operation it lacks, with
+    /// its Before if that has not come yet. A batch that is full waits for its time only.
+    fn signals_to_fill_batch(&self) -> usize {
+        match self.host.settings.batch_max.saturating_sub(self.ready.len()) {
+            0 => usize::MAX,
+            lacking => lacking + lacking.saturating_sub(self.pairing.count()),
+        }
+    }
+
+    fn send_batch(&mut self) {
+        let count = self.ready.len().min(self.host.settings.batch_max);
+        let header = self.host.ledger.header();
+        let lost = header.lost();
+        let spans = self.build(count, lost.saturating_sub(header.lost_told()));
+        // Records that could not be read are gone from the queue by now.
+        let count = spans.len();
+        if count == 0 {
+            return;
+        }
+        match self.courier.send(spans) {
+            Verdict::Accepted { rejected, .. } => {
+                header.tell_lost(lost);
+                self.settle(count, rejected);
+            }
+            Verdict::Refused { .. } => self.settle(count, count as u64),
+            Verdict::Later { .. } => {}
+        }
+    }
+
+    /// Builds the spans of the first `count` operations that are ready; the first tells `lost`.
+    fn build(&mut self, count: usize, mut lost: u64) -> Vec<SpanData> {
+        let host = self.host;
+        let mut spans = Vec::with_capacity(count);
+        let mut index = 0;
+        for _ in 0..count {
+            let slot = self.ready[index].slot;
+            let record = host.ledger.settled(slot);
+            if let Some(operation) = record.as_ref().and_then(Operation::decode) {
+                host.ledger.note_sent(slot);
+                spans.push(span(operation, &host.origin, std::mem::take(&mut lost)));
+                index += 1;
+            } else {
+                tracing::error!(slot, "a record that cannot be read");
+                host.ledger.header().count_lost(Loss::Corrupt, 1);
+                self.ready.remove(index);
+                if record.is_some() {
+                    host.ledger.release(slot);
+                }
+            }
+        }
+        spans
+    }
+
+    /// Frees the slots of the first `count` operations, `rejected` of which were refused.
+    fn settle(&mut self, count: usize, rejected: u64) {
+        let ledger = &self.host.ledger;
+        let header = ledger.header();
+        if !ledger.is_protected() {
+            header.count_unprotected(count as u64);
+        }
+        header.count_exported((count as u64).saturating_sub(rejected));
+        header.count_lost(Loss::Rejected, rejected);
+        for ready in self.ready.drain(..count) {
+            ledger.release(ready.slot);
+        }
+        self.answered();
+    }
+
+    /// Notes that the collector took or refused a batch.
+    fn answered(&mut self) {
+        self.host.ledger.header().note_export(clock::unix_nanos(SystemTime::now()));
+    }
+
+    /// Sends a part of what dead hosts left, or sees what they did leave.
+    fn adopt(&mut self, now: u64) {
+        let Some(mut batch) = self.adoption.batch(now) else { return };
+        let spans = std::mem::take(&mut batch.spans);
+        let count = spans.len();
+        match self.courier.send(spans) {
+            Verdict::Accepted { rejected, .. } => {
+                self.adoption.settle(&batch, rejected);
+                self.answered();
+            }
+            Verdict::Refused { .. } => {
+                self.adoption.settle(&batch, count as u64);
+                self.answered();
+            }
+            Verdict::Later { .. } => self.adoption.keep_within_bounds(true),
+        }
+    }
+}
+
+/// Nanoseconds of a duration; 584 years and more are the same.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

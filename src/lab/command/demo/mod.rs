@@ -1,0 +1,178 @@
+//! `mpr-otel-lab demo`: the main job, embedded: real host processes with the real shared library, a
+//! receiver, and what it received.
+
+mod fleet;
+mod play;
+mod view;
+
+use super::answer::{Failure, write_json};
+use clap::Args;
+use mpr_otel_core::courier::{Courier, Verdict};
+use mpr_otel_core::settings::{Lookup, Origin, Settings, System};
+use mpr_otel_lab::double;
+use mpr_otel_lab::receiver::Receiver;
+use play::Stage;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use view::View;
+
+/// Show the main job at work: some 200 operations of five programs on a dozen servers.
+///
+/// Nothing is installed and nothing is mapped: a double plays Windows' part (the multiple
+/// provider router) against the real shared library.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  mpr-otel-lab demo\n  mpr-otel-lab demo --json\n  \
+    mpr-otel-lab demo --endpoint http://127.0.0.1:4318")]
+pub(super) struct Demo {
+    /// Send to this collector instead of the embedded receiver. Headers and other settings are
+    /// taken from the environment (MPR_OTEL_*).
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// The shared library, if it is not beside this program.
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long the spans may take after the last operation before the demo gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Demo {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        refuse_fixed_settings()?;
+        let library = match &self.library {
+            Some(library) => library.clone(),
+            None => library()?,
+        };
+        let started = Instant::now();
+        let script = fleet::script();
+        let operations = script.operations();
+        let progress = Progress::new(operations);
+        let view = match &self.endpoint {
+            None => {
+                let receiver = Receiver::start()?;
+                let mut stage = Stage::set(&script, &library, &receiver.endpoint(), true)?;
+                let spans = stage.collect(&receiver, operations, PATIENCE, &progress)?;
+                let tally = stage.settle(PATIENCE, &progress)?;
+                View::received(operations, &spans, tally, started.elapsed())
+            }
+            Some(endpoint) => {
+                refuse_deaf_collector(endpoint)?;
+                let mut stage = Stage::set(&script, &library, endpoint, false)?;
+                let tally = stage.settle(PATIENCE, &progress)?;
+                if tally.pending() > 0 {
+                    return Err(format!(
+                        "{} of {operations} spans were not accepted by {endpoint}: {}",
+                        tally.pending(),
+                        stage.last_warning()
+                    )
+                    .into());
+                }
+                View::sent(endpoint, &script, tally, started.elapsed())
+            }
+        };
+        progress.clear();
+        if self.json {
+            write_json(out, &view.summary)?;
+        } else {
+            view.write(out)?;
+        }
+        Ok(if view.adds_up() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// The shared library beside this program.
+fn library() -> Result<PathBuf, Failure> {
+    double::find_library().ok_or_else(|| {
+        format!(
+            "{} is not beside this program; `cargo demo` builds both, --library names another",
+            double::LIBRARY
+        )
+        .into()
+    })
+}
+
+/// Registry settings beat the environment that the demo gives its hosts: with them it would send
+/// its made-up operations to the fleet's collector.
+fn refuse_fixed_settings() -> Result<(), Failure> {
+    let settings = Settings::resolve(&System::open());
+    let fixed = settings.reports.iter().find(|report| {
+        let origin = report.malformed.as_ref().map_or(report.origin, |malformed| malformed.origin);
+        matches!(origin, Origin::Policy | Origin::Registry)
+    });
+    match fixed {
+        None => Ok(()),
+        Some(report) => Err(format!(
+            "this machine's registry sets {} for every process, the demo's as well; run the demo \
+             on a machine without mpr-otel's settings",
+            report.name.registry
+        )
+        .into()),
+    }
+}
+
+/// Tries the collector first: two hundred spans that nobody takes would be waited for in vain.
+fn refuse_deaf_collector(endpoint: &str) -> Result<(), Failure> {
+    let settings = Settings::resolve(&WithEndpoint(endpoint));
+    let report = settings.reports.iter().find(|report| report.name.registry == "Endpoint");
+    if let Some(malformed) = report.and_then(|report| report.malformed.as_ref()) {
+        return Err(malformed.problem.clone().into());
+    }
+    match Courier::new(settings).probe() {
+        Verdict::Accepted { .. } => Ok(()),
+        Verdict::Refused { reason } | Verdict::Later { reason, .. } => Err(format!(
+            "no collector takes spans at {endpoint}: {reason}; start one, or leave out --endpoint"
+        )
+        .into()),
+    }
+}
+
+/// This process' settings, but for the endpoint.
+struct WithEndpoint<'a>(&'a str);
+
+impl Lookup for WithEndpoint<'_> {
+    fn policy(&self, _name: &str) -> Option<String> {
+        None
+    }
+    fn machine(&self, _name: &str) -> Option<String> {
+        None
+    }
+    fn environment(&self, name: &str) -> Option<String> {
+        match name {
+            "MPR_OTEL_ENDPOINT" => Some(self.0.to_owned()),
+            _ => System::open().environment(name),
+        }
+    }
+}
+
+/// A line on the terminal that says how far the demo is.
+struct Progress {
+    operations: usize,
+    visible: bool,
+}
+
+impl Progress {
+    fn new(operations: usize) -> Self {
+        Self { operations, visible: io::stderr().is_terminal() }
+    }
+
+    fn spans(&self, count: usize) {
+        self.line(&format!("{count} of {} spans received", self.operations));
+    }
+
+    fn line(&self, text: &str) {
+        if self.visible {
+            // Progress is a courtesy: a closed terminal is no failure.
+            let _ = write!(io::stderr(), "\r\x1b[K{text}");
+            let _ = io::stderr().flush();
+        }
+    }
+
+    fn clear(&self) {
+        self.line("");
+    }
+}

@@ -1,0 +1,269 @@
+//! What the demo shows: a table by server, the failures, one span in full, the accounting.
+
+use super::Failure;
+use mpr_otel_core::ledger::Tally;
+use mpr_otel_core::operation::error_name;
+use mpr_otel_core::win32_error::{Meaning, meaning};
+use mpr_otel_lab::double::{Script, Step};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::time::Duration;
+
+/// The demo's result.
+pub(super) struct View {
+    pub(super) summary: Summary,
+    errors: Vec<ErrorRow>,
+    specimen: Option<Span>,
+    sent_to: Option<String>,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    operations: usize,
+    spans: usize,
+    failures: usize,
+    unfinished: usize,
+    lost: u64,
+    duration_ms: u64,
+    servers: Vec<ServerRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServerRow {
+    server: String,
+    count: usize,
+    failures: usize,
+    p50_ms: f64,
+    p95_ms: f64,
+    max_ms: f64,
+}
+
+struct ErrorRow {
+    name: String,
+    class: String,
+    count: usize,
+    servers: BTreeSet<String>,
+}
+
+impl View {
+    /// The view of spans that the embedded receiver got.
+    pub(super) fn received(
+        operations: usize,
+        spans: &[Span],
+        tally: Tally,
+        elapsed: Duration,
+    ) -> Self {
+        let mut by_server: BTreeMap<String, (Vec<f64>, usize)> = BTreeMap::new();
+        let mut by_error: BTreeMap<String, ErrorRow> = BTreeMap::new();
+        let (mut failures, mut unfinished) = (0, 0);
+        for span in spans {
+            let server = text(span, "server.address").unwrap_or_else(|| "(by drive letter)".into());
+            let row = by_server.entry(server.clone()).or_default();
+            let nanos = span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
+            row.0.push(nanos as f64 / 1e6);
+            match text(span, "mpr.outcome").as_deref() {
+                Some("failure") => {
+                    failures += 1;
+                    row.1 += 1;
+                }
+                Some("unfinished") => unfinished += 1,
+                _ => continue,
+            }
+            let name = text(span, "error.type").unwrap_or_default();
+            let error = by_error.entry(name.clone()).or_insert_with(|| ErrorRow {
+                name,
+                class: text(span, "mpr.error.class").unwrap_or_else(|| "-".into()),
+                count: 0,
+                servers: BTreeSet::new(),
+            });
+            error.count += 1;
+            error.servers.insert(server);
+        }
+        let mut servers: Vec<ServerRow> = by_server
+            .into_iter()
+            .map(|(server, (mut times, failures))| {
+                times.sort_by(f64::total_cmp);
+                ServerRow {
+                    server,
+                    count: times.len(),
+                    failures,
+                    p50_ms: quantile(&times, 0.50),
+                    p95_ms: quantile(&times, 0.95),
+                    max_ms: quantile(&times, 1.0),
+                }
+            })
+            .collect();
+        servers.sort_by(|a, b| b.p95_ms.total_cmp(&a.p95_ms));
+        let mut errors: Vec<ErrorRow> = by_error.into_values().collect();
+        errors.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+        let specimen = spans
+            .iter()
+            .find(|span| text(span, "error.type").as_deref() == Some("ERROR_BAD_NETPATH"))
+            .or_else(|| spans.first())
+            .cloned();
+        Self {
+            summary: Summary {
+                operations,
+                spans: spans.len(),
+                failures,
+                unfinished,
+                lost: tally.lost_in_all(),
+                duration_ms: elapsed.as_millis() as u64,
+                servers,
+            },
+            errors,
+            specimen,
+            sent_to: None,
+        }
+    }
+
+    /// The view of spans that a collector of the user's got: it has them, we have the counts.
+    pub(super) fn sent(endpoint: &str, script: &Script, tally: Tally, elapsed: Duration) -> Self {
+        let steps = || script.hosts.iter().flat_map(|host| host.threads.iter().flatten());
+        let failed =
+            |step: &&Step| !step.no_post && matches!(meaning(step.status), Meaning::Failure(_));
+        Self {
+            summary: Summary {
+                operations: script.operations(),
+                spans: usize::try_from(tally.exported).unwrap_or(usize::MAX),
+                failures: steps().filter(failed).count(),
+                unfinished: steps().filter(|step| step.no_post).count(),
+                lost: tally.lost_in_all(),
+                duration_ms: elapsed.as_millis() as u64,
+                servers: Vec::new(),
+            },
+            errors: Vec::new(),
+            specimen: None,
+            sent_to: Some(endpoint.to_owned()),
+        }
+    }
+
+    /// Whether every operation became a span.
+    pub(super) fn adds_up(&self) -> bool {
+        self.summary.operations == self.summary.spans && self.summary.lost == 0
+    }
+
+    /// Writes it for people.
+    pub(super) fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        match &self.sent_to {
+            Some(endpoint) => {
+                writeln!(out, "Sent to {endpoint}. Look there for traces of service `mpr-otel`,")?;
+                writeln!(
+                    out,
+                    "spans `mpr.add_connection` and `mpr.cancel_connection`; {} of them",
+                    self.summary.failures
+                )?;
+                writeln!(out, "failed, such as the ones with error.type = {}.", error_name(53))?;
+            }
+            None => {
+                self.write_servers(out)?;
+                self.write_errors(out)?;
+                if let Some(span) = &self.specimen {
+                    write_span(out, span)?;
+                }
+            }
+        }
+        let Summary { operations, spans, lost, duration_ms, .. } = &self.summary;
+        let sign = if self.adds_up() { "=" } else { "≠" };
+        writeln!(
+            out,
+            "\n{operations} operations {sign} {spans} spans, {lost} lost, in {:.1} s",
+            *duration_ms as f64 / 1e3
+        )?;
+        Ok(())
+    }
+
+    fn write_servers(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        writeln!(
+            out,
+            "{:<26} {:>6} {:>9} {:>10} {:>10} {:>10}",
+            "SERVER", "COUNT", "FAILURES", "P50 ms", "P95 ms", "MAX ms"
+        )?;
+        for row in &self.summary.servers {
+            writeln!(
+                out,
+                "{:<26} {:>6} {:>9} {:>10.1} {:>10.1} {:>10.1}",
+                row.server, row.count, row.failures, row.p50_ms, row.p95_ms, row.max_ms
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_errors(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        writeln!(out, "\n{:<34} {:<15} {:>6}  SERVERS", "ERROR", "CLASS", "COUNT")?;
+        for row in &self.errors {
+            let servers: Vec<&str> = row.servers.iter().map(String::as_str).collect();
+            writeln!(
+                out,
+                "{:<34} {:<15} {:>6}  {}",
+                row.name,
+                row.class,
+                row.count,
+                servers.join(", ")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn write_span(out: &mut dyn Write, span: &Span) -> Result<(), Failure> {
+    let nanos = span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
+    writeln!(out, "\nOne span in full: {} ({:.1} ms)", span.name, nanos as f64 / 1e6)?;
+    writeln!(out, "  {:<24} {}", "trace_id", hex(&span.trace_id))?;
+    writeln!(out, "  {:<24} {}", "span_id", hex(&span.span_id))?;
+    if let Some(status) = span.status.as_ref().filter(|status| !status.message.is_empty()) {
+        writeln!(out, "  {:<24} Error: {}", "status", status.message)?;
+    }
+    for attribute in &span.attributes {
+        let value = attribute.value.as_ref().map(show).unwrap_or_default();
+        writeln!(out, "  {:<24} {value}", attribute.key)?;
+    }
+    Ok(())
+}
+
+fn show(value: &AnyValue) -> String {
+    match &value.value {
+        Some(Value::StringValue(text)) => text.clone(),
+        Some(Value::IntValue(number)) => number.to_string(),
+        Some(Value::BoolValue(flag)) => flag.to_string(),
+        Some(Value::ArrayValue(array)) => {
+            let items: Vec<String> = array.values.iter().map(show).collect();
+            format!("[{}]", items.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn text(span: &Span, key: &str) -> Option<String> {
+    let attribute = span.attributes.iter().find(|attribute| attribute.key == key)?;
+    attribute.value.as_ref().map(show)
+}
+
+/// The value at the nearest rank of sorted `values`; 0 if there are none.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let rank = (values.len() as f64 * share).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_nearest_ranks() {
+        let values: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!(quantile(&values, 0.50), 10.0);
+        assert_eq!(quantile(&values, 0.95), 19.0);
+        assert_eq!(quantile(&values, 1.0), 20.0);
+        assert_eq!(quantile(&[7.0], 0.5), 7.0);
+        assert_eq!(quantile(&[], 0.5), 0.0);
+    }
+}

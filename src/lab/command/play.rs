@@ -1,0 +1,59 @@
+//! `mpr-otel-lab play`: a host program of the MPR double, one process. The demo and the tests start
+//! it under the names of other programs.
+
+use super::answer::{Failure, write_json};
+use clap::Args;
+use mpr_otel_lab::double::{Host, Moment, Step, play};
+use std::io::{self, BufRead, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Plays one host's part of a script against the shared library.
+///
+/// Reads the part (JSON) from the first line of standard input, prints a report when it is
+/// played, and lives on until standard input is closed.
+#[derive(Debug, Args)]
+pub(super) struct Play {
+    /// The shared library.
+    #[arg(long)]
+    library: PathBuf,
+    /// Say on standard error, a line each: `b NAME` before PRE; after it `o NAME`, or `u NAME` if the
+    /// library wants no POST; `a NAME STATUS` after POST.
+    #[arg(long)]
+    aloud: bool,
+}
+
+impl Play {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        let mut input = io::stdin().lock();
+        let mut part = String::new();
+        input.read_line(&mut part)?;
+        let host: Host = serde_json::from_str(&part)?;
+        let report = play(&self.library, &host, |moment| {
+            if self.aloud {
+                say(moment);
+            }
+        })?;
+        write_json(out, &report)?;
+        out.flush()?;
+        io::copy(&mut input.by_ref(), &mut io::sink())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Says a line with one system call, so that it is out even if the process ends right after.
+fn say(moment: Moment<'_>) {
+    let line = match moment {
+        Moment::Begins(step) => format!("b {}\n", name(step)),
+        Moment::Open(step) => format!("o {}\n", name(step)),
+        Moment::Untracked(step) => format!("u {}\n", name(step)),
+        Moment::Ended(step) => format!("a {} {}\n", name(step), step.status),
+    };
+    // If nobody listens, there is nobody to tell.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// What a step's operation is called.
+fn name(step: &Step) -> &str {
+    step.request.name().unwrap_or_default()
+}

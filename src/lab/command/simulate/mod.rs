@@ -1,0 +1,208 @@
+//! `mpr-otel-lab simulate`: a fleet that maps drives, and the truth about it.
+
+mod bar;
+mod view;
+
+use super::answer::{Failure, write_json};
+use bar::Bar;
+use clap::Args;
+use mpr_otel_core::settings::{Lookup, Origin, Settings, System};
+use mpr_otel_core::stop::Stop;
+use mpr_otel_lab::simulation::{self, Incident, Pace, Scenario};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use view::View;
+
+/// Simulate a fleet: thousands of hosts that map drives all day, sent to a collector.
+///
+/// What is sent is made by the library's own code: pairing, spans, OTLP. The same seed gives the
+/// same operations. While the collector is away the simulation waits; nothing is lost.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mpr-otel-lab simulate\n  \
+    mpr-otel-lab simulate --hosts 10000 --agents --truth truth.json\n  \
+    mpr-otel-lab simulate --speed 60 --from 08:00 --hours 2 --incident server-down@10m-40m:server=3\n\n\
+    An incident is KIND@START[-END][:key=value,...], times like 90s, 10m or 1h30m:\n  \
+    server-down:server=N            every operation on it fails after some 20 s\n  \
+    server-slow:server=N,factor=20  its successes take longer\n  \
+    server-hangs:server=N           operations on it never return\n  \
+    server-flaky:server=N,share=0.08, access-revoked:server=N,share=0.6\n                                  \
+    that part of the adds on it fails\n  \
+    account-expired:share=0.1       that part of all adds fails\n  \
+    losses:share=0.05               that part of the hosts loses operations\n  \
+    hosts-vanish:share=0.3          that part of the hosts stops\n  \
+    silence                         all hosts stop\n\
+    N is a server's number or name (3, files03, nas01.corp.example).\n\n\
+    Exits with 1 if the collector refused anything.")]
+pub(super) struct Simulate {
+    /// Send to this collector. Headers and other settings are taken from the environment
+    /// (MPR_OTEL_*).
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Hosts of the fleet.
+    #[arg(long, value_name = "N", default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    hosts: u32,
+    /// Servers of the fleet.
+    #[arg(long, value_name = "N", default_value_t = 24,
+          value_parser = clap::value_parser!(u16).range(1..=500))]
+    servers: u16,
+    /// Simulated hours.
+    #[arg(long, value_name = "N", default_value = "24", value_parser = hours)]
+    hours: Duration,
+    /// Time of day at the beginning.
+    #[arg(long, value_name = "HH:MM", default_value = "05:00", value_parser = time_of_day)]
+    from: Duration,
+    /// What chance is made from: the same seed, the same operations.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Simulated seconds in a real one; or max, as fast as the collector takes what is sent.
+    #[arg(long, value_name = "FACTOR", default_value_t = Pace::Max)]
+    speed: Pace,
+    /// Every host has an agent, which reports once in a simulated minute.
+    #[arg(long)]
+    agents: bool,
+    /// Something that happens; may be given several times. See below.
+    #[arg(long, value_name = "SPEC")]
+    incident: Vec<Incident>,
+    /// Each host sends requests of its own. Otherwise hosts share them, as behind a collector.
+    #[arg(long)]
+    direct: bool,
+    /// Threads that send.
+    #[arg(long, value_name = "N", default_value_t = 2,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    senders: u16,
+    /// Write what really happened to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Simulate {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        let settings = self.settings()?;
+        let truth = self.truth.as_deref().map(open).transpose()?;
+        let stop = Stop::default();
+        let asked = stop.clone();
+        ctrlc::set_handler(move || asked.ask())
+            .map_err(|error| format!("cannot listen for a signal to stop: {error}"))?;
+        let scenario = Scenario {
+            hosts: self.hosts,
+            servers: self.servers.into(),
+            length: self.hours,
+            from: self.from,
+            seed: self.seed,
+            pace: self.speed,
+            agents: self.agents,
+            direct: self.direct,
+            senders: self.senders.into(),
+            incidents: self.incident.clone(),
+        };
+        let bar = Bar::new();
+        let outcome = simulation::run(&scenario, &settings, &stop, &mut |progress| {
+            bar.show(progress);
+        });
+        bar.clear();
+        let outcome = outcome?;
+        if let Some(mut file) = truth {
+            file.set_len(0)?;
+            write_json(&mut file, &outcome.truth)?;
+        }
+        let view = View::new(&settings.endpoint, &outcome);
+        if self.json {
+            write_json(out, &view.summary)?;
+        } else {
+            view.write(out)?;
+        }
+        let refused = outcome.truth.refused > 0 || outcome.reports_refused > 0;
+        Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        let settings = Settings::resolve(&Chosen(self.endpoint.as_deref()));
+        let endpoint = settings.reports.iter().find(|report| report.name.registry == "Endpoint");
+        if let Some(malformed) = endpoint.and_then(|report| report.malformed.as_ref()) {
+            return Err(malformed.problem.clone().into());
+        }
+        let fixed = endpoint
+            .is_some_and(|report| matches!(report.origin, Origin::Policy | Origin::Registry));
+        if fixed && self.endpoint.is_none() {
+            return Err("this machine's registry names the collector of the real fleet; say with \
+                        --endpoint where the simulated one is to be sent"
+                .into());
+        }
+        Ok(settings)
+    }
+}
+
+/// This process' settings, but for the endpoint if one is given: that one wins.
+struct Chosen<'a>(Option<&'a str>);
+
+impl Lookup for Chosen<'_> {
+    fn policy(&self, name: &str) -> Option<String> {
+        match (name, self.0) {
+            ("Endpoint", Some(endpoint)) => Some(endpoint.to_owned()),
+            _ => System::open().policy(name),
+        }
+    }
+    fn machine(&self, name: &str) -> Option<String> {
+        System::open().machine(name)
+    }
+    fn environment(&self, name: &str) -> Option<String> {
+        System::open().environment(name)
+    }
+}
+
+/// Opens the file before anything is sent: a whole day whose truth cannot be written is wasted.
+fn open(path: &Path) -> Result<File, Failure> {
+    OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(|error| {
+        format!("cannot write the truth to {}: {error}; name another file", path.display()).into()
+    })
+}
+
+fn hours(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|hours: &f64| *hours > 0.0 && *hours <= 24.0 * 366.0)
+        .map(|hours| Duration::from_secs_f64(hours * 3600.0))
+        .ok_or_else(|| {
+            format!("`{text}` is no number of hours from 0 to a year, such as 24 or 0.5")
+        })
+}
+
+fn time_of_day(text: &str) -> Result<Duration, String> {
+    let parts = text.split_once(':').and_then(|(hour, minute)| {
+        let two_digits = |text: &str, below: u64| {
+            let plain = text.len() == 2 && text.bytes().all(|digit| digit.is_ascii_digit());
+            text.parse::<u64>().ok().filter(|number| plain && *number < below)
+        };
+        Some(Duration::from_secs(two_digits(hour, 24)? * 3600 + two_digits(minute, 60)? * 60))
+    });
+    parts.ok_or_else(|| format!("`{text}` is no time of day such as 05:00 or 17:30"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_day_has_hours_and_minutes() {
+        assert_eq!(time_of_day("05:30"), Ok(Duration::from_secs(19_800)));
+        for wrong in ["", "5:00", "24:00", "05:60", "0500", "05:00:00", "+5:00"] {
+            assert!(time_of_day(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hours_may_have_a_fraction() {
+        assert_eq!(hours("0.5"), Ok(Duration::from_secs(1800)));
+        for wrong in ["", "0", "-1", "NaN", "inf", "1h"] {
+            assert!(hours(wrong).is_err(), "{wrong}");
+        }
+    }
+}

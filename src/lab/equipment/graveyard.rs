@@ -1,0 +1,280 @@
+//! A folder of dead hosts' ledgers, made in the test's own process, and an heir of their counters.
+//!
+//! A host dies here by dropping its ledger: what is in the file stays, and its lock goes.
+
+use mpr_otel_core::adoption::{Adopter, Buried, LedgerFolder, Look, QUARANTINE_FOLDER, Whose};
+use mpr_otel_core::clock::Clock;
+use mpr_otel_core::ledger::{
+    Claim, HEADER_SIZE, KIND_ADD, Keeper, Ledger, SLOT_COUNT, SLOT_SIZE, Seed, Tally,
+};
+use mpr_otel_core::process::Identity;
+use mpr_otel_core::settings::Bounds;
+use mpr_otel_core::trace_context::IdSource;
+use opentelemetry::trace::SpanId;
+use opentelemetry_sdk::trace::SpanData;
+use std::cell::Cell;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// No bound that is ever reached.
+pub const UNBOUND: Bounds = Bounds { files: 0, bytes: 0, age: Duration::ZERO };
+
+/// Between its fork and its exec a child process has all of its parent's open files, and with them
+/// their locks: a host that died meanwhile would seem to live.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Starts a process while no host lives in this one. Not for a test that has a graveyard.
+pub fn without_hosts<T>(start: impl FnOnce() -> T) -> T {
+    let _alone = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+    start()
+}
+
+/// A ledger folder, and a ledger outside of it that inherits.
+pub struct Graveyard {
+    path: PathBuf,
+    _folder: Option<TempDir>,
+    heir: Ledger,
+    hosts: Cell<u64>,
+    _no_forks: RwLockReadGuard<'static, ()>,
+}
+
+/// A host that lives in this process. Dropped, it is dead.
+pub struct Host {
+    pub ledger: Ledger,
+    ids: IdSource,
+}
+
+/// What adopters did until nothing was left to do.
+#[derive(Debug, Default)]
+pub struct Adopted {
+    pub spans: Vec<SpanData>,
+    pub look: Look,
+    pub buried: Buried,
+}
+
+impl Graveyard {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let yard = Self::within(folder.path());
+        Self { _folder: Some(folder), ..yard }
+    }
+
+    /// In a folder that is there.
+    pub fn within(folder: &Path) -> Self {
+        let heir = Ledger::anonymous(seed(&identity(), 0, Keeper::Nobody)).unwrap();
+        Self {
+            path: folder.into(),
+            _folder: None,
+            heir,
+            hosts: Cell::new(0),
+            _no_forks: FORKS.read().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn folder(&self) -> LedgerFolder {
+        LedgerFolder::new(self.path())
+    }
+
+    /// A new host.
+    pub fn host(&self, keeper: Keeper) -> Host {
+        self.hosts.set(self.hosts.get() + 1);
+        let identity = identity();
+        let seed = seed(&identity, self.hosts.get(), keeper);
+        Host {
+            ledger: Ledger::create(self.path(), seed).unwrap(),
+            ids: IdSource::new(seed.id_seed, None),
+        }
+    }
+
+    /// The ledger of a host that did these operations and died.
+    pub fn dead(&self, names: &[&str]) -> Grave {
+        let host = self.host(Keeper::Host);
+        for name in names {
+            host.done(name);
+        }
+        host.die()
+    }
+
+    pub fn adopter(&self, whose: Whose) -> Adopter {
+        self.adopter_within(whose, UNBOUND)
+    }
+
+    pub fn adopter_within(&self, whose: Whose, bounds: Bounds) -> Adopter {
+        Adopter::new(self.folder(), whose, bounds, Duration::from_secs(3600))
+    }
+
+    /// Lets one adopter do all there is to do.
+    pub fn adopt(&self, whose: Whose) -> Adopted {
+        let mut adopter = self.adopter(whose);
+        let look = adopter.look(None, usize::MAX).unwrap();
+        let mut adopted = Adopted { look, ..Adopted::default() };
+        self.finish(&mut adopter, &mut adopted);
+        adopted
+    }
+
+    /// Sends and buries what the adopter holds.
+    pub fn finish(&self, adopter: &mut Adopter, adopted: &mut Adopted) {
+        while adopter.waiting() > 0 {
+            let mut batch = adopter.batch(64);
+            adopted.spans.append(&mut batch.spans);
+            adopter.settle(&batch, 0);
+        }
+        adopted.buried.add(self.bury(adopter));
+    }
+
+    pub fn bury(&self, adopter: &mut Adopter) -> Buried {
+        adopter.bury(self.heir.header())
+    }
+
+    pub fn prune(&self, adopter: &mut Adopter, away: bool) -> u64 {
+        adopter.prune(self.heir.header(), away).unwrap()
+    }
+
+    /// The counters of all that were buried, which must add up, with nothing left.
+    pub fn inherited(&self) -> Tally {
+        let tally = self.heir.header().inherited();
+        assert_eq!(tally.seen, tally.exported + tally.lost_in_all(), "{tally:?}");
+        tally
+    }
+
+    /// How many files are in the folder, and in its quarantine.
+    pub fn files(&self) -> (usize, usize) {
+        let count = |path: &Path| {
+            std::fs::read_dir(path).map_or(0, |entries| {
+                entries
+                    .filter(|entry| entry.as_ref().unwrap().file_name() != QUARANTINE_FOLDER)
+                    .count()
+            })
+        };
+        (count(self.path()), count(&self.path().join(QUARANTINE_FOLDER)))
+    }
+}
+
+fn identity() -> Identity {
+    Identity { pid: 4711, executable: "host.exe".into(), session_id: None }
+}
+
+fn seed(identity: &Identity, host: u64, keeper: Keeper) -> Seed<'_> {
+    let id_seed = [host, 0x5EED_0000 + host, 0x1D00_0000 + host];
+    Seed { identity, parent: None, clock: Clock::start(), id_seed, keeper }
+}
+
+impl Host {
+    /// PRE: the operation's slot and its handle.
+    pub fn begin(&self, name: &str) -> (usize, usize) {
+        let (slot, mut claim) = self.ledger.claim(0).unwrap();
+        write(&mut claim, name);
+        let (handle, _) = self.ledger.publish(slot, claim);
+        (slot, handle.to_context())
+    }
+
+    /// POST, with success.
+    pub fn end(&self, context: usize) {
+        let (slot, mut completion) = self.ledger.complete(context).unwrap();
+        completion.ended = completion.started + 1_000_000;
+        completion.status = 0;
+        self.ledger.finish(slot, completion);
+    }
+
+    /// PRE and POST: the operation's slot.
+    pub fn done(&self, name: &str) -> usize {
+        let (slot, context) = self.begin(name);
+        self.end(context);
+        slot
+    }
+
+    /// The exporter: a collector has the span.
+    pub fn export(&self, slot: usize) {
+        self.ledger.header().count_exported(1);
+        self.ledger.release(slot);
+    }
+
+    /// The id of the span of a slot's operation.
+    pub fn id(&self, slot: usize, generation: u64) -> SpanId {
+        span_id(&self.ids, slot, generation)
+    }
+
+    pub fn die(self) -> Grave {
+        Grave { path: self.ledger.path().unwrap().into(), ids: self.ids }
+    }
+}
+
+/// What PRE writes.
+pub fn write(claim: &mut Claim<'_>, name: &str) {
+    let body = &mut **claim;
+    body.kind = KIND_ADD;
+    (body.thread_id, body.flags, body.resource_type, body.force) = (1, 0, 1, 0);
+    (body.started, body.ended, body.sent, body.truncated) = (1, 0, 0, 0);
+    (body.remote_units, body.local_units, body.provider_units) = (0, 0, 0);
+    for unit in name.encode_utf16() {
+        body.text[usize::from(body.remote_units)] = unit;
+        body.remote_units += 1;
+    }
+}
+
+fn span_id(ids: &IdSource, slot: usize, generation: u64) -> SpanId {
+    SpanId::from_bytes(ids.ids(generation * SLOT_COUNT as u64 + slot as u64).span_id)
+}
+
+/// A dead host's ledger, which can be damaged.
+pub struct Grave {
+    pub path: PathBuf,
+    ids: IdSource,
+}
+
+impl Grave {
+    /// The id of the span of a slot's operation.
+    pub fn id(&self, slot: usize, generation: u64) -> SpanId {
+        span_id(&self.ids, slot, generation)
+    }
+
+    pub fn file(&self) -> File {
+        OpenOptions::new().read(true).write(true).open(&self.path).unwrap()
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        std::fs::read(&self.path).unwrap()
+    }
+
+    /// Writes these bytes at `offset` of the file.
+    pub fn patch(&self, offset: usize, bytes: &[u8]) {
+        self.file().write_all_at(bytes, offset as u64).unwrap();
+    }
+
+    /// Writes these bytes at `offset` of a slot.
+    pub fn patch_slot(&self, slot: usize, offset: usize, bytes: &[u8]) {
+        self.patch(HEADER_SIZE + slot * SLOT_SIZE + offset, bytes);
+    }
+
+    pub fn resize(&self, length: u64) {
+        self.file().set_len(length).unwrap();
+    }
+}
+
+/// What the span says of its remote name.
+pub fn remote_name(span: &SpanData) -> String {
+    attribute(span, "mpr.remote_name").unwrap_or_default()
+}
+
+pub fn attribute(span: &SpanData, key: &str) -> Option<String> {
+    let mut found = span.attributes.iter().filter(|attribute| attribute.key.as_str() == key);
+    let value = found.next().map(|attribute| attribute.value.to_string());
+    assert!(found.next().is_none(), "{key} is there twice");
+    value
+}
+
+/// The spans' remote names and ids, by name.
+pub fn told(spans: &[SpanData]) -> Vec<(String, SpanId)> {
+    let mut told: Vec<_> =
+        spans.iter().map(|span| (remote_name(span), span.span_context.span_id())).collect();
+    told.sort_by(|one, other| one.0.cmp(&other.0));
+    told
+}

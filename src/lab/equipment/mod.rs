@@ -1,0 +1,16 @@
+//! What the tests, the fuzzer and the benches share.
+//!
+//! A broken expectation panics: that is how a test fails.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// `new` makes folders and starts servers: too much for a default.
+#![allow(clippy::new_without_default)]
+
+mod built;
+#[cfg(target_os = "linux")]
+pub mod fuzzing;
+#[cfg(target_os = "linux")]
+pub mod graveyard;
+pub mod stage;
+
+pub use built::{lab, library, program, repository, target};

@@ -1,0 +1,10 @@
+//! mpr-otel without Windows: a double of MPR, an OTLP receiver, a simulated fleet, and what the
+//! tests share.
+//!
+//! Nothing of it is ever installed.
+
+pub mod double;
+#[cfg(feature = "equipment")]
+pub mod equipment;
+pub mod receiver;
+pub mod simulation;

@@ -1,0 +1,111 @@
+//! Finished operations on their way to a collector, and the request that carries them.
+
+use super::fleet::Fleet;
+use super::plan::Program;
+use super::truth::Scripted;
+use mpr_otel_core::ledger::Record;
+use mpr_otel_core::operation::Operation;
+use mpr_otel_core::origin::Origin;
+use mpr_otel_core::process::Identity;
+use mpr_otel_core::resource::resource;
+use mpr_otel_core::settings::Settings;
+use mpr_otel_core::span::span;
+use mpr_otel_core::trace_context::IdSource;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_sdk::trace::SpanData;
+
+/// A simulated process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Process {
+    /// Which program it runs.
+    pub(super) program: Program,
+    /// Process id.
+    pub(super) pid: u32,
+    /// Windows session.
+    pub(super) session: u32,
+    /// What its ids are made from.
+    pub(super) id_seed: [u64; 3],
+}
+
+/// A finished operation.
+#[derive(Clone, Debug)]
+pub(super) struct Finished {
+    /// What was recorded.
+    pub(super) record: Record,
+    /// In which process.
+    pub(super) process: Process,
+    /// The date of simulated time 0, in nanoseconds since 1970.
+    pub(super) anchor: u64,
+    /// Operations that the host lost since it last told.
+    pub(super) lost: u64,
+    /// What was scripted.
+    pub(super) scripted: Scripted,
+}
+
+impl Finished {
+    /// The span, made as the library makes it in a host. `None` if the record cannot be read.
+    fn span(&self) -> Option<SpanData> {
+        let operation = Operation::decode(&self.record)?;
+        let origin = Origin {
+            identity: Identity {
+                pid: self.process.pid,
+                executable: self.process.program.executable().into(),
+                session_id: Some(self.process.session),
+            },
+            parent: None,
+            ids: IdSource::new(self.process.id_seed, None),
+            anchor_unix_nanos: self.anchor,
+            recovered: false,
+        };
+        Some(span(operation, &origin, self.lost))
+    }
+}
+
+/// A request, with what was scripted for the spans in it.
+#[derive(Debug, Default)]
+pub(super) struct Parcel {
+    /// The request.
+    pub(super) request: ExportTraceServiceRequest,
+    /// Its spans, as they were scripted.
+    pub(super) scripted: Vec<Scripted>,
+}
+
+/// The requests for `finished`. The spans of a host come under its resource; the hosts share a
+/// request, as behind a collector of theirs, or have one each, if they send `direct`.
+pub(super) fn pack(
+    mut finished: Vec<Finished>,
+    fleet: &Fleet,
+    settings: &Settings,
+    direct: bool,
+) -> Vec<Parcel> {
+    // Stable, so a host's spans stay in order.
+    finished.sort_by_key(|finished| finished.scripted.host);
+    let hosts = finished.chunk_by(|one, other| one.scripted.host == other.scripted.host);
+    let parcels = hosts.map(|of_host| {
+        // What was recorded can be read: all that is made here is whole.
+        let readable = of_host.iter().filter_map(|finished| Some((finished.span()?, finished)));
+        let (spans, scripted): (Vec<SpanData>, Vec<Scripted>) =
+            readable.map(|(span, finished)| (span, finished.scripted)).unzip();
+        let host = of_host.first().map_or(0, |finished| finished.scripted.host);
+        let request =
+            ExportTraceServiceRequest { resource_spans: of(host, spans, fleet, settings) };
+        Parcel { request, scripted }
+    });
+    if direct {
+        return parcels.collect();
+    }
+    let whole = parcels.fold(Parcel::default(), |mut whole, parcel| {
+        whole.request.resource_spans.extend(parcel.request.resource_spans);
+        whole.scripted.extend(parcel.scripted);
+        whole
+    });
+    vec![whole]
+}
+
+fn of(host: u32, spans: Vec<SpanData>, fleet: &Fleet, settings: &Settings) -> Vec<ResourceSpans> {
+    let resource = resource(settings, fleet.machine(host));
+    group_spans_by_resource_and_scope(spans, &ResourceAttributesWithSchema::from(&resource))
+}

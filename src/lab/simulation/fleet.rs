@@ -1,0 +1,245 @@
+//! The fleet: hosts, servers and shares, and who maps what.
+//!
+//! A host is a number. What is to be said of it is made from the seed whenever it is needed, so a
+//! large fleet takes no more memory than a small one.
+
+use super::chance::Chance;
+use mpr_otel_core::resource::Machine;
+
+/// What a server offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerKind {
+    /// A Windows file server.
+    Files,
+    /// A storage box that speaks SMB.
+    Nas,
+    /// A print server.
+    Print,
+    /// A WebDAV server.
+    Dav,
+}
+
+impl ServerKind {
+    const ALL: [Self; 4] = [Self::Files, Self::Nas, Self::Print, Self::Dav];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Nas => "nas",
+            Self::Print => "print",
+            Self::Dav => "dav",
+        }
+    }
+
+    fn shares(self) -> &'static [&'static str] {
+        match self {
+            Self::Files => &["home$", "projects", "common", "teams", "scans", "apps$"],
+            Self::Nas => &["archive", "media", "backup"],
+            Self::Print => &["floor1-mono", "floor2-color", "floor3-mono", "plotter"],
+            Self::Dav => &["plans", "handbook"],
+        }
+    }
+}
+
+/// A server.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    /// What it offers.
+    pub(super) kind: ServerKind,
+    /// Its DNS name, in lower case.
+    pub(super) name: String,
+    /// How popular it is among its kind.
+    weight: f64,
+}
+
+/// A share of a server, as a program spells it.
+#[derive(Clone, Debug)]
+pub(super) struct Share {
+    /// The server's number, from 0 on.
+    pub(super) server: usize,
+    /// What the server offers.
+    pub(super) kind: ServerKind,
+    /// Which of its shares.
+    pub(super) name: &'static str,
+}
+
+/// Hosts and servers.
+#[derive(Clone, Debug)]
+pub(super) struct Fleet {
+    /// What everything about it is made from.
+    pub(super) seed: u64,
+    /// How many hosts.
+    pub(super) hosts: u32,
+    /// Every server; the first is a file server.
+    pub(super) servers: Vec<Server>,
+}
+
+/// What a chance is for, so that none is drawn twice.
+const HOST_ID: u64 = 1;
+const DRIVE: u64 = 2;
+const DISTANCE: u64 = 3;
+
+impl Fleet {
+    /// A fleet of so many hosts and servers: six servers in ten for files, the others for the rest.
+    pub(super) fn new(seed: u64, hosts: u32, servers: usize) -> Self {
+        let (nas, print, dav) = (servers / 6, servers / 8, servers / 8);
+        let counts = [servers - nas - print - dav, nas, print, dav];
+        let servers = ServerKind::ALL.into_iter().zip(counts).flat_map(|(kind, count)| {
+            (1..=count).map(move |rank| Server {
+                kind,
+                name: format!("{}{rank:02}.corp.example", kind.name()),
+                weight: 1.0 / (rank as f64).sqrt(),
+            })
+        });
+        Self { seed, hosts, servers: servers.collect() }
+    }
+
+    /// The number of the server that `text` names: a number from 1 on, a full or a short name.
+    pub(super) fn find(&self, text: &str) -> Option<usize> {
+        if let Ok(number) = text.parse::<usize>() {
+            return number.checked_sub(1).filter(|index| *index < self.servers.len());
+        }
+        let text = text.to_lowercase();
+        self.servers.iter().position(|server| {
+            server.name == text
+                || server.name.split_once('.').is_some_and(|(short, _)| short == text)
+        })
+    }
+
+    /// A host's DNS name.
+    pub(super) fn host_name(&self, host: u32) -> String {
+        format!("pc-{:05}.corp.example", host + 1)
+    }
+
+    /// A host as a machine: the id looks like Windows' MachineGuid.
+    pub(super) fn machine(&self, host: u32) -> Machine {
+        let mut chance = Chance::of(&[self.seed, HOST_ID, host.into()]);
+        let (high, low) = (chance.bits(), chance.bits());
+        let id = format!(
+            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+            high >> 32,
+            high >> 16 & 0xFFFF,
+            high & 0xFFF,
+            low >> 48 & 0x3FFF | 0x8000,
+            low & 0xFFFF_FFFF_FFFF
+        );
+        Machine { name: Some(self.host_name(host)), id: Some(id), os: "windows" }
+    }
+
+    /// How much longer a host's way to the servers is: some sit in branch offices, some at home.
+    pub(super) fn distance(&self, host: u32) -> f64 {
+        match Chance::of(&[self.seed, DISTANCE, host.into()]).unit() {
+            draw if draw < 0.80 => 1.0,
+            draw if draw < 0.95 => 1.8,
+            _ => 3.5,
+        }
+    }
+
+    /// The drives that a host maps at logon: letter and share. The same every day.
+    pub(super) fn drives(&self, host: u32) -> Vec<(char, Share)> {
+        let mut chance = Chance::of(&[self.seed, DRIVE, host.into()]);
+        let mut drives = vec![
+            ('H', self.share_of(ServerKind::Files, Some("home$"), &mut chance)),
+            ('P', self.share_of(ServerKind::Files, Some("projects"), &mut chance)),
+            ('S', self.share_of(ServerKind::Files, Some("common"), &mut chance)),
+        ];
+        let archive = self.share_of(ServerKind::Nas, None, &mut chance);
+        if chance.happens(0.5) {
+            drives.push(('N', archive));
+        }
+        drives
+    }
+
+    /// A share for which a user or a script has some use, by chance.
+    pub(super) fn any_share(&self, chance: &mut Chance) -> Share {
+        let kind = match chance.unit() {
+            draw if draw < 0.70 => ServerKind::Files,
+            draw if draw < 0.90 => ServerKind::Nas,
+            _ => ServerKind::Dav,
+        };
+        self.share_of(kind, None, chance)
+    }
+
+    /// A printer.
+    pub(super) fn printer(&self, chance: &mut Chance) -> Share {
+        self.share_of(ServerKind::Print, None, chance)
+    }
+
+    /// A share of a server of this kind; of a file server, if the fleet has none.
+    fn share_of(&self, kind: ServerKind, name: Option<&'static str>, chance: &mut Chance) -> Share {
+        let weight = |kind: ServerKind, server: &Server| {
+            if server.kind == kind { server.weight } else { 0.0 }
+        };
+        let any = self.servers.iter().any(|server| server.kind == kind);
+        let kind = if any { kind } else { ServerKind::Files };
+        let server = chance.weighted(self.servers.iter().map(|server| weight(kind, server)));
+        let shares = kind.shares();
+        let chosen = shares[chance.below(shares.len())];
+        Share { server, kind, name: name.filter(|name| shares.contains(name)).unwrap_or(chosen) }
+    }
+
+    /// The remote name as programs write it.
+    pub(super) fn remote_name(&self, share: &Share, misspelt: bool, chance: &mut Chance) -> String {
+        let server = &self.servers[share.server].name;
+        let name = if misspelt { format!("{}-old", share.name) } else { share.name.to_owned() };
+        match share.kind {
+            ServerKind::Dav => format!(r"\\{server}@SSL\{name}"),
+            // People and old scripts shout.
+            _ if chance.happens(0.1) => format!(r"\\{}\{name}", server.to_uppercase()),
+            _ => format!(r"\\{server}\{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mpr_otel_core::remote_name::RemoteName;
+    use std::collections::HashSet;
+
+    #[test]
+    fn servers_are_found_by_number_and_by_name() {
+        let fleet = Fleet::new(1, 10, 24);
+        assert_eq!(fleet.servers.len(), 24);
+        assert_eq!(fleet.find("3"), Some(2));
+        assert_eq!(fleet.find("files03"), Some(2));
+        assert_eq!(fleet.find("FILES03.corp.example"), Some(2));
+        assert_eq!(fleet.servers[2].name, "files03.corp.example");
+        for unknown in ["0", "25", "", "files99", "-1"] {
+            assert_eq!(fleet.find(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn every_host_has_a_name_and_an_id_of_its_own() {
+        let fleet = Fleet::new(1, 1000, 24);
+        assert_eq!(fleet.host_name(16), "pc-00017.corp.example");
+        let ids: HashSet<Option<String>> = (0..1000).map(|host| fleet.machine(host).id).collect();
+        assert_eq!(ids.len(), 1000);
+        let id = fleet.machine(0).id.expect("an id");
+        assert_eq!(id.len(), 36, "{id}");
+    }
+
+    #[test]
+    fn even_one_server_serves_everybody() {
+        let fleet = Fleet::new(1, 10, 1);
+        let mut chance = Chance::of(&[1]);
+        assert!((3..=4).contains(&fleet.drives(0).len()));
+        for _ in 0..100 {
+            assert_eq!(fleet.any_share(&mut chance).server, 0);
+            assert_eq!(fleet.printer(&mut chance).server, 0);
+        }
+    }
+
+    #[test]
+    fn the_library_reads_the_server_out_of_every_remote_name() {
+        let fleet = Fleet::new(1, 10, 24);
+        let mut chance = Chance::of(&[1]);
+        for round in 0..1000 {
+            let share = fleet.any_share(&mut chance);
+            let name = fleet.remote_name(&share, round % 2 == 0, &mut chance);
+            let server = RemoteName::parse(&name).server;
+            assert_eq!(server.as_ref(), Some(&fleet.servers[share.server].name), "{name}");
+        }
+    }
+}

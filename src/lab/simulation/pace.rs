@@ -1,0 +1,128 @@
+//! How simulated time and real time go together.
+
+use mpr_otel_core::clock;
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How fast simulated time goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// As fast as the collector takes what is sent.
+    Max,
+    /// So many simulated seconds in a real one.
+    Factor(f64),
+}
+
+impl FromStr for Pace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        text.parse()
+            .ok()
+            .filter(|factor| (0.01..=1e6).contains(factor))
+            .map(Self::Factor)
+            .ok_or_else(|| {
+                format!(
+                    "`{text}` is no speed; write max, or how many simulated seconds a real one \
+                     has, such as 60"
+                )
+            })
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Max => out.write_str("max"),
+            Self::Factor(factor) => factor.fmt(out),
+        }
+    }
+}
+
+/// The real time of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeline {
+    pace: Pace,
+    begun: Instant,
+    begun_unix_nanos: u64,
+    length: u64,
+}
+
+impl Timeline {
+    /// Begins now a run of so many simulated nanoseconds.
+    pub(super) fn begin(pace: Pace, length: u64) -> Self {
+        let begun_unix_nanos = clock::unix_nanos(SystemTime::now());
+        Self { pace, begun: Instant::now(), begun_unix_nanos, length }
+    }
+
+    /// When it began, in nanoseconds since 1970.
+    pub(super) fn begun_unix_nanos(&self) -> u64 {
+        self.begun_unix_nanos
+    }
+
+    /// Real time, in nanoseconds since 1970, by the monotonic clock.
+    pub(super) fn now_unix_nanos(&self) -> u64 {
+        self.begun_unix_nanos + self.begun.elapsed().as_nanos() as u64
+    }
+
+    /// Real time since the beginning.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// When the simulated time `at` comes; `None`: at once.
+    pub(super) fn due(&self, at: u64) -> Option<Instant> {
+        match self.pace {
+            Pace::Max => None,
+            Pace::Factor(factor) => {
+                Some(self.begun + Duration::from_nanos((at as f64 / factor) as u64))
+            }
+        }
+    }
+
+    /// The date of simulated time 0 for an operation that ends at `ended`.
+    ///
+    /// A paced operation ends when its span is sent, and lasts as long as it was simulated, so
+    /// each has a date of its own for the beginning. At full speed the run would end now.
+    pub(super) fn anchor(&self, ended: u64) -> u64 {
+        match self.pace {
+            Pace::Max => self.begun_unix_nanos.saturating_sub(self.length),
+            Pace::Factor(factor) => {
+                (self.begun_unix_nanos + (ended as f64 / factor) as u64).saturating_sub(ended)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_speed_is_max_or_a_factor() {
+        assert_eq!("max".parse(), Ok(Pace::Max));
+        assert_eq!("60".parse(), Ok(Pace::Factor(60.0)));
+        assert_eq!("0.5".parse(), Ok(Pace::Factor(0.5)));
+        assert_eq!(Pace::Factor(60.0).to_string(), "60");
+        for wrong in ["", "fast", "0", "-1", "NaN", "inf"] {
+            let said = wrong.parse::<Pace>().unwrap_err();
+            assert!(said.contains("such as 60"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_paced_operation_ends_when_it_is_sent_and_a_run_at_full_speed_ends_now() {
+        let second = 1_000_000_000;
+        let paced = Timeline::begin(Pace::Factor(100.0), 3600 * second);
+        let ended = 500 * second;
+        assert_eq!(paced.anchor(ended) + ended, paced.begun_unix_nanos + 5 * second);
+        assert!(paced.due(ended).is_some());
+        let max = Timeline::begin(Pace::Max, 3600 * second);
+        assert_eq!(max.anchor(ended) + 3600 * second, max.begun_unix_nanos);
+        assert_eq!(max.due(ended), None);
+    }
+}

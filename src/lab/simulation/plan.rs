@@ -1,0 +1,250 @@
+//! What a host's programs ask for in a day.
+
+use super::chance::Chance;
+use super::curve::{self, Curve};
+use super::fleet::{Fleet, Share};
+use mpr_otel_core::abi::{RESOURCETYPE_ANY, RESOURCETYPE_DISK, RESOURCETYPE_PRINT};
+
+/// Why a program asks for connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// The user logs on: all drives, one after the other.
+    Logon,
+    /// The user opens a share.
+    Open,
+    /// The user connects a printer.
+    Print,
+    /// A script maps a drive anew with `net use`.
+    Script,
+    /// The user disconnects a drive.
+    Disconnect,
+    /// A script at night connects, works and disconnects.
+    Night,
+}
+
+/// A program's visit to the network: one or more operations, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Visit {
+    /// When it begins, in nanoseconds after midnight.
+    pub(super) at: u64,
+    /// Why.
+    pub(super) errand: Errand,
+}
+
+/// The program that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    /// The shell, the same process all day.
+    Explorer,
+    /// Group Policy's scripts.
+    GpScript,
+    /// `net use`: a process for each visit.
+    Net,
+    /// The print spooler.
+    Spooler,
+}
+
+impl Program {
+    /// File name of the program.
+    pub(super) fn executable(self) -> &'static str {
+        match self {
+            Self::Explorer => "explorer.exe",
+            Self::GpScript => "gpscript.exe",
+            Self::Net => "net.exe",
+            Self::Spooler => "spoolsv.exe",
+        }
+    }
+
+    /// The `CONNECT_` flags that it asks with.
+    fn flags(self) -> u32 {
+        match self {
+            Self::Explorer => 0x8,
+            Self::GpScript => 0x1,
+            Self::Net => 0x800,
+            Self::Spooler => 0,
+        }
+    }
+}
+
+/// One operation, as it is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    /// What is asked.
+    pub(super) ask: Ask,
+    /// `CONNECT_` flags.
+    pub(super) flags: u32,
+    /// Whether the program talks to this server for the first time in this visit.
+    pub(super) first: bool,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(super) enum Ask {
+    /// Connect a share.
+    Add {
+        /// The share.
+        share: Share,
+        /// To this drive.
+        drive: Option<char>,
+        /// `RESOURCETYPE_*`.
+        resource_type: u32,
+    },
+    /// Cancel what is connected to a drive. It names no server.
+    CancelDrive {
+        /// The drive.
+        drive: char,
+        /// Open files are no obstacle.
+        force: bool,
+    },
+    /// Cancel a connection by its remote name.
+    CancelShare {
+        /// The share.
+        share: Share,
+    },
+}
+
+impl Ask {
+    /// The share that it names.
+    pub(super) fn share(&self) -> Option<&Share> {
+        match self {
+            Self::Add { share, .. } | Self::CancelShare { share } => Some(share),
+            Self::CancelDrive { .. } => None,
+        }
+    }
+
+    /// Whether it is an add.
+    pub(super) fn is_add(&self) -> bool {
+        matches!(self, Self::Add { .. })
+    }
+}
+
+/// What a chance is for, so that none is drawn twice.
+const DAY: u64 = 10;
+const VISIT: u64 = 11;
+
+/// A host's visits in a day, in order of time: between six and twelve operations on most days.
+pub(super) fn visits(fleet: &Fleet, host: u32, day: u32) -> Vec<Visit> {
+    let mut chance = Chance::of(&[fleet.seed, DAY, host.into(), day.into()]);
+    let mut visits = Vec::with_capacity(12);
+    let mut add = |errand, curve: &Curve, most: usize, probability: f64| {
+        for _ in 0..most {
+            let at = curve.draw(&mut chance);
+            if chance.happens(probability) {
+                visits.push(Visit { at, errand });
+            }
+        }
+    };
+    add(Errand::Logon, &curve::LOGON, 1, 0.97);
+    add(Errand::Open, &curve::OFFICE, 4, 0.6);
+    add(Errand::Print, &curve::OFFICE, 2, 0.3);
+    add(Errand::Script, &curve::OFFICE, 1, 0.25);
+    add(Errand::Disconnect, &curve::DEPARTURE, 1, 0.4);
+    add(Errand::Night, &curve::NIGHT, 1, 0.15);
+    visits.sort_by_key(|visit| visit.at);
+    visits
+}
+
+/// The program of a visit, and what it asks for.
+pub(super) fn requests(
+    fleet: &Fleet,
+    host: u32,
+    day: u32,
+    index: usize,
+    errand: Errand,
+) -> (Program, Vec<Request>) {
+    let mut chance = Chance::of(&[fleet.seed, VISIT, host.into(), day.into(), index as u64]);
+    let program = match errand {
+        Errand::Logon if chance.happens(0.6) => Program::GpScript,
+        Errand::Script | Errand::Night => Program::Net,
+        Errand::Print if chance.happens(0.3) => Program::Spooler,
+        _ => Program::Explorer,
+    };
+    let add = |share: Share, drive: Option<char>| Ask::Add {
+        share,
+        drive,
+        resource_type: if drive.is_some() { RESOURCETYPE_DISK } else { RESOURCETYPE_ANY },
+    };
+    let letter = char::from(b'T' + chance.below(6) as u8);
+    let asks = match errand {
+        Errand::Logon => {
+            fleet.drives(host).into_iter().map(|(drive, share)| add(share, Some(drive))).collect()
+        }
+        Errand::Open => {
+            let drive = chance.happens(0.4).then_some(letter);
+            vec![add(fleet.any_share(&mut chance), drive)]
+        }
+        Errand::Print => vec![Ask::Add {
+            share: fleet.printer(&mut chance),
+            drive: None,
+            resource_type: RESOURCETYPE_PRINT,
+        }],
+        Errand::Script => {
+            let share = fleet.any_share(&mut chance);
+            vec![Ask::CancelDrive { drive: letter, force: true }, add(share, Some(letter))]
+        }
+        Errand::Disconnect if chance.happens(0.8) => {
+            vec![Ask::CancelDrive { drive: letter, force: false }]
+        }
+        Errand::Disconnect => vec![Ask::CancelShare { share: fleet.any_share(&mut chance) }],
+        Errand::Night => {
+            let share = fleet.any_share(&mut chance);
+            vec![add(share.clone(), None), Ask::CancelShare { share }]
+        }
+    };
+    let mut known: Vec<usize> = Vec::new();
+    let requests = asks.into_iter().map(|ask| {
+        let server = ask.share().map(|share| share.server);
+        let first = server.is_some_and(|server| !known.contains(&server));
+        known.extend(server);
+        // A cancel knows one flag: forget it.
+        let flags = if ask.is_add() { program.flags() } else { program.flags() & 1 };
+        Request { ask, flags, first }
+    });
+    (program, requests.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The operations of all hosts in a day.
+    fn day(fleet: &Fleet) -> Vec<(u64, Request)> {
+        let hosts = 0..fleet.hosts;
+        let of = |host| {
+            visits(fleet, host, 0).into_iter().enumerate().flat_map(move |(index, visit)| {
+                let (_, asked) = requests(fleet, host, 0, index, visit.errand);
+                asked.into_iter().map(move |request| (visit.at, request))
+            })
+        };
+        hosts.flat_map(of).collect()
+    }
+
+    #[test]
+    fn a_thousand_hosts_ask_for_some_eight_thousand_operations_a_day() {
+        let operations = day(&Fleet::new(1, 1000, 24));
+        assert!((7_000..9_000).contains(&operations.len()), "{}", operations.len());
+        let cancels = operations.iter().filter(|(_, request)| !request.ask.is_add()).count();
+        assert!((400..1_200).contains(&cancels), "{cancels}");
+    }
+
+    #[test]
+    fn every_server_is_asked_and_popular_ones_more() {
+        let fleet = Fleet::new(1, 1000, 24);
+        let mut counts = vec![0; 24];
+        for (_, request) in day(&fleet) {
+            if let Some(share) = request.ask.share() {
+                counts[share.server] += 1;
+            }
+        }
+        assert!(counts.iter().all(|count| *count > 30), "{counts:?}");
+        assert!(counts[0] > 2 * counts[13], "{counts:?}");
+    }
+
+    #[test]
+    fn a_plan_is_the_same_every_time_and_in_order() {
+        let fleet = Fleet::new(1, 10, 24);
+        assert_eq!(visits(&fleet, 3, 0), visits(&fleet, 3, 0));
+        assert_ne!(visits(&fleet, 3, 0), visits(&fleet, 3, 1));
+        assert!(visits(&fleet, 3, 0).is_sorted_by_key(|visit| visit.at));
+    }
+}

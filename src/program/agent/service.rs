@@ -1,0 +1,141 @@
+//! The agent as a Windows service.
+
+use super::command::{GRACE, serve};
+use super::telemetry::TelemetryError;
+use crate::answer::Failure;
+use crate::rights::AGENT_SERVICE;
+use mpr_otel_core::adoption::AgentLedgerError;
+use mpr_otel_core::settings::{Settings, System};
+use std::error::Error;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::{LazyLock, Mutex, OnceLock};
+use std::time::Duration;
+use windows_service::define_windows_service;
+use windows_service::service::{
+    ServiceControl, ServiceControlAccept, ServiceExitCode, ServiceState, ServiceStatus, ServiceType,
+};
+use windows_service::service_control_handler::{
+    self, ServiceControlHandlerResult, ServiceStatusHandle,
+};
+use windows_service::service_dispatcher;
+
+/// Why the agent ended by itself, by the exit code that the service manager is told.
+const MEANINGS: [(u32, &str); 4] = [
+    (FAILED, "the agent failed"),
+    (NO_TELEMETRY, "the certificate of the collector's authority is of no use"),
+    (TAKEN, "another agent empties the ledger folder"),
+    (NO_LEDGERS, "the ledger folder is of no use"),
+];
+const FAILED: u32 = 1;
+const NO_TELEMETRY: u32 = 2;
+const TAKEN: u32 = 3;
+const NO_LEDGERS: u32 = 4;
+
+/// Longer than the agent takes to start or stop.
+const PATIENCE: Duration = GRACE.saturating_mul(3);
+
+/// What the handler shares with the service. Not in the handler: windows-service frees that when
+/// it is told to stop, and calls it again if the manager asks how it goes.
+static STOP: LazyLock<Stop> = LazyLock::new(Stop::default);
+static MANAGER: OnceLock<ServiceStatusHandle> = OnceLock::new();
+
+define_windows_service!(service_main, run);
+
+/// Hands this process to the service manager, until the service has stopped.
+pub(crate) fn dispatch() -> Result<ExitCode, Failure> {
+    service_dispatcher::start(AGENT_SERVICE, service_main).map_err(|error| {
+        format!(
+            "this is no service: {}; run `mpr-otel agent`, or make it one with \
+             `mpr-otel install --agent`",
+            reason(&error)
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What an exit code of the service means.
+pub(crate) fn meaning(code: u32) -> &'static str {
+    MEANINGS.iter().find(|(known, _)| *known == code).map_or("it does not say why", |known| known.1)
+}
+
+/// What Windows said.
+pub(crate) fn reason(error: &windows_service::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn run(_arguments: Vec<OsString>) {
+    let Ok(manager) = service_control_handler::register(AGENT_SERVICE, handle) else {
+        // The manager cannot be told anything; that the process ends it sees.
+        std::process::exit(1);
+    };
+    let manager = *MANAGER.get_or_init(|| manager);
+    tell(&manager, ServiceState::StartPending, ServiceExitCode::NO_ERROR);
+    let ended = serve(&STOP, false, || {
+        tell(&manager, ServiceState::Running, ServiceExitCode::NO_ERROR);
+    });
+    let code = match ended {
+        Ok(()) => ServiceExitCode::NO_ERROR,
+        Err(failure) => {
+            log(&failure);
+            ServiceExitCode::ServiceSpecific(exit_code(&failure))
+        }
+    };
+    tell(&manager, ServiceState::Stopped, code);
+}
+
+/// Does what the service manager asks for, on its own thread.
+fn handle(control: ServiceControl) -> ServiceControlHandlerResult {
+    match control {
+        ServiceControl::Interrogate => {}
+        ServiceControl::Stop | ServiceControl::Shutdown => {
+            if let Some(manager) = MANAGER.get() {
+                tell(manager, ServiceState::StopPending, ServiceExitCode::NO_ERROR);
+            }
+            STOP.ask();
+        }
+        _ => return ServiceControlHandlerResult::NotImplemented,
+    }
+    ServiceControlHandlerResult::NoError
+}
+
+/// Tells the service manager how it goes.
+fn tell(manager: &ServiceStatusHandle, state: ServiceState, exit_code: ServiceExitCode) {
+    let pending = matches!(state, ServiceState::StartPending | ServiceState::StopPending);
+    // Not before shutdown (PRESHUTDOWN): that is for services which lose something otherwise.
+    let controls_accepted = match state {
+        ServiceState::Running => ServiceControlAccept::STOP | ServiceControlAccept::SHUTDOWN,
+        _ => ServiceControlAccept::empty(),
+    };
+    // A manager that does not listen finds out by itself.
+    let _ = manager.set_service_status(ServiceStatus {
+        service_type: ServiceType::OWN_PROCESS,
+        current_state: state,
+        controls_accepted,
+        exit_code,
+        checkpoint: 0,
+        wait_hint: if pending { PATIENCE } else { Duration::ZERO },
+        process_id: None,
+    });
+}
+
+/// Says in the log file, if there is one, why the agent ended. The agent's own telemetry may be
+/// what failed.
+fn log(failure: &Failure) {
+    let path = Settings::resolve(&System::open()).log;
+    let file =
+        path.and_then(|path| std::fs::File::options().create(true).append(true).open(path).ok());
+    let Some(file) = file else { return };
+    let log = tracing_subscriber::fmt().with_ansi(false).with_target(false);
+    let log = log.with_writer(Mutex::new(file)).finish();
+    tracing::subscriber::with_default(log, || tracing::error!("the agent ends: {failure}"));
+}
+
+fn exit_code(failure: &Failure) -> u32 {
+    match failure.downcast_ref() {
+        Some(AgentLedgerError::Taken { .. }) => TAKEN,
+        Some(_) => NO_LEDGERS,
+        None if failure.is::<TelemetryError>() => NO_TELEMETRY,
+        None => FAILED,
+    }
+}

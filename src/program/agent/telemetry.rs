@@ -1,0 +1,264 @@
+//! The agent's telemetry about itself: OTLP metrics, and a span around each batch.
+//!
+//! The agent says what happens through `tracing`, under one target; layers of
+//! tracing-opentelemetry turn that into metrics and spans. Nothing that the exporters of those do
+//! has that target, so telemetry about telemetry is never made.
+
+use mpr_otel_core::adoption::{Census, Look};
+use mpr_otel_core::courier::{Client, ClientError, Verdict, configured, metrics_endpoint};
+use mpr_otel_core::ledger::{Loss, Tally};
+use mpr_otel_core::resource;
+use mpr_otel_core::settings::Settings;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::metrics::{
+    Aggregation, Instrument, PeriodicReader, SdkMeterProvider, Stream,
+};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tracing::{Level, Metadata, Span};
+use tracing_opentelemetry::MetricsLayer;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterFn, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// The target of events that are metrics, and of spans that are exported.
+const TARGET: &str = "mpr_otel::telemetry";
+/// An event that is a metric: its fields say what kind, by tracing-opentelemetry's prefixes.
+macro_rules! said {
+    ($($fields:tt)*) => {
+        tracing::event!(target: TARGET, Level::INFO, { $($fields)* })
+    };
+}
+
+/// Name of the instrumentation scope of the agent's own spans.
+const SCOPE: &str = "mpr-otel-agent";
+/// What the specification sets for `OTEL_METRIC_EXPORT_INTERVAL`.
+const METRIC_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why there is no telemetry.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The client could not be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// opentelemetry-otlp would not build an exporter.
+    #[error("cannot build an exporter: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// Somebody subscribed to this process' events before.
+    #[error("cannot subscribe to the agent's own events: {0}")]
+    Subscriber(#[from] TryInitError),
+}
+
+/// The running exporters of the agent's own telemetry.
+#[derive(Debug)]
+pub struct Telemetry {
+    metrics: Option<SdkMeterProvider>,
+    traces: SdkTracerProvider,
+}
+
+impl Telemetry {
+    /// Starts exporting, and logging to standard error (if it is `heard`) and the log file.
+    pub fn start(settings: &Settings, heard: bool) -> Result<Self, TelemetryError> {
+        let resource = resource::agent_resource(settings, resource::Machine::this());
+        let client = Arc::new(Client::new(settings)?);
+        let spans = opentelemetry_otlp::SpanExporter::builder().with_http();
+        let spans = configured(spans, client, settings, &settings.endpoint);
+        let traces = SdkTracerProvider::builder()
+            .with_resource(resource.clone())
+            .with_batch_exporter(spans.build()?)
+            .build();
+        let metrics = match metrics_endpoint(&settings.endpoint) {
+            None => None,
+            Some(endpoint) => {
+                let client = Arc::new(Client::to(settings, endpoint.clone())?);
+                let exporter = opentelemetry_otlp::MetricExporter::builder().with_http();
+                let exporter = configured(exporter, client, settings, &endpoint);
+                let reader = PeriodicReader::builder(exporter.build()?)
+                    .with_interval(metric_interval())
+                    .build();
+                let provider = SdkMeterProvider::builder()
+                    .with_resource(resource)
+                    .with_reader(reader)
+                    .with_view(view)
+                    .build();
+                Some(provider)
+            }
+        };
+        let ours = filter_fn(|metadata| metadata.target() == TARGET);
+        let log = settings.log.as_deref().map(open_log).transpose();
+        let (log, no_log) = match log {
+            Ok(log) => (log.map(Mutex::new), None),
+            Err(error) => (None, Some(error)),
+        };
+        tracing_subscriber::registry()
+            .with(
+                metrics
+                    .clone()
+                    .map(|provider| MetricsLayer::new(provider).with_filter(ours.clone())),
+            )
+            .with(
+                tracing_opentelemetry::layer()
+                    .with_tracer(traces.tracer(SCOPE))
+                    .with_location(false)
+                    .with_threads(false)
+                    .with_target(false)
+                    .with_filter(ours),
+            )
+            .with(heard.then(|| {
+                tracing_subscriber::fmt::layer()
+                    .with_target(false)
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_writer(std::io::stderr)
+                    .with_filter(words(Level::INFO))
+            }))
+            .with(log.map(|file| {
+                tracing_subscriber::fmt::layer()
+                    .with_target(false)
+                    .with_ansi(false)
+                    .with_writer(file)
+                    .with_filter(words(Level::DEBUG))
+            }))
+            .try_init()?;
+        if let Some(error) = no_log {
+            tracing::warn!(%error, "the agent works without its log; MPR_OTEL_LOG names it");
+        }
+        Ok(Self { metrics, traces })
+    }
+
+    /// Sends what has not been sent. Takes as long as a request may.
+    pub fn finish(self) {
+        // Nothing is left to tell a failure to.
+        if let Some(metrics) = self.metrics {
+            let _ = metrics.shutdown();
+        }
+        let _ = self.traces.shutdown();
+    }
+}
+
+/// Opens the log for appending: hosts write to it as well.
+fn open_log(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
+/// What is written for people: events that are no metrics, of `level` or above.
+fn words(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + Clone> {
+    FilterFn::new(move |metadata: &Metadata<'_>| {
+        metadata.target() != TARGET && *metadata.level() <= level
+    })
+}
+
+/// How often metrics are sent: `OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds. The agent is a
+/// process of ours, so here that variable is meant for us.
+pub(super) fn metric_interval() -> Duration {
+    std::env::var("OTEL_METRIC_EXPORT_INTERVAL")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .filter(|millis| *millis > 0)
+        .map_or(METRIC_INTERVAL, Duration::from_millis)
+}
+
+/// Units, and buckets in seconds, which an event cannot carry.
+fn view(instrument: &Instrument) -> Option<Stream> {
+    let stream = |unit: &'static str| Stream::builder().with_unit(unit);
+    let stream = match instrument.name() {
+        "otel.sdk.exporter.operation.duration" => {
+            stream("s").with_aggregation(Aggregation::ExplicitBucketHistogram {
+                boundaries: vec![0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0],
+                record_min_max: true,
+            })
+        }
+        name if name.starts_with("otel.sdk.exporter.span.") => stream("{span}"),
+        name if name.starts_with("mpr.operations.") => stream("{operation}"),
+        "mpr.ledgers.size" => stream("By"),
+        name if name.starts_with("mpr.ledgers") => stream("{ledger}"),
+        _ => return None,
+    };
+    stream.build().ok()
+}
+
+/// A batch on its way.
+pub(super) struct Export {
+    span: Span,
+    spans: u64,
+    started: Instant,
+}
+
+impl Export {
+    /// A request with `spans` spans is made.
+    pub(super) fn begin(spans: u64) -> Self {
+        said!("counter.otel.sdk.exporter.span.inflight" = spans as i64);
+        let span = tracing::info_span!(
+            target: TARGET,
+            "export",
+            "mpr.batch.spans" = spans,
+            "error.type" = tracing::field::Empty,
+            "otel.kind" = "client",
+            "otel.status_code" = tracing::field::Empty,
+        );
+        Self { span, spans, started: Instant::now() }
+    }
+
+    /// This became of it.
+    pub(super) fn end(self, verdict: &Verdict) {
+        let (refused, error) = match verdict {
+            Verdict::Accepted { rejected, .. } => (*rejected, None),
+            Verdict::Refused { .. } => (self.spans, Some("rejected")),
+            Verdict::Later { .. } => (self.spans, Some("unavailable")),
+        };
+        let seconds = self.started.elapsed().as_secs_f64();
+        said!("counter.otel.sdk.exporter.span.inflight" = -(self.spans as i64));
+        said!("monotonic_counter.otel.sdk.exporter.span.exported" = self.spans - refused);
+        if refused > 0 {
+            let error = error.unwrap_or("rejected");
+            said!(
+                "monotonic_counter.otel.sdk.exporter.span.exported" = refused,
+                "error.type" = error
+            );
+        }
+        match error {
+            None => said!("histogram.otel.sdk.exporter.operation.duration" = seconds),
+            Some(error) => {
+                said!(
+                    "histogram.otel.sdk.exporter.operation.duration" = seconds,
+                    "error.type" = error
+                );
+                self.span.record("error.type", error).record("otel.status_code", "ERROR");
+            }
+        }
+    }
+}
+
+/// A look into the folder.
+pub(super) fn looked(look: &Look, (dead, attended): (usize, usize)) {
+    said!("monotonic_counter.mpr.ledgers.adopted" = look.adopted as u64);
+    quarantined(look.quarantined);
+    for (state, count) in [("live", look.live), ("dead", dead), ("refused", look.refused)] {
+        said!("gauge.mpr.ledgers" = count as u64, "mpr.ledger.state" = state);
+    }
+    said!("gauge.mpr.ledgers.attended" = attended as u64);
+}
+
+/// Damaged ledgers were put aside.
+pub(super) fn quarantined(count: usize) {
+    said!("monotonic_counter.mpr.ledgers.quarantined" = count as u64);
+}
+
+/// The counters of all ledgers grew.
+pub(super) fn counted(grown: &Tally, census: &Census) {
+    said!("monotonic_counter.mpr.operations.seen" = grown.seen);
+    said!("monotonic_counter.mpr.operations.exported" = grown.exported);
+    for (reason, count) in Loss::ALL.iter().zip(grown.lost) {
+        said!("monotonic_counter.mpr.operations.lost" = count, "mpr.loss.reason" = reason.name());
+    }
+    said!("monotonic_counter.mpr.operations.unmatched" = grown.unmatched);
+    said!("monotonic_counter.mpr.operations.malformed" = grown.malformed);
+    said!("monotonic_counter.mpr.operations.unprotected" = grown.unprotected);
+    said!("monotonic_counter.mpr.operations.repeated" = grown.repeated);
+    said!("gauge.mpr.operations.pending" = census.tally.pending());
+    said!("gauge.mpr.ledgers.size" = census.bytes);
+}

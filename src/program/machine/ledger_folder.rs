@@ -1,0 +1,136 @@
+//! The folder in which every program keeps its ledger.
+
+use super::{Uninstalled, entries};
+use crate::answer::Failure;
+use crate::rights::Rights;
+use crate::setting_flags::SettingFlags;
+use crate::windows;
+use mpr_otel_core::adoption::{AGENT_FOLDER, QUARANTINE_FOLDER};
+use mpr_otel_core::ledger::{EXTENSION, UNBORN, is_ledger_name};
+use mpr_otel_core::platform;
+use mpr_otel_core::settings::{Delivery, Lookup, Settings, System};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What the agent keeps in its own folder; what is left of it if it dies; its lock.
+const AGENT_FILES: [&str; 3] = ["agent.ledger", "agent.new", "lock"];
+
+/// The folder, the agent's own in it, and the log beside it.
+#[derive(Debug)]
+pub(super) struct LedgerFolder {
+    path: PathBuf,
+    log: Option<PathBuf>,
+    delivery: Delivery,
+}
+
+/// The settings of all programs, with what is about to be written over what there is. This
+/// program's environment is its own.
+struct Machine<'a> {
+    given: &'a SettingFlags,
+    system: System,
+}
+
+impl Lookup for Machine<'_> {
+    fn policy(&self, name: &str) -> Option<String> {
+        self.system.policy(name)
+    }
+
+    fn machine(&self, name: &str) -> Option<String> {
+        self.given.machine(name).or_else(|| self.system.machine(name))
+    }
+
+    fn environment(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
+impl LedgerFolder {
+    /// The one that the registry names once these settings are in it, or the default.
+    pub(super) fn configured(given: &SettingFlags) -> Self {
+        let Settings { ledger_dir, log, delivery, .. } =
+            Settings::resolve(&Machine { given, system: System::open() });
+        Self { path: ledger_dir, log, delivery }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether nothing is sent without an agent.
+    pub(super) fn waits_for_the_agent(&self) -> bool {
+        self.delivery == Delivery::Agent
+    }
+
+    /// Refuses a folder with other files in it: their rights would become the ledgers'.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let agents = self.agents();
+        let foreign = entries(&self.path).find(|path| {
+            !is_ours(path) && !agents.contains(path) && self.log.as_ref() != Some(path)
+        });
+        match foreign {
+            None => Ok(()),
+            Some(foreign) => Err(format!(
+                "--ledger-dir: {} holds {}, which is no ledger; name a folder for ledgers alone",
+                self.path.display(),
+                foreign.file_name().unwrap_or_default().display()
+            )
+            .into()),
+        }
+    }
+
+    /// Makes it, so that every user can keep a ledger in it, and nobody but the agent read
+    /// another's.
+    pub(super) fn make(&self) -> Result<(), Failure> {
+        // Outer folders first: then nobody else makes the inner ones.
+        for folder in self.shared().rev() {
+            make(folder, Rights::Shared)?;
+        }
+        self.agents().iter().try_for_each(|folder| make(folder, Rights::AgentsOnly))
+    }
+
+    /// Removes the ledgers, what the agent keeps, and the folders unless there is something else
+    /// in them.
+    pub(super) fn remove(&self, done: &mut Uninstalled) -> Result<(), Failure> {
+        if let Some(log) = &self.log {
+            done.delete(log)?;
+        }
+        // Inner first.
+        for folder in self.agents().iter().map(PathBuf::as_path).chain(self.shared()) {
+            for path in entries(folder).filter(|path| is_ours(path)) {
+                done.delete(&path)?;
+            }
+            done.delete_folder(folder)?;
+        }
+        Ok(())
+    }
+
+    /// The folder and, unless a setting chose its place, the one around it; inner first.
+    fn shared(&self) -> impl DoubleEndedIterator<Item = &Path> {
+        let parent = self.path.parent().filter(|_| self.path == platform::default_ledger_dir());
+        [Some(self.path.as_path()), parent].into_iter().flatten()
+    }
+
+    /// The folders that only agents and administrators use.
+    fn agents(&self) -> [PathBuf; 2] {
+        [AGENT_FOLDER, QUARANTINE_FOLDER].map(|name| self.path.join(name))
+    }
+}
+
+/// Makes a folder, or takes one over that is there: any user may have made it before us.
+fn make(folder: &Path, rights: Rights) -> Result<(), Failure> {
+    fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    windows::set_rights(folder, rights).map_err(|error| {
+        let folder = folder.display();
+        format!("cannot set the rights of {folder}: {error}; remove it and try again").into()
+    })
+}
+
+/// Whether a file is called as a ledger is, born or not, or as what the agent keeps.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let born = name.strip_suffix(UNBORN).map(|stem| format!("{stem}{EXTENSION}"));
+    is_ledger_name(&name)
+        || born.is_some_and(|name| is_ledger_name(&name))
+        || AGENT_FILES.contains(&&*name)
+}

@@ -1,0 +1,87 @@
+//! The notification DLL in the system's folders.
+
+use super::Uninstalled;
+use super::placed_file::{PlacedFile, Placement};
+use crate::answer::Failure;
+use crate::dll_file::DllFile;
+use crate::windows;
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The DLL's file name.
+const LIBRARY: &str = "mpr_otel.dll";
+
+/// Where the DLL for programs of one width belongs.
+#[derive(Debug)]
+pub(crate) struct SystemDll {
+    /// Its file.
+    pub(crate) path: PathBuf,
+    /// Width of the programs that load it.
+    pub(crate) bits: u32,
+}
+
+/// A DLL that is in place.
+#[derive(Debug, Serialize)]
+pub(crate) struct Placed {
+    /// Its file.
+    pub(crate) path: String,
+    /// Width of the programs that load it.
+    pub(crate) bits: u32,
+    /// What it took.
+    #[serde(flatten)]
+    pub(crate) placement: Placement,
+}
+
+impl SystemDll {
+    /// One for 64-bit programs, and one for 32-bit programs where Windows runs them.
+    pub(crate) fn all() -> Result<Vec<Self>, Failure> {
+        let system = windows::system_folder()
+            .map_err(|error| format!("Windows does not tell its system folder: {error}"))?;
+        let mut all = vec![Self { path: system.join(LIBRARY), bits: usize::BITS }];
+        // Server Core may have no SysWOW64.
+        if let Ok(folder) = windows::wow64_folder()
+            && folder.is_dir()
+        {
+            all.push(Self { path: folder.join(LIBRARY), bits: 32 });
+        }
+        Ok(all)
+    }
+
+    /// Where it is in the folder of what ships.
+    pub(super) fn source(&self, shipped: &Path) -> PathBuf {
+        if self.is_optional() { shipped.join("x86").join(LIBRARY) } else { shipped.join(LIBRARY) }
+    }
+
+    /// Whether mpr-otel is of use without it.
+    pub(super) fn is_optional(&self) -> bool {
+        self.bits == 32
+    }
+
+    /// Checks that `source` can be put here.
+    pub(super) fn check(&self, source: &Path) -> Result<(), Failure> {
+        let file = fs::read(source).map(|bytes| DllFile::parse(&bytes)).map_err(|error| {
+            format!("cannot read {}: {error}; unpack all files of the release", source.display())
+        })?;
+        if file.bits == Some(self.bits) {
+            return Ok(());
+        }
+        Err(format!(
+            "{} is not the {}-bit DLL; unpack the release again",
+            source.display(),
+            self.bits
+        )
+        .into())
+    }
+
+    /// Puts a copy of `source` here.
+    pub(super) fn put(&self, source: &Path) -> Result<Placed, Failure> {
+        let placement = PlacedFile(&self.path).put(source)?;
+        Ok(Placed { path: self.path.display().to_string(), bits: self.bits, placement })
+    }
+
+    /// Removes it and all that earlier installations could not.
+    pub(super) fn remove(&self, done: &mut Uninstalled) -> Result<(), Failure> {
+        PlacedFile(&self.path).remove(done)
+    }
+}

@@ -1,0 +1,158 @@
+//! Who may do what in the folders of ours on Windows, in its security descriptor definition
+//! language (SDDL).
+
+/// Name of the agent's service.
+pub(crate) const AGENT_SERVICE: &str = "mpr-otel-agent";
+/// The account that Windows makes for it.
+pub(crate) const AGENT_ACCOUNT: &str = r"NT SERVICE\mpr-otel-agent";
+
+/// The SID of that account: a function of the service's name, so it is known before the service
+/// is there.
+macro_rules! agent_sid {
+    () => {
+        "S-1-5-80-139323045-3942798927-2009074384-3749619935-1740272134"
+    };
+}
+/// SID of the agent's account.
+pub(crate) const AGENT_SID: &str = agent_sid!();
+
+/// Full access for the system and the administrators, to whom the folder belongs, and modify for
+/// the agent: read, write, rename and delete, but no change of rights or owner. All of it for what
+/// comes into the folder as well, and nothing from the folder around it (`P`).
+macro_rules! ours {
+    () => {
+        concat!("O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301BF;;;", agent_sid!(), ")")
+    };
+}
+
+/// Who may do what in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// Every user makes files and looks after those, and nobody looks into another's.
+    Shared,
+    /// Nobody but the system, administrators and the agent does anything.
+    AgentsOnly,
+}
+
+impl Rights {
+    /// The folder's security descriptor.
+    pub(crate) fn sddl(self) -> &'static str {
+        match self {
+            // A file's maker has full access to it. Users list the folder and add files to it
+            // (FILE_GENERIC_READ | FILE_TRAVERSE | FILE_ADD_FILE), but no folders.
+            Self::Shared => concat!(ours!(), "(A;OIIO;FA;;;CO)(A;;0x1200AB;;;AU)"),
+            Self::AgentsOnly => ours!(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sha1::{Digest, Sha1};
+
+    // winnt.h
+    const READ: u32 = 0x1; // FILE_READ_DATA, FILE_LIST_DIRECTORY
+    const WRITE: u32 = 0x2; // FILE_WRITE_DATA, FILE_ADD_FILE
+    const ADD_FOLDER: u32 = 0x4; // FILE_ADD_SUBDIRECTORY
+    const DELETE_CHILD: u32 = 0x40;
+    const DELETE: u32 = 0x1_0000;
+    const CHANGE_RIGHTS: u32 = 0x4_0000; // WRITE_DAC
+    const CHANGE_OWNER: u32 = 0x8_0000;
+    const FULL: u32 = 0x1F_01FF; // FILE_ALL_ACCESS
+
+    const ADMINISTRATOR: [&str; 2] = ["BA", "AU"];
+    const SYSTEM: [&str; 1] = ["SY"];
+    const AGENT: [&str; 2] = [AGENT_SID, "AU"];
+    const USER: [&str; 2] = ["a user", "AU"];
+    const OTHER_USER: [&str; 2] = ["another user", "AU"];
+
+    /// Kind, flags, rights and SID of each entry.
+    fn entries(rights: Rights) -> Vec<(&'static str, Vec<&'static str>, u32, &'static str)> {
+        let list = rights.sddl().strip_prefix("O:BAD:P(").unwrap().strip_suffix(')').unwrap();
+        list.split(")(")
+            .map(|entry| {
+                let [kind, flags, rights, "", "", sid] = entry.split(';').collect::<Vec<_>>()[..]
+                else {
+                    panic!("{entry}")
+                };
+                let flags = (0..flags.len()).step_by(2).map(|at| &flags[at..at + 2]).collect();
+                let rights = match rights {
+                    "FA" => FULL,
+                    hex => u32::from_str_radix(hex.strip_prefix("0x").unwrap(), 16).unwrap(),
+                };
+                (kind, flags, rights, sid)
+            })
+            .collect()
+    }
+
+    /// What a user with these SIDs may do with the folder.
+    fn with_folder(rights: Rights, sids: &[&str]) -> u32 {
+        entries(rights)
+            .iter()
+            .filter(|(_, flags, _, sid)| !flags.contains(&"IO") && sids.contains(sid))
+            .fold(0, |sum, (kind, _, rights, _)| {
+                assert_eq!(*kind, "A", "entries that deny would have to be weighed");
+                sum | rights
+            })
+    }
+
+    /// What a user with these SIDs may do with a file in it that `owner` made.
+    fn with_file(rights: Rights, owner: &str, sids: &[&str]) -> u32 {
+        entries(rights)
+            .iter()
+            .filter(|(_, flags, _, sid)| {
+                let sid = if *sid == "CO" { &owner } else { sid };
+                flags.contains(&"OI") && sids.contains(sid)
+            })
+            .fold(0, |sum, (_, _, rights, _)| sum | rights)
+    }
+
+    #[test]
+    fn the_agents_sid_is_that_of_its_service_name() {
+        let name = AGENT_SERVICE.to_uppercase();
+        let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let digest = Sha1::digest(units);
+        let (words, _) = digest.as_chunks::<4>();
+        let words: Vec<String> =
+            words.iter().map(|word| u32::from_le_bytes(*word).to_string()).collect();
+        assert_eq!(AGENT_SID, format!("S-1-5-80-{}", words.join("-")));
+        assert_eq!(AGENT_ACCOUNT, format!(r"NT SERVICE\{AGENT_SERVICE}"));
+    }
+
+    #[test]
+    fn system_and_administrators_may_do_everything() {
+        for rights in [Rights::Shared, Rights::AgentsOnly] {
+            for who in [&SYSTEM[..], &ADMINISTRATOR] {
+                assert_eq!(with_folder(rights, who), FULL);
+                assert_eq!(with_file(rights, "a user", who), FULL);
+            }
+        }
+    }
+
+    #[test]
+    fn users_make_files_and_no_folders_and_see_nobody_elses() {
+        let folder = with_folder(Rights::Shared, &USER);
+        assert_eq!(folder & (READ | WRITE), READ | WRITE);
+        let never = ADD_FOLDER | DELETE_CHILD | DELETE | CHANGE_RIGHTS | CHANGE_OWNER;
+        assert_eq!(folder & never, 0);
+        assert_eq!(with_file(Rights::Shared, "a user", &USER), FULL);
+        assert_eq!(with_file(Rights::Shared, "a user", &OTHER_USER), 0);
+    }
+
+    #[test]
+    fn the_agent_empties_and_removes_everybodys_ledgers_and_changes_no_rights() {
+        for rights in [Rights::Shared, Rights::AgentsOnly] {
+            for granted in [with_folder(rights, &AGENT), with_file(rights, "a user", &AGENT)] {
+                assert_eq!(granted & (READ | WRITE | DELETE), READ | WRITE | DELETE);
+                assert_eq!(granted & (CHANGE_RIGHTS | CHANGE_OWNER | DELETE_CHILD), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn users_do_nothing_in_the_agents_folders() {
+        assert_eq!(with_folder(Rights::AgentsOnly, &USER), 0);
+        assert_eq!(with_file(Rights::AgentsOnly, AGENT_SID, &USER), 0);
+    }
+}

@@ -1,0 +1,198 @@
+//! What `status` says of the ledgers and of the agent.
+
+use crate::answer::Failure;
+use mpr_otel_core::adoption::{AgentLedger, AgentStatus, Census, LedgerFolder};
+use mpr_otel_core::ledger::{Loss, Tally};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// The ledgers of all programs, and the agent that empties them.
+#[derive(Debug, Serialize)]
+pub(super) struct Ledgers {
+    folder: String,
+    /// Why the folder cannot be listed, if it cannot.
+    problem: Option<String>,
+    files: usize,
+    live: usize,
+    bytes: u64,
+    /// Files that this user may not read, or that are damaged.
+    unreadable: usize,
+    /// Damaged ledgers that were put aside.
+    quarantined: usize,
+    /// Operations that programs left which have ended.
+    orphaned: u64,
+    operations: Operations,
+    /// When a collector last took spans, in milliseconds since 1970.
+    last_export_unix_ms: Option<u64>,
+    agent: Agent,
+}
+
+/// What was counted, the ledgers that are gone included, as far as somebody inherited from them.
+#[derive(Debug, Serialize)]
+struct Operations {
+    seen: u64,
+    exported: u64,
+    pending: u64,
+    lost: BTreeMap<&'static str, u64>,
+    unmatched: u64,
+    malformed: u64,
+    unprotected: u64,
+    repeated: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Agent {
+    /// `None`: this user may not see it.
+    running: Option<bool>,
+    last_export_unix_ms: Option<u64>,
+}
+
+impl From<Tally> for Operations {
+    fn from(tally: Tally) -> Self {
+        let lost = Loss::ALL.iter().zip(tally.lost);
+        Self {
+            seen: tally.seen,
+            exported: tally.exported,
+            pending: tally.pending(),
+            lost: lost.map(|(reason, count)| (reason.name(), count)).collect(),
+            unmatched: tally.unmatched,
+            malformed: tally.malformed,
+            unprotected: tally.unprotected,
+            repeated: tally.repeated,
+        }
+    }
+}
+
+impl Ledgers {
+    /// Counts what is in the folder.
+    pub(super) fn count(path: &Path) -> Self {
+        let folder = LedgerFolder::new(path);
+        let (census, problem) = match Census::take(&folder) {
+            Ok(census) => (census, None),
+            Err(error) => (Census::default(), Some(error.to_string())),
+        };
+        let sight = AgentLedger::status(&folder);
+        let agent = Agent::from(&sight);
+        let mut tally = census.tally;
+        let mut last_export = census.last_export_unix_nanos;
+        if let Ok(AgentStatus { header: Some(header), .. }) = &sight {
+            tally += header.inherited;
+            last_export = last_export.max(header.last_export_unix_nanos);
+        }
+        Self {
+            folder: path.display().to_string(),
+            problem,
+            files: census.ledgers + census.unreadable,
+            live: census.live,
+            bytes: census.bytes,
+            unreadable: census.unreadable,
+            quarantined: folder.quarantined(),
+            orphaned: census.orphaned,
+            operations: tally.into(),
+            last_export_unix_ms: unix_ms(last_export),
+            agent,
+        }
+    }
+
+    pub(super) fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        writeln!(out, "\nLedgers: {}", self.folder)?;
+        if let Some(problem) = &self.problem {
+            writeln!(out, "  cannot be listed: {problem}")?;
+        }
+        let mib = self.bytes as f64 / f64::from(1 << 20);
+        writeln!(
+            out,
+            "  {} files ({mib:.0} MiB), {} of running programs; {} operations of ended programs wait",
+            self.files, self.live, self.orphaned
+        )?;
+        if self.unreadable > 0 {
+            let count = self.unreadable;
+            writeln!(out, "  {count} cannot be read: other users', or damaged")?;
+        }
+        if self.quarantined > 0 {
+            writeln!(out, "  {} damaged ones were put aside", self.quarantined)?;
+        }
+        let operations = &self.operations;
+        let lost: Vec<String> = operations
+            .lost
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        writeln!(
+            out,
+            "  operations: {} seen = {} exported + {} pending + {} lost{}",
+            operations.seen,
+            operations.exported,
+            operations.pending,
+            operations.lost.values().sum::<u64>(),
+            if lost.is_empty() { String::new() } else { format!(" ({})", lost.join(", ")) }
+        )?;
+        for (count, what) in [
+            (operations.repeated, "spans were sent twice, for want of an answer"),
+            (operations.unprotected, "operations were recorded in memory only"),
+            (operations.unmatched, "ends without a beginning"),
+            (operations.malformed, "calls that broke Windows' contract"),
+        ] {
+            if count > 0 {
+                writeln!(out, "  {count} {what}")?;
+            }
+        }
+        writeln!(out, "  last export: {}", ago(self.last_export_unix_ms))?;
+        let state = match self.agent.running {
+            Some(true) => "running",
+            Some(false) => "not running",
+            None => "only administrators can see it",
+        };
+        writeln!(out, "\nAgent: {state}")?;
+        Ok(())
+    }
+}
+
+impl From<&io::Result<AgentStatus>> for Agent {
+    fn from(sight: &io::Result<AgentStatus>) -> Self {
+        let header = sight.as_ref().ok().and_then(|sight| sight.header.as_ref());
+        Self {
+            running: sight.as_ref().ok().map(|sight| sight.running),
+            last_export_unix_ms: header.and_then(|header| unix_ms(header.last_export_unix_nanos)),
+        }
+    }
+}
+
+/// Milliseconds of a date in nanoseconds; `None` for never.
+fn unix_ms(nanos: u64) -> Option<u64> {
+    (nanos > 0).then_some(nanos / 1_000_000)
+}
+
+/// How long ago a date was, for people.
+fn ago(unix_ms: Option<u64>) -> String {
+    let Some(unix_ms) = unix_ms else { return "never".to_owned() };
+    let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
+    let elapsed = date.and_then(|date| SystemTime::now().duration_since(date).ok());
+    match elapsed.unwrap_or_default().as_secs() {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_told_in_the_unit_that_says_enough() {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let before = |seconds| ago(Some((now - Duration::from_secs(seconds)).as_millis() as u64));
+        assert_eq!(ago(None), "never");
+        assert_eq!(before(60), "60 s ago");
+        assert_eq!(before(600), "10 min ago");
+        assert_eq!(before(3 * 3600), "3 h ago");
+        assert_eq!(before(72 * 3600), "3 days ago");
+        assert_eq!(ago(Some(u64::MAX)), "0 s ago");
+    }
+}

@@ -1,0 +1,139 @@
+//! `mpr-otel status`: what is registered, what each setting is and why, what was counted, and
+//! whether the collector answers.
+
+mod ledgers;
+
+use crate::answer::{Failure, write_json};
+use crate::registration::Registration;
+use clap::Args;
+use ledgers::Ledgers;
+use mpr_otel_core::courier::{Courier, Verdict};
+use mpr_otel_core::settings::{Settings, System};
+use serde::Serialize;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Show registration, settings, ledgers, the agent, and whether the collector answers.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  mpr-otel status\n  mpr-otel status --json\n\n\
+    Exits with 1 if a setting is malformed, the DLL is not registered or the collector does not answer.")]
+pub(super) struct Status {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    registration: Registration,
+    settings: Vec<Setting>,
+    ledgers: Ledgers,
+    endpoint: Endpoint,
+}
+
+#[derive(Serialize)]
+struct Setting {
+    name: &'static str,
+    registry: &'static str,
+    value: String,
+    origin: String,
+    malformed: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Endpoint {
+    url: String,
+    answers: bool,
+    detail: String,
+}
+
+impl Status {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        let settings = Settings::resolve(&System::open());
+        let report = Report {
+            version: env!("CARGO_PKG_VERSION"),
+            registration: Registration::find(),
+            settings: settings.reports.iter().map(Setting::from).collect(),
+            ledgers: Ledgers::count(&settings.ledger_dir),
+            endpoint: try_endpoint(&settings),
+        };
+        if self.json {
+            write_json(out, &report)?;
+        } else {
+            report.write(out)?;
+        }
+        Ok(if report.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl From<&mpr_otel_core::settings::Report> for Setting {
+    fn from(report: &mpr_otel_core::settings::Report) -> Self {
+        Self {
+            name: report.name.variable,
+            registry: report.name.registry,
+            value: report.value.clone(),
+            origin: report.origin.to_string(),
+            malformed: report
+                .malformed
+                .as_ref()
+                .map(|malformed| format!("{} (from the {})", malformed.problem, malformed.origin)),
+        }
+    }
+}
+
+fn try_endpoint(settings: &Settings) -> Endpoint {
+    let (answers, detail) = match Courier::new(settings.clone()).probe() {
+        Verdict::Accepted { message, .. } if message.is_empty() => {
+            (true, "accepts spans".to_owned())
+        }
+        Verdict::Accepted { message, .. } => (true, format!("accepts spans and says: {message}")),
+        Verdict::Refused { reason } => {
+            (false, format!("refuses: {reason}; check the URL and the headers"))
+        }
+        Verdict::Later { reason, .. } => {
+            (false, format!("does not answer: {reason}; is a collector listening there?"))
+        }
+    };
+    let url = settings
+        .reports
+        .iter()
+        .find(|report| report.name.registry == "Endpoint")
+        .map(|report| report.value.clone())
+        .unwrap_or_default();
+    Endpoint { url, answers, detail }
+}
+
+impl Report {
+    fn is_healthy(&self) -> bool {
+        self.registration.registered
+            && self.endpoint.answers
+            && self.settings.iter().all(|setting| setting.malformed.is_none())
+    }
+
+    fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        writeln!(out, "mpr-otel {}", self.version)?;
+        let state = if self.registration.registered { "registered" } else { "not registered" };
+        writeln!(out, "\nRegistration: {state}")?;
+        for note in &self.registration.notes {
+            writeln!(out, "  {note}")?;
+        }
+        for dll in &self.registration.dlls {
+            let bits = dll.bits.map_or_else(|| "?".to_owned(), |bits| format!("{bits}-bit"));
+            let version = dll.version.as_deref().unwrap_or("unknown");
+            writeln!(out, "  {}  {bits}  version {version}", dll.path)?;
+        }
+        writeln!(out, "\nSettings")?;
+        for setting in &self.settings {
+            let value = if setting.value.is_empty() { "-" } else { &setting.value };
+            writeln!(out, "  {:<29} {:<34} {}", setting.name, value, setting.origin)?;
+            if let Some(problem) = &setting.malformed {
+                writeln!(out, "  {:<29} ! ignored: {problem}", "")?;
+            }
+        }
+        self.ledgers.write(out)?;
+        let sign = if self.endpoint.answers { "ok" } else { "FAILED" };
+        writeln!(out, "\nEndpoint: {} {sign}: {}", self.endpoint.url, self.endpoint.detail)?;
+        Ok(())
+    }
+}

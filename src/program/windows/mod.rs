@@ -1,0 +1,73 @@
+//! What installing and serving ask of Windows, beyond what every process of ours asks (core).
+
+#![allow(unsafe_code)] // This folder meets Win32.
+
+mod account;
+mod folder_rights;
+mod process;
+mod service;
+
+pub(crate) use account::delete_profile;
+pub(crate) use folder_rights::set_rights;
+pub(crate) use process::Process;
+pub(crate) use service::keep_privileges;
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::windows::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use windows_sys::Win32::Storage::FileSystem::{MOVEFILE_DELAY_UNTIL_REBOOT, MoveFileExW};
+use windows_sys::Win32::System::SystemInformation::{
+    GetSystemDirectoryW, GetSystemWow64DirectoryW,
+};
+
+/// `Program Files`, which only administrators write to. From the registry: the environment is the
+/// user's to change, and programs that others run are put there.
+pub(crate) fn program_files() -> io::Result<PathBuf> {
+    let folder = windows_registry::LOCAL_MACHINE
+        .options()
+        .read()
+        .wow64_64()
+        .open(r"SOFTWARE\Microsoft\Windows\CurrentVersion")?
+        .get_string("ProgramFilesDir")?;
+    Ok(PathBuf::from(folder))
+}
+
+/// `System32`, where the system's DLLs of this program's width are.
+pub(crate) fn system_folder() -> io::Result<PathBuf> {
+    let mut folder = [0_u16; 512];
+    // SAFETY: writes at most as many units as `folder` has.
+    let units = unsafe { GetSystemDirectoryW(folder.as_mut_ptr(), folder.len() as u32) };
+    filled(&folder, units)
+}
+
+/// `SysWOW64`, where a 64-bit Windows leads 32-bit programs that ask for `System32`. An error
+/// where there are no 32-bit programs.
+pub(crate) fn wow64_folder() -> io::Result<PathBuf> {
+    let mut folder = [0_u16; 512];
+    // SAFETY: writes at most as many units as `folder` has.
+    let units = unsafe { GetSystemWow64DirectoryW(folder.as_mut_ptr(), folder.len() as u32) };
+    filled(&folder, units)
+}
+
+/// A path that a function wrote and whose length it returned, 0 being a failure.
+fn filled(buffer: &[u16], units: u32) -> io::Result<PathBuf> {
+    match buffer.get(..units as usize) {
+        Some([]) => Err(io::Error::last_os_error()),
+        Some(path) => Ok(PathBuf::from(OsString::from_wide(path))),
+        None => Err(io::ErrorKind::InvalidFilename.into()),
+    }
+}
+
+/// Has Windows delete a file, or a folder that is empty by then, when it starts next.
+pub(crate) fn delete_at_restart(path: &Path) -> io::Result<()> {
+    let path = wide(path.as_os_str());
+    // SAFETY: `path` ends in NUL; NULL as the new name stands for deletion.
+    let done = unsafe { MoveFileExW(path.as_ptr(), std::ptr::null(), MOVEFILE_DELAY_UNTIL_REBOOT) };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The text with a NUL.
+fn wide(text: &OsStr) -> Vec<u16> {
+    text.encode_wide().chain([0]).collect()
+}
