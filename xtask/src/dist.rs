@@ -14,6 +14,8 @@ const PAPERS: [&str; 4] = ["LICENSE-MIT", "LICENSE-APACHE", "README.md", "docs"]
 pub struct Built {
     /// The program, 64-bit.
     pub program: PathBuf,
+    /// The lab, 64-bit. In the zip, never installed.
+    pub lab: PathBuf,
     /// The notification DLL for 64-bit hosts.
     pub dll_x64: PathBuf,
     /// The notification DLL for 32-bit hosts.
@@ -23,25 +25,27 @@ pub struct Built {
 impl Built {
     /// Builds and checks all of it.
     pub fn new(x64: &Toolchain, x86: &Toolchain, run: &mut Run) -> Option<Self> {
-        let (mut program, mut dll_x64, mut dll_x86) = <(PathBuf, PathBuf, PathBuf)>::default();
+        let (mut programs, mut dll_x64, mut dll_x86) = <(PathBuf, PathBuf, PathBuf)>::default();
         let built = run.step("build windows dll x64", |log| {
             dll_x64 = x64.build_dll(log)?;
             Ok(())
         }) & run.step("build windows dll x86", |log| {
             dll_x86 = x86.build_dll(log)?;
             Ok(())
-        }) & run.step("build windows program", |log| {
-            program = x64.build_program(log)?;
+        }) & run.step("build windows programs", |log| {
+            programs = x64.build_programs(log)?;
             Ok(())
         });
+        let (program, lab) = (programs.join("mpr-otel.exe"), programs.join("mpr-otel-lab.exe"));
         let checked = built
             && run.step("check windows tables", |log| {
                 log.note(pe::check_dll(&dll_x64, Architecture::X64)?);
                 log.note(pe::check_dll(&dll_x86, Architecture::X86)?);
                 log.note(pe::check_program(&program, Architecture::X64)?);
+                log.note(pe::check_program(&lab, Architecture::X64)?);
                 Ok(())
             });
-        checked.then_some(Self { program, dll_x64, dll_x86 })
+        checked.then_some(Self { program, lab, dll_x64, dll_x86 })
     }
 
     /// Copies it to `folder` as `mpr-otel install` wants to find it.
@@ -50,6 +54,7 @@ impl Built {
         fs::create_dir_all(&x86)
             .map_err(|error| format!("cannot make {}: {error}", x86.display()))?;
         copy(&self.program, &folder.join("mpr-otel.exe"))?;
+        copy(&self.lab, &folder.join("mpr-otel-lab.exe"))?;
         copy(&self.dll_x64, &folder.join("mpr_otel.dll"))?;
         copy(&self.dll_x86, &x86.join("mpr_otel.dll"))
     }
@@ -94,7 +99,7 @@ fn collect(built: &Built, log: &mut Log) -> Result<()> {
         }
     }
     log.note(format!("in {}:", dist.display()));
-    for name in ["mpr-otel.exe", "mpr_otel.dll", "x86/mpr_otel.dll"] {
+    for name in ["mpr-otel.exe", "mpr-otel-lab.exe", "mpr_otel.dll", "x86/mpr_otel.dll"] {
         let size = fs::metadata(dist.join(name))?.len();
         log.note(format!("{name:<18} {size:>9} bytes"));
     }

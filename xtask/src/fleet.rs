@@ -1,10 +1,12 @@
 //! The fleet's side: the Collector, Prometheus and a trace backend, built from source, and the
 //! tests that run them.
 
+use crate::cargo::cargo;
 use crate::go::Go;
+use crate::packages::Need;
 use crate::run::{Log, Run};
-use crate::test::{cargo, note_results};
 use crate::{Result, folder, packages};
+use crate::{lab, test};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -12,9 +14,12 @@ use std::process::{Command, ExitCode};
 /// Names the folder with the tools.
 pub const TOOLS: &str = "MPR_OTEL_TEST_FLEET";
 
-/// Names the program that simulates.
-const PROGRAM: &str = "MPR_OTEL_TEST_PROGRAM";
-const RELEASE: [&str; 4] = ["build", "--release", "--package", "mpr-otel"];
+/// The load balancer of deploy/scaled.
+const HAPROXY: Need = Need {
+    name: "haproxy",
+    packages: &["haproxy"],
+    is_there: || folder::program("haproxy").is_some(),
+};
 
 /// The tests that run them, one file of tests/ each. Cargo.toml has `test = false` for them.
 const TESTS: [&str; 3] = ["collector", "dashboards", "view"];
@@ -45,10 +50,10 @@ pub fn ensure() -> Result<()> {
 pub fn picture() -> Result<ExitCode> {
     let mut run = Run::new()?;
     if build(&mut run) {
-        run.step("build release", |log| log.run(&mut cargo(&RELEASE)));
+        run.step("build release", |log| log.run(&mut lab::build()));
         run.step("picture", |log| {
             let mut draw = cargo(&["run", "--package", "mpr-otel-fleet", "--bin", "picture", "--"]);
-            draw.arg(program()).arg(folder::root().join("docs").join("overview.svg"));
+            draw.arg(lab::program()).arg(folder::root().join("docs").join("overview.svg"));
             log.run(draw.env(TOOLS, tools()))
         });
     }
@@ -58,20 +63,22 @@ pub fn picture() -> Result<ExitCode> {
 /// Builds the tools and runs the tests that need them.
 pub fn steps(run: &mut Run) {
     run.step("check balancer", |log| {
-        packages::ensure(&[packages::HAPROXY], log)?;
+        packages::ensure(&[HAPROXY], log)?;
         let config = folder::root().join("deploy").join("scaled").join("haproxy.cfg");
         log.run(Command::new("haproxy").arg("-c").arg("-f").arg(config))
     });
     if build(run) {
-        // The simulations send as much as they can: with the program that ships.
-        run.step("build release", |log| log.run(&mut cargo(&RELEASE)));
+        // The simulations send as much as they can: with the lab that ships.
+        run.step("build release", |log| log.run(&mut lab::build()));
         run.step("lint fleet", |log| {
-            log.run(cargo(&["clippy"]).args(named()).args(["--", "-D", "warnings"]))
+            let clippy = ["clippy", "--package", "mpr-otel-tests"];
+            log.run(cargo(&clippy).args(named()).args(["--", "-D", "warnings"]))
         });
         run.step("fleet", |log| {
-            let mut tests = cargo(&["test", "--package", "mpr-otel"]);
-            log.run(tests.args(named()).env(TOOLS, tools()).env(PROGRAM, program()))?;
-            note_results(log)
+            let mut tests = cargo(&["test", "--package", "mpr-otel-tests"]);
+            tests.args(named()).env(TOOLS, tools());
+            log.run(test::under_test(&mut tests, "release"))?;
+            log.note_results()
         });
     }
 }
@@ -99,10 +106,6 @@ pub fn build(run: &mut Run) -> bool {
 /// `kafka`.
 pub fn tools() -> PathBuf {
     home().join("bin")
-}
-
-fn program() -> PathBuf {
-    folder::target().join("release").join("mpr-otel")
 }
 
 fn home() -> PathBuf {

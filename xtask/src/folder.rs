@@ -1,7 +1,6 @@
 //! Where things are.
 
 use std::env;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The repository.
@@ -13,11 +12,6 @@ pub fn root() -> PathBuf {
 /// Where Cargo builds.
 pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |path| root().join(path))
-}
-
-/// The cargo that runs us.
-pub fn cargo() -> OsString {
-    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// The program `name` on the search path.

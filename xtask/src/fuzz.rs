@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: feeds the ledger's reader with chance, guided by what of it that reaches.
 
+use crate::cargo::cargo;
+use crate::packages::Need;
 use crate::run::{Log, Run};
-use crate::test::cargo;
 use crate::{Result, folder, packages};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,13 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
+/// Compiles the fuzzer, which is C++.
+const CPP: Need = Need {
+    name: "a C++ compiler",
+    packages: &["g++"],
+    is_there: || folder::program("c++").is_some(),
+};
+
 /// What is asked for.
 struct Plan<'a> {
     targets: Vec<&'a str>,
@@ -36,7 +44,7 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     let mut run = Run::new()?;
     let mut programs = None;
     run.step("build fuzz", |log| {
-        packages::ensure(&[packages::CPP], log)?;
+        packages::ensure(&[CPP], log)?;
         programs = Some(build(log)?);
         Ok(())
     });

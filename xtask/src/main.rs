@@ -2,11 +2,13 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command-line tool talks on both.
 
+mod cargo;
 mod dist;
 mod fleet;
 mod folder;
 mod fuzz;
 mod go;
+mod lab;
 mod packages;
 mod pe;
 mod run;
@@ -15,6 +17,7 @@ mod torture;
 mod windows;
 mod wine;
 
+use packages::INSTALL;
 use std::env;
 use std::process::{Command, ExitCode};
 
@@ -28,7 +31,7 @@ Development commands of mpr-otel.
 Usage: cargo xtask <command>
 
 Commands:
-  test            Install what is missing, build everything, test everything: this system, the
+  test            Build everything, test everything: this system, the
                   library as it ships, valgrind, Windows by its tables and under Wine, the fleet's
                   side with a real Collector, Prometheus and Jaeger
   test --native   Only format, lints and tests of this system; needs Rust and a C compiler
@@ -37,26 +40,32 @@ Commands:
                   it installs under target/fleet if there is none, and runs the tests with them
   torture         Kill hosts and agents, as they ship, at any instant, 2000 times, and check that
                   nothing is lost by it: [--kills <number>] [--seed <number>]
+  lab <command>   Build the library and the lab, and run the lab: demo, simulate; what
+                  `cargo demo` and `cargo simulate` call
   dist            Build the Windows release and put what ships under target/dist
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
                   bench --fleet: what a fleet costs its gateway and its Prometheus
   picture         Draw docs/overview.svg: the overview dashboard of a simulated day
-  fuzz            Feed the ledger's reader with chance, each target for a minute; what breaks it is
+  fuzz            Fuzz the ledger's reader, each target for a minute; what breaks it is
                   kept under target/fuzz/crashes: [header|slot|ledger] [--seconds <number>]
   help            Print this
 
+What is missing is installed if you agree to it; --install, or CI in the environment, agrees.
 Long output goes to target/xtask/<step>.log. Exit codes: 0 done, 1 failed, 2 wrong usage.
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // Read where it matters: packages.rs.
+    let arguments = arguments.iter().map(String::as_str).filter(|word| *word != INSTALL);
+    let arguments: Vec<&str> = arguments.collect();
     let result = match arguments.as_slice() {
         ["test"] => test::everything(),
         ["test", "--native"] => test::native(),
         ["test", "--windows"] => test::windows(),
         ["test", "--fleet"] => fleet::test(),
         ["torture", rest @ ..] if !rest.contains(&"--help") => torture::run(rest),
+        ["lab", rest @ ..] => lab::run(rest),
         ["dist"] => dist::run(),
         ["bench", rest @ ..] => bench(rest),
         ["picture"] => fleet::picture(),
@@ -82,7 +91,7 @@ fn main() -> ExitCode {
 
 /// Measures: the benchmark speaks for itself. `--fleet` is `--only fleet`, with the servers built.
 fn bench(arguments: &[&str]) -> Result<ExitCode> {
-    let mut command = Command::new(folder::cargo());
+    let mut command = Command::new(cargo::program());
     command.args(["run", "--profile", "measure", "--package", "mpr-otel-bench", "--"]);
     if arguments.contains(&"--fleet") {
         fleet::ensure()?;

@@ -2,80 +2,23 @@
 
 use crate::folder::program;
 use crate::run::Log;
-use crate::windows::{Architecture, debian};
 use crate::{Failure, Result};
+use std::env;
+use std::io::{self, IsTerminal, Write};
 use std::process::Command;
 
-/// Something that must be there, and the Debian packages that bring it.
+/// On the command line: install what is missing without asking.
+pub const INSTALL: &str = "--install";
+
+/// Something that must be there.
 pub struct Need {
     /// What it is called.
     pub name: &'static str,
-    packages: &'static [&'static str],
-    is_there: fn() -> bool,
+    /// The Debian packages that bring it.
+    pub packages: &'static [&'static str],
+    /// Whether it is there.
+    pub is_there: fn() -> bool,
 }
-
-/// Rust's formatter and linter for the cargo that Debian brings.
-pub const DEBIAN_LINTS: Need = Need {
-    name: "rustfmt and clippy",
-    packages: &["rustfmt-web", "rust-web-clippy"],
-    is_there: || program("rustfmt").is_some() && program("cargo-clippy").is_some(),
-};
-
-/// Checks every memory access of a program.
-pub const VALGRIND: Need = Need {
-    name: "valgrind",
-    packages: &["valgrind", "libc6-dbg", "gcc", "libc6-dev"],
-    is_there: || program("valgrind").is_some() && program("gcc").is_some(),
-};
-
-/// Compiles the fuzzer, which is C++.
-pub const CPP: Need =
-    Need { name: "a C++ compiler", packages: &["g++"], is_there: || program("c++").is_some() };
-
-/// The C compiler and linker for 64-bit Windows.
-pub const MINGW_X64: Need = Need {
-    name: "mingw-w64 for x86_64",
-    packages: &["gcc-mingw-w64-x86-64"],
-    is_there: || program(Architecture::X64.gcc()).is_some(),
-};
-
-/// The C compiler and linker for 32-bit Windows.
-pub const MINGW_X86: Need = Need {
-    name: "mingw-w64 for i686",
-    packages: &["gcc-mingw-w64-i686"],
-    is_there: || program(Architecture::X86.gcc()).is_some(),
-};
-
-/// A Rust that builds its own standard library for Windows.
-pub const DEBIAN_RUST: Need = Need {
-    name: "Debian's Rust with the standard library's source",
-    packages: &["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"],
-    is_there: || debian::is_complete(),
-};
-
-/// Runs Windows programs.
-pub const WINE: Need = Need {
-    name: "Wine",
-    packages: &["wine", "wine64"],
-    // Debian's `wine` alone is there but finds nothing to run.
-    is_there: || {
-        Command::new("wine").arg("--version").output().is_ok_and(|output| output.status.success())
-    },
-};
-
-/// Installs packages of Python's registry.
-pub const PIP: Need = Need {
-    name: "pip",
-    packages: &["python3", "python3-pip"],
-    is_there: || {
-        let version = Command::new("python3").args(["-m", "pip", "--version"]).output();
-        version.is_ok_and(|output| output.status.success())
-    },
-};
-
-/// The load balancer of deploy/scaled.
-pub const HAPROXY: Need =
-    Need { name: "haproxy", packages: &["haproxy"], is_there: || program("haproxy").is_some() };
 
 /// Installs those of `needs` that are missing.
 pub fn ensure(needs: &[Need], log: &mut Log) -> Result<()> {
@@ -95,6 +38,7 @@ pub fn ensure(needs: &[Need], log: &mut Log) -> Result<()> {
     if !is_root() {
         return Err(by_hand("Only root can install; run as root"));
     }
+    ask(&format!("apt-get install {}", packages.join(" ")), &names)?;
     let install = || {
         let mut command = Command::new("apt-get");
         command
@@ -122,6 +66,68 @@ pub fn ensure(needs: &[Need], log: &mut Log) -> Result<()> {
     }
 }
 
+/// Whether something may be installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Consent {
+    Given,
+    /// To be asked for.
+    Open,
+    /// Nobody can be asked.
+    Missing,
+}
+
+impl Consent {
+    fn of(flag: bool, ci: bool, terminal: bool) -> Self {
+        match (flag || ci, terminal) {
+            (true, _) => Self::Given,
+            (false, true) => Self::Open,
+            (false, false) => Self::Missing,
+        }
+    }
+
+    fn here() -> Self {
+        Self::of(
+            env::args().any(|word| word == INSTALL),
+            env::var_os("CI").is_some_and(|value| !value.is_empty()),
+            io::stdin().is_terminal() && io::stderr().is_terminal(),
+        )
+    }
+}
+
+/// Asks whether `command` may run, which installs `what`. An error unless it may.
+pub fn ask(command: &str, what: &str) -> Result<()> {
+    let refused = |why: &str| -> Failure {
+        format!("missing: {what}. {why}; `{command}` brings it, and so does {INSTALL}").into()
+    };
+    match Consent::here() {
+        Consent::Given => Ok(()),
+        Consent::Missing => Err(refused("Nobody can be asked whether it may be installed")),
+        Consent::Open => {
+            write!(io::stderr(), "\nmissing: {what}. Run `{command}` now? [y/N] ")?;
+            let mut answer = String::new();
+            io::stdin().read_line(&mut answer)?;
+            if matches!(answer.trim(), "y" | "Y" | "yes") {
+                Ok(())
+            } else {
+                Err(refused("Not installed"))
+            }
+        }
+    }
+}
+
 fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_installed_without_consent() {
+        assert_eq!(Consent::of(true, false, true), Consent::Given);
+        assert_eq!(Consent::of(false, true, false), Consent::Given);
+        assert_eq!(Consent::of(false, false, true), Consent::Open);
+        assert_eq!(Consent::of(false, false, false), Consent::Missing);
+    }
 }

@@ -159,6 +159,14 @@ impl Log {
         self.notes.push(line.into());
     }
 
+    /// Puts the test runners' closing lines on the console.
+    pub fn note_results(&mut self) -> Result<()> {
+        for line in self.text()?.lines().filter(|line| line.starts_with("test result:")) {
+            self.note(line);
+        }
+        Ok(())
+    }
+
     /// The output so far.
     pub fn text(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(&self.path)?).into_owned())

@@ -1,12 +1,34 @@
 //! `cargo xtask test`: everything that can be tested on this machine.
 
+use crate::cargo::cargo;
 use crate::dist::{self, Built};
-use crate::run::{Log, Run};
-use crate::{Result, fleet, folder, packages, wine};
+use crate::packages::Need;
+use crate::run::Run;
+use crate::{Result, fleet, folder, lab, packages, wine};
 use std::process::{Command, ExitCode};
 
-/// Names the shared library that the tests load.
-pub const LIBRARY: &str = "MPR_OTEL_TEST_LIBRARY";
+/// Names the shared library that the tests load, the program and the lab that they start.
+const LIBRARY: &str = "MPR_OTEL_TEST_LIBRARY";
+const PROGRAM: &str = "MPR_OTEL_TEST_PROGRAM";
+const LAB: &str = "MPR_OTEL_TEST_LAB";
+
+/// The packages of these, built by one call of Cargo.
+pub const UNDER_TEST: [&str; 6] =
+    ["--package", "mpr-otel-dll", "--package", "mpr-otel", "--package", "mpr-otel-lab"];
+
+/// Rust's formatter and linter for the cargo that Debian brings.
+const DEBIAN_LINTS: Need = Need {
+    name: "rustfmt and clippy",
+    packages: &["rustfmt-web", "rust-web-clippy"],
+    is_there: || folder::program("rustfmt").is_some() && folder::program("cargo-clippy").is_some(),
+};
+
+/// Checks every memory access of a program.
+const VALGRIND: Need = Need {
+    name: "valgrind",
+    packages: &["valgrind", "libc6-dbg", "gcc", "libc6-dev"],
+    is_there: || folder::program("valgrind").is_some() && folder::program("gcc").is_some(),
+};
 
 /// Formats, lints and tests of this system.
 pub fn native() -> Result<ExitCode> {
@@ -25,7 +47,7 @@ pub fn windows() -> Result<ExitCode> {
 /// All of [`native`], [`windows`] and [`fleet::test`], and what else needs more than Rust.
 pub fn everything() -> Result<ExitCode> {
     let mut run = Run::new()?;
-    run.step("prepare", |log| packages::ensure(&[packages::DEBIAN_LINTS, packages::VALGRIND], log));
+    run.step("prepare", |log| packages::ensure(&[DEBIAN_LINTS, VALGRIND], log));
     native_steps(&mut run);
     shipped_steps(&mut run);
     windows_steps(&mut run);
@@ -38,11 +60,13 @@ fn native_steps(run: &mut Run) {
     run.step("lint", |log| {
         log.run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
         // `--all-targets` leaves it out, as `cargo test` does; the fleet's have a step of their own.
-        log.run(&mut cargo(&["clippy", "--test", "wine", "--", "-D", "warnings"]))
+        let wine = ["clippy", "--package", "mpr-otel-tests", "--test", "wine"];
+        log.run(cargo(&wine).args(["--", "-D", "warnings"]))
     });
     run.step("test", |log| {
-        log.run(&mut cargo(&["test", "--workspace"]))?;
-        note_results(log)
+        log.run(cargo(&["build"]).args(UNDER_TEST))?;
+        log.run(under_test(&mut cargo(&["test", "--workspace"]), "debug"))?;
+        log.note_results()
     });
 }
 
@@ -50,30 +74,46 @@ fn native_steps(run: &mut Run) {
 fn shipped_steps(run: &mut Run) {
     // README's first command, before anything else has built the library that it needs.
     run.step("demo", |log| {
-        log.run(&mut cargo(&["run", "--release", "--package", "mpr-otel", "--", "demo"]))?;
+        log.run(&mut lab::build())?;
+        log.run(Command::new(lab::program()).arg("demo"))?;
         let text = log.text()?;
         let accounting = text.lines().rfind(|line| line.contains(" operations = "));
         log.note(accounting.ok_or("the demo did not say that it adds up")?);
         Ok(())
     });
-    let library = folder::target().join("release").join("libmpr_otel.so");
+    // Alone, as it ships: the lab's features are not in it.
     run.step("build release", |log| {
-        log.run(&mut cargo(&["build", "--release", "--package", "mpr-otel"]))
+        log.run(&mut cargo(&["build", "--release", "--package", "mpr-otel-dll"]))
     });
+    let library = folder::target().join("release").join("libmpr_otel.so");
     run.step("test release", |log| {
-        let mut tests = cargo(&["test", "--package", "mpr-otel"]);
+        let mut tests = cargo(&["test", "--package", "mpr-otel-tests"]);
         for name in ["host", "hostile", "delivery", "telemetry", "agent"] {
             tests.args(["--test", name]);
         }
-        log.run(tests.env(LIBRARY, &library))?;
-        log.run(&mut cargo(&["test", "--release", "--package", "mpr-otel", "--lib"]))?;
-        note_results(log)
+        log.run(under_test(&mut tests, "debug").env(LIBRARY, &library))?;
+        let units = ["--package", "mpr-otel-core", "--package", "mpr-otel-dll", "--lib"];
+        log.run(cargo(&["test", "--release"]).args(units))?;
+        log.note_results()
     });
     run.step("valgrind", |log| {
-        let mut hostile = cargo(&["test", "--package", "mpr-otel", "--test", "hostile"]);
-        log.run(hostile.env(LIBRARY, &library).env("MPR_OTEL_TEST_VALGRIND", "1"))?;
-        note_results(log)
+        let mut hostile = cargo(&["test", "--package", "mpr-otel-tests", "--test", "hostile"]);
+        log.run(
+            under_test(&mut hostile, "debug")
+                .env(LIBRARY, &library)
+                .env("MPR_OTEL_TEST_VALGRIND", "1"),
+        )?;
+        log.note_results()
     });
+}
+
+/// Has tests start and load what was built in this profile.
+pub fn under_test<'a>(tests: &'a mut Command, profile: &str) -> &'a mut Command {
+    let folder = folder::target().join(profile);
+    tests
+        .env(LIBRARY, folder.join("libmpr_otel.so"))
+        .env(PROGRAM, folder.join("mpr-otel"))
+        .env(LAB, folder.join("mpr-otel-lab"))
 }
 
 fn windows_steps(run: &mut Run) {
@@ -83,19 +123,4 @@ fn windows_steps(run: &mut Run) {
             wine::steps(run, &x64, &built);
         }
     }
-}
-
-/// A command of the cargo that runs us.
-pub fn cargo(arguments: &[&str]) -> Command {
-    let mut cargo = Command::new(folder::cargo());
-    cargo.args(arguments);
-    cargo
-}
-
-/// Puts the test runners' closing lines on the console.
-pub fn note_results(log: &mut Log) -> Result<()> {
-    for line in log.text()?.lines().filter(|line| line.starts_with("test result:")) {
-        log.note(line);
-    }
-    Ok(())
 }

@@ -1,12 +1,11 @@
 //! `cargo xtask torture`: the torture test at length, against the program and library as they ship.
 
+use crate::Result;
+use crate::cargo::cargo;
 use crate::run::Run;
-use crate::test::{self, LIBRARY};
-use crate::{Result, folder};
+use crate::test;
 use std::process::ExitCode;
 
-/// Names the program that the torture test starts.
-const PROGRAM: &str = "MPR_OTEL_TEST_PROGRAM";
 const KILLS: &str = "MPR_OTEL_TORTURE_KILLS";
 const SEED: &str = "MPR_OTEL_TORTURE_SEED";
 /// Unless it is said otherwise.
@@ -45,17 +44,12 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     };
     let mut run = Run::new()?;
     let built = run.step("build release", |log| {
-        log.run(&mut test::cargo(&["build", "--release", "--package", "mpr-otel"]))
+        log.run(cargo(&["build", "--release"]).args(test::UNDER_TEST))
     });
     if built {
         run.step("torture", |log| {
-            let release = folder::target().join("release");
-            let mut cargo = test::cargo(&["test", "--package", "mpr-otel", "--test", "torture"]);
-            cargo
-                .args(["--", "--nocapture"])
-                .env(PROGRAM, release.join("mpr-otel"))
-                .env(LIBRARY, release.join("libmpr_otel.so"))
-                .env(KILLS, kills);
+            let mut cargo = cargo(&["test", "--package", "mpr-otel-tests", "--test", "torture"]);
+            test::under_test(cargo.args(["--", "--nocapture"]), "release").env(KILLS, kills);
             if let Some(seed) = seed {
                 cargo.env(SEED, seed);
             }

@@ -6,15 +6,43 @@
 
 pub mod debian;
 
+use crate::packages::Need;
 use crate::run::Log;
-use crate::{Result, folder, packages};
+use crate::{Result, cargo, folder, packages};
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Packages with Windows code of their own.
-const PACKAGES: [&str; 4] = ["--package", "mpr-otel", "--package", "mpr-otel-wine-provider"];
+/// Packages with Windows code of their own, and the tests, which start them.
+const PACKAGES: [&str; 12] = [
+    "--package",
+    "mpr-otel-core",
+    "--package",
+    "mpr-otel-dll",
+    "--package",
+    "mpr-otel",
+    "--package",
+    "mpr-otel-lab",
+    "--package",
+    "mpr-otel-tests",
+    "--package",
+    "mpr-otel-wine-provider",
+];
+
+/// The C compiler and linker for 64-bit Windows.
+const MINGW_X64: Need = Need {
+    name: "mingw-w64 for x86_64",
+    packages: &["gcc-mingw-w64-x86-64"],
+    is_there: || folder::program(Architecture::X64.gcc()).is_some(),
+};
+
+/// The C compiler and linker for 32-bit Windows.
+const MINGW_X86: Need = Need {
+    name: "mingw-w64 for i686",
+    packages: &["gcc-mingw-w64-i686"],
+    is_there: || folder::program(Architecture::X86.gcc()).is_some(),
+};
 
 /// How wide pointers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +70,10 @@ impl Architecture {
         }
     }
 
-    fn mingw(self) -> packages::Need {
+    fn mingw(self) -> Need {
         match self {
-            Self::X64 => packages::MINGW_X64,
-            Self::X86 => packages::MINGW_X86,
+            Self::X64 => MINGW_X64,
+            Self::X86 => MINGW_X86,
         }
     }
 }
@@ -70,7 +98,7 @@ impl Toolchain {
         let rust = if has_target(architecture)? || add_target(architecture, log)? {
             Rust::Ours
         } else {
-            packages::ensure(&[packages::DEBIAN_RUST], log)?;
+            packages::ensure(&[debian::RUST], log)?;
             Rust::Debian(debian::flags(architecture, log)?)
         };
         log.note(match rust {
@@ -81,31 +109,27 @@ impl Toolchain {
     }
 
     /// Builds the notification DLL as it ships.
-    ///
-    /// As a cdylib alone: with an rlib beside it, Cargo optimises the DLL's dependencies apart,
-    /// and it is three times as large.
     pub fn build_dll(&self, log: &mut Log) -> Result<PathBuf> {
-        // A folder of its own: Cargo gives both kinds of DLL the same file name.
-        let mut cargo = self.cargo("rustc", "dll");
-        cargo.args(["--release", "--package", "mpr-otel", "--lib", "--crate-type", "cdylib"]);
+        let mut cargo = self.cargo("build", "release");
+        cargo.args(["--release", "--package", "mpr-otel-dll"]);
         log.run(&mut cargo)?;
-        Ok(self.output("dll").join("mpr_otel.dll"))
+        Ok(self.output("release").join("mpr_otel.dll"))
     }
 
-    /// Builds the program as it ships.
-    pub fn build_program(&self, log: &mut Log) -> Result<PathBuf> {
-        let mut cargo = self.cargo("build", "programs");
-        cargo.args(["--release", "--package", "mpr-otel", "--bin", "mpr-otel"]);
+    /// Builds the program and the lab as they ship: the folder that they are in.
+    pub fn build_programs(&self, log: &mut Log) -> Result<PathBuf> {
+        let mut cargo = self.cargo("build", "release");
+        cargo.args(["--release", "--package", "mpr-otel", "--package", "mpr-otel-lab"]);
         log.run(&mut cargo)?;
-        Ok(self.output("programs").join("mpr-otel.exe"))
+        Ok(self.output("release"))
     }
 
     /// Builds the network provider that plays MPR's part under Wine.
     pub fn build_wine_provider(&self, log: &mut Log) -> Result<PathBuf> {
-        let mut cargo = self.cargo("build", "programs");
+        let mut cargo = self.cargo("build", "release");
         cargo.args(["--release", "--package", "mpr-otel-wine-provider"]);
         log.run(&mut cargo)?;
-        Ok(self.output("programs").join("mpr_otel_wine_provider.dll"))
+        Ok(self.output("release").join("mpr_otel_wine_provider.dll"))
     }
 
     /// Lints the Windows code.
@@ -123,7 +147,7 @@ impl Toolchain {
     fn cargo(&self, subcommand: &str, folder: &str) -> Command {
         let (mut cargo, mut flags) = match &self.rust {
             Rust::Ours => {
-                let mut cargo = Command::new(folder::cargo());
+                let mut cargo = Command::new(cargo::program());
                 cargo.arg(subcommand);
                 (cargo, Vec::new())
             }
@@ -153,7 +177,7 @@ impl Toolchain {
 
 /// Whether the cargo that runs us has the standard library of `architecture`.
 fn has_target(architecture: Architecture) -> Result<bool> {
-    let rustc = PathBuf::from(folder::cargo()).with_file_name("rustc");
+    let rustc = PathBuf::from(cargo::program()).with_file_name("rustc");
     let output = Command::new(&rustc)
         .args(["--print", "target-libdir", "--target", architecture.triple()])
         .output()
@@ -169,8 +193,10 @@ fn add_target(architecture: Architecture, log: &mut Log) -> Result<bool> {
     if env::var_os("RUSTUP_TOOLCHAIN").is_none() || folder::program("rustup").is_none() {
         return Ok(false);
     }
+    let target = architecture.triple();
+    packages::ask(&format!("rustup target add {target}"), "Rust's standard library for Windows")?;
     let mut rustup = Command::new("rustup");
-    rustup.args(["target", "add", architecture.triple()]);
+    rustup.args(["target", "add", target]);
     Ok(log.run_to_status(&mut rustup)? && has_target(architecture)?)
 }
 

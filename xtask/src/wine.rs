@@ -1,8 +1,9 @@
 //! The tests under Wine: a Windows of their own, with a network provider that plays MPR's part.
 
+use crate::cargo::cargo;
 use crate::dist::{self, Built};
+use crate::packages::Need;
 use crate::run::{Log, Run};
-use crate::test::{cargo, note_results};
 use crate::windows::Toolchain;
 use crate::{Result, folder, packages};
 use std::fs;
@@ -13,13 +14,23 @@ use std::process::Command;
 const SYSTEM32: &str = "drive_c/windows/system32";
 
 /// What runs under Wine.
-const TEST: [&str; 5] = ["test", "--package", "mpr-otel", "--test", "wine"];
+const TEST: [&str; 5] = ["test", "--package", "mpr-otel-tests", "--test", "wine"];
+
+/// Runs Windows programs.
+const WINE: Need = Need {
+    name: "Wine",
+    packages: &["wine", "wine64"],
+    // Debian's `wine` alone is there but finds nothing to run.
+    is_there: || {
+        Command::new("wine").arg("--version").output().is_ok_and(|output| output.status.success())
+    },
+};
 
 /// Builds the programs of the test, sets up a fresh Windows and runs `tests/wine.rs` against it.
 pub fn steps(run: &mut Run, x64: &Toolchain, built: &Built) {
     let stage = Stage::new();
     let ready = run.step("prepare wine", |log| {
-        packages::ensure(&[packages::WINE], log)?;
+        packages::ensure(&[WINE], log)?;
         stage.build(x64, built, log)?;
         stage.set_up(log)
     });
@@ -105,7 +116,7 @@ impl Stage {
         let mut cargo = cargo(&TEST);
         cargo.env("MPR_OTEL_TEST_WINE", &self.programs).env("WINEPREFIX", &self.prefix);
         log.run(&mut cargo)?;
-        note_results(log)
+        log.note_results()
     }
 
     /// A program of Wine, without a display and without what it would like to download.

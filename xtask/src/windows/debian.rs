@@ -3,6 +3,7 @@
 //! `-Zbuild-std` is for nightly compilers only; `RUSTC_BOOTSTRAP` tells this one to be as lenient.
 
 use super::Architecture;
+use crate::packages::Need;
 use crate::run::Log;
 use crate::{Result, folder};
 use std::ffi::OsString;
@@ -16,10 +17,12 @@ const RUSTC: &str = "/usr/bin/rustc";
 /// Source of the objects that begin and end a 32-bit program.
 const STARTUP: &str = "/usr/lib/rustlib/src/rust/library/rtstartup";
 
-/// Whether all of it is installed.
-pub fn is_complete() -> bool {
-    [CARGO, CLIPPY, RUSTC, STARTUP].iter().all(|path| Path::new(path).exists())
-}
+/// A Rust that builds its own standard library for Windows.
+pub const RUST: Need = Need {
+    name: "Debian's Rust with the standard library's source",
+    packages: &["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"],
+    is_there: || [CARGO, CLIPPY, RUSTC, STARTUP].iter().all(|path| Path::new(path).exists()),
+};
 
 /// A Cargo subcommand that compiles the standard library first.
 pub fn cargo(subcommand: &str) -> Command {
