@@ -2,7 +2,7 @@
 
 use crate::run::{Log, Run};
 use crate::windows::{Architecture, Toolchain};
-use crate::{Result, folder, pe};
+use crate::{Result, folder, notices, pe};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,12 +77,12 @@ pub fn run() -> Result<ExitCode> {
     if let Some((x64, x86)) = toolchains(&mut run)
         && let Some(built) = Built::new(&x64, &x86, &mut run)
     {
-        run.step("collect", |log| collect(&built, log));
+        run.step("collect", |log| collect(&built, &x64, log));
     }
     Ok(run.finish())
 }
 
-fn collect(built: &Built, log: &mut Log) -> Result<()> {
+fn collect(built: &Built, toolchain: &Toolchain, log: &mut Log) -> Result<()> {
     let dist = folder::target().join("dist");
     // Nothing of an earlier version may stay.
     if dist.exists() {
@@ -98,10 +98,22 @@ fn collect(built: &Built, log: &mut Log) -> Result<()> {
             log.note(format!("{paper} is not in the repository and so does not ship"));
         }
     }
+    write_notices(toolchain, &dist)?;
     log.note(format!("in {}:", dist.display()));
     for name in ["mpr-otel.exe", "mpr-otel-lab.exe", "mpr_otel.dll", "x86/mpr_otel.dll"] {
         let size = fs::metadata(dist.join(name))?.len();
         log.note(format!("{name:<18} {size:>9} bytes"));
+    }
+    Ok(())
+}
+
+/// Whose work is linked into all of it, and under which licences.
+fn write_notices(toolchain: &Toolchain, dist: &Path) -> Result<()> {
+    fs::write(dist.join("THIRD-PARTY-NOTICES.txt"), notices::text()?)?;
+    let folder = dist.join("third-party");
+    fs::create_dir_all(&folder)?;
+    for (name, file) in toolchain.notices()? {
+        copy(&file, &folder.join(name))?;
     }
     Ok(())
 }

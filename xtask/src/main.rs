@@ -9,6 +9,7 @@ mod folder;
 mod fuzz;
 mod go;
 mod lab;
+mod notices;
 mod packages;
 mod pe;
 mod run;

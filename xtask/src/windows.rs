@@ -44,6 +44,9 @@ const MINGW_X86: Need = Need {
     is_there: || folder::program(Architecture::X86.gcc()).is_some(),
 };
 
+/// Notices of what mingw-w64 links into every DLL and program, where Debian has them.
+const MINGW_NOTICES: &str = "/usr/share/doc/mingw-w64-common/copyright";
+
 /// How wide pointers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
@@ -139,6 +142,19 @@ impl Toolchain {
         log.run(&mut clippy)
     }
 
+    /// What it links beside the crates, as files with the notices of that: names to give them, and
+    /// where they are.
+    pub fn notices(&self) -> Result<[(&'static str, PathBuf); 2]> {
+        let rust = match self.rust {
+            Rust::Ours => {
+                let file = "share/doc/rust/COPYRIGHT-library.html";
+                ("rust-standard-library.html", rustc_folder(&["sysroot"])?.join(file))
+            }
+            Rust::Debian(_) => ("rust-standard-library.txt", debian::NOTICES.into()),
+        };
+        Ok([rust, ("mingw-w64.txt", MINGW_NOTICES.into())])
+    }
+
     /// The C compiler.
     pub fn gcc(&self) -> Command {
         Command::new(self.architecture.gcc())
@@ -177,14 +193,20 @@ impl Toolchain {
 
 /// Whether the cargo that runs us has the standard library of `architecture`.
 fn has_target(architecture: Architecture) -> Result<bool> {
+    let folder = rustc_folder(&["target-libdir", "--target", architecture.triple()])?;
+    // rustc prints the folder whether it is there or not.
+    Ok(folder.read_dir().is_ok_and(|mut files| files.next().is_some()))
+}
+
+/// A folder that the rustc beside our cargo prints. An empty path if it knows none.
+fn rustc_folder(arguments: &[&str]) -> Result<PathBuf> {
     let rustc = PathBuf::from(cargo::program()).with_file_name("rustc");
     let output = Command::new(&rustc)
-        .args(["--print", "target-libdir", "--target", architecture.triple()])
+        .arg("--print")
+        .args(arguments)
         .output()
         .map_err(|error| format!("cannot start {}: {error}", rustc.display()))?;
-    let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    // rustc prints the folder whether it is there or not.
-    Ok(output.status.success() && folder.read_dir().is_ok_and(|mut files| files.next().is_some()))
+    Ok(String::from_utf8_lossy(&output.stdout).trim().into())
 }
 
 /// Has rustup fetch the target, if it is rustup's cargo that runs us. A network without rustup's

@@ -17,6 +17,9 @@ const RUSTC: &str = "/usr/bin/rustc";
 /// Source of the objects that begin and end a 32-bit program.
 const STARTUP: &str = "/usr/lib/rustlib/src/rust/library/rtstartup";
 
+/// Notices of the standard library.
+pub const NOTICES: &str = "/usr/share/doc/libstd-rust-web-dev/copyright";
+
 /// A Rust that builds its own standard library for Windows.
 pub const RUST: Need = Need {
     name: "Debian's Rust with the standard library's source",
