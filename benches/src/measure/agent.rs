@@ -169,7 +169,7 @@ fn adopt(stage: &Stage, effort: Effort) -> Result<(usize, Adoption)> {
     stage.sink.take()?;
     let start = Instant::now();
     let mut drain = stage
-        .agent(folder.path())
+        .agent(folder.path())?
         .args(["drain", "--json"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -198,7 +198,7 @@ struct Process(Child);
 impl Process {
     fn start(stage: &Stage, folder: &Path) -> Result<Self> {
         let child =
-            stage.agent(folder).arg("agent").stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+            stage.agent(folder)?.arg("agent").stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(Self(child))
     }
 
