@@ -63,7 +63,7 @@ fn leave(stage: &Stage, folder: &Path, count: usize) -> Result<()> {
     let left = fs::read_dir(folder)?.next().ok_or("the host left no ledger")??.path();
     let mut bytes = fs::read(&left)?;
     for number in 1..count {
-        // Another seed, so that the ids are others (src/ledger/mod.rs has the layout).
+        // Another seed, so that the ids are others (src/core/ledger/mod.rs has the layout).
         bytes[592..600].copy_from_slice(&(number as u64).to_le_bytes());
         bytes[608..616].copy_from_slice(&(number as u64).to_le_bytes());
         write_sparse(&folder.join(format!("{number}-{number:016x}.ledger")), &bytes)?;
