@@ -6,9 +6,7 @@ use std::collections::VecDeque;
 /// An operation that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// Its slot.
     pub slot: usize,
-    /// The slot's generation.
     pub generation: u64,
     /// When it began, in nanoseconds after the anchor.
     pub started: u64,
@@ -32,7 +30,6 @@ impl Default for Pairing {
 }
 
 impl Pairing {
-    /// An operation began.
     pub fn before(&mut self, open: Open) {
         if self.open[open.slot].replace(open.generation).is_none() {
             self.count += 1;
