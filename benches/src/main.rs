@@ -139,6 +139,8 @@ impl Bench {
                 .into());
         }
         let effort = if self.quick { Effort::QUICK } else { Effort::FULL };
+        // First: a revision that is none is refused before anything is built.
+        let against = self.against.as_deref().map(Revision::build).transpose()?;
         let library = match &self.library {
             Some(library) => library.canonicalize()?,
             None => ship::library()?,
@@ -147,8 +149,7 @@ impl Bench {
         let stage = Stage::set(library)?;
         let mut report = Report::new(machine);
         let wanted = |measure| self.only.is_empty() || self.only.contains(&measure);
-        if let Some(revision) = &self.against {
-            let revision = Revision::build(revision)?;
+        if let Some(revision) = &against {
             let parts: Vec<Part> = [
                 (Measure::Pair, Part::Pair),
                 (Measure::Threads, Part::Threads),
@@ -159,7 +160,7 @@ impl Bench {
             .into_iter()
             .filter_map(|(measure, part)| wanted(measure).then_some(part))
             .collect();
-            report.add("against", against::measure(&stage, effort, &revision, &parts)?)?;
+            report.add("against", against::measure(&stage, effort, revision, &parts)?)?;
         }
         if wanted(Measure::Pair) {
             report.add("pair", pair::measure(&stage, effort)?)?;
@@ -180,9 +181,11 @@ impl Bench {
             report.add("short", short::measure(&stage, effort)?)?;
         }
         if wanted(Measure::Agent) {
+            ship::build_program("mpr-otel")?;
             report.add("agent", agent::measure(&stage, effort)?)?;
         }
         if self.only.contains(&Measure::Fleet) {
+            ship::build_program("mpr-otel-lab")?;
             report.add("fleet", fleet::measure(&stage, self.quick)?)?;
         }
         let mut out = std::io::stdout().lock();

@@ -24,7 +24,10 @@ impl Revision {
             let tree = Worktree::add(&folder.join(&commit), &commit)?;
             let built = folder.join("target");
             ship::run(build(&tree.0, &built))?;
-            fs::copy(built.join("release").join(mpr_otel_lab::double::LIBRARY), &library)?;
+            // In one step, so that a library which is there is whole.
+            let partial = library.with_extension("partial");
+            fs::copy(built.join("release").join(mpr_otel_lab::double::LIBRARY), &partial)?;
+            fs::rename(&partial, &library)?;
         }
         Ok(Self { commit, library })
     }
@@ -71,10 +74,12 @@ struct Worktree(PathBuf);
 
 impl Worktree {
     fn add(folder: &Path, commit: &str) -> Result<Self> {
-        // One that a run left which was killed would be in the way.
-        drop(Self(folder.to_path_buf()));
+        // A run that was killed may have left one.
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
         let mut git = git();
-        git.args(["worktree", "add", "--quiet", "--detach"]).arg(folder).arg(commit);
+        git.args(["worktree", "add", "--quiet", "--force", "--detach"]).arg(folder).arg(commit);
         ship::run(git)?;
         Ok(Self(folder.to_path_buf()))
     }

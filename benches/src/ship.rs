@@ -15,10 +15,14 @@ pub fn library() -> Result<PathBuf> {
     Ok(target()?.join("release").join(mpr_otel_lab::double::LIBRARY))
 }
 
-/// Builds a program of the workspace and tells where it is.
-pub fn program(package: &str) -> Result<PathBuf> {
-    run(cargo(&root(), &["build", "--release", "--quiet", "--package", package]))?;
-    Ok(target()?.join("release").join(package))
+/// Builds a program of the workspace. To be called before a clock starts.
+pub fn build_program(package: &str) -> Result<()> {
+    run(cargo(&root(), &["build", "--release", "--quiet", "--package", package]))
+}
+
+/// Where a program is that was built.
+pub fn built(program: &str) -> Result<PathBuf> {
+    Ok(target()?.join("release").join(program))
 }
 
 /// The repository.

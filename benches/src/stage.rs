@@ -38,7 +38,7 @@ impl Stage {
 
     /// The program `mpr-otel`.
     pub fn agent(&self, ledgers: &Path) -> Result<Command> {
-        Ok(self.command(&ship::program("mpr-otel")?, ledgers))
+        Ok(self.command(&ship::built("mpr-otel")?, ledgers))
     }
 
     /// A folder for ledgers.

@@ -42,9 +42,8 @@ pub fn measure(
     let mut rows = Vec::new();
     let folder = stage.folder()?;
     let program = short::program(folder.path())?;
-    let ledgers = folder.path().join("ledger");
     for part in parts {
-        for (measure, unit, turns, take) in takes(stage, effort, *part, &program, &ledgers) {
+        for (measure, unit, turns, take) in takes(stage, effort, *part, &program, folder.path()) {
             progress(&format!("against {}: {measure}", other.label()));
             let (ours, theirs) =
                 (format!("{measure}, today"), format!("{measure}, {}", other.label()));
@@ -75,7 +74,7 @@ fn takes<'a>(
     effort: Effort,
     part: Part,
     program: &'a Path,
-    ledgers: &'a Path,
+    folder: &'a Path,
 ) -> Vec<(&'static str, &'static str, usize, Take<'a>)> {
     let pair = |threads: usize, operations: usize| -> Take<'a> {
         Box::new(move |library| {
@@ -90,7 +89,11 @@ fn takes<'a>(
         })
     };
     let short = |delivery: &'static str| -> Take<'a> {
-        Box::new(move |library| short::life(stage, library, program, ledgers, delivery))
+        Box::new(move |library| {
+            // Of its own: a host exports what earlier hosts left in its folder.
+            let ledgers = folder.join(library.file_stem().unwrap_or_default());
+            short::life(stage, library, program, &ledgers, delivery)
+        })
     };
     let trials = effort.trials;
     match part {

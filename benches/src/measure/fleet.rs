@@ -188,7 +188,7 @@ fn run(
 fn simulate(stage: &Stage, endpoint: &str, arguments: &[&str]) -> Result<Said> {
     let ledgers = stage.folder()?;
     let output = stage
-        .command(&ship::program("mpr-otel-lab")?, ledgers.path())
+        .command(&ship::built("mpr-otel-lab")?, ledgers.path())
         .args(["simulate", "--json", "--endpoint", endpoint])
         .args(arguments)
         .stdin(Stdio::null())
