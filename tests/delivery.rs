@@ -1,5 +1,6 @@
 //! What becomes of spans when the collector is slow, broken, strict or gone.
 
+use mpr_otel_lab::equipment::Authority;
 use mpr_otel_lab::equipment::stage::{PATIENCE, Stage, add, lane, received, spawn, start};
 use mpr_otel_lab::receiver::{Answer, Behaviour, Receiver, Request, Stream};
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -360,16 +361,8 @@ impl Behaviour for Tls {
 
 /// A TLS collector and the PEM of the authority that its certificate comes from.
 fn tls() -> (Tls, String) {
-    let authority_key = rcgen::KeyPair::generate().unwrap();
-    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let pem = authority.self_signed(&authority_key).unwrap().pem();
-    let issuer = rcgen::Issuer::new(authority, authority_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("127.0.0.1");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -377,7 +370,7 @@ fn tls() -> (Tls, String) {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key.into())
         .unwrap();
-    (Tls { config: Arc::new(config) }, pem)
+    (Tls { config: Arc::new(config) }, authority.pem)
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn an_operation_whose_post_returned_is_in_the_ledger_of_a_host_killed_right_afte
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
     let tally = stage.tally();
     assert_eq!((tally.seen, tally.pending()), (1, 1));
-    // The slot says Done (4) and holds the name: see src/ledger/mod.rs.
+    // The slot says Done (4) and holds the name: see src/core/ledger/mod.rs.
     let ledger = fs::read_dir(stage.ledgers()).unwrap().next().unwrap().unwrap().path();
     let bytes = fs::read(ledger).unwrap();
     let slots: Vec<&[u8]> = bytes[4096..].chunks(768).filter(|slot| slot[0] != 0).collect();

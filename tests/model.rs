@@ -7,7 +7,7 @@
 #![allow(dead_code)]
 #![allow(unsafe_code)]
 
-/// loom's versions of what `src/sync.rs` exports.
+/// loom's versions of what `src/core/sync.rs` exports.
 mod sync {
     pub use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
     pub use loom::thread::{Thread, current, park};

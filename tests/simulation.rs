@@ -1,4 +1,4 @@
-//! `mpr-otel simulate`: what a collector gets is the truth, whatever happens on the way.
+//! `mpr-otel-lab simulate`: what a collector gets is the truth, whatever happens on the way.
 
 use mpr_otel_lab::equipment::stage::{PATIENCE, Received, Stage, received, show, spawn};
 use mpr_otel_lab::receiver::{Answer, Behaviour, Receiver, Request, Stream};

@@ -8,6 +8,7 @@ mod machine;
 mod measure;
 mod operation;
 mod report;
+mod revision;
 mod ship;
 mod sink;
 mod stage;
@@ -16,8 +17,10 @@ mod subject;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use machine::Machine;
+use measure::against::{self, Part};
 use measure::{Effort, agent, export, first, fleet, host, pair, short, threads};
 use report::Report;
+use revision::Revision;
 use serde::Serialize;
 use stage::Stage;
 use std::io::Write;
@@ -49,6 +52,10 @@ struct Bench {
     /// Measure this shared library instead of building the one that ships.
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
+    /// Build this revision's library as well, and measure it beside today's, by turns. Only what the
+    /// library alone decides: pair, threads, first, export, short.
+    #[arg(long, value_name = "REVISION")]
+    against: Option<String>,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -132,6 +139,8 @@ impl Bench {
                 .into());
         }
         let effort = if self.quick { Effort::QUICK } else { Effort::FULL };
+        // First: a revision that is none is refused before anything is built.
+        let against = self.against.as_deref().map(Revision::build).transpose()?;
         let library = match &self.library {
             Some(library) => library.canonicalize()?,
             None => ship::library()?,
@@ -140,6 +149,19 @@ impl Bench {
         let stage = Stage::set(library)?;
         let mut report = Report::new(machine);
         let wanted = |measure| self.only.is_empty() || self.only.contains(&measure);
+        if let Some(revision) = &against {
+            let parts: Vec<Part> = [
+                (Measure::Pair, Part::Pair),
+                (Measure::Threads, Part::Threads),
+                (Measure::First, Part::First),
+                (Measure::Export, Part::Export),
+                (Measure::Short, Part::Short),
+            ]
+            .into_iter()
+            .filter_map(|(measure, part)| wanted(measure).then_some(part))
+            .collect();
+            report.add("against", against::measure(&stage, effort, revision, &parts)?)?;
+        }
         if wanted(Measure::Pair) {
             report.add("pair", pair::measure(&stage, effort)?)?;
         }
@@ -159,9 +181,11 @@ impl Bench {
             report.add("short", short::measure(&stage, effort)?)?;
         }
         if wanted(Measure::Agent) {
+            ship::build_program("mpr-otel")?;
             report.add("agent", agent::measure(&stage, effort)?)?;
         }
         if self.only.contains(&Measure::Fleet) {
+            ship::build_program("mpr-otel-lab")?;
             report.add("fleet", fleet::measure(&stage, self.quick)?)?;
         }
         let mut out = std::io::stdout().lock();

@@ -99,7 +99,7 @@ pub struct Row {
     /// This project's figure.
     pub ours: Figure,
     /// Whose figure is beside it, and what it is.
-    pub peer: Option<(&'static str, Figure)>,
+    pub peer: Option<(String, Figure)>,
     /// Ours in terms of the peer's.
     pub ratio: Option<f64>,
     /// What the ratio, or without a peer the value, is to reach.
@@ -110,18 +110,12 @@ pub struct Row {
 
 impl Row {
     /// Ours beside a peer's.
-    pub fn beside(
-        measure: &str,
-        ours: Figure,
-        peer: &'static str,
-        theirs: Figure,
-        reach: Reach,
-    ) -> Self {
+    pub fn beside(measure: &str, ours: Figure, peer: &str, theirs: Figure, reach: Reach) -> Self {
         let ratio = ours.value / theirs.value;
         Self {
             measure: measure.to_owned(),
             ours,
-            peer: Some((peer, theirs)),
+            peer: Some((peer.to_owned(), theirs)),
             ratio: Some(ratio),
             reach,
             met: reach.met(ratio),
@@ -145,6 +139,7 @@ impl Row {
             self.measure.clone(),
             self.ours.text(),
             self.peer
+                .as_ref()
                 .map_or_else(String::new, |(name, figure)| format!("{name}: {}", figure.text())),
             self.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
             self.reach.text(),

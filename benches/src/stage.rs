@@ -2,6 +2,7 @@
 //! that is measured.
 
 use crate::Result;
+use crate::ship;
 use crate::sink::Sink;
 use crate::subject::ours;
 use serde::de::DeserializeOwned;
@@ -35,9 +36,9 @@ impl Stage {
         &self.library
     }
 
-    /// The program beside the library.
-    pub fn agent(&self, ledgers: &Path) -> Command {
-        self.command(&self.library.with_file_name("mpr-otel"), ledgers)
+    /// The program `mpr-otel`.
+    pub fn agent(&self, ledgers: &Path) -> Result<Command> {
+        Ok(self.command(&ship::built("mpr-otel")?, ledgers))
     }
 
     /// A folder for ledgers.
@@ -64,9 +65,10 @@ impl Stage {
         command
     }
 
-    /// Runs this program as a worker and reads what it found.
+    /// Runs this program as a worker with this library, and reads what it found.
     pub fn work<T: DeserializeOwned>(
         &self,
+        library: &Path,
         arguments: &[&str],
         settings: &[(&str, &str)],
     ) -> Result<T> {
@@ -74,6 +76,7 @@ impl Stage {
         let ledgers = self.folder()?;
         let output = self
             .worker(arguments, ledgers.path())
+            .env(ours::LIBRARY, library)
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())

@@ -18,16 +18,13 @@ use std::time::Duration;
 pub enum Signal {
     /// PRE: an operation is open.
     Before {
-        /// Its slot.
         slot: usize,
-        /// The slot's generation.
         generation: u64,
         /// When it began, in nanoseconds after the anchor.
         started: u64,
     },
     /// POST: the operation in this slot is done.
     After {
-        /// Its slot.
         slot: usize,
         /// When it ended, in nanoseconds after the anchor.
         ended: u64,

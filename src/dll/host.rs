@@ -9,13 +9,11 @@ use mpr_otel_core::settings::Settings;
 /// The library in its host, from the first notification on.
 #[derive(Debug)]
 pub struct Host {
-    /// The table of operations.
     pub ledger: Ledger,
     /// Why the ledger is not a file, if it is not.
     pub unprotected: Option<LedgerError>,
     /// To the exporter; `None` if the agent exports.
     pub channel: Option<Channel>,
-    /// The process' clock.
     pub clock: Clock,
     /// What the spans share.
     pub origin: Origin,

@@ -1,6 +1,8 @@
 //! `mpr-otel install` and `mpr-otel uninstall`.
 
 use crate::answer::Failure;
+#[cfg(windows)]
+use crate::answer::write_json;
 use crate::setting_flags::SettingFlags;
 use clap::Args;
 use std::io::Write;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
     mpr-otel install --exclude-processes \"msmpeng.exe,backup*.exe\" --json\n\n\
     Needs administrator rights."
 )]
+#[cfg_attr(not(windows), allow(dead_code))] // Elsewhere the flags are checked and not followed.
 pub(super) struct Install {
     /// Make, update and start the agent as a service, too
     ///
@@ -41,6 +44,7 @@ pub(super) struct Install {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel uninstall\n  mpr-otel uninstall --json\n\n\
     Needs administrator rights.")]
+#[cfg_attr(not(windows), allow(dead_code))] // As above.
 pub(super) struct Uninstall {
     /// Print JSON.
     #[arg(long)]
@@ -128,25 +132,24 @@ impl Uninstall {
 #[cfg(not(windows))]
 impl Install {
     pub(super) fn run(&self, _out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let Self { agent: _, settings: _, json: _ } = self;
         // A wrong value is worth telling on any system.
         self.settings.check()?;
-        Err(elsewhere("install", self.json))
+        Err(elsewhere("install"))
     }
 }
 
 #[cfg(not(windows))]
 impl Uninstall {
     pub(super) fn run(&self, _out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        Err(elsewhere("uninstall", self.json))
+        Err(elsewhere("uninstall"))
     }
 }
 
 #[cfg(not(windows))]
-fn elsewhere(command: &str, _json: bool) -> Failure {
+fn elsewhere(command: &str) -> Failure {
     format!(
         "{command} needs Windows 10 or later and administrator rights; \
-         run mpr-otel.exe there, or try `mpr-otel demo` here"
+         run mpr-otel.exe there; `mpr-otel-lab demo` shows it at work here"
     )
     .into()
 }

@@ -16,7 +16,6 @@ pub(super) struct Registration {
 /// A DLL that is in place.
 #[derive(Debug, Serialize)]
 pub(super) struct Dll {
-    /// Its file.
     pub(super) path: String,
     /// Its version.
     pub(super) version: Option<String>,

@@ -6,6 +6,7 @@
 
 pub use mpr_otel_fleet::Process;
 use mpr_otel_fleet::Tools;
+use mpr_otel_lab::equipment::{Authority, repository};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
@@ -34,7 +35,7 @@ pub fn tool(name: &str) -> Command {
 
 /// A file of the repository.
 pub fn shipped(path: &str) -> PathBuf {
-    mpr_otel_lab::equipment::repository().join(path)
+    repository().join(path)
 }
 
 /// A port that nobody listens on.
@@ -114,19 +115,16 @@ impl Setup {
 #[derive(Debug)]
 pub struct Certificates {
     folder: TempDir,
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    authority: Authority,
 }
 
 impl Certificates {
     /// An authority of our own, and a certificate for servers on loopback.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let pem = authority.self_signed(&key).unwrap().pem();
-        fs::write(folder.path().join("ca.crt"), pem).unwrap();
-        let certificates = Self { folder, issuer: rcgen::Issuer::new(authority, key) };
+        let authority = Authority::new();
+        fs::write(folder.path().join("ca.crt"), &authority.pem).unwrap();
+        let certificates = Self { folder, authority };
         certificates.issue("server", "127.0.0.1");
         certificates.issue("client", "desk-17.corp.example");
         certificates
@@ -168,11 +166,7 @@ impl Certificates {
     }
 
     fn issue(&self, name: &str, subject: &str) {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(vec![subject.to_owned()])
-            .unwrap()
-            .signed_by(&key, &self.issuer)
-            .unwrap();
+        let (certificate, key) = self.authority.issue(subject);
         fs::write(self.file(&format!("{name}.crt")), certificate.pem()).unwrap();
         fs::write(self.file(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }

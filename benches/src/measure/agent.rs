@@ -63,7 +63,7 @@ fn leave(stage: &Stage, folder: &Path, count: usize) -> Result<()> {
     let left = fs::read_dir(folder)?.next().ok_or("the host left no ledger")??.path();
     let mut bytes = fs::read(&left)?;
     for number in 1..count {
-        // Another seed, so that the ids are others (src/ledger/mod.rs has the layout).
+        // Another seed, so that the ids are others (src/core/ledger/mod.rs has the layout).
         bytes[592..600].copy_from_slice(&(number as u64).to_le_bytes());
         bytes[608..616].copy_from_slice(&(number as u64).to_le_bytes());
         write_sparse(&folder.join(format!("{number}-{number:016x}.ledger")), &bytes)?;
@@ -169,7 +169,7 @@ fn adopt(stage: &Stage, effort: Effort) -> Result<(usize, Adoption)> {
     stage.sink.take()?;
     let start = Instant::now();
     let mut drain = stage
-        .agent(folder.path())
+        .agent(folder.path())?
         .args(["drain", "--json"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -198,7 +198,7 @@ struct Process(Child);
 impl Process {
     fn start(stage: &Stage, folder: &Path) -> Result<Self> {
         let child =
-            stage.agent(folder).arg("agent").stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+            stage.agent(folder)?.arg("agent").stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(Self(child))
     }
 

@@ -7,6 +7,7 @@ use crate::stage::Stage;
 use crate::stats::Summary;
 use crate::subject::{Subject, ours::Ours};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::time::Instant;
 
 /// What a fresh process found, in microseconds.
@@ -15,7 +16,7 @@ pub struct Start {
     /// Loading the library.
     load: f64,
     /// The first operation: settings, ledger, thread.
-    first: f64,
+    pub first: f64,
 }
 
 /// Loads the library and plays one operation. Runs in a worker.
@@ -30,11 +31,16 @@ pub fn work() -> Result<Start> {
     Ok(Start { load, first })
 }
 
+/// A fresh process with this library.
+pub fn start(stage: &Stage, library: &Path) -> Result<Start> {
+    stage.work(library, &["first"], &super::pair::SETTINGS)
+}
+
 /// Measures in one process after another.
 pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Vec<Start>)> {
     progress("first: fresh processes");
     let starts = (0..effort.processes)
-        .map(|_| stage.work(&["first"], &super::pair::SETTINGS))
+        .map(|_| start(stage, stage.library()))
         .collect::<Result<Vec<Start>>>()?;
     let summary = |part: fn(&Start) -> f64| {
         let samples: Vec<f64> = starts.iter().map(part).collect();

@@ -3,6 +3,7 @@
 use super::progress;
 use crate::Result;
 use crate::report::{Figure, Reach, Row};
+use crate::ship;
 use crate::stage::Stage;
 use mpr_otel_fleet::{LOOKBACK, Lapse, Prometheus, Stack as Servers, Store, until};
 use serde::{Deserialize, Serialize};
@@ -183,11 +184,11 @@ fn run(
     Ok((Took { spans: said.operations, seconds, cpu_seconds, peak_kib }, store, servers))
 }
 
-/// Runs `mpr-otel simulate` to its end.
+/// Runs `mpr-otel-lab simulate` to its end.
 fn simulate(stage: &Stage, endpoint: &str, arguments: &[&str]) -> Result<Said> {
     let ledgers = stage.folder()?;
     let output = stage
-        .agent(ledgers.path())
+        .command(&ship::built("mpr-otel-lab")?, ledgers.path())
         .args(["simulate", "--json", "--endpoint", endpoint])
         .args(arguments)
         .stdin(Stdio::null())

@@ -104,8 +104,11 @@ fn wake_ups() -> Result<u64> {
 /// Measures a worker's stay, and the library's file.
 pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Stay)> {
     progress("host: memory, threads, wake-ups");
-    let stay: Stay =
-        stage.work(&["host", &effort.idle_seconds.to_string()], &super::pair::SETTINGS)?;
+    let stay: Stay = stage.work(
+        stage.library(),
+        &["host", &effort.idle_seconds.to_string()],
+        &super::pair::SETTINGS,
+    )?;
     let threads = stay.thousand_operations.threads - stay.before.threads;
     let wake_ups = stay.idle_wake_ups as f64 / stay.idle_seconds as f64;
     let mut rows = vec![

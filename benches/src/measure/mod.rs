@@ -1,5 +1,6 @@
 //! The measures.
 
+pub mod against;
 pub mod agent;
 pub mod export;
 pub mod first;

@@ -11,6 +11,7 @@ use crate::stats::Summary;
 use crate::subject::{Name, Subject};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -124,10 +125,10 @@ pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Trials)> {
     let figure = |name: Name| Figure::of_trials(trials.get(name.label()), "ns");
     let ours = figure(Name::Ours)?;
     let reach = [
-        (Name::Floor, Reach::AtMost(1.6)),
+        (Name::Floor, Reach::Nothing),
         (Name::Fastrace, Reach::Below(1.0)),
-        (Name::Sdk, Reach::AtMost(0.35)),
-        (Name::Tracing, Reach::AtMost(0.15)),
+        (Name::Sdk, Reach::AtMost(0.5)),
+        (Name::Tracing, Reach::AtMost(0.5)),
     ];
     let mut rows = reach
         .into_iter()
@@ -159,9 +160,24 @@ pub fn take(
     operations: usize,
     rounds: usize,
 ) -> Result<Summary> {
+    take_of(stage, stage.library(), name, threads, operations, rounds)
+}
+
+/// One turn of one subject, with this library if it is ours.
+pub fn take_of(
+    stage: &Stage,
+    library: &Path,
+    name: Name,
+    threads: usize,
+    operations: usize,
+    rounds: usize,
+) -> Result<Summary> {
     let counts = [threads, operations, rounds].map(|count| count.to_string());
     let [threads, operations, rounds] = &counts;
-    let samples: Samples =
-        stage.work(&["pair", &name.to_string(), threads, operations, rounds], &SETTINGS)?;
+    let samples: Samples = stage.work(
+        library,
+        &["pair", &name.to_string(), threads, operations, rounds],
+        &SETTINGS,
+    )?;
     Summary::of(&samples.nanos).ok_or_else(|| "a worker without samples".into())
 }

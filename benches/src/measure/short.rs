@@ -14,11 +14,13 @@ use std::time::Instant;
 pub type Lives = BTreeMap<&'static str, Vec<f64>>;
 
 const BARE: &str = "nothing";
-const IN_PROCESS: &str = "in-process";
-const AGENT: &str = "agent";
+/// `Delivery` of the settings: the host's own thread sends.
+pub const IN_PROCESS: &str = "in-process";
+/// `Delivery` of the settings: the agent sends.
+pub const AGENT: &str = "agent";
 
 /// The tests' C program: it starts in a millisecond, so little hides the difference.
-fn program(folder: &Path) -> Result<PathBuf> {
+pub fn program(folder: &Path) -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
     let program = folder.join("short-program");
     let status = Command::new("cc")
@@ -33,6 +35,31 @@ fn program(folder: &Path) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// From start to end of one process with this library, in microseconds.
+pub fn life(
+    stage: &Stage,
+    library: &Path,
+    program: &Path,
+    ledgers: &Path,
+    delivery: &str,
+) -> Result<f64> {
+    let mut command = stage.command(program, ledgers);
+    command.arg(library);
+    match delivery {
+        BARE => command.arg("bare"),
+        delivery => command.arg("exit").env("MPR_OTEL_DELIVERY", delivery),
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    let status = command.status()?;
+    let life = start.elapsed().as_secs_f64() * 1e6;
+    if status.success() {
+        Ok(life)
+    } else {
+        Err(format!("a short program failed: {status}").into())
+    }
+}
+
 /// Measures one short process after another, by turns.
 pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Lives)> {
     progress("short: programs that end at once");
@@ -42,19 +69,7 @@ pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Lives)> {
     let mut lives = Lives::new();
     for _ in 0..effort.processes * 4 {
         for delivery in [BARE, IN_PROCESS, AGENT] {
-            let mut command = stage.command(&program, &ledgers);
-            command.arg(stage.library());
-            match delivery {
-                BARE => command.arg("bare"),
-                delivery => command.arg("exit").env("MPR_OTEL_DELIVERY", delivery),
-            };
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            let start = Instant::now();
-            let status = command.status()?;
-            let life = start.elapsed().as_secs_f64() * 1e6;
-            if !status.success() {
-                return Err(format!("a short program failed: {status}").into());
-            }
+            let life = life(stage, stage.library(), &program, &ledgers, delivery)?;
             lives.entry(delivery).or_default().push(life);
         }
     }

@@ -14,7 +14,6 @@ use std::process::ExitCode;
 /// played, and lives on until standard input is closed.
 #[derive(Debug, Args)]
 pub(super) struct Play {
-    /// The shared library.
     #[arg(long)]
     library: PathBuf,
     /// Say on standard error, a line each: `b NAME` before PRE; after it `o NAME`, or `u NAME` if the

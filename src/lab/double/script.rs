@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 /// A script: some host programs, each with threads that perform operations one after another.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Script {
-    /// The host programs.
     pub hosts: Vec<Host>,
 }
 

@@ -6,6 +6,8 @@
 // `new` makes folders and starts servers: too much for a default.
 #![allow(clippy::new_without_default)]
 
+#[cfg(feature = "certificates")]
+mod authority;
 mod built;
 #[cfg(target_os = "linux")]
 pub mod fuzzing;
@@ -13,4 +15,6 @@ pub mod fuzzing;
 pub mod graveyard;
 pub mod stage;
 
+#[cfg(feature = "certificates")]
+pub use authority::Authority;
 pub use built::{lab, library, program, repository, target};

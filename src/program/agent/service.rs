@@ -6,6 +6,7 @@ use crate::answer::Failure;
 use crate::rights::AGENT_SERVICE;
 use mpr_otel_core::adoption::AgentLedgerError;
 use mpr_otel_core::settings::{Settings, System};
+use mpr_otel_core::stop::Stop;
 use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;

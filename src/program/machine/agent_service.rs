@@ -74,7 +74,6 @@ pub(crate) struct Agent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ServiceChange {
-    /// There was none.
     Created,
     /// There was one, which is now as this version wants it.
     Updated,

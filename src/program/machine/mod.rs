@@ -27,7 +27,6 @@ use system_dll::Placed;
 /// What `install` did.
 #[derive(Debug, Serialize)]
 pub(super) struct Installed {
-    /// The DLLs that MPR finds.
     pub(super) dlls: Vec<Placed>,
     /// Settings that were written, secrets masked.
     pub(super) settings: Vec<Setting>,
@@ -51,7 +50,6 @@ pub(super) struct Setting {
 /// What `uninstall` did.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Uninstalled {
-    /// What is gone.
     pub(super) removed: Vec<String>,
     /// Files in use, which Windows deletes when it starts next.
     pub(super) at_restart: Vec<String>,

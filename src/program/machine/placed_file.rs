@@ -14,7 +14,6 @@ pub(super) struct PlacedFile<'a>(pub(super) &'a Path);
 /// What it took to put a file in place.
 #[derive(Debug, Serialize)]
 pub(crate) struct Placement {
-    /// What became of the file.
     pub(crate) change: Change,
     /// The version before it, which a running program uses and Windows deletes when it starts
     /// next.
@@ -25,9 +24,7 @@ pub(crate) struct Placement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Change {
-    /// There was none.
     Created,
-    /// There was another.
     Replaced,
     /// The same was there already.
     Unchanged,

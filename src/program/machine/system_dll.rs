@@ -15,7 +15,6 @@ const LIBRARY: &str = "mpr_otel.dll";
 /// Where the DLL for programs of one width belongs.
 #[derive(Debug)]
 pub(crate) struct SystemDll {
-    /// Its file.
     pub(crate) path: PathBuf,
     /// Width of the programs that load it.
     pub(crate) bits: u32,
@@ -24,7 +23,6 @@ pub(crate) struct SystemDll {
 /// A DLL that is in place.
 #[derive(Debug, Serialize)]
 pub(crate) struct Placed {
-    /// Its file.
     pub(crate) path: String,
     /// Width of the programs that load it.
     pub(crate) bits: u32,

@@ -1,4 +1,4 @@
-//! What really happened, as `mpr-otel simulate --truth` wrote it.
+//! What really happened, as `mpr-otel-lab simulate --truth` wrote it.
 
 use crate::{Labels, Result};
 use serde::Deserialize;

@@ -10,7 +10,6 @@ use std::io::Write;
 /// Servers that are shown; `--truth` has all.
 const SHOWN: usize = 30;
 
-/// The result.
 pub(super) struct View {
     pub(super) summary: Summary,
     servers: Vec<Row>,

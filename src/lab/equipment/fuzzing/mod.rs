@@ -99,7 +99,6 @@ fn check(span: &SpanData) {
 
 /// A ledger with operations at every stage that a dead host leaves them in.
 struct Specimen {
-    /// The file's name.
     name: String,
     /// The header, the slots in reach and the one behind them.
     used: Vec<u8>,

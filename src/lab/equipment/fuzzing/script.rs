@@ -31,7 +31,6 @@ pub enum Moment {
 
 const MOMENTS: [Moment; 4] = [Moment::Dead, Moment::Held, Moment::Sent, Moment::Left];
 
-/// What happens.
 #[derive(Debug)]
 pub struct Script {
     /// Whether the first adopter takes what is its user's alone.

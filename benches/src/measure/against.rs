@@ -1,0 +1,127 @@
+//! Today's library beside another revision's, by turns in one run.
+
+use super::{Effort, export, first, pair, progress, short};
+use crate::Result;
+use crate::report::{Figure, Reach, Row};
+use crate::revision::Revision;
+use crate::stage::Stage;
+use crate::stats::Summary;
+use crate::subject::Name;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Samples by measure and side.
+pub type Samples = BTreeMap<String, Vec<f64>>;
+
+/// Takes one sample of a library.
+type Take<'a> = Box<dyn Fn(&Path) -> Result<f64> + 'a>;
+
+/// The measures whose subject is the library alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// As [`pair`].
+    Pair,
+    /// As [`super::threads`].
+    Threads,
+    /// As [`first`].
+    First,
+    /// As [`export`].
+    Export,
+    /// As [`short`].
+    Short,
+}
+
+/// Measures these parts of both libraries.
+pub fn measure(
+    stage: &Stage,
+    effort: Effort,
+    other: &Revision,
+    parts: &[Part],
+) -> Result<(Vec<Row>, Samples)> {
+    let mut samples = Samples::new();
+    let mut rows = Vec::new();
+    let folder = stage.folder()?;
+    let program = short::program(folder.path())?;
+    for part in parts {
+        for (measure, unit, turns, take) in takes(stage, effort, *part, &program, folder.path()) {
+            progress(&format!("against {}: {measure}", other.label()));
+            let (ours, theirs) =
+                (format!("{measure}, today"), format!("{measure}, {}", other.label()));
+            for _ in 0..turns {
+                for (key, library) in [(&ours, stage.library()), (&theirs, &other.library)] {
+                    samples.entry(key.clone()).or_default().push(take(library)?);
+                }
+            }
+            let figure = |key: &String| -> Result<Figure> {
+                let summary = Summary::of(&samples[key]).ok_or("a measure without turns")?;
+                Ok(Figure { value: summary.median, best: summary.min, unit })
+            };
+            rows.push(Row::beside(
+                measure,
+                figure(&ours)?,
+                &other.label(),
+                figure(&theirs)?,
+                Reach::Nothing,
+            ));
+        }
+    }
+    Ok((rows, samples))
+}
+
+/// Name, unit, turns and sample of each figure of a part.
+fn takes<'a>(
+    stage: &'a Stage,
+    effort: Effort,
+    part: Part,
+    program: &'a Path,
+    folder: &'a Path,
+) -> Vec<(&'static str, &'static str, usize, Take<'a>)> {
+    let pair = |threads: usize, operations: usize| -> Take<'a> {
+        Box::new(move |library| {
+            let rounds = effort.rounds;
+            Ok(pair::take_of(stage, library, Name::Ours, threads, operations, rounds)?.median)
+        })
+    };
+    let export = |compression: &'static str| -> Take<'a> {
+        Box::new(move |library| {
+            let turn = export::turn(stage, library, Name::Ours, compression, effort)?;
+            Ok(turn.nanos_per_span())
+        })
+    };
+    let short = |delivery: &'static str| -> Take<'a> {
+        Box::new(move |library| {
+            // Of its own: a host exports what earlier hosts left in its folder.
+            let ledgers = folder.join(library.file_stem().unwrap_or_default());
+            short::life(stage, library, program, &ledgers, delivery)
+        })
+    };
+    let trials = effort.trials;
+    match part {
+        Part::Pair => vec![
+            ("one operation (PRE + POST)", "ns", trials, pair(1, pair::OPERATIONS)),
+            ("one operation when nothing else goes on", "ns", trials, pair(1, 1)),
+        ],
+        Part::Threads => {
+            vec![("one operation on 8 threads", "ns", trials, pair(8, pair::OPERATIONS))]
+        }
+        Part::First => vec![(
+            "first operation of a process",
+            "us",
+            effort.processes,
+            Box::new(|library| Ok(first::start(stage, library)?.first)),
+        )],
+        Part::Export => vec![
+            ("export, plain", "CPU-ns/span", trials, export("none")),
+            ("export, gzip", "CPU-ns/span", trials, export("gzip")),
+        ],
+        Part::Short => vec![
+            (
+                "a program that maps one drive and ends",
+                "us",
+                effort.processes * 4,
+                short(short::IN_PROCESS),
+            ),
+            ("the same, delivery by the agent", "us", effort.processes * 4, short(short::AGENT)),
+        ],
+    }
+}
