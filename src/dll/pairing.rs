@@ -48,7 +48,11 @@ impl Pairing {
     /// The operation in `slot` ended. Returns whether its Before had come.
     pub fn after(&mut self, slot: usize) -> bool {
         let came = self.open[slot].take().is_some();
-        self.count -= usize::from(came);
+        // Not `count -= usize::from(came)`: optimised by rustc 1.95, a caller that branches on
+        // `came` loses the subtraction (rust-lang/rust#158206).
+        if came {
+            self.count -= 1;
+        }
         came
     }
 
