@@ -4,11 +4,13 @@
 
 use super::header::Header;
 use super::slot::Slot;
-use super::{Corruption, FILE_SIZE, HEADER_SIZE, LedgerError, SLOT_COUNT, UNBORN};
+use super::{Corruption, FILE_SIZE, HEADER_SIZE, LedgerError, SLOT_COUNT, SLOT_SIZE, UNBORN};
 use crate::platform;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+
+const _: () = assert!(size_of::<Slot>() == SLOT_SIZE);
 
 /// Memory of exactly [`FILE_SIZE`] bytes, page aligned, that holds a header and a table of slots.
 #[derive(Debug)]
