@@ -2,13 +2,17 @@
 
 #![allow(unsafe_code)] // This file meets shared memory.
 
-use super::layout::{FILE_SIZE, HEADER_SIZE, Header, SLOT_COUNT};
+use super::layout::{FILE_SIZE, HEADER_SIZE, Header, SLOT_COUNT, SLOT_SIZE, StoredSlot};
 use super::slot::Slot;
 use super::{Corruption, LedgerError, UNBORN};
 use crate::platform;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use std::fs::{File, OpenOptions, TryLockError};
+use std::mem::offset_of;
 use std::path::{Path, PathBuf};
+
+const _: () = assert!(size_of::<Slot>() == SLOT_SIZE);
+const _: () = assert!(Slot::BODY == offset_of!(StoredSlot, body));
 
 /// Memory of exactly [`FILE_SIZE`] bytes, page aligned, that holds a header and a table of slots.
 #[derive(Debug)]

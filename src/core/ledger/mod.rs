@@ -39,6 +39,7 @@
 //! - **Names.** `<pid>-<random>.ledger`.
 
 mod access;
+mod body;
 mod handle;
 mod header;
 mod image;

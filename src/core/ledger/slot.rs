@@ -2,45 +2,13 @@
 
 #![allow(unsafe_code)] // This file meets shared memory.
 
-use super::layout::{Body, LOCAL_UNITS, PROVIDER_UNITS, REMOTE_UNITS, SENT, SLOT_SIZE, StoredSlot};
+use super::layout::{Body, SENT};
 use super::state::{Phase, State};
-use crate::wide::WideStr;
-use std::cell::UnsafeCell;
+use crate::sync::UnsafeCell;
 use std::mem::offset_of;
 use std::ops::{Deref, DerefMut};
 
-impl Body {
-    /// Copies the names that PRE is given, within the call.
-    pub fn set_names(&mut self, remote: WideStr<'_>, local: WideStr<'_>) {
-        let remote = remote.copy_to(&mut self.text[..REMOTE_UNITS]);
-        let start = usize::from(remote.units);
-        let local = local.copy_to(&mut self.text[start..start + LOCAL_UNITS]);
-        self.remote_units = remote.units;
-        self.local_units = local.units;
-        self.provider_units = 0;
-        self.truncated = u8::from(remote.truncated || local.truncated);
-    }
-
-    /// Copies the provider's name, within the call.
-    pub fn set_provider(&mut self, provider: WideStr<'_>) {
-        let start = usize::from(self.remote_units) + usize::from(self.local_units);
-        // The lengths are ours and fit; if somebody wrote into our ledger, there is no room.
-        let room = self.text.get_mut(start..start + PROVIDER_UNITS).unwrap_or_default();
-        let copied = provider.copy_to(room);
-        self.provider_units = copied.units;
-        self.truncated |= u8::from(copied.truncated);
-    }
-
-    /// Remote name, local name and provider; `None` if their lengths do not fit.
-    pub fn names(&self) -> Option<[&[u16]; 3]> {
-        let (remote, rest) = self.text.split_at_checked(self.remote_units.into())?;
-        let (local, rest) = rest.split_at_checked(self.local_units.into())?;
-        let provider = rest.get(..self.provider_units.into())?;
-        Some([remote, local, provider])
-    }
-}
-
-/// A state word and the body it guards: a [`StoredSlot`] that threads share.
+/// A state word and the body it guards: a `StoredSlot` (layout.rs) that threads share.
 #[repr(C, align(8))]
 #[derive(Debug)]
 pub struct Slot {
@@ -48,27 +16,36 @@ pub struct Slot {
     body: UnsafeCell<Body>,
 }
 
-const _: () = assert!(size_of::<Slot>() == SLOT_SIZE);
-const _: () = assert!(offset_of!(Slot, body) == offset_of!(StoredSlot, body));
-
 // SAFETY: the body is only reached through the guards below, and the state word gives each guard
 // to one thread at a time (state.rs has the table, tests/model.rs checks it).
 unsafe impl Sync for Slot {}
 
+/// A free slot: in a mapped file, zeros.
+impl Default for Slot {
+    fn default() -> Self {
+        // SAFETY: a body has integers only, and zero is a value of every integer.
+        let body = unsafe { std::mem::zeroed() };
+        Self { state: State::default(), body: UnsafeCell::new(body) }
+    }
+}
+
 impl Slot {
-    /// Starts writing the slot's next operation; the caller got this slot from the occupancy
-    /// bitmap.
+    /// Where the body is; mapping.rs compares it with the format.
+    pub(super) const BODY: usize = offset_of!(Self, body);
+
+    /// Starts writing the slot's next operation. The caller owns the slot, because it took the
+    /// slot's bit in the occupancy bitmap.
     pub(super) fn claim(&self) -> Claim<'_> {
         Claim { slot: self, generation: self.state.claim() }
     }
 
-    /// The same where no bitmap says who owns the slot; `None` if it is not free.
+    /// The same in a ledger without a bitmap; `None` if the slot is not free.
     pub(super) fn try_claim(&self) -> Option<Claim<'_>> {
         Some(Claim { slot: self, generation: self.state.try_claim()? })
     }
 
-    /// Starts completing the operation that is open in a generation that satisfies `expected`;
-    /// `None` if there is none.
+    /// Starts completing the slot's operation. `None` if it is not open, or its generation does
+    /// not satisfy `expected`.
     pub(super) fn complete(&self, expected: impl Fn(u64) -> bool) -> Option<Completion<'_>> {
         let generation = self.state.begin_completion(expected)?;
         Some(Completion { slot: self, generation, finished: false })
@@ -81,40 +58,42 @@ impl Slot {
 
     /// A copy of the body of a finished or abandoned operation, with its phase and generation.
     ///
-    /// Only the exporter calls this, the one thread that takes a slot out of these phases.
+    /// Only the exporter calls this. No other thread takes a slot out of these phases.
     pub(super) fn settled(&self) -> Option<(Phase, u64, Body)> {
         let (Some(phase @ (Phase::Done | Phase::Unfinished)), generation) = self.state.load()
         else {
             return None;
         };
-        // SAFETY: the load was Acquire and saw Done or Unfinished: the writer is through, and
-        // no thread writes the body before the exporter, our only caller, releases the slot.
-        Some((phase, generation, unsafe { *self.body.get() }))
+        // SAFETY: the load was Acquire and saw Done or Unfinished, so everything that was written
+        // to the body happened before. Nobody writes it again before the exporter, which is the
+        // only caller, releases the slot.
+        Some((phase, generation, self.body.with(|body| unsafe { *body })))
     }
 
     /// Writes when an abandoned operation was given up.
     pub(super) fn set_abandoned_at(&self, ended: u64) {
         if let (Some(Phase::Unfinished), _) = self.state.load() {
-            // SAFETY: in phase Unfinished the body belongs to the exporter, our only caller.
-            let body = unsafe { &mut *self.body.get() };
+            // SAFETY: in phase Unfinished only the exporter touches the body, and it is the only
+            // caller.
+            let body = self.body.with_mut(|body| unsafe { &mut *body });
             body.ended = ended;
         }
     }
 
-    /// Notes that a request with this operation's span is made. Returns whether there was one
-    /// before. Only the exporter calls this, for a slot it has settled.
+    /// Notes that a request with this operation's span is made. Returns whether an earlier request
+    /// had it. Only the exporter calls this, for a slot that it has read as settled.
     pub(super) fn note_sent(&self) -> bool {
         if !matches!(self.state.load(), (Some(Phase::Done | Phase::Unfinished), _)) {
             return false;
         }
-        // SAFETY: in these phases the body belongs to the exporter, our only caller.
-        let body = unsafe { &mut *self.body.get() };
+        // SAFETY: in these phases only the exporter touches the body, and it is the only caller.
+        let body = self.body.with_mut(|body| unsafe { &mut *body });
         let before = body.sent;
         body.sent |= SENT;
         before & SENT != 0
     }
 
-    /// Frees the slot. Only the exporter calls this, for a slot it has settled.
+    /// Frees the slot. Only the exporter calls this, for a slot that it has read as settled.
     pub(super) fn release(&self) {
         self.state.release();
     }
@@ -122,7 +101,8 @@ impl Slot {
 
 /// Exclusive access to the body of an operation that is being begun.
 ///
-/// Dropped without being published, the slot stays claimed; nothing between the two can fail.
+/// If it is dropped without [`Claim::publish`], the slot stays claimed. Nothing that PRE does in
+/// between can fail.
 #[derive(Debug)]
 pub struct Claim<'ledger> {
     slot: &'ledger Slot,
@@ -140,21 +120,23 @@ impl Claim<'_> {
 impl Deref for Claim<'_> {
     type Target = Body;
     fn deref(&self) -> &Body {
-        // SAFETY: phase Claimed: this guard is the only access to the body.
-        unsafe { &*self.slot.body.get() }
+        // SAFETY: the slot is Claimed, so this guard is the only access to the body, and the
+        // reference borrows the guard.
+        self.slot.body.with(|body| unsafe { &*body })
     }
 }
 
 impl DerefMut for Claim<'_> {
     fn deref_mut(&mut self) -> &mut Body {
-        // SAFETY: phase Claimed: this guard is the only access to the body.
-        unsafe { &mut *self.slot.body.get() }
+        // SAFETY: the slot is Claimed, so this guard is the only access to the body, and the
+        // reference borrows the guard.
+        self.slot.body.with_mut(|body| unsafe { &mut *body })
     }
 }
 
 /// Exclusive access to the body of an operation that is being completed.
 ///
-/// Dropped without [`Completion::finish`], the operation is open again.
+/// If it is dropped without [`Completion::finish`], the operation is open again.
 #[derive(Debug)]
 pub struct Completion<'ledger> {
     slot: &'ledger Slot,
@@ -163,7 +145,7 @@ pub struct Completion<'ledger> {
 }
 
 impl Completion<'_> {
-    /// Makes the operation visible as done. From here on it survives the host.
+    /// Makes the operation visible as done. From here on it survives the host process.
     pub fn finish(mut self) {
         self.finished = true;
         self.slot.state.finish(self.generation);
@@ -181,14 +163,16 @@ impl Drop for Completion<'_> {
 impl Deref for Completion<'_> {
     type Target = Body;
     fn deref(&self) -> &Body {
-        // SAFETY: phase Completing: this guard is the only access to the body.
-        unsafe { &*self.slot.body.get() }
+        // SAFETY: the slot is Completing, so this guard is the only access to the body, and the
+        // reference borrows the guard.
+        self.slot.body.with(|body| unsafe { &*body })
     }
 }
 
 impl DerefMut for Completion<'_> {
     fn deref_mut(&mut self) -> &mut Body {
-        // SAFETY: phase Completing: this guard is the only access to the body.
-        unsafe { &mut *self.slot.body.get() }
+        // SAFETY: the slot is Completing, so this guard is the only access to the body, and the
+        // reference borrows the guard.
+        self.slot.body.with_mut(|body| unsafe { &mut *body })
     }
 }
