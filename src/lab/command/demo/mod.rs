@@ -8,7 +8,7 @@ mod view;
 use super::answer::{Failure, write_json};
 use clap::Args;
 use mpr_otel_core::courier::{Courier, Verdict};
-use mpr_otel_core::settings::{Lookup, Origin, Settings, System};
+use mpr_otel_core::settings::{ENDPOINT, Settings, Source, System, WithEndpoint};
 use mpr_otel_lab::double;
 use mpr_otel_lab::receiver::Receiver;
 use play::Stage;
@@ -101,8 +101,8 @@ fn library() -> Result<PathBuf, Failure> {
 fn refuse_fixed_settings() -> Result<(), Failure> {
     let settings = Settings::resolve(&System::open());
     let fixed = settings.reports.iter().find(|report| {
-        let origin = report.malformed.as_ref().map_or(report.origin, |malformed| malformed.origin);
-        matches!(origin, Origin::Policy | Origin::Registry)
+        let source = report.malformed.as_ref().map_or(report.source, |malformed| malformed.source);
+        matches!(source, Source::Policy | Source::Registry)
     });
     match fixed {
         None => Ok(()),
@@ -117,9 +117,9 @@ fn refuse_fixed_settings() -> Result<(), Failure> {
 
 /// Tries the collector first: two hundred spans that nobody takes would be waited for in vain.
 fn refuse_deaf_collector(endpoint: &str) -> Result<(), Failure> {
-    let settings = Settings::resolve(&WithEndpoint(endpoint));
-    let report = settings.reports.iter().find(|report| report.name.registry == "Endpoint");
-    if let Some(malformed) = report.and_then(|report| report.malformed.as_ref()) {
+    let settings = Settings::resolve(&WithEndpoint::new(System::open(), Some(endpoint)));
+    if let Some(malformed) = settings.report(ENDPOINT).and_then(|report| report.malformed.as_ref())
+    {
         return Err(malformed.problem.clone().into());
     }
     match Courier::new(settings).probe() {
@@ -128,24 +128,6 @@ fn refuse_deaf_collector(endpoint: &str) -> Result<(), Failure> {
             "no collector takes spans at {endpoint}: {reason}; start one, or leave out --endpoint"
         )
         .into()),
-    }
-}
-
-/// This process' settings, but for the endpoint.
-struct WithEndpoint<'a>(&'a str);
-
-impl Lookup for WithEndpoint<'_> {
-    fn policy(&self, _name: &str) -> Option<String> {
-        None
-    }
-    fn machine(&self, _name: &str) -> Option<String> {
-        None
-    }
-    fn environment(&self, name: &str) -> Option<String> {
-        match name {
-            "MPR_OTEL_ENDPOINT" => Some(self.0.to_owned()),
-            _ => System::open().environment(name),
-        }
     }
 }
 

@@ -6,7 +6,7 @@ mod view;
 use super::answer::{Failure, write_json};
 use bar::Bar;
 use clap::Args;
-use mpr_otel_core::settings::{Lookup, Origin, Settings, System};
+use mpr_otel_core::settings::{ENDPOINT, Settings, Source, System, WithEndpoint};
 use mpr_otel_core::stop::Stop;
 use mpr_otel_lab::simulation::{self, Incident, Pace, Scenario};
 use std::fs::{File, OpenOptions};
@@ -124,37 +124,20 @@ impl Simulate {
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
-        let settings = Settings::resolve(&Chosen(self.endpoint.as_deref()));
-        let endpoint = settings.reports.iter().find(|report| report.name.registry == "Endpoint");
+        let settings =
+            Settings::resolve(&WithEndpoint::new(System::open(), self.endpoint.as_deref()));
+        let endpoint = settings.report(ENDPOINT);
         if let Some(malformed) = endpoint.and_then(|report| report.malformed.as_ref()) {
             return Err(malformed.problem.clone().into());
         }
         let fixed = endpoint
-            .is_some_and(|report| matches!(report.origin, Origin::Policy | Origin::Registry));
+            .is_some_and(|report| matches!(report.source, Source::Policy | Source::Registry));
         if fixed && self.endpoint.is_none() {
             return Err("this machine's registry names the collector of the real fleet; say with \
                         --endpoint where the simulated one is to be sent"
                 .into());
         }
         Ok(settings)
-    }
-}
-
-/// This process' settings, but for the endpoint if one is given: that one wins.
-struct Chosen<'a>(Option<&'a str>);
-
-impl Lookup for Chosen<'_> {
-    fn policy(&self, name: &str) -> Option<String> {
-        match (name, self.0) {
-            ("Endpoint", Some(endpoint)) => Some(endpoint.to_owned()),
-            _ => System::open().policy(name),
-        }
-    }
-    fn machine(&self, name: &str) -> Option<String> {
-        System::open().machine(name)
-    }
-    fn environment(&self, name: &str) -> Option<String> {
-        System::open().environment(name)
     }
 }
 
