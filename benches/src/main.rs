@@ -91,7 +91,9 @@ enum Role {
 
 #[derive(Debug, Subcommand)]
 enum Worker {
-    Sink,
+    Sink {
+        answered: PathBuf,
+    },
     Pair {
         subject: Name,
         threads: usize,
@@ -201,7 +203,7 @@ impl Bench {
 impl Worker {
     fn run(&self) -> Result<()> {
         match self {
-            Self::Sink => sink::work(),
+            Self::Sink { answered } => sink::work(answered),
             Self::Pair { subject, threads, operations, rounds } => {
                 tell(&pair::work(*subject, *threads, *operations, *rounds)?)
             }

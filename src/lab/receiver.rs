@@ -80,6 +80,11 @@ pub trait Behaviour: Send + Sync + 'static {
 
     /// Answers a request; `None` closes the connection without a word.
     fn answer(&self, request: &Request, connection: &mut dyn Stream) -> Option<Answer>;
+
+    /// Called after the answer to a request was written. An error closes the connection.
+    fn answered(&self, _request: &Request) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl<F: Fn(&Request) -> Answer + Send + Sync + 'static> Behaviour for F {
@@ -201,21 +206,21 @@ fn serve(connection: TcpStream, behaviour: &dyn Behaviour, requests: &Senders) -
         };
         fill(&mut connection, &mut buffered, length)?;
         let body: Vec<u8> = buffered.drain(..length).collect();
-        let decoded = decode(&path, &body, header(&headers, "content-encoding"));
-        let answer = match decoded {
+        match decode(&path, &body, header(&headers, "content-encoding")) {
             Err(problem) => {
-                Some(Answer { body: problem.to_string().into_bytes(), ..Answer::status(400) })
+                let body = problem.to_string().into_bytes();
+                write_answer(&mut connection, &Answer { body, ..Answer::status(400) })?;
             }
             Ok((export, metrics)) => {
                 let wire_bytes = body.len();
                 let request = Request { path, headers, wire_bytes, export, metrics };
                 requests.send(request.clone());
-                behaviour.answer(&request, connection.as_mut())
+                let Some(answer) = behaviour.answer(&request, connection.as_mut()) else {
+                    return Ok(());
+                };
+                write_answer(&mut connection, &answer)?;
+                behaviour.answered(&request)?;
             }
-        };
-        match answer {
-            Some(answer) => write_answer(&mut connection, &answer)?,
-            None => return Ok(()),
         }
     }
     Ok(())
