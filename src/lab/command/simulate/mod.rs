@@ -4,7 +4,7 @@ mod bar;
 mod view;
 
 use super::answer::{Failure, write_json};
-use bar::Bar;
+use super::progress_line::ProgressLine;
 use clap::Args;
 use mpr_otel_core::settings::{ENDPOINT, Settings, Source, System, WithEndpoint};
 use mpr_otel_core::stop::Stop;
@@ -13,12 +13,12 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use view::View;
 
 /// Simulate a fleet: thousands of hosts that map drives all day, sent to a collector.
 ///
-/// What is sent is made by the library's own code: pairing, spans, OTLP. The same seed gives the
+/// What is sent is made by the product's own code: records, spans, OTLP. The same seed gives the
 /// same operations. While the collector is away the simulation waits; nothing is lost.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -56,7 +56,7 @@ pub(super) struct Simulate {
     /// Time of day at the beginning.
     #[arg(long, value_name = "HH:MM", default_value = "05:00", value_parser = time_of_day)]
     from: Duration,
-    /// What chance is made from: the same seed, the same operations.
+    /// What the random numbers are made from: the same seed, the same operations.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Simulated seconds in a real one; or max, as fast as the collector takes what is sent.
@@ -103,11 +103,11 @@ impl Simulate {
             senders: self.senders.into(),
             incidents: self.incident.clone(),
         };
-        let bar = Bar::new();
+        let (line, begun) = (ProgressLine::new(), Instant::now());
         let outcome = simulation::run(&scenario, &settings, &stop, &mut |progress| {
-            bar.show(progress);
+            line.show(&bar::text(progress, begun.elapsed().as_secs_f64()));
         });
-        bar.clear();
+        line.clear();
         let outcome = outcome?;
         if let Some(mut file) = truth {
             file.set_len(0)?;
