@@ -106,10 +106,9 @@ mod tests {
             assert_eq!(flags(&[flag, "x"]).0, [(registry, "x".to_owned())]);
         }
         let command = SettingFlags::augment_args(Command::new("install"));
-        let flags: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
-        let variables: Vec<String> = ALL.iter().map(|row| row.name.variable()).collect();
-        let as_flags = |variable: &String| variable[9..].to_lowercase().replace('_', "-");
-        assert_eq!(flags, variables.iter().map(as_flags).collect::<Vec<_>>());
+        let flags: Vec<&str> = command.get_arguments().map(|flag| flag.get_id().as_str()).collect();
+        let settings: Vec<&str> = ALL.iter().map(|row| row.name.registry).collect();
+        assert_eq!(flags, settings);
     }
 
     #[test]

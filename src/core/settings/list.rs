@@ -1,4 +1,5 @@
-//! Every setting: the one place that says what there is.
+//! Every setting: the one place that says what there is. `install`'s flags and the table in
+//! docs/SETTINGS.md are made from it; if the page differs, its test prints the table as it should be.
 
 use super::parse::{self, ProcessPattern};
 use super::resolve::Resolver;

@@ -45,6 +45,7 @@ pub(super) struct Setting<T> {
     pub(super) name: Name,
     pub(super) otel: &'static [&'static str],
     /// OpenTelemetry's variables count only if the endpoint, too, is OpenTelemetry's or the default.
+    /// Such a setting stands below the endpoint.
     pub(super) of_endpoint: bool,
     pub(super) default: fn() -> T,
     pub(super) parse: fn(&str, Source) -> Result<T, String>,
