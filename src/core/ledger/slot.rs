@@ -2,68 +2,12 @@
 
 #![allow(unsafe_code)] // This file meets shared memory.
 
+use super::layout::{Body, LOCAL_UNITS, PROVIDER_UNITS, REMOTE_UNITS, SENT, SLOT_SIZE, StoredSlot};
 use super::state::{Phase, State};
 use crate::wide::WideStr;
 use std::cell::UnsafeCell;
+use std::mem::offset_of;
 use std::ops::{Deref, DerefMut};
-
-/// The most that is kept of a remote name, in UTF-16 units.
-pub const REMOTE_UNITS: usize = 256;
-/// The most that is kept of a local name, in UTF-16 units.
-pub const LOCAL_UNITS: usize = 24;
-/// The most that is kept of a provider's name, in UTF-16 units.
-pub const PROVIDER_UNITS: usize = 64;
-
-const TEXT_UNITS: usize = REMOTE_UNITS + LOCAL_UNITS + PROVIDER_UNITS;
-
-/// `Body::kind` of an add-connection.
-pub const KIND_ADD: u8 = 1;
-/// `Body::kind` of a cancel-connection.
-pub const KIND_CANCEL: u8 = 2;
-
-/// In [`Body::sent`]: a request with this operation's span was made.
-pub const SENT: u8 = 1;
-/// In [`Body::sent`]: a collector has the operation's span, as one that did not end.
-pub const SENT_UNFINISHED: u8 = 2;
-
-/// What is known of one operation. Plain integers only: any bytes are a valid value.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Body {
-    /// Nanoseconds from the header's anchor to PRE.
-    pub started: u64,
-    /// Nanoseconds from the header's anchor to POST, or to when the operation was given up.
-    pub ended: u64,
-    /// The calling thread's id.
-    pub thread_id: u32,
-    /// `dwAddFlags` or `dwFlags`.
-    pub flags: u32,
-    /// `dwType` of an add.
-    pub resource_type: u32,
-    /// `dwOperationStatus` of POST.
-    pub status: u32,
-    /// [`KIND_ADD`] or [`KIND_CANCEL`].
-    pub kind: u8,
-    /// 1 if a cancel was forced.
-    pub force: u8,
-    /// 1 if a string was cut.
-    pub truncated: u8,
-    /// What has been sent of it: [`SENT`] and [`SENT_UNFINISHED`].
-    pub sent: u8,
-    /// Units of the remote name.
-    pub remote_units: u16,
-    /// Units of the local name.
-    pub local_units: u16,
-    /// Units of the provider's name.
-    pub provider_units: u16,
-    /// Not used by this version; aligns the text, so that no store of four units is split.
-    pub reserved_text: [u8; 6],
-    /// The names one behind the other, so that few cache lines are touched: `lpRemoteName` of an
-    /// add or `lpName` of a cancel, `lpLocalName` of an add, `lpProvider` of a success.
-    pub text: [u16; TEXT_UNITS],
-    /// Not used by this version.
-    pub rest: [u8; 24],
-}
 
 impl Body {
     /// Copies the names that PRE is given, within the call.
@@ -96,7 +40,7 @@ impl Body {
     }
 }
 
-/// A state word and the body it guards: 768 bytes, the same in 32- and 64-bit hosts.
+/// A state word and the body it guards: a [`StoredSlot`] that threads share.
 #[repr(C, align(8))]
 #[derive(Debug)]
 pub struct Slot {
@@ -104,8 +48,8 @@ pub struct Slot {
     body: UnsafeCell<Body>,
 }
 
-const _: () = assert!(size_of::<Slot>() == super::SLOT_SIZE);
-const _: () = assert!(core::mem::offset_of!(Body, text) == 48);
+const _: () = assert!(size_of::<Slot>() == SLOT_SIZE);
+const _: () = assert!(offset_of!(Slot, body) == offset_of!(StoredSlot, body));
 
 // SAFETY: the body is only reached through the guards below, and the state word gives each guard
 // to one thread at a time (state.rs has the table, tests/model.rs checks it).
