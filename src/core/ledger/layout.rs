@@ -219,7 +219,7 @@ pub(crate) mod offset {
     }
 }
 
-// The sizes are the sums of the fields' own sizes: so nothing lies between the fields, for no target.
+// The fields' own sizes add up to these, so no target has padding between them.
 const _: () = assert!(HEADER_SIZE == 4096 && SLOT_SIZE == 768);
 // Only the agent writes these two, so the file in tests/data does not hold their places.
 const _: () = assert!(offset_of!(Header, told) == 1280 && offset_of!(Header, activity) == 2048);
