@@ -18,7 +18,7 @@ use fleet::{demo, simulate};
 use mpr_otel_fleet::{LOOKBACK, Lapse, Stack, until, with_window};
 use run::Run;
 use serde_json::Value;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Fifteen seconds pass in 150 ms.
 const LAPSE: Lapse = Lapse(100);
