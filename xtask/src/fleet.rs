@@ -5,8 +5,8 @@ use crate::cargo::cargo;
 use crate::go::Go;
 use crate::packages::Need;
 use crate::run::{Log, Run};
-use crate::{Result, folder, packages};
-use crate::{lab, test};
+use crate::under_test::under_test;
+use crate::{Result, folder, lab, packages};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -77,7 +77,7 @@ pub fn steps(run: &mut Run) {
         run.step("fleet", |log| {
             let mut tests = cargo(&["test", "--package", "mpr-otel-tests"]);
             tests.args(named()).env(TOOLS, tools());
-            log.run(test::under_test(&mut tests, "release"))?;
+            log.run(under_test(&mut tests, "release"))?;
             log.note_results()
         });
     }

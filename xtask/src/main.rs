@@ -15,6 +15,7 @@ mod pe;
 mod run;
 mod test;
 mod torture;
+mod under_test;
 mod windows;
 mod wine;
 

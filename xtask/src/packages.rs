@@ -1,7 +1,7 @@
 //! What must be installed, and how it is on Debian and its kin.
 
 use crate::folder::program;
-use crate::run::Log;
+use crate::run::{Log, shown};
 use crate::{Failure, Result};
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -29,16 +29,6 @@ pub fn ensure(needs: &[Need], log: &mut Log) -> Result<()> {
     let names: Vec<&str> = missing.iter().map(|need| need.name).collect();
     let names = names.join(", ");
     let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages).copied().collect();
-    let by_hand = |reason: &str| -> Failure {
-        format!("missing: {names}. {reason}: apt-get install {}", packages.join(" ")).into()
-    };
-    if program("apt-get").is_none() {
-        return Err(by_hand("This is not Debian; install what corresponds to"));
-    }
-    if !is_root() {
-        return Err(by_hand("Only root can install; run as root"));
-    }
-    ask(&format!("apt-get install {}", packages.join(" ")), &names)?;
     let install = || {
         let mut command = Command::new("apt-get");
         command
@@ -47,6 +37,16 @@ pub fn ensure(needs: &[Need], log: &mut Log) -> Result<()> {
             .env("DEBIAN_FRONTEND", "noninteractive");
         command
     };
+    let by_hand = |reason: &str| -> Failure {
+        format!("missing: {names}. {reason}: {}", shown(&install())).into()
+    };
+    if program("apt-get").is_none() {
+        return Err(by_hand("This is not Debian; install what corresponds to"));
+    }
+    if !is_root() {
+        return Err(by_hand("Only root can install; run as root"));
+    }
+    ask(&install(), &names)?;
     // A fresh machine has no package lists, an old one outdated lists.
     if !log.run_to_status(&mut install())? {
         log.run(Command::new("apt-get").arg("update"))?;
@@ -95,9 +95,10 @@ impl Consent {
 }
 
 /// Asks whether `command` may run, which installs `what`. An error unless it may.
-pub fn ask(command: &str, what: &str) -> Result<()> {
+pub fn ask(command: &Command, what: &str) -> Result<()> {
+    let command = shown(command);
     let refused = |why: &str| -> Failure {
-        format!("missing: {what}. {why}; `{command}` brings it, and so does {INSTALL}").into()
+        format!("missing: {what}. {why}. Type `{command}`, or add {INSTALL}").into()
     };
     match Consent::here() {
         Consent::Given => Ok(()),
@@ -125,8 +126,12 @@ mod tests {
 
     #[test]
     fn nothing_is_installed_without_consent() {
-        assert_eq!(Consent::of(true, false, true), Consent::Given);
-        assert_eq!(Consent::of(false, true, false), Consent::Given);
+        for (ci, terminal) in [(false, false), (false, true), (true, false), (true, true)] {
+            assert_eq!(Consent::of(true, ci, terminal), Consent::Given);
+        }
+        for terminal in [false, true] {
+            assert_eq!(Consent::of(false, true, terminal), Consent::Given);
+        }
         assert_eq!(Consent::of(false, false, true), Consent::Open);
         assert_eq!(Consent::of(false, false, false), Consent::Missing);
     }

@@ -4,17 +4,9 @@ use crate::cargo::cargo;
 use crate::dist::{self, Built};
 use crate::packages::Need;
 use crate::run::Run;
+use crate::under_test::{LIBRARY, PACKAGES, under_test};
 use crate::{Result, fleet, folder, lab, packages, wine};
 use std::process::{Command, ExitCode};
-
-/// Names the shared library that the tests load, the program and the lab that they start.
-const LIBRARY: &str = "MPR_OTEL_TEST_LIBRARY";
-const PROGRAM: &str = "MPR_OTEL_TEST_PROGRAM";
-const LAB: &str = "MPR_OTEL_TEST_LAB";
-
-/// The packages of these, built by one call of Cargo.
-pub const UNDER_TEST: [&str; 6] =
-    ["--package", "mpr-otel-dll", "--package", "mpr-otel", "--package", "mpr-otel-lab"];
 
 /// Rust's formatter and linter for the cargo that Debian brings.
 const DEBIAN_LINTS: Need = Need {
@@ -64,7 +56,7 @@ fn native_steps(run: &mut Run) {
         log.run(cargo(&wine).args(["--", "-D", "warnings"]))
     });
     run.step("test", |log| {
-        log.run(cargo(&["build"]).args(UNDER_TEST))?;
+        log.run(cargo(&["build"]).args(PACKAGES))?;
         log.run(under_test(&mut cargo(&["test", "--workspace"]), "debug"))?;
         log.note_results()
     });
@@ -105,15 +97,6 @@ fn shipped_steps(run: &mut Run) {
         )?;
         log.note_results()
     });
-}
-
-/// Has tests start and load what was built in this profile.
-pub fn under_test<'a>(tests: &'a mut Command, profile: &str) -> &'a mut Command {
-    let folder = folder::target().join(profile);
-    tests
-        .env(LIBRARY, folder.join("libmpr_otel.so"))
-        .env(PROGRAM, folder.join("mpr-otel"))
-        .env(LAB, folder.join("mpr-otel-lab"))
 }
 
 fn windows_steps(run: &mut Run) {

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::cargo::cargo;
 use crate::run::Run;
-use crate::test;
+use crate::under_test::{PACKAGES, under_test};
 use std::process::ExitCode;
 
 const KILLS: &str = "MPR_OTEL_TORTURE_KILLS";
@@ -43,13 +43,12 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
         }
     };
     let mut run = Run::new()?;
-    let built = run.step("build release", |log| {
-        log.run(cargo(&["build", "--release"]).args(test::UNDER_TEST))
-    });
+    let built =
+        run.step("build release", |log| log.run(cargo(&["build", "--release"]).args(PACKAGES)));
     if built {
         run.step("torture", |log| {
             let mut cargo = cargo(&["test", "--package", "mpr-otel-tests", "--test", "torture"]);
-            test::under_test(cargo.args(["--", "--nocapture"]), "release").env(KILLS, kills);
+            under_test(cargo.args(["--", "--nocapture"]), "release").env(KILLS, kills);
             if let Some(seed) = seed {
                 cargo.env(SEED, seed);
             }

@@ -215,10 +215,9 @@ fn add_target(architecture: Architecture, log: &mut Log) -> Result<bool> {
     if env::var_os("RUSTUP_TOOLCHAIN").is_none() || folder::program("rustup").is_none() {
         return Ok(false);
     }
-    let target = architecture.triple();
-    packages::ask(&format!("rustup target add {target}"), "Rust's standard library for Windows")?;
     let mut rustup = Command::new("rustup");
-    rustup.args(["target", "add", target]);
+    rustup.args(["target", "add", architecture.triple()]);
+    packages::ask(&rustup, "Rust's standard library for Windows")?;
     Ok(log.run_to_status(&mut rustup)? && has_target(architecture)?)
 }
 
