@@ -53,7 +53,7 @@ struct Bench {
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
     /// Build this revision's library as well, and measure it beside today's, by turns. Only what the
-    /// library alone decides: pair, threads, first, export, short.
+    /// library alone decides: pair, threads, first, export, host, short.
     #[arg(long, value_name = "REVISION")]
     against: Option<String>,
     #[command(subcommand)]
@@ -157,6 +157,7 @@ impl Bench {
                 (Measure::Threads, Part::Threads),
                 (Measure::First, Part::First),
                 (Measure::Export, Part::Export),
+                (Measure::Host, Part::Host),
                 (Measure::Short, Part::Short),
             ]
             .into_iter()

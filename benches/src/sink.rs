@@ -32,7 +32,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts `program` as a sink that makes the file `answered` as long as it has answered spans.
+    /// Starts `program` as a sink; the length of the file `answered` is the number of spans it answered.
     pub fn start(program: &Path, answered: &Path) -> Result<Self> {
         let mut child = Command::new(program)
             .args(["worker", "sink"])
@@ -74,7 +74,8 @@ impl Drop for Sink {
 /// Accepts everything and counts it.
 struct Counting {
     arrived: Arc<Mutex<Arrived>>,
-    /// As long as spans were answered: a length is read without a protocol, and never half.
+    /// Its length is the number of answered spans: a reader needs no protocol, and never sees a part
+    /// of a number.
     answered: Mutex<File>,
 }
 
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_as_long_as_spans_were_answered() {
+    fn the_length_of_the_file_is_the_number_of_answered_spans() {
         let file = tempfile::tempfile().unwrap();
         let receiver = Receiver::behaving(Counting {
             arrived: Arc::default(),

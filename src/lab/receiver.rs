@@ -310,3 +310,36 @@ fn write_answer(connection: &mut dyn Stream, answer: &Answer) -> io::Result<()> 
     connection.write_all(&answer.body)?;
     connection.flush()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    /// Stays in `answered` until the client says that it has the answer.
+    struct Waiting(Mutex<mpsc::Receiver<()>>);
+
+    impl Behaviour for Waiting {
+        fn answer(&self, _request: &Request, _connection: &mut dyn Stream) -> Option<Answer> {
+            Some(Answer::ok())
+        }
+
+        fn answered(&self, _request: &Request) -> io::Result<()> {
+            self.0.lock().unwrap().recv().map_err(io::Error::other)
+        }
+    }
+
+    #[test]
+    fn a_behaviour_hears_of_an_answer_after_the_client_could_read_it() {
+        let (client_has_it, hears) = mpsc::channel();
+        let receiver = Receiver::behaving(Waiting(Mutex::new(hears))).unwrap();
+        let mut connection = TcpStream::connect(receiver.address()).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        connection.write_all(b"POST /v1/traces HTTP/1.1\r\ncontent-length: 0\r\n\r\n").unwrap();
+        let mut answer = [0; 12];
+        connection.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        client_has_it.send(()).unwrap();
+    }
+}

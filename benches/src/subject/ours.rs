@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Names the shared library to the processes that load it.
 pub const LIBRARY: &str = "MPR_OTEL_BENCH_LIBRARY";
-/// Names the file that is as long as the sink has answered spans.
+/// Names the file whose length is the number of spans that the sink has answered.
 pub const ANSWERED: &str = "MPR_OTEL_BENCH_ANSWERED";
 
 /// How long an export may take before the bench gives up.
@@ -58,11 +58,11 @@ impl Subject for Ours {
     }
 }
 
-/// The sink's file, as long as it has answered spans.
+/// The sink's file: its length is the number of spans that were answered.
 #[derive(Debug)]
 struct Answered {
     file: File,
-    /// Those of earlier processes.
+    /// How many that were when this process began.
     before: u64,
 }
 
