@@ -39,7 +39,7 @@ impl Firing {
 
 /// What fired and should not have, and what did not and should have.
 pub fn compare(truth: &Truth, firing: &[Firing]) -> Vec<String> {
-    let caused = |incident: &mpr_otel_fleet::Incident, firing: &Firing| {
+    let caused = |incident: &mpr_otel_lab::simulation::IncidentTruth, firing: &Firing| {
         incident.alert == firing.alert
             && incident.server == firing.server
             && incident.from_s <= firing.from

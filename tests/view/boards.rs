@@ -6,7 +6,8 @@ use crate::expect::{
     What::{Count, Quantile, Seconds, Share},
     any, ended, failed, same, succeeded, unfinished,
 };
-use mpr_otel_fleet::{Agents, HostTruth, Labels, Sample, Series, Truth};
+use mpr_otel_fleet::{Labels, Sample, Truth, label};
+use mpr_otel_lab::simulation::{AgentsTruth, HostTruth, SeriesTruth};
 use std::collections::BTreeMap;
 
 /// What really happened, as far as the variables of a dashboard let it show.
@@ -190,7 +191,7 @@ fn sum(rows: &[Sample]) -> f64 {
     rows.iter().map(|row| row.value).sum()
 }
 
-fn agents<'a>(view: &View<'a>) -> &'a Agents {
+fn agents<'a>(view: &View<'a>) -> &'a AgentsTruth {
     view.truth.agents.as_ref().expect("the hosts of this run have agents")
 }
 
@@ -222,7 +223,7 @@ fn most_series(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     for row in rows {
         let server = row.labels.get("server_address").map(String::as_str);
         let labels = &["mpr_operation", "mpr_outcome", "mpr_error_class", "error_type"];
-        let groups = view.truth.groups(labels, |series| series.label("server_address") == server);
+        let groups = view.truth.groups(labels, |series| label(series, "server_address") == server);
         same(row.value, groups.len() as f64).map_err(|why| format!("{server:?}: {why}"))?;
     }
     same(rows.len() as f64, view.truth.groups(SERVER, any).len().min(20) as f64)
@@ -295,32 +296,32 @@ pub const RECORDS: &[(&str, Shows)] = &[
 const CONNECTS: Expect = Expect::new(Share).by(SERVER).among(connect).positive();
 const FAILED_CONNECTS: Expect = CONNECTS.of(failed_connect);
 
-fn add(series: &Series) -> bool {
+fn add(series: &SeriesTruth) -> bool {
     series.operation == "add"
 }
 
 /// A connect to a server that is known by name.
-fn connect(series: &Series) -> bool {
+fn connect(series: &SeriesTruth) -> bool {
     add(series) && series.server.is_some()
 }
 
-fn of_class(series: &Series, class: &str) -> bool {
+fn of_class(series: &SeriesTruth, class: &str) -> bool {
     series.error_class.as_deref() == Some(class)
 }
 
-fn unauthenticated(series: &Series) -> bool {
+fn unauthenticated(series: &SeriesTruth) -> bool {
     add(series) && of_class(series, "authentication")
 }
 
-fn unreachable(series: &Series) -> bool {
+fn unreachable(series: &SeriesTruth) -> bool {
     connect(series) && of_class(series, "unreachable")
 }
 
 /// What the burn of the error budget counts.
-fn failed_connect(series: &Series) -> bool {
+fn failed_connect(series: &SeriesTruth) -> bool {
     connect(series) && failed(series) && !unauthenticated(series)
 }
 
-fn succeeded_connect(series: &Series) -> bool {
+fn succeeded_connect(series: &SeriesTruth) -> bool {
     connect(series) && succeeded(series)
 }

@@ -1,10 +1,11 @@
 //! What the truth says that a query answers.
 
-use mpr_otel_fleet::{Labels, Part, Sample, Series, Truth};
+use mpr_otel_fleet::{Labels, Part, Sample, Truth};
+use mpr_otel_lab::simulation::SeriesTruth;
 use std::collections::BTreeMap;
 
 /// Which operations.
-pub type Which = fn(&Series) -> bool;
+pub type Which = fn(&SeriesTruth) -> bool;
 
 /// What a query shows of a group of operations.
 #[derive(Clone, Copy, Debug)]
@@ -139,26 +140,26 @@ pub fn same(told: f64, true_value: f64) -> Result<(), String> {
 }
 
 /// All operations.
-pub fn any(_: &Series) -> bool {
+pub fn any(_: &SeriesTruth) -> bool {
     true
 }
 
 /// Those that failed.
-pub fn failed(series: &Series) -> bool {
+pub fn failed(series: &SeriesTruth) -> bool {
     series.outcome == "failure"
 }
 
 /// Those that did not end.
-pub fn unfinished(series: &Series) -> bool {
+pub fn unfinished(series: &SeriesTruth) -> bool {
     series.outcome == "unfinished"
 }
 
 /// Those that did what was asked.
-pub fn succeeded(series: &Series) -> bool {
+pub fn succeeded(series: &SeriesTruth) -> bool {
     series.outcome == "success"
 }
 
 /// Those that ended.
-pub fn ended(series: &Series) -> bool {
+pub fn ended(series: &SeriesTruth) -> bool {
     series.outcome != "unfinished"
 }

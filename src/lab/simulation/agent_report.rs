@@ -158,7 +158,7 @@ impl Reporter {
                 [(Loss::TableFull, reading.table_full), (Loss::Rejected, reading.rejected)]
             {
                 if count > 0 {
-                    *truth.lost.entry(reason.name()).or_default() += u64::from(count);
+                    *truth.lost.entry(reason.name().to_owned()).or_default() += u64::from(count);
                 }
             }
         }

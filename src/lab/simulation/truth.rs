@@ -7,7 +7,7 @@ use super::fleet::Fleet;
 use super::incident::Incidents;
 use mpr_otel_core::operation::error_name;
 use mpr_otel_core::win32_error::{Meaning, meaning};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Hosts whose operations are counted host by host.
@@ -118,7 +118,7 @@ pub(super) fn two_digits_up(nanos: u64) -> u64 {
 }
 
 /// The truth about a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Truth {
     /// What the random numbers were made from.
     pub seed: u64,
@@ -162,16 +162,16 @@ pub struct Truth {
 }
 
 /// Operations that count together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SeriesTruth {
     /// `server.address`.
     pub server: Option<String>,
     /// `mpr.operation`.
-    pub operation: &'static str,
+    pub operation: String,
     /// `mpr.outcome`.
-    pub outcome: &'static str,
+    pub outcome: String,
     /// `mpr.error.class`.
-    pub error_class: Option<&'static str>,
+    pub error_class: Option<String>,
     /// `error.type`.
     pub error_type: Option<String>,
     /// How many.
@@ -183,7 +183,7 @@ pub struct SeriesTruth {
 }
 
 /// What happened on a host.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HostTruth {
     /// `host.name`.
     pub host: String,
@@ -198,7 +198,7 @@ pub struct HostTruth {
 }
 
 /// The sums over what each host's agent reported last.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct AgentsTruth {
     /// Hosts whose agents reported at the end.
     pub reporting: u64,
@@ -213,7 +213,7 @@ pub struct AgentsTruth {
     /// `mpr.operations.pending` of the hosts that reported at the end.
     pub pending: u64,
     /// `mpr.operations.lost` of all hosts, by reason; reasons without losses are left out.
-    pub lost: BTreeMap<&'static str, u64>,
+    pub lost: BTreeMap<String, u64>,
 }
 
 impl AgentsTruth {
@@ -227,10 +227,10 @@ impl AgentsTruth {
 }
 
 /// An incident.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IncidentTruth {
     /// What happened.
-    pub kind: &'static str,
+    pub kind: String,
     /// To which server.
     pub server: Option<String>,
     /// From when on, in simulated seconds after the beginning.
@@ -238,7 +238,7 @@ pub struct IncidentTruth {
     /// Until when.
     pub to_s: f64,
     /// The alert that it must raise.
-    pub alert: &'static str,
+    pub alert: String,
 }
 
 impl Count {
@@ -257,9 +257,9 @@ impl Count {
             };
             SeriesTruth {
                 server: series.server.map(|server| fleet.servers[server].name.clone()),
-                operation: if series.add { "add" } else { "cancel" },
-                outcome,
-                error_class: class,
+                operation: if series.add { "add" } else { "cancel" }.to_owned(),
+                outcome: outcome.to_owned(),
+                error_class: class.map(str::to_owned),
                 error_type,
                 count: sum.count,
                 seconds: sum.nanos as f64 / 1e9,
@@ -300,11 +300,11 @@ impl Count {
 /// The incidents, named. `end` is the run's.
 pub(super) fn incidents(fleet: &Fleet, incidents: &Incidents, end: u64) -> Vec<IncidentTruth> {
     let named = incidents.all().iter().map(|(incident, server)| IncidentTruth {
-        kind: incident.kind.name(),
+        kind: incident.kind.name().to_owned(),
         server: server.map(|server| fleet.servers[server].name.clone()),
         from_s: incident.from as f64 / 1e9,
         to_s: incident.to.unwrap_or(end).min(end) as f64 / 1e9,
-        alert: incident.kind.alert(),
+        alert: incident.kind.alert().to_owned(),
     });
     named.collect()
 }

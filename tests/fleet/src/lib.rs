@@ -20,7 +20,7 @@ pub use lapse::{Lapse, with_window};
 pub use process::{Process, Tools, free_port, until};
 pub use prometheus::{Labels, Prometheus, Sample, Track};
 pub use stack::{Gateway, LOOKBACK, Stack, Store, Traces};
-pub use truth::{Agents, HostTruth, Incident, Part, Series, Truth};
+pub use truth::{Part, Truth, label};
 
 /// Any error: a test or a measure has one answer to all of them.
 pub type Failure = Box<dyn std::error::Error>;

@@ -1,9 +1,10 @@
 //! What really happened, as `mpr-otel-lab simulate --truth` wrote it.
 
 use crate::{Labels, Result};
-use serde::Deserialize;
+use mpr_otel_lab::simulation::SeriesTruth;
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Deref;
 use std::path::Path;
 
 /// Bounds of the duration histogram, in milliseconds (collector-config/gateway.yaml).
@@ -12,129 +13,38 @@ const BOUNDS_MS: [u64; 18] = [
     60_000, 90_000, 120_000,
 ];
 
-/// The whole file.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Truth {
-    /// Spans that the collector accepted.
-    pub operations: u64,
-    /// Spans that it refused.
-    pub refused: u64,
-    /// Operations that failed.
-    pub failures: u64,
-    /// Operations that did not end.
-    pub unfinished: u64,
-    /// Operations by what metrics are kept by.
-    pub series: Vec<Series>,
-    /// Some of the hosts.
-    pub hosts_sample: Vec<HostTruth>,
-    /// What the hosts' agents told, if there were any.
-    pub agents: Option<Agents>,
-    /// Spans that reported operations lost before.
-    pub spans_with_loss: u64,
-    /// What went wrong, on order.
-    pub incidents: Vec<Incident>,
-    /// When it began, in real milliseconds since 1970.
-    pub begun_unix_ms: u64,
-    /// When it ended.
-    pub ended_unix_ms: u64,
-}
+/// What the lab wrote, with the questions that tests ask of it.
+#[derive(Clone, Debug)]
+pub struct Truth(mpr_otel_lab::simulation::Truth);
 
-/// Operations that have everything in common by which metrics are kept.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Series {
-    /// `server.address`.
-    pub server: Option<String>,
-    /// `mpr.operation`.
-    pub operation: String,
-    /// `mpr.outcome`.
-    pub outcome: String,
-    /// `mpr.error.class`.
-    pub error_class: Option<String>,
-    /// `error.type`.
-    pub error_type: Option<String>,
-    /// How many.
-    pub count: u64,
-    /// How long they took together.
-    pub seconds: f64,
-    /// How many by duration in milliseconds, rounded up to two significant digits.
-    durations_ms: BTreeMap<String, u64>,
-}
-
-/// What a host did.
-#[derive(Clone, Debug, Deserialize)]
-pub struct HostTruth {
-    /// Its name.
-    pub host: String,
-    /// Its operations.
-    pub operations: u64,
-    /// Those that failed.
-    pub failures: u64,
-    /// Those that did not end.
-    pub unfinished: u64,
-    /// Those that were lost, and are not among the others.
-    pub lost: u64,
-}
-
-/// The agents' sums at the end.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Agents {
-    /// Agents that reported to the end.
-    pub reporting: u64,
-    /// Hosts whose agents had stopped by then, a hundred at most.
-    pub absent: Vec<String>,
-    /// How many those are.
-    pub absent_count: u64,
-    /// Operations seen.
-    pub seen: u64,
-    /// Operations exported.
-    pub exported: u64,
-    /// Operations under way.
-    pub pending: u64,
-    /// Operations lost, by reason.
-    pub lost: BTreeMap<String, u64>,
-}
-
-/// Something that went wrong, on order.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Incident {
-    /// Its kind.
-    pub kind: String,
-    /// The server that it befell.
-    pub server: Option<String>,
-    /// When it began, in simulated seconds.
-    pub from_s: f64,
-    /// When it ended.
-    pub to_s: f64,
-    /// The alert that it is to fire.
-    pub alert: String,
-}
-
-impl Series {
-    /// The value of a metric's label; `None` where the series has none.
-    pub fn label(&self, name: &str) -> Option<&str> {
-        match name {
-            "job" => Some("mpr-otel"),
-            "server_address" => Some(self.server.as_deref().unwrap_or("none")),
-            "mpr_operation" => Some(&self.operation),
-            "mpr_outcome" => Some(&self.outcome),
-            "mpr_error_class" => self.error_class.as_deref(),
-            "error_type" => self.error_type.as_deref(),
-            _ => None,
-        }
+impl Deref for Truth {
+    type Target = mpr_otel_lab::simulation::Truth;
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
+}
 
-    /// Operations that took no longer than `bound`, in milliseconds.
-    fn within(&self, bound: u64) -> u64 {
-        let short = |(ms, count): (&String, &u64)| {
-            ms.parse::<u64>().is_ok_and(|ms| ms <= bound).then_some(*count)
-        };
-        self.durations_ms.iter().filter_map(short).sum()
+/// The value of a metric's label; `None` where the series has none.
+pub fn label<'series>(series: &'series SeriesTruth, name: &str) -> Option<&'series str> {
+    match name {
+        "job" => Some("mpr-otel"),
+        "server_address" => Some(series.server.as_deref().unwrap_or("none")),
+        "mpr_operation" => Some(&series.operation),
+        "mpr_outcome" => Some(&series.outcome),
+        "mpr_error_class" => series.error_class.as_deref(),
+        "error_type" => series.error_type.as_deref(),
+        _ => None,
     }
+}
+
+/// Operations that took no longer than `bound`, in milliseconds.
+fn within(series: &SeriesTruth, bound: u64) -> u64 {
+    series.durations_ms.range(..=bound).map(|(_, count)| count).sum()
 }
 
 /// A group's part of the truth.
 #[derive(Clone, Debug, Default)]
-pub struct Part<'a>(pub Vec<&'a Series>);
+pub struct Part<'a>(pub Vec<&'a SeriesTruth>);
 
 impl Part<'_> {
     /// How many operations.
@@ -149,7 +59,7 @@ impl Part<'_> {
 
     /// Operations within the histogram's bound, in milliseconds.
     fn within(&self, bound: u64) -> u64 {
-        self.0.iter().map(|series| series.within(bound)).sum()
+        self.0.iter().map(|series| within(series, bound)).sum()
     }
 
     /// The bounds, in seconds, of the histogram's bucket in which a quantile lies. What is beyond
@@ -179,13 +89,13 @@ fn le(bound: u64) -> String {
 impl Truth {
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Self> {
-        Ok(serde_json::from_slice(&fs::read(path)?)?)
+        Ok(Self(serde_json::from_slice(&fs::read(path)?)?))
     }
 
     /// The same of one server only.
     pub fn of_server(&self, server: &str) -> Self {
         let mut truth = self.clone();
-        truth.series.retain(|series| series.label("server_address") == Some(server));
+        truth.0.series.retain(|series| label(series, "server_address") == Some(server));
         truth
     }
 
@@ -193,12 +103,12 @@ impl Truth {
     pub fn groups(
         &self,
         by: &[&str],
-        passes: impl Fn(&Series) -> bool,
+        passes: impl Fn(&SeriesTruth) -> bool,
     ) -> BTreeMap<Labels, Part<'_>> {
         let mut groups = BTreeMap::<Labels, Part<'_>>::new();
         for series in self.series.iter().filter(|series| passes(series)) {
             let labels = by.iter().filter_map(|name| {
-                series.label(name).map(|value| ((*name).to_owned(), value.to_owned()))
+                label(series, name).map(|value| ((*name).to_owned(), value.to_owned()))
             });
             groups.entry(labels.collect()).or_default().0.push(series);
         }
@@ -210,8 +120,8 @@ impl Truth {
 mod tests {
     use super::*;
 
-    fn series(durations: &[(&str, u64)]) -> Series {
-        Series {
+    fn series(durations: &[(u64, u64)]) -> SeriesTruth {
+        SeriesTruth {
             server: None,
             operation: "add".to_owned(),
             outcome: "success".to_owned(),
@@ -219,13 +129,13 @@ mod tests {
             error_type: None,
             count: durations.iter().map(|(_, count)| count).sum(),
             seconds: 0.0,
-            durations_ms: durations.iter().map(|(ms, count)| ((*ms).to_owned(), *count)).collect(),
+            durations_ms: durations.iter().copied().collect(),
         }
     }
 
     #[test]
     fn a_quantile_is_in_the_bucket_that_reaches_its_rank() {
-        let series = series(&[("3", 50), ("100", 45), ("110", 4), ("130000", 1)]);
+        let series = series(&[(3, 50), (100, 45), (110, 4), (130_000, 1)]);
         let part = Part(vec![&series]);
         assert_eq!(part.quantile(0.5), (0.0, 0.005));
         assert_eq!(part.quantile(0.51), (0.05, 0.1));

@@ -149,7 +149,7 @@ impl View {
 impl ServerTotals {
     fn add(&mut self, series: &SeriesTruth) {
         self.count += series.count;
-        match series.outcome {
+        match series.outcome.as_str() {
             "failure" => self.failures += series.count,
             "unfinished" => self.unfinished += series.count,
             _ => {}
