@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 
 const BOTH: [Whose; 2] = [Whose::Mine, Whose::Everybodys];
 
-/// Where things are in a ledger: src/core/ledger/mod.rs has the table.
+/// Where things are in a ledger, written down a second time: src/core/ledger/layout.rs defines it.
 mod at {
     pub const VERSION: usize = 8;
     pub const PID: usize = 24;

@@ -2,13 +2,19 @@
 //!
 //! The same source files as in the library are compiled here against loom's atomics: inside them
 //! `crate::sync` is the module below.
+//!
+//! In each model the main thread is the one that writes and then hands over, and the thread that
+//! may find what it left is spawned. loom runs the main thread first, and when it looks for an
+//! order that it has not tried, it only considers the last access to an atomic before the present
+//! one. The other way round, a load before the store hides the other thread's load, and loom never
+//! tries the order in which the load sees the store.
 
 // What the library uses of these files and the model does not.
 #![allow(dead_code)]
-#![allow(unsafe_code)]
 
 /// loom's versions of what `src/core/sync.rs` exports.
 mod sync {
+    pub use loom::cell::UnsafeCell;
     pub use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
     pub use loom::thread::{Thread, current, park};
     use std::time::Duration;
@@ -39,61 +45,62 @@ mod sync {
 mod doorbell;
 #[path = "../src/core/ledger/occupancy.rs"]
 mod occupancy;
+#[path = "../src/core/ledger/slot.rs"]
+mod slot;
 #[path = "../src/core/ledger/state.rs"]
 mod state;
 
+/// Of the ledger's format, what slot.rs names.
+mod layout {
+    pub use mpr_otel_core::ledger::{Body, SENT};
+}
+
 use doorbell::{Doorbell, Sleep};
-use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use occupancy::Occupancy;
-use state::{Phase, State};
+use slot::{Claim, Slot};
+use state::Phase;
 
-/// A slot as the ledger has it. loom's cell fails the model if two threads touch it at once, or
-/// one reads what another wrote without being ordered behind it.
-#[derive(Default)]
-struct Slot {
-    state: State,
-    body: UnsafeCell<u64>,
+/// PRE, as notify.rs does it. Every field that the models read is `caller`'s number, so that a body
+/// which two callers wrote would be seen.
+fn pre(mut claim: Claim<'_>, caller: u64) -> u64 {
+    claim.started = caller;
+    claim.ended = caller;
+    claim.sent = 0;
+    claim.publish()
 }
 
-impl Slot {
-    fn write(&self, value: u64) {
-        // SAFETY: the model checks that no other access is concurrent.
-        self.body.with_mut(|body| unsafe { *body = value });
-    }
+/// POST, as notify.rs does it: whether it completed the operation of `generation`.
+fn post(slot: &Slot, generation: u64) -> bool {
+    let Some(mut completion) = slot.complete(|found| found == generation) else { return false };
+    completion.ended = completion.started + 1;
+    completion.finish();
+    true
+}
 
-    fn read(&self) -> u64 {
-        // SAFETY: the model checks that no write is concurrent.
-        self.body.with(|body| unsafe { *body })
+/// Giving an operation up, as `Ledger::abandon` does it.
+fn give_up(slot: &Slot, generation: u64, at: u64) -> bool {
+    let given_up = slot.abandon(generation);
+    if given_up {
+        slot.set_abandoned_at(at);
     }
+    given_up
+}
 
-    /// PRE, as `Ledger::claim` and `Claim::publish` do it.
-    fn before(&self) -> u64 {
-        let generation = self.state.claim();
-        self.write(generation * 10);
-        self.state.publish(generation);
-        generation
-    }
+/// What the exporter reads of a settled slot: phase, generation, and when it started and ended.
+fn settled(slot: &Slot) -> Option<(Phase, u64, u64, u64)> {
+    let (phase, generation, body) = slot.settled()?;
+    Some((phase, generation, body.started, body.ended))
+}
 
-    /// POST, as `Ledger::complete` and `Completion::finish` do it.
-    fn after(&self, generation: u64) -> bool {
-        let open = self.state.begin_completion(|found| found == generation).is_some();
-        if open {
-            self.write(generation * 10 + 1);
-            self.state.finish(generation);
-        }
-        open
-    }
-
-    /// The exporter's look at a settled slot.
-    fn settled(&self) -> Option<(Phase, u64)> {
-        match self.state.load() {
-            (Some(phase @ (Phase::Done | Phase::Unfinished)), _) => Some((phase, self.read())),
-            _ => None,
-        }
-    }
+/// An exporter that sends caller 10's operation twice and then frees its slot.
+fn export(slot: &Slot) {
+    assert_eq!(settled(slot), Some((Phase::Done, 1, 10, 11)));
+    assert!(!slot.note_sent());
+    assert!(slot.note_sent());
+    slot.release();
 }
 
 #[test]
@@ -118,21 +125,61 @@ fn a_slot_given_back_is_claimed_again_only_after_its_last_reader_is_through() {
     loom::model(|| {
         let shared = Arc::new((Occupancy::<1>::new(1), Slot::default()));
         assert_eq!(shared.0.claim(0), Some(0));
-        assert_eq!(shared.1.before(), 1);
-        assert!(shared.1.after(1));
-        let exporter = {
+        assert_eq!(pre(shared.1.claim(), 10), 1);
+        assert!(post(&shared.1, 1));
+        let caller = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
-                assert_eq!(shared.1.settled(), Some((Phase::Done, 11)));
-                shared.1.state.release();
-                shared.0.release(0);
+                if shared.0.claim(0).is_some() {
+                    assert_eq!(pre(shared.1.claim(), 20), 2);
+                }
             })
         };
-        if shared.0.claim(0).is_some() {
-            assert_eq!(shared.1.before(), 2);
-            assert_eq!(shared.1.state.load(), (Some(Phase::Open), 2));
-        }
-        exporter.join().unwrap();
+        export(&shared.1);
+        shared.0.release(0);
+        caller.join().unwrap();
+    });
+}
+
+#[test]
+fn without_a_bitmap_too_a_freed_slot_is_claimed_only_after_its_last_reader_is_through() {
+    loom::model(|| {
+        let slot = Arc::new(Slot::default());
+        assert_eq!(pre(slot.try_claim().unwrap(), 10), 1);
+        assert!(post(&slot, 1));
+        let caller = {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || {
+                if let Some(claim) = slot.try_claim() {
+                    assert_eq!(pre(claim, 20), 2);
+                }
+            })
+        };
+        export(&slot);
+        caller.join().unwrap();
+    });
+}
+
+#[test]
+fn of_two_callers_that_try_to_claim_one_slot_exactly_one_gets_it() {
+    loom::model(|| {
+        let slot = Arc::new(Slot::default());
+        let claim = |caller| {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || {
+                let claim = slot.try_claim()?;
+                assert_eq!(pre(claim, caller), 1);
+                Some(caller)
+            })
+        };
+        let (first, second) = (claim(10), claim(20));
+        let winner = match (first.join().unwrap(), second.join().unwrap()) {
+            (Some(winner), None) | (None, Some(winner)) => winner,
+            both => panic!("{both:?}"),
+        };
+        assert!(slot.try_claim().is_none());
+        assert!(post(&slot, 1));
+        assert_eq!(settled(&slot), Some((Phase::Done, 1, winner, winner + 1)));
     });
 }
 
@@ -140,18 +187,18 @@ fn a_slot_given_back_is_claimed_again_only_after_its_last_reader_is_through() {
 fn what_post_wrote_is_whole_when_the_exporter_sees_it_done() {
     loom::model(|| {
         let slot = Arc::new(Slot::default());
-        let caller = {
+        let exporter = {
             let slot = Arc::clone(&slot);
             thread::spawn(move || {
-                assert_eq!(slot.before(), 1);
-                assert!(slot.after(1));
+                if let Some(settled) = settled(&slot) {
+                    assert_eq!(settled, (Phase::Done, 1, 10, 11));
+                }
             })
         };
-        if let Some(settled) = slot.settled() {
-            assert_eq!(settled, (Phase::Done, 11));
-        }
-        caller.join().unwrap();
-        assert_eq!(slot.settled(), Some((Phase::Done, 11)));
+        assert_eq!(pre(slot.claim(), 10), 1);
+        assert!(post(&slot, 1));
+        exporter.join().unwrap();
+        assert_eq!(settled(&slot), Some((Phase::Done, 1, 10, 11)));
     });
 }
 
@@ -159,19 +206,22 @@ fn what_post_wrote_is_whole_when_the_exporter_sees_it_done() {
 fn post_and_giving_up_never_both_get_the_operation() {
     loom::model(|| {
         let slot = Arc::new(Slot::default());
-        assert_eq!(slot.before(), 1);
-        let caller = {
+        let exporter = {
             let slot = Arc::clone(&slot);
-            thread::spawn(move || slot.after(1))
+            thread::spawn(move || {
+                let given_up = give_up(&slot, 1, 15);
+                if given_up {
+                    assert_eq!(settled(&slot), Some((Phase::Unfinished, 1, 10, 15)));
+                }
+                given_up
+            })
         };
-        let given_up = slot.state.abandon(1);
-        if given_up {
-            assert_eq!(slot.settled(), Some((Phase::Unfinished, 10)));
-        }
-        let completed = caller.join().unwrap();
-        assert!(given_up != completed);
-        let expected = if completed { (Phase::Done, 11) } else { (Phase::Unfinished, 10) };
-        assert_eq!(slot.settled(), Some(expected));
+        assert_eq!(pre(slot.claim(), 10), 1);
+        let completed = post(&slot, 1);
+        assert!(exporter.join().unwrap() != completed);
+        let expected =
+            if completed { (Phase::Done, 1, 10, 11) } else { (Phase::Unfinished, 1, 10, 15) };
+        assert_eq!(settled(&slot), Some(expected));
     });
 }
 
@@ -179,14 +229,35 @@ fn post_and_giving_up_never_both_get_the_operation() {
 fn of_two_posts_with_one_handle_exactly_one_completes() {
     loom::model(|| {
         let slot = Arc::new(Slot::default());
-        assert_eq!(slot.before(), 1);
-        let post = |slot: &Arc<Slot>| {
+        assert_eq!(pre(slot.claim(), 10), 1);
+        let posting = |slot: &Arc<Slot>| {
             let slot = Arc::clone(slot);
-            thread::spawn(move || slot.after(1))
+            thread::spawn(move || post(&slot, 1))
         };
-        let (first, second) = (post(&slot), post(&slot));
+        let (first, second) = (posting(&slot), posting(&slot));
         assert!(first.join().unwrap() != second.join().unwrap());
-        assert_eq!(slot.settled(), Some((Phase::Done, 11)));
+        assert_eq!(settled(&slot), Some((Phase::Done, 1, 10, 11)));
+    });
+}
+
+#[test]
+fn an_operation_whose_completion_is_dropped_is_open_for_its_own_post() {
+    loom::model(|| {
+        let slot = Arc::new(Slot::default());
+        assert_eq!(pre(slot.claim(), 10), 1);
+        // A POST of the wrong kind reads the body and drops the completion.
+        let wrong = {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || {
+                if let Some(completion) = slot.complete(|found| found == 1) {
+                    assert_eq!(completion.started, 10);
+                }
+            })
+        };
+        let completed = post(&slot, 1);
+        wrong.join().unwrap();
+        assert!(completed != post(&slot, 1));
+        assert_eq!(settled(&slot), Some((Phase::Done, 1, 10, 11)));
     });
 }
 
@@ -195,19 +266,18 @@ fn an_old_handle_never_completes_the_slots_next_operation() {
     loom::model(|| {
         let shared = Arc::new((Occupancy::<1>::new(1), Slot::default()));
         assert_eq!(shared.0.claim(0), Some(0));
-        assert_eq!(shared.1.before(), 1);
-        assert!(shared.1.after(1));
+        assert_eq!(pre(shared.1.claim(), 10), 1);
+        assert!(post(&shared.1, 1));
         let late = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.1.after(1))
+            thread::spawn(move || post(&shared.1, 1))
         };
-        assert_eq!(shared.1.settled(), Some((Phase::Done, 11)));
-        shared.1.state.release();
+        export(&shared.1);
         shared.0.release(0);
         assert_eq!(shared.0.claim(0), Some(0));
-        assert_eq!(shared.1.before(), 2);
+        assert_eq!(pre(shared.1.claim(), 20), 2);
         assert!(!late.join().unwrap());
-        assert_eq!(shared.1.state.load(), (Some(Phase::Open), 2));
+        assert!(post(&shared.1, 2));
     });
 }
 

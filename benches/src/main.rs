@@ -53,7 +53,7 @@ struct Bench {
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
     /// Build this revision's library as well, and measure it beside today's, by turns. Only what the
-    /// library alone decides: pair, threads, first, export, short.
+    /// library alone decides: pair, threads, first, export, host, short.
     #[arg(long, value_name = "REVISION")]
     against: Option<String>,
     #[command(subcommand)]
@@ -91,7 +91,9 @@ enum Role {
 
 #[derive(Debug, Subcommand)]
 enum Worker {
-    Sink,
+    Sink {
+        answered: PathBuf,
+    },
     Pair {
         subject: Name,
         threads: usize,
@@ -155,6 +157,7 @@ impl Bench {
                 (Measure::Threads, Part::Threads),
                 (Measure::First, Part::First),
                 (Measure::Export, Part::Export),
+                (Measure::Host, Part::Host),
                 (Measure::Short, Part::Short),
             ]
             .into_iter()
@@ -201,7 +204,7 @@ impl Bench {
 impl Worker {
     fn run(&self) -> Result<()> {
         match self {
-            Self::Sink => sink::work(),
+            Self::Sink { answered } => sink::work(answered),
             Self::Pair { subject, threads, operations, rounds } => {
                 tell(&pair::work(*subject, *threads, *operations, *rounds)?)
             }

@@ -17,13 +17,17 @@ pub struct Revision {
 impl Revision {
     /// Builds the library of the commit that `name` stands for, unless that was done before.
     pub fn build(name: &str) -> Result<Self> {
-        let commit = commit(name)?;
-        let folder = ship::target()?.join("against");
+        Self::build_in(&ship::root(), &ship::target()?.join("against"), name)
+    }
+
+    /// The same with this repository, in this folder.
+    fn build_in(repository: &Path, folder: &Path, name: &str) -> Result<Self> {
+        let commit = commit(repository, name)?;
         let library = folder.join(format!("{commit}.so"));
         if !library.is_file() {
-            let tree = Worktree::add(&folder.join(&commit), &commit)?;
+            let tree = Worktree::add(repository, folder.join(&commit), &commit)?;
             let built = folder.join("target");
-            ship::run(build(&tree.0, &built))?;
+            ship::run(build(&tree.folder, &built))?;
             // In one step, so that a library which is there is whole.
             let partial = library.with_extension("partial");
             fs::copy(built.join("release").join(mpr_otel_lab::double::LIBRARY), &partial)?;
@@ -39,8 +43,8 @@ impl Revision {
 }
 
 /// The commit that `name` stands for.
-fn commit(name: &str) -> Result<String> {
-    let output = git()
+fn commit(repository: &Path, name: &str) -> Result<String> {
+    let output = git(repository)
         .args(["rev-parse", "--verify", "--quiet", "--end-of-options"])
         .arg(format!("{name}^{{commit}}"))
         .output()
@@ -63,33 +67,36 @@ fn build(tree: &Path, target: &Path) -> Command {
     cargo
 }
 
-fn git() -> Command {
+fn git(repository: &Path) -> Command {
     let mut git = Command::new("git");
-    git.arg("-C").arg(ship::root());
+    git.arg("-C").arg(repository);
     git
 }
 
 /// A checkout of one commit, which is removed when it is dropped.
-struct Worktree(PathBuf);
+struct Worktree<'a> {
+    repository: &'a Path,
+    folder: PathBuf,
+}
 
-impl Worktree {
-    fn add(folder: &Path, commit: &str) -> Result<Self> {
+impl<'a> Worktree<'a> {
+    fn add(repository: &'a Path, folder: PathBuf, commit: &str) -> Result<Self> {
         // A run that was killed may have left one.
         if folder.exists() {
-            fs::remove_dir_all(folder)?;
+            fs::remove_dir_all(&folder)?;
         }
-        let mut git = git();
-        git.args(["worktree", "add", "--quiet", "--force", "--detach"]).arg(folder).arg(commit);
+        let mut git = git(repository);
+        git.args(["worktree", "add", "--quiet", "--force", "--detach"]).arg(&folder).arg(commit);
         ship::run(git)?;
-        Ok(Self(folder.to_path_buf()))
+        Ok(Self { repository, folder })
     }
 }
 
-impl Drop for Worktree {
+impl Drop for Worktree<'_> {
     fn drop(&mut self) {
         // It may not be there; what is left is ignored by git and replaced by the next run.
-        let mut git = git();
-        let _ = git.args(["worktree", "remove", "--force"]).arg(&self.0).output();
+        let mut git = git(self.repository);
+        let _ = git.args(["worktree", "remove", "--force"]).arg(&self.folder).output();
     }
 }
 
@@ -99,9 +106,9 @@ mod tests {
 
     #[test]
     fn what_is_no_revision_is_refused_by_name() {
-        let refused = commit("no-such-revision").unwrap_err().to_string();
+        let refused = commit(&ship::root(), "no-such-revision").unwrap_err().to_string();
         assert!(refused.starts_with("`no-such-revision` is no revision here"), "{refused}");
-        assert!(commit("--help").is_err());
+        assert!(commit(&ship::root(), "--help").is_err());
     }
 
     #[test]
@@ -110,5 +117,46 @@ mod tests {
         assert!(today.get_args().any(|word| word == "mpr-otel-dll"), "{today:?}");
         let before = build(Path::new("nowhere"), Path::new("target"));
         assert!(before.get_args().any(|word| word == "cdylib"), "{before:?}");
+    }
+
+    /// A repository whose one commit has a library with nothing in it.
+    fn repository() -> tempfile::TempDir {
+        let repository = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = repository.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("Cargo.toml", "[workspace]\nmembers = ['src/dll']\nresolver = '3'\n");
+        write(
+            "src/dll/Cargo.toml",
+            "[package]\nname = 'mpr-otel-dll'\nedition = '2024'\n\
+             [lib]\nname = 'mpr_otel'\npath = 'lib.rs'\ncrate-type = ['cdylib']\n",
+        );
+        write("src/dll/lib.rs", "");
+        let author = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.com"];
+        let commit = ["commit", "--quiet", "--message", "One library"];
+        for arguments in [&["init", "--quiet"][..], &["add", "."], &commit] {
+            let mut git = git(repository.path());
+            git.args(["-c", "init.defaultBranch=main"]).args(author).args(arguments);
+            ship::run(git).unwrap();
+        }
+        repository
+    }
+
+    #[test]
+    fn a_revision_is_built_once_whatever_a_killed_run_left() {
+        let repository = repository();
+        let (root, folder) = (repository.path(), repository.path().join("target/against"));
+        let commit = commit(root, "HEAD").unwrap();
+        std::mem::forget(Worktree::add(root, folder.join(&commit), &commit).unwrap());
+        let build = || Revision::build_in(root, &folder, "HEAD").unwrap().library;
+        let library = build();
+        assert!(fs::metadata(&library).unwrap().len() > 0);
+        fs::write(&library, "the first build").unwrap();
+        assert_eq!(fs::read_to_string(build()).unwrap(), "the first build");
+        let worktrees = git(root).args(["worktree", "list", "--porcelain"]).output().unwrap();
+        let worktrees = String::from_utf8(worktrees.stdout).unwrap();
+        assert_eq!(worktrees.matches("worktree ").count(), 1, "{worktrees}");
     }
 }

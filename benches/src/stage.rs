@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
+/// The sink's file in the folder.
+const ANSWERED: &str = "answered";
+
 /// Shared by the workers of one run.
 #[derive(Debug)]
 pub struct Stage {
@@ -27,7 +30,7 @@ impl Stage {
         // Beside the program and not in the system's temporary folder, which may be memory.
         let beside = program.parent().ok_or("this program is in no folder")?;
         let folder = tempfile::tempdir_in(beside)?;
-        let sink = Sink::start(&program)?;
+        let sink = Sink::start(&program, &folder.path().join(ANSWERED))?;
         Ok(Self { program, library, folder, sink })
     }
 
@@ -60,7 +63,8 @@ impl Stage {
         command
             .env_clear()
             .env(ours::LIBRARY, &self.library)
-            .env(ours::LEDGER_DIR, ledgers)
+            .env(ours::ANSWERED, self.folder.path().join(ANSWERED))
+            .env("MPR_OTEL_LEDGER_DIR", ledgers)
             .env("MPR_OTEL_ENDPOINT", self.sink.endpoint());
         command
     }

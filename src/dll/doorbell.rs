@@ -1,9 +1,9 @@
-//! Wakes the exporter, but only when it sleeps and only for what it wants to be woken for.
+//! Wakes the exporter, but only while it sleeps, and only for the signals that it sleeps for.
 //!
-//! The exporter stores how deep it sleeps and then looks for work; a caller leaves work and then
-//! loads how deep the exporter sleeps. With a sequentially consistent fence between the two steps
-//! on both sides, at least one of them sees the other: no wake-up is lost, and no caller ever
-//! takes a lock.
+//! The exporter stores how deep it sleeps and then looks for work. A caller sends a signal and then
+//! loads how deep the exporter sleeps. Both have a sequentially consistent fence between the two
+//! steps, so at least one of them sees what the other did: no wake-up is lost, and no caller takes
+//! a lock.
 
 use crate::sync::{AtomicU8, OnceLock, Ordering, Thread, current, fence, park, park_timeout};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Sleep {
-    /// Not at all: it looks for work before it sleeps again.
+    /// It does not sleep, and looks for work before it sleeps again.
     Awake = 0,
     /// Collecting a batch: wake it only when much is waiting.
     Collecting = 1,
@@ -22,7 +22,7 @@ pub enum Sleep {
     Idle = 3,
 }
 
-/// The exporter's bell.
+/// How a caller wakes the exporter.
 #[derive(Debug)]
 pub struct Doorbell {
     sleep: AtomicU8,
@@ -36,15 +36,15 @@ impl Default for Doorbell {
 }
 
 impl Doorbell {
-    /// Says which thread to wake: the calling one. The exporter calls this once, before it first
+    /// Makes the calling thread the one to wake. The exporter calls this once, before it first
     /// sleeps.
     pub fn register_waiter(&self) {
         // There is one exporter, so the cell is empty.
         let _ = self.exporter.set(current());
     }
 
-    /// Called right after a send into the exporter's channel: wakes the exporter if it wants to be
-    /// woken for that signal.
+    /// Wakes the exporter if it sleeps for this signal. Called right after the signal was sent into
+    /// the exporter's channel.
     ///
     /// `done`: the signal ends an operation. `pressing` is called only if needed, and says whether
     /// many signals are queued.
@@ -66,7 +66,7 @@ impl Doorbell {
 
     #[cold]
     fn wake(&self) {
-        // One of several callers is enough.
+        // If several callers find it asleep, one of them wakes it.
         if self.sleep.swap(Sleep::Awake as u8, Ordering::Relaxed) != Sleep::Awake as u8
             && let Some(exporter) = self.exporter.get()
         {
@@ -74,7 +74,8 @@ impl Doorbell {
         }
     }
 
-    /// Sleeps until somebody rings, or for `limit` (`None`: for ever), unless `work` is there.
+    /// Sleeps until a caller rings or `limit` is over; without a limit, until a caller rings. Does
+    /// not sleep if `work` says that there is some.
     ///
     /// May return early.
     pub fn sleep(&self, depth: Sleep, limit: Option<Duration>, work: impl FnOnce() -> bool) {

@@ -15,7 +15,7 @@ use mpr_otel_core::ledger::{Keeper, Ledger, Seed};
 use mpr_otel_core::origin::Origin;
 use mpr_otel_core::platform;
 use mpr_otel_core::process::Identity;
-use mpr_otel_core::settings::{Delivery, Settings, System};
+use mpr_otel_core::settings::{DeliveryMode, Settings, System};
 use mpr_otel_core::trace_context::{IdSource, Parent};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -74,7 +74,7 @@ fn start() -> Option<&'static Host> {
 /// none where the agent exports, and that of a host that ends at once does not come to it.
 fn make_room(settings: &Settings, ledger: &Ledger) {
     let folder = LedgerFolder::new(&settings.ledger_dir);
-    let bounds = settings.ledger_bounds;
+    let bounds = settings.ledger_bounds();
     if folder.is_crowded(bounds) {
         let mut adopter = Adopter::new(folder, Whose::Mine, bounds, settings.unfinished_after);
         // A folder that cannot be listed is for the exporter to tell of.
@@ -108,8 +108,8 @@ impl Runtime {
             std::env::var("TRACEPARENT").ok().and_then(|value| Parent::parse(value.trim()));
         let clock = Clock::start();
         let keeper = match settings.delivery {
-            Delivery::InProcess => Keeper::Host,
-            Delivery::Agent => Keeper::Agent,
+            DeliveryMode::InProcess => Keeper::Host,
+            DeliveryMode::Agent => Keeper::Agent,
         };
         let seed = Seed { identity: &identity, parent: parent.as_ref(), clock, id_seed, keeper };
         let (ledger, unprotected) = match Ledger::create(&settings.ledger_dir, seed) {
@@ -125,8 +125,8 @@ impl Runtime {
             make_room(&settings, &ledger);
         }
         let channel = match settings.delivery {
-            Delivery::InProcess => Some(Channel::default()),
-            Delivery::Agent => None,
+            DeliveryMode::InProcess => Some(Channel::default()),
+            DeliveryMode::Agent => None,
         };
         Self::On(Box::new(Host {
             ledger,

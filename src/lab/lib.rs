@@ -6,5 +6,8 @@
 pub mod double;
 #[cfg(feature = "equipment")]
 pub mod equipment;
+mod nearest_rank;
 pub mod receiver;
 pub mod simulation;
+
+pub use nearest_rank::nearest_rank;

@@ -80,6 +80,11 @@ pub trait Behaviour: Send + Sync + 'static {
 
     /// Answers a request; `None` closes the connection without a word.
     fn answer(&self, request: &Request, connection: &mut dyn Stream) -> Option<Answer>;
+
+    /// Called after the answer to a request was written. An error closes the connection.
+    fn answered(&self, _request: &Request) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl<F: Fn(&Request) -> Answer + Send + Sync + 'static> Behaviour for F {
@@ -201,21 +206,21 @@ fn serve(connection: TcpStream, behaviour: &dyn Behaviour, requests: &Senders) -
         };
         fill(&mut connection, &mut buffered, length)?;
         let body: Vec<u8> = buffered.drain(..length).collect();
-        let decoded = decode(&path, &body, header(&headers, "content-encoding"));
-        let answer = match decoded {
+        match decode(&path, &body, header(&headers, "content-encoding")) {
             Err(problem) => {
-                Some(Answer { body: problem.to_string().into_bytes(), ..Answer::status(400) })
+                let body = problem.to_string().into_bytes();
+                write_answer(&mut connection, &Answer { body, ..Answer::status(400) })?;
             }
             Ok((export, metrics)) => {
                 let wire_bytes = body.len();
                 let request = Request { path, headers, wire_bytes, export, metrics };
                 requests.send(request.clone());
-                behaviour.answer(&request, connection.as_mut())
+                let Some(answer) = behaviour.answer(&request, connection.as_mut()) else {
+                    return Ok(());
+                };
+                write_answer(&mut connection, &answer)?;
+                behaviour.answered(&request)?;
             }
-        };
-        match answer {
-            Some(answer) => write_answer(&mut connection, &answer)?,
-            None => return Ok(()),
         }
     }
     Ok(())
@@ -304,4 +309,37 @@ fn write_answer(connection: &mut dyn Stream, answer: &Answer) -> io::Result<()> 
     connection.write_all(head.as_bytes())?;
     connection.write_all(&answer.body)?;
     connection.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    /// Stays in `answered` until the client says that it has the answer.
+    struct Waiting(Mutex<mpsc::Receiver<()>>);
+
+    impl Behaviour for Waiting {
+        fn answer(&self, _request: &Request, _connection: &mut dyn Stream) -> Option<Answer> {
+            Some(Answer::ok())
+        }
+
+        fn answered(&self, _request: &Request) -> io::Result<()> {
+            self.0.lock().unwrap().recv().map_err(io::Error::other)
+        }
+    }
+
+    #[test]
+    fn a_behaviour_hears_of_an_answer_after_the_client_could_read_it() {
+        let (client_has_it, hears) = mpsc::channel();
+        let receiver = Receiver::behaving(Waiting(Mutex::new(hears))).unwrap();
+        let mut connection = TcpStream::connect(receiver.address()).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        connection.write_all(b"POST /v1/traces HTTP/1.1\r\ncontent-length: 0\r\n\r\n").unwrap();
+        let mut answer = [0; 12];
+        connection.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        client_has_it.send(()).unwrap();
+    }
 }

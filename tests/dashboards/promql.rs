@@ -1,11 +1,14 @@
-//! As much of PromQL as a lint needs: which series a query selects, and over what. That it is PromQL
-//! at all is promtool's business.
+//! What a lint asks about a query: which series it selects, over what, and by which labels.
 
+use promql_parser::label::{Label, Matcher};
+use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
+use promql_parser::util::display_duration;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-/// Words that are neither metrics nor labels: operators, modifiers, and functions by what follows.
-const WORDS: [&str; 10] =
-    ["and", "or", "unless", "bool", "offset", "by", "without", "on", "ignoring", "vector"];
+/// PromQL has no variables. Where Grafana's stand for a duration, one stands in that no query has.
+const DURATIONS: [(&str, &str); 3] =
+    [("$__rate_interval", "7919w"), ("$__range", "7927w"), ("$__interval", "7933w")];
 
 /// A selector of series, such as `metric{label="value"}[5m]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,103 +30,71 @@ pub struct Query {
     pub labels: BTreeSet<String>,
 }
 
-struct Scanner<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Scanner<'a> {
-    fn take_while(&mut self, keep: impl Fn(char) -> bool) -> &'a str {
-        let end = self.rest.find(|c: char| !keep(c)).unwrap_or(self.rest.len());
-        let (taken, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        taken
-    }
-
-    fn skip_spaces(&mut self) {
-        self.take_while(char::is_whitespace);
-    }
-
-    fn word(&mut self) -> &'a str {
-        self.take_while(|c| c.is_ascii_alphanumeric() || "_:$".contains(c))
-    }
-
-    /// The text up to `end`, which is taken too.
-    fn until(&mut self, end: char) -> &'a str {
-        let (inside, rest) = self.rest.split_once(end).expect("a closing character");
-        self.rest = rest;
-        inside
-    }
-
-    fn takes(&mut self, start: char) -> bool {
-        self.skip_spaces();
-        self.rest.strip_prefix(start).map(|rest| self.rest = rest).is_some()
-    }
-
-    fn matchers(&mut self) -> Vec<(String, String, String)> {
-        let mut matchers = Vec::new();
-        while !self.takes('}') {
-            self.skip_spaces();
-            let label = self.word().to_owned();
-            self.skip_spaces();
-            let operator = self.take_while(|c| "=!~".contains(c)).to_owned();
-            assert!(self.takes('"'), "a value in quotes before {:?}", self.rest);
-            matchers.push((label, operator, self.until('"').to_owned()));
-            self.takes(',');
-        }
-        matchers
-    }
-}
-
 /// Reads a query.
 pub fn read(text: &str) -> Query {
+    let plain = DURATIONS
+        .iter()
+        .fold(text.to_owned(), |text, (variable, duration)| text.replace(variable, duration));
+    let expression = parser::parse(&plain).unwrap_or_else(|error| panic!("{error}: {text}"));
     let mut query = Query::default();
-    let mut scanner = Scanner { rest: text };
-    let mut functions: Vec<String> = Vec::new();
-    let mut before_parenthesis = String::new();
-    while let Some(next) = scanner.rest.chars().next() {
-        if next.is_ascii_alphabetic() || next == '_' {
-            let word = scanner.word().to_owned();
-            scanner.skip_spaces();
-            let grouping = ["by", "without", "on", "ignoring"].contains(&word.as_str());
-            if grouping && scanner.takes('(') {
-                let labels = scanner.until(')').split(',').map(str::trim);
-                query.labels.extend(labels.filter(|l| !l.is_empty()).map(str::to_owned));
-            } else if scanner.rest.starts_with('(') || is_aggregation(scanner.rest) {
-                before_parenthesis = word;
-            } else if !WORDS.contains(&word.as_str()) {
-                let matchers = if scanner.takes('{') { scanner.matchers() } else { Vec::new() };
-                let range = scanner.takes('[').then(|| scanner.until(']').to_owned());
-                let function = functions.last().cloned().unwrap_or_default();
-                query.selectors.push(Selector { metric: word, matchers, range, function });
-            }
-        } else {
-            scanner.rest = &scanner.rest[next.len_utf8()..];
-            match next {
-                '(' => functions.push(std::mem::take(&mut before_parenthesis)),
-                ')' => {
-                    functions.pop();
-                }
-                // A subquery.
-                '[' => {
-                    scanner.until(']');
-                }
-                '"' => {
-                    scanner.until('"');
-                }
-                // A number or a duration, or a variable in place of one.
-                digit if digit.is_ascii_digit() || digit == '$' => {
-                    scanner.take_while(|c| c.is_ascii_alphanumeric() || "._".contains(c));
-                }
-                _ => {}
-            }
-        }
-    }
+    query.read(&expression, "");
     query
 }
 
-/// Whether `by (` or `without (` follows, as in `sum by (job) (…)`.
-fn is_aggregation(rest: &str) -> bool {
-    ["by ", "by(", "without ", "without("].iter().any(|word| rest.starts_with(word))
+impl Query {
+    /// Reads an expression that stands in the parenthesis of `function`.
+    fn read(&mut self, expression: &Expr, function: &str) {
+        match expression {
+            Expr::Aggregate(aggregate) => {
+                let labels = aggregate.modifier.as_ref().map(LabelModifier::labels);
+                self.add_labels(labels.map(|labels| &labels.labels));
+                let function = aggregate.op.to_string();
+                for argument in aggregate.param.iter().chain([&aggregate.expr]) {
+                    self.read(argument, &function);
+                }
+            }
+            Expr::Call(call) => {
+                call.args.args.iter().for_each(|argument| self.read(argument, call.func.name));
+            }
+            Expr::Binary(binary) => {
+                if let Some(modifier) = &binary.modifier {
+                    let matching = modifier.matching.as_ref().map(LabelModifier::labels);
+                    self.add_labels(matching.map(|labels| &labels.labels));
+                    self.add_labels(modifier.card.labels().map(|labels| &labels.labels));
+                }
+                self.read(&binary.lhs, function);
+                self.read(&binary.rhs, function);
+            }
+            Expr::Unary(unary) => self.read(&unary.expr, function),
+            Expr::Paren(paren) => self.read(&paren.expr, ""),
+            Expr::Subquery(subquery) => self.read(&subquery.expr, function),
+            Expr::VectorSelector(selector) => self.select(selector, None, function),
+            Expr::MatrixSelector(matrix) => self.select(&matrix.vs, Some(&matrix.range), function),
+            Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
+        }
+    }
+
+    fn select(&mut self, selector: &VectorSelector, range: Option<&Duration>, function: &str) {
+        assert!(selector.matchers.or_matchers.is_empty(), "no lint knows `or`: {selector}");
+        let matcher = |m: &Matcher| (m.name.clone(), m.op.to_string(), m.value.clone());
+        self.selectors.push(Selector {
+            metric: selector.name.clone().unwrap_or_default(),
+            matchers: selector.matchers.matchers.iter().map(matcher).collect(),
+            range: range.map(as_written),
+            function: function.to_owned(),
+        });
+    }
+
+    fn add_labels(&mut self, labels: Option<&Vec<Label>>) {
+        self.labels.extend(labels.into_iter().flatten().cloned());
+    }
+}
+
+/// A duration, or the variable for which it stands in.
+fn as_written(duration: &Duration) -> String {
+    let text = display_duration(duration);
+    let variable = DURATIONS.iter().find(|(_, stand_in)| *stand_in == text);
+    variable.map_or(text, |(variable, _)| (*variable).to_owned())
 }
 
 #[test]
@@ -147,4 +118,16 @@ fn a_query_is_read_to_its_selectors_and_labels() {
     );
     assert_eq!(query.selectors[0].matchers[1], ("x".into(), "!=".into(), "}".into()));
     assert_eq!(query.labels, ["host", "job", "le"].map(str::to_owned).into());
+}
+
+#[test]
+fn labels_that_one_side_lends_the_other_are_read_as_well() {
+    let query = read("a * on (host) group_left (site) topk(scalar(b), c)");
+    assert_eq!(query.labels, ["host", "site"].map(str::to_owned).into());
+}
+
+#[test]
+#[should_panic(expected = "sum(x")]
+fn what_is_not_promql_is_refused() {
+    read("sum(x");
 }

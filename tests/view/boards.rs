@@ -251,7 +251,7 @@ fn absent(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     let named = &agents(view).absent;
     let told: Vec<&String> = rows.iter().map(|row| &row.labels["host_name"]).collect();
     match named.iter().find(|host| !told.contains(host)) {
-        Some(host) => Err(format!("{host} is absent and not told")),
+        Some(host) => Err(format!("{host} is absent and not shown")),
         None => same(rows.len() as f64, agents(view).absent_count as f64),
     }
 }

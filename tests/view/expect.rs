@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// Which operations.
 pub type Which = fn(&Series) -> bool;
 
-/// What is told of a group of operations.
+/// What a query shows of a group of operations.
 #[derive(Clone, Copy, Debug)]
 pub enum What {
     /// How many.
@@ -39,9 +39,9 @@ pub struct Expect {
     by: &'static [&'static str],
     /// Operations that make a group exist.
     among: Which,
-    /// Those of them that are told.
+    /// Those of them that are counted.
     of: Which,
-    /// Whether groups that would be told as 0 are left out.
+    /// Whether groups whose number is 0 are left out.
     positive: bool,
 }
 
@@ -56,7 +56,7 @@ impl Expect {
         Self { by, ..self }
     }
 
-    /// Told of these only; the groups are those of all.
+    /// Counts these only; the groups are those of all.
     pub const fn of(self, of: Which) -> Self {
         Self { of, ..self }
     }
@@ -66,7 +66,7 @@ impl Expect {
         Self { among, ..self }
     }
 
-    /// Groups that would be told as 0 are left out.
+    /// Groups whose number is 0 are left out.
     pub const fn positive(self) -> Self {
         Self { positive: true, ..self }
     }
@@ -77,7 +77,7 @@ impl Expect {
     }
 
     /// Compares an answer over all of the run, which took `seconds`. Says what is wrong; if it is
-    /// `strict`, that there is nothing to tell as well.
+    /// `strict`, an empty answer as well.
     pub fn check(
         &self,
         truth: &Truth,

@@ -18,7 +18,7 @@ use fleet::{demo, simulate};
 use mpr_otel_fleet::{LOOKBACK, Lapse, Stack, until, with_window};
 use run::Run;
 use serde_json::Value;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Fifteen seconds pass in 150 ms.
 const LAPSE: Lapse = Lapse(100);
@@ -140,7 +140,7 @@ fn what_the_library_sends_is_what_the_overview_shows() {
     let store = stack.prometheus(LAPSE.of(LOOKBACK)).unwrap();
     let prometheus = &store.prometheus;
     let gateway = stack.gateway("gateway-1", prometheus, NOWHERE).unwrap();
-    // The demo does the same each time; without a collector it tells what arrived.
+    // The demo does the same each time; without a collector it says what arrived.
     let told = demo(&["--json"]).unwrap();
     demo(&["--endpoint", &gateway.endpoint]).unwrap();
     let operations = told["operations"].as_f64().unwrap();

@@ -70,13 +70,20 @@ impl Run {
         prometheus.query(query, at).unwrap()
     }
 
-    /// What a dashboard's query becomes with these variables.
+    /// What a dashboard's expression becomes with these variables, in time-lapse.
+    fn expression(&self, expression: &str, host: &str, server: &str) -> String {
+        LAPSE.expression(&self.filled(expression, host, server)).unwrap()
+    }
+
+    /// What a dashboard's query becomes with these variables, whose durations are those of the
+    /// dashboard: in time-lapse they are divided.
     fn filled(&self, query: &str, host: &str, server: &str) -> String {
-        let window = format!("{}ms", self.window.as_millis());
+        let window = format!("{}ms", (self.window * LAPSE.0).as_millis());
+        let interval = format!("{}s", LAPSE.0);
         let variables = [
             ("$__rate_interval", window.as_str()),
             ("$__range", &window),
-            ("$__interval", "1s"),
+            ("$__interval", &interval),
             ("${job}", "mpr-otel"),
             ("$job", "mpr-otel"),
             ("$gateway_job", "otelcol-mpr"),
@@ -86,7 +93,7 @@ impl Run {
             ("${host:raw}", host),
             ("$host", host),
         ];
-        filled(&LAPSE.expression(query).unwrap(), &variables).unwrap()
+        filled(query, &variables).unwrap()
     }
 
     /// Asks every query of a panel about all of the fleet; returns what is wrong.
@@ -103,7 +110,7 @@ impl Run {
                 (row.0, row.1, row.2) == (board, panel, &target.letter)
             };
             let shows = QUERIES.iter().find(known).unwrap().3;
-            let query = self.filled(&target.expression, &host.host, ".*");
+            let query = self.expression(&target.expression, &host.host, ".*");
             shows.check(&view, &self.ask(&query), true).err()
         });
         wrong.map(|why| format!("{board} / {panel}: {why}")).collect()
@@ -141,7 +148,7 @@ impl Run {
                 if server.is_some() && fleet_wide {
                     continue;
                 }
-                let query = self.filled(&target.expression, &host.host, server.unwrap_or(".*"));
+                let query = self.expression(&target.expression, &host.host, server.unwrap_or(".*"));
                 if let Shows::Recorded(name) = shows {
                     // What the rule records is compared with the truth, see below.
                     assert!(RECORDS.iter().any(|(record, _)| *record == name), "{name} is no rule");

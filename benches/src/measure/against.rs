@@ -1,6 +1,6 @@
 //! Today's library beside another revision's, by turns in one run.
 
-use super::{Effort, export, first, pair, progress, short};
+use super::{Effort, export, first, host, pair, progress, short};
 use crate::Result;
 use crate::report::{Figure, Reach, Row};
 use crate::revision::Revision;
@@ -27,6 +27,8 @@ pub enum Part {
     First,
     /// As [`export`].
     Export,
+    /// As [`host`], without its rest.
+    Host,
     /// As [`short`].
     Short,
 }
@@ -95,6 +97,9 @@ fn takes<'a>(
             short::life(stage, library, program, &ledgers, delivery)
         })
     };
+    let host = |figure: fn(&host::Stay) -> f64| -> Take<'a> {
+        Box::new(move |library| Ok(figure(&host::stay(stage, library, 0)?)))
+    };
     let trials = effort.trials;
     match part {
         Part::Pair => vec![
@@ -113,6 +118,11 @@ fn takes<'a>(
         Part::Export => vec![
             ("export, plain", "CPU-ns/span", trials, export("none")),
             ("export, gzip", "CPU-ns/span", trials, export("gzip")),
+        ],
+        Part::Host => vec![
+            ("memory, 1000 operations exported", "MiB", trials, host(host::Stay::memory)),
+            ("threads", "", 1, host(host::Stay::threads)),
+            ("size of the shared library", "MiB", 1, Box::new(host::mebibytes)),
         ],
         Part::Short => vec![
             (

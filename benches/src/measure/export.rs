@@ -2,6 +2,7 @@
 //!
 //! The CPU time is that of the whole process, without what the bench itself spends on waiting.
 
+use super::pair::{OPERATIONS, SETTINGS};
 use super::{Effort, progress};
 use crate::Result;
 use crate::operation::ATTRIBUTES;
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Spans in a request, as both have it by default.
-const BATCH: usize = 512;
+/// Spans in a request: as many as a round has, for the same reason. Both send them before their own
+/// batches (512) are full: the library after its batch delay, the SDK when it is flushed.
+const BATCH: usize = OPERATIONS;
 /// Batches before those that count: the connection is made in the first.
 const WARM_UP: usize = 4;
 
@@ -123,7 +125,7 @@ pub fn turn(
     let spent: Spent = stage.work(
         library,
         &["export", &subject, stage.sink.endpoint(), &batches, &gzip],
-        &[("MPR_OTEL_BATCH_DELAY_MS", "5"), ("MPR_OTEL_COMPRESSION", compression)],
+        &[SETTINGS[0], SETTINGS[1], ("MPR_OTEL_COMPRESSION", compression)],
     )?;
     let arrived: Arrived = stage.sink.take()?;
     let sent = (WARM_UP * BATCH + spent.spans) as u64;

@@ -3,16 +3,15 @@
 use super::Subject;
 use crate::Result;
 use crate::library::Library;
-use mpr_otel_core::ledger::{self, Access, Tally};
+use std::cmp::Ordering;
 use std::env;
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
 /// Names the shared library to the processes that load it.
 pub const LIBRARY: &str = "MPR_OTEL_BENCH_LIBRARY";
-/// Where this process' ledger is; a setting of the library itself.
-pub const LEDGER_DIR: &str = "MPR_OTEL_LEDGER_DIR";
+/// Names the file whose length is the number of spans that the sink has answered.
+pub const ANSWERED: &str = "MPR_OTEL_BENCH_ANSWERED";
 
 /// How long an export may take before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,41 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Ours {
     library: Library,
-    ledger: OnceLock<Access>,
+    answered: Answered,
 }
 
 impl Ours {
     /// Loads the library.
     pub fn start() -> Result<Self> {
         let path = env::var_os(LIBRARY).ok_or("no library was named")?;
-        Ok(Self { library: Library::load(path.as_ref())?, ledger: OnceLock::new() })
-    }
-
-    /// This process' ledger, which the first operation made.
-    fn ledger(&self) -> Result<&Access> {
-        match self.ledger.get() {
-            Some(ledger) => Ok(ledger),
-            None => {
-                let ledger = Access::open(&find_ledger()?)?;
-                Ok(self.ledger.get_or_init(|| ledger))
-            }
-        }
-    }
-
-    /// Waits until `recorded` operations are exported or lost. Looks at the header alone: reading
-    /// the whole table again and again would empty the caches of what is measured.
-    fn wait(&self, recorded: u64) -> Result<()> {
-        let start = Instant::now();
-        loop {
-            let counters = self.ledger()?.header()?.counters;
-            if counters.exported + counters.lost_in_all() >= recorded {
-                return Ok(());
-            }
-            if start.elapsed() > PATIENCE {
-                return Err(format!("the exporter stands still: {counters:?}").into());
-            }
-            std::thread::sleep(Duration::from_micros(500));
-        }
+        let answered = env::var_os(ANSWERED).ok_or("no sink was named")?;
+        let answered = Answered::since_now(File::open(answered)?)?;
+        Ok(Self { library: Library::load(path.as_ref())?, answered })
     }
 }
 
@@ -64,26 +38,104 @@ impl Subject for Ours {
         self.library.play(operations);
     }
 
+    /// Asks the sink and not the ledger, whose format may be another in another revision.
     fn settle(&self, recorded: usize) -> Result<()> {
-        self.wait(recorded as u64)?;
-        let tally = ledger::read_tally(self.ledger()?.path())?;
-        let expected =
-            Tally { seen: recorded as u64, exported: recorded as u64, ..Tally::default() };
-        if tally == expected {
-            Ok(())
-        } else {
-            Err(format!("{recorded} operations were recorded, but the ledger says {tally:?}")
-                .into())
+        let start = Instant::now();
+        // An exporter that has its answer has still to free its slots: it must not do so in the
+        // next round.
+        while !(self.answered.all(recorded as u64)? && others_sleep()?) {
+            if start.elapsed() > PATIENCE {
+                let answered = self.answered.count()?;
+                return Err(format!(
+                    "{recorded} operations were recorded, but {answered} answered, or the exporter \
+                     does not come to rest"
+                )
+                .into());
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        Ok(())
+    }
+}
+
+/// The sink's file: its length is the number of spans that were answered.
+#[derive(Debug)]
+struct Answered {
+    file: File,
+    /// How many that were when this process began.
+    before: u64,
+}
+
+impl Answered {
+    fn since_now(file: File) -> Result<Self> {
+        let before = file.metadata()?.len();
+        Ok(Self { file, before })
+    }
+
+    fn count(&self) -> Result<u64> {
+        Ok(self.file.metadata()?.len() - self.before)
+    }
+
+    /// Whether all of the `recorded` spans were answered. Fails if more were.
+    fn all(&self, recorded: u64) -> Result<bool> {
+        let answered = self.count()?;
+        match answered.cmp(&recorded) {
+            Ordering::Less => Ok(false),
+            Ordering::Equal => Ok(true),
+            Ordering::Greater => {
+                Err(format!("{recorded} operations were recorded, but {answered} answered").into())
+            }
         }
     }
 }
 
-fn find_ledger() -> Result<PathBuf> {
-    let folder = env::var_os(LEDGER_DIR).ok_or("no ledger folder was named")?;
-    let ours = format!("{}-", std::process::id());
-    std::fs::read_dir(&folder)?
-        .filter_map(std::result::Result::ok)
-        .find(|entry| entry.file_name().to_string_lossy().starts_with(&ours))
-        .map(|entry| entry.path())
-        .ok_or_else(|| "this process has no ledger".into())
+/// Whether every thread of this process but the calling one sleeps: exactly one does not.
+fn others_sleep() -> Result<bool> {
+    let mut awake = 0;
+    for task in fs::read_dir("/proc/self/task")? {
+        // It is empty if the thread has just ended; then the next look will tell.
+        let stat = fs::read_to_string(task?.path().join("stat")).unwrap_or_default();
+        // The state is behind the name, which may hold parentheses itself (proc(5)).
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        awake += usize::from(!state.is_some_and(|state| state.starts_with('S')));
+    }
+    Ok(awake == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hint::spin_loop;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[test]
+    fn spans_that_were_answered_before_do_not_count_and_too_many_are_refused() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(7).unwrap();
+        let answered = Answered::since_now(file.try_clone().unwrap()).unwrap();
+        file.set_len(9).unwrap();
+        assert!(!answered.all(3).unwrap());
+        assert!(answered.all(2).unwrap());
+        let refused = answered.all(1).unwrap_err().to_string();
+        assert_eq!(refused, "1 operations were recorded, but 2 answered");
+    }
+
+    #[test]
+    fn a_process_with_a_busy_thread_is_not_at_rest() {
+        let (busy, done) = (AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                busy.store(true, Relaxed);
+                while !done.load(Relaxed) {
+                    spin_loop();
+                }
+            });
+            while !busy.load(Relaxed) {
+                std::thread::yield_now();
+            }
+            let rest = others_sleep();
+            done.store(true, Relaxed);
+            assert!(!rest.unwrap());
+        });
+    }
 }

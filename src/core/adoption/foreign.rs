@@ -8,8 +8,8 @@
 use super::estate::Estate;
 use crate::ledger::state::{PHASE_BITS, Phase};
 use crate::ledger::{
-    Access, HEADER_SIZE, Header, HeaderImage, Keeper, LedgerError, Loss, Owner, Record, SENT,
-    SENT_UNFINISHED, SLOT_COUNT, SLOT_SIZE, SlotImage, TALLY_WORDS, Tally, offset,
+    Access, Header, HeaderImage, Keeper, LedgerError, Loss, Owner, Record, SENT, SENT_UNFINISHED,
+    SLOT_COUNT, SlotImage, Tally, offset,
 };
 use crate::operation::Operation;
 use crate::platform;
@@ -17,12 +17,10 @@ use crate::span::span;
 use opentelemetry_sdk::trace::SpanData;
 use std::collections::VecDeque;
 use std::io;
+use std::mem::offset_of;
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
-
-/// Offset of the byte in a slot that says what has been sent of it.
-const SENT_BYTE: usize = 43;
 
 /// A ledger that this process exports from and did not make.
 #[derive(Debug)]
@@ -166,11 +164,12 @@ impl ForeignLedger {
     /// Writes down what was found out about a dead host's ledger, once it is known to be for us.
     fn take_over(&mut self) -> io::Result<()> {
         let Some(spent) = self.spent.take() else { return Ok(()) };
-        let counters = self.header.counters.words().map(u64::to_le_bytes);
-        self.access.write_at(offset::COUNTERS, counters[1..].as_flattened())?;
+        // `seen` is not written: it is computed from the slots.
+        let counters = Tally { seen: 0, ..self.header.counters }.words().map(u64::to_le_bytes);
+        self.access.write_at(offset::COUNTERS, counters.as_flattened())?;
         for (slot, had) in spent {
             let state = had << PHASE_BITS | Phase::Free as u64;
-            self.access.write_at(HEADER_SIZE + slot * SLOT_SIZE, &state.to_le_bytes())?;
+            self.access.write_at(offset::slot(slot), &state.to_le_bytes())?;
         }
         self.keep_date();
         Ok(())
@@ -322,7 +321,7 @@ impl ForeignLedger {
         // Counted before freed: if we die between the two, the next adopter counts again, and
         // takes back what we counted.
         self.header.counters.exported = self.header.counters.exported.saturating_add(accepted);
-        self.write_counter(1, self.header.counters.exported)?;
+        self.write_counter(offset_of!(Tally, exported), self.header.counters.exported)?;
         if rejected > 0 {
             self.count_lost(Loss::Rejected, rejected)?;
         }
@@ -382,28 +381,28 @@ impl ForeignLedger {
         let counter = &mut self.header.counters.lost[loss as usize];
         *counter = counter.saturating_add(count);
         let value = *counter;
-        self.write_counter(2 + loss as usize, value)
+        self.write_counter(loss.place(), value)
     }
 
     fn count_repeated(&mut self) -> io::Result<()> {
         let counter = &mut self.header.counters.repeated;
         *counter = counter.saturating_add(1);
         let value = *counter;
-        self.write_counter(TALLY_WORDS - 1, value)
+        self.write_counter(offset_of!(Tally, repeated), value)
     }
 
-    /// Writes a counter: `word` is its place in a tally.
-    fn write_counter(&self, word: usize, value: u64) -> io::Result<()> {
-        self.access.write_at(offset::COUNTERS + 8 * (word - 1), &value.to_le_bytes())
+    /// Writes the counter at this place of a [`Tally`].
+    fn write_counter(&self, place: usize, value: u64) -> io::Result<()> {
+        self.access.write_at(offset::COUNTERS + place, &value.to_le_bytes())
     }
 
     fn set_sent(&self, slot: usize, sent: u8) -> io::Result<()> {
-        self.access.write_at(HEADER_SIZE + slot * SLOT_SIZE + SENT_BYTE, &[sent])
+        self.access.write_at(offset::sent(slot), &[sent])
     }
 
     /// Frees a slot: the phase is the lowest byte of its state, and the first in the file.
     fn free(&self, slot: usize) -> io::Result<()> {
-        self.access.write_at(HEADER_SIZE + slot * SLOT_SIZE, &[Phase::Free as u8])
+        self.access.write_at(offset::slot(slot), &[Phase::Free as u8])
     }
 
     fn failed(&self, what: &'static str, source: io::Error) -> LedgerError {

@@ -11,7 +11,7 @@
 #![allow(unsafe_code)] // This file meets shared memory.
 
 use super::image::{HeaderImage, SlotImage};
-use super::{FILE_SIZE, HEADER_SIZE, LedgerError, SLOT_SIZE};
+use super::{FILE_SIZE, HEADER_SIZE, LedgerError, SLOT_SIZE, offset};
 use crate::platform;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -177,7 +177,7 @@ impl Access {
     /// Reads one slot; `None` if the file ends before it does.
     pub fn slot(&self, index: usize) -> io::Result<Option<SlotImage>> {
         let mut bytes = [0; SLOT_SIZE];
-        let count = self.read_at(HEADER_SIZE + index * SLOT_SIZE, &mut bytes)?;
+        let count = self.read_at(offset::slot(index), &mut bytes)?;
         Ok((count == SLOT_SIZE).then(|| SlotImage::parse(&bytes)))
     }
 
@@ -192,7 +192,7 @@ impl Access {
         let mut block = vec![0; AT_ONCE * SLOT_SIZE];
         for first in slots.clone().step_by(AT_ONCE) {
             let wanted = AT_ONCE.min(slots.end - first) * SLOT_SIZE;
-            let count = self.read_at(HEADER_SIZE + first * SLOT_SIZE, &mut block[..wanted])?;
+            let count = self.read_at(offset::slot(first), &mut block[..wanted])?;
             let (whole, _) = block[..count].as_chunks::<SLOT_SIZE>();
             for (index, bytes) in whole.iter().enumerate() {
                 see(first + index, SlotImage::parse(bytes));

@@ -2,13 +2,17 @@
 
 #![allow(unsafe_code)] // This file meets shared memory.
 
-use super::header::Header;
+use super::layout::{FILE_SIZE, HEADER_SIZE, Header, SLOT_COUNT, SLOT_SIZE, StoredSlot};
 use super::slot::Slot;
-use super::{Corruption, FILE_SIZE, HEADER_SIZE, LedgerError, SLOT_COUNT, UNBORN};
+use super::{Corruption, LedgerError, UNBORN};
 use crate::platform;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use std::fs::{File, OpenOptions, TryLockError};
+use std::mem::offset_of;
 use std::path::{Path, PathBuf};
+
+const _: () = assert!(size_of::<Slot>() == SLOT_SIZE);
+const _: () = assert!(Slot::BODY == offset_of!(StoredSlot, body));
 
 /// Memory of exactly [`FILE_SIZE`] bytes, page aligned, that holds a header and a table of slots.
 #[derive(Debug)]
@@ -22,9 +26,9 @@ pub struct Mapping {
 impl Mapping {
     /// Creates the file `path`, takes its disk space, locks it and maps it.
     ///
-    /// All of the space is taken at once: a store into a mapped page that the disk has no room
-    /// for would kill the host. It gets its name when it is locked and whole: an adopter never
-    /// finds a ledger that looks dead and is not born yet.
+    /// All of the space is taken at once, because a store into a mapped page that the disk has no
+    /// room for would kill the host. The file is renamed to `.ledger` only when it is locked and
+    /// complete, so an adopter cannot take a half-made ledger for a dead one.
     pub fn create(path: &Path, header: Header) -> Result<Self, LedgerError> {
         let unborn = path.with_extension(UNBORN);
         let mapping = Self::make(&unborn, header)?;
@@ -50,7 +54,7 @@ impl Mapping {
             Ok(memory) => Ok(Self::with_header(memory, header, Some(file), Some(path.into()))),
             Err(error) => {
                 drop(file);
-                // Best effort: an empty file of ours is no harm.
+                // Best effort: an empty file that stays does no harm.
                 let _ = std::fs::remove_file(path);
                 Err(error)
             }
@@ -67,7 +71,7 @@ impl Mapping {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
         }
-        // What a mapping cannot bear is a file that is too short.
+        // A mapping of a file that is too short would kill this process when it is read.
         if file.metadata().map_err(failed("read the size of"))?.len() != FILE_SIZE as u64 {
             let corruption = Corruption::Header;
             return Err(LedgerError::Corrupt { path: path.into(), corruption });

@@ -8,49 +8,18 @@
 //!
 //! - Written by any program of any user, 32- or 64-bit, on whatever thread calls MPR.
 //! - Never larger than [`FILE_SIZE`]; its disk space is taken when it is made.
-//! - Little endian, as every Windows is. Every field is an integer or an array of integers.
+//! - Laid out as layout.rs says, and nowhere else.
 //! - Read by other processes: a reader copies first (access.rs) and checks then (image.rs).
-//!
-//! # Layout, version 1
-//!
-//! ```text
-//! Header (4096 bytes)                          Slot (768 bytes), 1024 of them behind the header
-//!    0  magic        "MPROTEL\0"                  0  state        generation << 8 | phase
-//!    8  version      u32 = 1                      8  started      u64 ns after the anchor
-//!   12  header_size  u32 = 4096                  16  ended        u64 ns after the anchor
-//!   16  slot_size    u32 = 768                   24  thread_id    u32
-//!   20  slot_count   u32 = 1024                  28  flags        u32 CONNECT_*
-//!   24  pid          u32                         32  type         u32 RESOURCETYPE_*
-//!   28  session_id   u32, !0 = none              36  status       u32 Win32 code
-//!   32  anchor       u64 ns since 1970           40  kind         u8  1 add, 2 cancel
-//!   40  parent_trace 16 bytes                    41  force        u8
-//!   56  parent_span  8 bytes                     42  truncated    u8
-//!   64  has_parent   u8                          43  sent         u8
-//!   65  pointer      u8  4 or 8                  44  units of remote, local, provider: u16
-//!   66  executable   u16 units, then             56  text         344 UTF-16 units: remote,
-//!   68               260 UTF-16 units                 local and provider, one behind the other
-//!  592  id_seed      3 x u64                    744  0            24 bytes
-//!  616  monotonic    u64 ns, the anchor by the machine's monotonic clock
-//!  624  keeper       u8  who exports: 0 host, 1 agent, 2 nobody
-//! 1024  exported     u64
-//! 1032  lost         u64 for each reason
-//! 1080  unmatched, malformed, unprotected, repeated: u64
-//! 1112  last_seen    u64 ns after the anchor
-//! 1120  last_export  u64 ns since 1970
-//! 1128  lost_told    u64 losses that a span has told
-//! 1136  buried       u8  1: another ledger has the counters
-//! 1152  inherited    seen and the counters of ledgers that its exporter removed: 12 x u64
-//! 1280  told         what the agent's metrics have said, in its own ledger: 12 x u64
-//! 2048  activity     u64 for each 64 slots, on cache lines of their own
-//! ```
 //!
 //! # Rules
 //!
 //! - **Owner.** The host holds an exclusive lock on the file for as long as it lives. The kernel
-//!   releases it, so an unlocked ledger is a dead host's. Process ids tell nothing: they are used
-//!   again. The file gets its name when it is locked; before that it ends in `.new`.
-//! - **Adoption.** Whoever takes the lock of a dead host's ledger exports what it holds, as its
-//!   host would have, and removes the file (adoption/). An adopter that dies releases the lock.
+//!   releases it, so an unlocked ledger belongs to a dead host. Process ids cannot be used for
+//!   this, because Windows reuses them. The file gets its name when it is locked; before that it
+//!   ends in `.new`.
+//! - **Adoption.** The adopter, a process that takes the lock of a dead host's ledger, exports
+//!   what it holds, as its host would have, and removes the file (adoption/). An adopter that dies
+//!   releases the lock.
 //! - **Agent.** Where `keeper` is the agent, the agent alone exports, while the host lives too. It
 //!   frees a slot by writing the phase's byte; the host takes a slot by compare-and-exchange. PRE
 //!   and POST count in `activity`, so that the agent looks at nothing twice.
@@ -60,18 +29,21 @@
 //! - **Count.** `seen = exported + pending + lost`, where `seen` is the sum of all slots'
 //!   generations and of the operations that found the table full. An operation's number,
 //!   `generation * 1024 + slot`, is unique in the file. An operation is counted first and its slot
-//!   freed then: who dies between the two leaves one more counted than there were, and an adopter
-//!   makes it add up again. Before a ledger is removed, its counters go to the remover's own
-//!   ledger: first `buried` is set, then they are inherited, so that a remover that dies between
-//!   the two forgets counts and never doubles them.
+//!   freed then. A process that dies between the two leaves the operation both counted and in its
+//!   slot; the adopter corrects the sum (`balanced` in header.rs). Before a ledger is removed, its
+//!   counters go to the remover's own ledger: first `buried` is set, then they are inherited, so
+//!   that a remover that dies between the two forgets counts and never doubles them.
 //! - **Ids.** Trace and span id are functions of `id_seed` and the operation's number
-//!   (trace_context.rs), so they are fixed with PRE and the same for whoever exports the slot.
+//!   (trace_context.rs), so they are fixed with PRE, and every process that exports the slot makes
+//!   the same.
 //! - **Names.** `<pid>-<random>.ledger`.
 
 mod access;
+mod body;
 mod handle;
 mod header;
 mod image;
+mod layout;
 pub(crate) mod mapping;
 pub mod occupancy;
 mod slot;
@@ -79,13 +51,14 @@ pub mod state;
 
 pub use access::{Access, Owner};
 pub use handle::Handle;
-pub use header::{Header, Keeper, Loss, Tally};
-pub(crate) use header::{TALLY_WORDS, offset};
+pub use header::{Keeper, Loss};
 pub use image::{Corruption, HeaderImage, SlotImage};
-pub use slot::{
-    Body, Claim, Completion, KIND_ADD, KIND_CANCEL, LOCAL_UNITS, PROVIDER_UNITS, REMOTE_UNITS,
-    SENT, SENT_UNFINISHED,
+pub(crate) use layout::offset;
+pub use layout::{
+    Body, FILE_SIZE, HEADER_SIZE, Header, KIND_ADD, KIND_CANCEL, LOCAL_UNITS, PROVIDER_UNITS,
+    REMOTE_UNITS, SENT, SENT_UNFINISHED, SLOT_COUNT, SLOT_SIZE, Tally,
 };
+pub use slot::{Claim, Completion};
 
 use crate::clock::Clock;
 use crate::platform;
@@ -96,14 +69,6 @@ use occupancy::Occupancy;
 use state::Phase;
 use std::path::{Path, PathBuf};
 
-/// Bytes of the header.
-pub const HEADER_SIZE: usize = 4096;
-/// Bytes of a slot.
-pub const SLOT_SIZE: usize = 768;
-/// Slots of a ledger: operations that one host can have under way and unexported at a time.
-pub const SLOT_COUNT: usize = 1024;
-/// Bytes of a ledger file.
-pub const FILE_SIZE: usize = HEADER_SIZE + SLOT_SIZE * SLOT_COUNT;
 /// How a ledger's file name ends.
 pub const EXTENSION: &str = "ledger";
 /// How its name ends until it is locked and whole.
@@ -186,9 +151,11 @@ pub struct Record {
 #[derive(Debug)]
 pub struct Ledger {
     mapping: Mapping,
-    /// Which slots are taken; `None` where another process frees them: there the states tell.
+    /// Which slots are taken. `None` if another process frees slots: then the slot states are the
+    /// only record.
     occupancy: Option<Occupancy<{ SLOT_COUNT / 64 }>>,
-    /// What tells this process' handles from all others'.
+    /// Marks this process's handles, so that another process's handle is never taken for one of
+    /// them.
     tag: u64,
 }
 
@@ -345,7 +312,7 @@ impl Ledger {
 }
 
 /// Reads the counters of the ledger at `path`, inherited ones included, whether its host lives
-/// or not. None, if another ledger has them.
+/// or not. All zero if another ledger has inherited them.
 pub fn read_tally(path: &Path) -> Result<Tally, LedgerError> {
     let access = Access::open(path)?;
     let header = access.header()?;

@@ -15,9 +15,12 @@
 //! | Completing | the thread in POST, alone |
 //! | Done, Unfinished | the exporter, alone |
 //!
-//! The word is `generation << 8 | phase`, where `generation` counts the operations that the slot
-//! has had (56 bits), the present one included; a free slot keeps it. The only contended step is leaving `Open`: POST and the exporter both try to, with one
-//! compare-and-exchange each, so exactly one of them gets the slot.
+//! The word is `generation << 8 | phase`. `generation` (56 bits) counts the slot's operations, the
+//! current one included; freeing the slot does not reset it.
+//!
+//! Two steps are contended, and each is one compare-and-exchange, so exactly one thread succeeds:
+//! leaving `Open`, which POST and the exporter both try, and leaving `Free` in a ledger without an
+//! occupancy bitmap.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -30,20 +33,22 @@ pub const PHASE_BITS: u32 = 8;
 pub enum Phase {
     /// Holds nothing.
     Free = 0,
-    /// PRE is writing it. PRE has not returned: a host that dies here lost nothing it was promised.
+    /// PRE is writing it. If the host dies here, the operation is lost; it was not promised,
+    /// because PRE has not returned.
     Claimed = 1,
     /// PRE returned; the operation is under way.
     Open = 2,
     /// POST is writing it.
     Completing = 3,
-    /// POST returned or is about to: the operation is complete and waits for its export.
+    /// POST has written everything: the operation is complete and waits for its export.
     Done = 4,
     /// The operation was given up as unfinished and waits for its export.
     Unfinished = 5,
 }
 
 impl Phase {
-    /// The phase for the low byte of a state word, which may come from a damaged file.
+    /// The phase for the low byte of a state word. `None` for any other byte: the word may come
+    /// from a damaged file.
     pub fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             0 => Self::Free,
@@ -82,15 +87,16 @@ impl State {
         generation
     }
 
-    /// Free -> Claimed as [`claim`](Self::claim) does it, where no bitmap says who owns the slot:
-    /// `None` if it is not free, or another thread took it.
+    /// Free -> Claimed in a ledger without a bitmap. Returns the generation, or `None` if the slot
+    /// is not free or another thread takes it in this moment.
     pub fn try_claim(&self) -> Option<u64> {
         let found = self.0.load(Ordering::Relaxed);
         if found as u8 != Phase::Free as u8 {
             return None;
         }
         let generation = ((found >> 8) + 1) & (u64::MAX >> 8);
-        // Acquire pairs with the process that freed the slot: it is done with the body.
+        // Acquire pairs with `release`, and with the fence before the agent's write that frees a
+        // slot (`Access::write_at`): what the exporter did with the body happened before.
         self.0
             .compare_exchange(
                 found,
@@ -109,8 +115,8 @@ impl State {
 
     /// Open -> Completing, if the slot is open in a generation that satisfies `expected`.
     ///
-    /// Returns that generation. `None` means that the handle is old, foreign, used already, or given
-    /// up by the exporter; the slot is then left as it is.
+    /// Returns that generation. `None` means that the handle is old, another process's or already
+    /// used, or that the exporter gave the operation up; the slot is then left as it is.
     pub fn begin_completion(&self, expected: impl Fn(u64) -> bool) -> Option<u64> {
         let found = self.0.load(Ordering::Relaxed);
         let generation = found >> 8;
@@ -128,7 +134,8 @@ impl State {
             .map(|_| generation)
     }
 
-    /// Completing -> Open: the caller found that the operation is not its own.
+    /// Completing -> Open, because the caller found that the operation is not its own. What it
+    /// read and wrote happened before the next completion.
     pub fn reopen(&self, generation: u64) {
         self.0.store(word(generation, Phase::Open), Ordering::Release);
     }
@@ -150,13 +157,14 @@ impl State {
             .is_ok()
     }
 
-    /// Done or Unfinished -> Free. Only the exporter calls this, before it gives up the occupancy.
+    /// Done or Unfinished -> Free. Only the exporter calls this; if there is a bitmap, before it
+    /// clears the slot's bit.
     pub fn release(&self) {
         let generation = self.0.load(Ordering::Relaxed) >> 8;
-        self.0.store(word(generation, Phase::Free), Ordering::Relaxed);
+        self.0.store(word(generation, Phase::Free), Ordering::Release);
     }
 
-    /// The phase and the generation; `None` for a byte that is no phase.
+    /// The phase and the generation; `None` for a byte that is not a phase.
     pub fn load(&self) -> (Option<Phase>, u64) {
         let found = self.0.load(Ordering::Acquire);
         (Phase::from_byte(found as u8), found >> 8)

@@ -1,213 +1,220 @@
-//! Every setting: its names, its default, how it is read and shown.
+//! Every setting: the one place that says what there is. `install`'s flags and the table in
+//! docs/SETTINGS.md are made from it; if the page differs, its test prints the table as it should be.
 
 use super::parse::{self, ProcessPattern};
-use super::{Compression, Delivery, Origin};
+use super::resolve::Resolver;
+use super::table::{Name, Row, Setting, code, settings};
+use super::{Compression, DeliveryMode, Lookup, SettingReport, Source};
 use crate::platform;
 use http::{HeaderName, HeaderValue, Uri};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The two names of a setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name {
-    /// Environment variable.
-    pub variable: &'static str,
-    /// Registry value.
-    pub registry: &'static str,
-}
-
-/// How one setting is resolved.
-pub(super) struct Setting<T> {
-    pub(super) name: Name,
-    /// OpenTelemetry's own variables that serve as the fourth source, highest first.
-    pub(super) otel: &'static [&'static str],
-    pub(super) default: fn() -> T,
-    pub(super) parse: fn(&str, Origin) -> Result<T, String>,
-    pub(super) show: fn(&T) -> String,
-}
-
-const fn name(variable: &'static str, registry: &'static str) -> Name {
-    Name { variable, registry }
-}
-
+/// The registry value of the collector's URL.
+pub const ENDPOINT: &str = "Endpoint";
 /// `MPR_OTEL_DELIVERY`: a thread in the host sends.
 pub const DELIVERY_IN_PROCESS: &str = "in-process";
 /// `MPR_OTEL_DELIVERY`: the agent sends.
 pub const DELIVERY_AGENT: &str = "agent";
 
-pub(super) const DISABLED: Setting<bool> = Setting {
-    name: name("MPR_OTEL_DISABLED", "Disabled"),
-    otel: &["OTEL_SDK_DISABLED"],
-    default: || false,
-    parse: |text, _| parse::boolean(text),
-    show: bool::to_string,
-};
+settings! {
+    /// Switches everything off: `true` or `1`.
+    disabled: bool {
+        registry: "Disabled",
+        otel: ["OTEL_SDK_DISABLED"],
+        value: "BOOLEAN",
+        default: false,
+        parse: |text, _| parse::boolean(text),
+        show: bool::to_string,
+    }
 
-pub(super) const ENDPOINT: Setting<Uri> = Setting {
-    name: name("MPR_OTEL_ENDPOINT", "Endpoint"),
-    otel: &["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
-    default: || Uri::from_static("http://127.0.0.1:4318/v1/traces"),
-    // OTLP spec: the traces variable is used as it is, a base URL gets the signal's path.
-    parse: |text, origin| match origin {
-        Origin::OtelEnvironment("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") => parse::url(text),
-        _ => parse::base_url(text),
-    },
-    show: |endpoint| parse::without_password(endpoint),
-};
+    /// Base URL of the collector, http or https. `/v1/traces` is appended, except to OpenTelemetry's
+    /// variable for traces.
+    endpoint: Uri {
+        registry: ENDPOINT,
+        otel: ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+        value: "URL",
+        default: Uri::from_static("http://127.0.0.1:4318/v1/traces"),
+        default_text: "`http://127.0.0.1:4318`",
+        // OTLP spec: the traces variable is used as it is, a base URL gets the signal's path.
+        parse: |text, source| match source {
+            Source::OtelEnvironment("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") => parse::url(text),
+            _ => parse::base_url(text),
+        },
+        show: parse::without_password,
+    }
 
-pub(super) const HEADERS: Setting<Vec<(HeaderName, HeaderValue)>> = Setting {
-    name: name("MPR_OTEL_HEADERS", "Headers"),
-    otel: &["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
-    default: Vec::new,
-    parse: |text, _| parse::headers(text),
-    // Header values are credentials more often than not.
-    show: |headers| {
-        let masked: Vec<String> = headers.iter().map(|(name, _)| format!("{name}=***")).collect();
-        masked.join(",")
-    },
-};
+    /// Headers of every request: `name=value,name=value`, values percent-encoded. Every user of this
+    /// machine can read them.
+    headers: Vec<(HeaderName, HeaderValue)> {
+        registry: "Headers",
+        otel: ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
+        of_endpoint: true,
+        value: "NAME=VALUE,...",
+        default: Vec::new(),
+        parse: |text, _| parse::headers(text),
+        mask: |headers| joined(headers.iter().map(|(name, _)| format!("{name}=***"))),
+    }
 
-pub(super) const TIMEOUT: Setting<Duration> = Setting {
-    name: name("MPR_OTEL_TIMEOUT_MS", "TimeoutMs"),
-    otel: &["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
-    default: || Duration::from_secs(10),
-    parse: |text, _| parse::milliseconds(text, 1..=600_000),
-    show: milliseconds,
-};
+    /// PEM file of the authorities to trust instead of the system's.
+    ca_certificate: Option<PathBuf> {
+        registry: "CaCertificate",
+        otel: ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
+        of_endpoint: true,
+        value: "FILE",
+        default: None,
+        default_text: "system",
+        parse: |text, _| parse::local_path(text).map(Some),
+        show: |path| path.as_deref().map_or_else(|| "system".to_owned(), path_text),
+    }
 
-pub(super) const COMPRESSION: Setting<Compression> = Setting {
-    name: name("MPR_OTEL_COMPRESSION", "Compression"),
-    otel: &["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
-    default: || Compression::Gzip,
-    parse: |text, _| {
-        parse::choice(text, &[("gzip", Compression::Gzip), ("none", Compression::None)])
-    },
-    show: |compression| match compression {
-        Compression::Gzip => "gzip".to_owned(),
-        Compression::None => "none".to_owned(),
-    },
-};
+    /// Milliseconds that a request may take in all, 1 to 600000.
+    timeout: Duration {
+        registry: "TimeoutMs",
+        otel: ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
+        value: "MILLISECONDS",
+        default: Duration::from_secs(10),
+        parse: |text, _| parse::milliseconds(text, 1..=600_000),
+        show: milliseconds,
+    }
 
-pub(super) const CA_CERTIFICATE: Setting<Option<PathBuf>> = Setting {
-    name: name("MPR_OTEL_CA_CERTIFICATE", "CaCertificate"),
-    otel: &["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
-    default: || None,
-    parse: |text, _| parse::local_path(text).map(Some),
-    show: |path| path.as_deref().map_or_else(|| "system".to_owned(), path_text),
-};
+    /// Compression of requests: `gzip` or `none`.
+    compression: Compression {
+        registry: "Compression",
+        otel: ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
+        value: "METHOD",
+        default: Compression::Gzip,
+        parse: |text, _| {
+            parse::choice(text, &[("gzip", Compression::Gzip), ("none", Compression::None)])
+        },
+        show: |compression| match compression {
+            Compression::Gzip => "gzip".to_owned(),
+            Compression::None => "none".to_owned(),
+        },
+    }
 
-pub(super) const DELIVERY: Setting<Delivery> = Setting {
-    name: name("MPR_OTEL_DELIVERY", "Delivery"),
-    otel: &[],
-    default: || Delivery::InProcess,
-    parse: |text, _| {
-        parse::choice(
-            text,
-            &[(DELIVERY_IN_PROCESS, Delivery::InProcess), (DELIVERY_AGENT, Delivery::Agent)],
-        )
-    },
-    show: |delivery| match delivery {
-        Delivery::InProcess => DELIVERY_IN_PROCESS.to_owned(),
-        Delivery::Agent => DELIVERY_AGENT.to_owned(),
-    },
-};
+    /// `in-process`: a thread in the host sends. `agent`: the host only writes its ledger, and the
+    /// agent sends.
+    delivery: DeliveryMode {
+        registry: "Delivery",
+        value: "MODE",
+        default: DeliveryMode::InProcess,
+        parse: |text, _| {
+            let modes = [
+                (DELIVERY_IN_PROCESS, DeliveryMode::InProcess),
+                (DELIVERY_AGENT, DeliveryMode::Agent),
+            ];
+            parse::choice(text, &modes)
+        },
+        show: |delivery| match delivery {
+            DeliveryMode::InProcess => DELIVERY_IN_PROCESS.to_owned(),
+            DeliveryMode::Agent => DELIVERY_AGENT.to_owned(),
+        },
+    }
 
-pub(super) const LEDGER_DIR: Setting<PathBuf> = Setting {
-    name: name("MPR_OTEL_LEDGER_DIR", "LedgerDir"),
-    otel: &[],
-    default: platform::default_ledger_dir,
-    parse: |text, _| parse::local_path(text),
-    show: |path| path_text(path),
-};
+    /// Folder of the ledgers, on a local disk.
+    ledger_dir: PathBuf {
+        registry: "LedgerDir",
+        value: "FOLDER",
+        default: platform::default_ledger_dir(),
+        default_text: r"`%ProgramData%\mpr-otel\ledger`; elsewhere `mpr-otel/ledger` in the user's state folder",
+        parse: |text, _| parse::local_path(text),
+        show: |path| path_text(path),
+    }
 
-pub(super) const LEDGER_MAX_FILES: Setting<usize> = Setting {
-    name: name("MPR_OTEL_LEDGER_MAX_FILES", "LedgerMaxFiles"),
-    otel: &[],
-    default: || 500,
-    parse: |text, _| parse::number(text, 0..=1_000_000).map(|number| number as usize),
-    show: usize::to_string,
-};
+    /// Ledgers kept in the folder; 0 for any number.
+    ledger_max_files: usize {
+        registry: "LedgerMaxFiles",
+        value: "NUMBER",
+        default: 500,
+        parse: |text, _| parse::number(text, 0..=1_000_000).map(|number| number as usize),
+        show: usize::to_string,
+    }
 
-pub(super) const LEDGER_MAX_MIB: Setting<u64> = Setting {
-    name: name("MPR_OTEL_LEDGER_MAX_MIB", "LedgerMaxMib"),
-    otel: &[],
-    default: || 512,
-    parse: |text, _| parse::number(text, 0..=1_000_000),
-    show: u64::to_string,
-};
+    /// MiB of ledgers kept in the folder; 0 for any size.
+    ledger_max_mib: u64 {
+        registry: "LedgerMaxMib",
+        value: "NUMBER",
+        default: 512,
+        parse: |text, _| parse::number(text, 0..=1_000_000),
+        show: u64::to_string,
+    }
 
-pub(super) const LEDGER_MAX_AGE: Setting<Duration> = Setting {
-    name: name("MPR_OTEL_LEDGER_MAX_AGE_HOURS", "LedgerMaxAgeHours"),
-    otel: &[],
-    default: || Duration::from_secs(7 * 24 * 3600),
-    parse: |text, _| {
-        parse::number(text, 0..=100_000).map(|hours| Duration::from_secs(hours * 3600))
-    },
-    show: |age| (age.as_secs() / 3600).to_string(),
-};
+    /// Hours that a dead program's ledger is kept; 0 for ever.
+    ledger_max_age: Duration {
+        registry: "LedgerMaxAgeHours",
+        value: "HOURS",
+        default: Duration::from_secs(7 * 24 * 3600),
+        parse: |text, _| {
+            parse::number(text, 0..=100_000).map(|hours| Duration::from_secs(hours * 3600))
+        },
+        show: |age| (age.as_secs() / 3600).to_string(),
+    }
 
-pub(super) const BATCH_MAX: Setting<usize> = Setting {
-    name: name("MPR_OTEL_BATCH_MAX", "BatchMax"),
-    otel: &[],
-    default: || 512,
-    parse: |text, _| parse::number(text, 1..=10_000).map(|number| number as usize),
-    show: usize::to_string,
-};
+    /// The most spans that a request may have, 1 to 10000.
+    batch_max: usize {
+        registry: "BatchMax",
+        value: "NUMBER",
+        default: 512,
+        parse: |text, _| parse::number(text, 1..=10_000).map(|number| number as usize),
+        show: usize::to_string,
+    }
 
-pub(super) const BATCH_DELAY: Setting<Duration> = Setting {
-    name: name("MPR_OTEL_BATCH_DELAY_MS", "BatchDelayMs"),
-    otel: &[],
-    default: || Duration::from_secs(1),
-    parse: |text, _| parse::milliseconds(text, 0..=600_000),
-    show: milliseconds,
-};
+    /// The most milliseconds that a finished operation waits for others, 0 to 600000.
+    batch_delay: Duration {
+        registry: "BatchDelayMs",
+        value: "MILLISECONDS",
+        default: Duration::from_secs(1),
+        parse: |text, _| parse::milliseconds(text, 0..=600_000),
+        show: milliseconds,
+    }
 
-pub(super) const EXCLUDE_PROCESSES: Setting<Vec<ProcessPattern>> = Setting {
-    name: name("MPR_OTEL_EXCLUDE_PROCESSES", "ExcludeProcesses"),
-    otel: &[],
-    default: Vec::new,
-    parse: |text, _| Ok(parse::process_patterns(text)),
-    show: |patterns| {
-        let names: Vec<&str> = patterns.iter().map(ProcessPattern::as_str).collect();
-        names.join(",")
-    },
-};
+    /// Programs to leave alone, by file name: `msmpeng.exe,backup*.exe`. `*` stands for anything.
+    exclude_processes: Vec<ProcessPattern> {
+        registry: "ExcludeProcesses",
+        value: "NAME,...",
+        default: Vec::new(),
+        parse: |text, _| Ok(parse::process_patterns(text)),
+        show: |patterns| joined(patterns.iter().map(|pattern| pattern.as_str().to_owned())),
+    }
 
-pub(super) const UNFINISHED_AFTER: Setting<Duration> = Setting {
-    name: name("MPR_OTEL_UNFINISHED_AFTER_MS", "UnfinishedAfterMs"),
-    otel: &[],
-    default: || Duration::from_secs(600),
-    parse: |text, _| parse::milliseconds(text, 1..=604_800_000),
-    show: milliseconds,
-};
+    /// Milliseconds after which an operation that has not ended is reported as unfinished.
+    unfinished_after: Duration {
+        registry: "UnfinishedAfterMs",
+        value: "MILLISECONDS",
+        default: Duration::from_secs(600),
+        parse: |text, _| parse::milliseconds(text, 1..=604_800_000),
+        show: milliseconds,
+    }
 
-pub(super) const SERVICE_NAME: Setting<String> = Setting {
-    name: name("MPR_OTEL_SERVICE_NAME", "ServiceName"),
-    otel: &[],
-    default: || "mpr-otel".to_owned(),
-    parse: |text, _| Ok(text.to_owned()),
-    show: String::clone,
-};
+    /// `service.name` of all spans.
+    service_name: String {
+        registry: "ServiceName",
+        value: "NAME",
+        default: "mpr-otel".to_owned(),
+        parse: |text, _| Ok(text.to_owned()),
+        show: String::clone,
+    }
 
-pub(super) const RESOURCE_ATTRIBUTES: Setting<Vec<(String, String)>> = Setting {
-    name: name("MPR_OTEL_RESOURCE_ATTRIBUTES", "ResourceAttributes"),
-    otel: &[],
-    default: Vec::new,
-    parse: |text, _| parse::pairs(text),
-    show: |pairs| {
-        let shown: Vec<String> =
-            pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        shown.join(",")
-    },
-};
+    /// Further resource attributes: `key=value,key=value`, values percent-encoded.
+    resource_attributes: Vec<(String, String)> {
+        registry: "ResourceAttributes",
+        value: "KEY=VALUE,...",
+        default: Vec::new(),
+        parse: |text, _| parse::pairs(text),
+        show: |pairs| joined(pairs.iter().map(|(key, value)| format!("{key}={value}"))),
+    }
 
-pub(super) const LOG: Setting<Option<PathBuf>> = Setting {
-    name: name("MPR_OTEL_LOG", "Log"),
-    otel: &[],
-    default: || None,
-    parse: |text, _| parse::local_path(text).map(Some),
-    show: |path| path.as_deref().map_or_else(|| "off".to_owned(), path_text),
-};
+    /// File for diagnostics, on a local disk.
+    log: Option<PathBuf> {
+        registry: "Log",
+        value: "FILE",
+        default: None,
+        default_text: "off",
+        parse: |text, _| parse::local_path(text).map(Some),
+        show: |path| path.as_deref().map_or_else(|| "off".to_owned(), path_text),
+    }
+}
 
 fn milliseconds(duration: &Duration) -> String {
     duration.as_millis().to_string()
@@ -215,4 +222,8 @@ fn milliseconds(duration: &Duration) -> String {
 
 fn path_text(path: &Path) -> String {
     path.display().to_string()
+}
+
+fn joined(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(",")
 }

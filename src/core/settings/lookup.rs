@@ -1,5 +1,7 @@
 //! Where raw values are read.
 
+use super::ENDPOINT;
+
 /// The sources of raw values. An empty value counts as unset.
 pub trait Lookup {
     /// Value `name` of the group policy's registry key.
@@ -64,6 +66,37 @@ impl Lookup for System {
 
     fn environment(&self, name: &str) -> Option<String> {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    }
+}
+
+/// What `lookup` says, but for the endpoint if one is given: that one wins.
+#[derive(Debug)]
+pub struct WithEndpoint<'a, L> {
+    lookup: L,
+    endpoint: Option<&'a str>,
+}
+
+impl<'a, L: Lookup> WithEndpoint<'a, L> {
+    /// With this endpoint, if any.
+    pub fn new(lookup: L, endpoint: Option<&'a str>) -> Self {
+        Self { lookup, endpoint }
+    }
+}
+
+impl<L: Lookup> Lookup for WithEndpoint<'_, L> {
+    fn policy(&self, name: &str) -> Option<String> {
+        match self.endpoint {
+            Some(endpoint) if name == ENDPOINT => Some(endpoint.to_owned()),
+            _ => self.lookup.policy(name),
+        }
+    }
+
+    fn machine(&self, name: &str) -> Option<String> {
+        self.lookup.machine(name)
+    }
+
+    fn environment(&self, name: &str) -> Option<String> {
+        self.lookup.environment(name)
     }
 }
 

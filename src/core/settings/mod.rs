@@ -10,22 +10,19 @@ mod list;
 mod lookup;
 mod parse;
 mod resolve;
+mod table;
 
 pub use bounds::Bounds;
-pub use list::{DELIVERY_AGENT, DELIVERY_IN_PROCESS, Name};
-pub use lookup::{Lookup, System};
+pub use list::{ALL, DELIVERY_AGENT, DELIVERY_IN_PROCESS, ENDPOINT, Settings};
+pub use lookup::{Lookup, System, WithEndpoint};
 #[cfg(windows)]
 pub use lookup::{MACHINE_KEY, POLICY_KEY};
 pub use parse::ProcessPattern;
-
-use http::{HeaderName, HeaderValue, Uri};
-use resolve::Resolver;
-use std::path::PathBuf;
-use std::time::Duration;
+pub use table::{Name, Row};
 
 /// How finished operations reach the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum DeliveryMode {
     /// A thread in the host sends them.
     InProcess,
     /// The host only writes its ledger; the agent sends for all.
@@ -43,7 +40,7 @@ pub enum Compression {
 
 /// Where a setting's value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum Source {
     /// `HKLM\SOFTWARE\Policies\mpr-otel`.
     Policy,
     /// `HKLM\SOFTWARE\mpr-otel`.
@@ -56,7 +53,7 @@ pub enum Origin {
     Default,
 }
 
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for Source {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
             Self::Policy => "group policy",
@@ -70,13 +67,13 @@ impl std::fmt::Display for Origin {
 
 /// One setting as it was resolved, for `mpr-otel status` and the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct SettingReport {
     /// Which setting.
     pub name: Name,
     /// The value in use; secrets are masked.
     pub value: String,
     /// Where the value in use came from.
-    pub origin: Origin,
+    pub source: Source,
     /// The value that was refused, and why.
     pub malformed: Option<Malformed>,
 }
@@ -85,84 +82,23 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
     /// Where it came from.
-    pub origin: Origin,
+    pub source: Source,
     /// What was wrong and what to write instead.
     pub problem: String,
 }
 
-/// Every setting of this process.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Kill switch: the exported functions return at once.
-    pub disabled: bool,
-    /// Full URL that spans are posted to.
-    pub endpoint: Uri,
-    /// Headers of every request.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Time a request may take in all.
-    pub timeout: Duration,
-    /// Compression of requests.
-    pub compression: Compression,
-    /// PEM file of the only authorities to trust; `None`: the system's.
-    pub ca_certificate: Option<PathBuf>,
-    /// Who sends.
-    pub delivery: Delivery,
-    /// Folder of the ledgers.
-    pub ledger_dir: PathBuf,
-    /// How large the folder may grow.
-    pub ledger_bounds: Bounds,
-    /// Spans in a request, at most.
-    pub batch_max: usize,
-    /// The longest a finished operation waits for others.
-    pub batch_delay: Duration,
-    /// Host programs to leave alone.
-    pub exclude_processes: Vec<ProcessPattern>,
-    /// When an open operation of a live host is reported as unfinished.
-    pub unfinished_after: Duration,
-    /// `service.name`.
-    pub service_name: String,
-    /// Further resource attributes.
-    pub resource_attributes: Vec<(String, String)>,
-    /// File for diagnostics.
-    pub log: Option<PathBuf>,
-    /// How each setting came to its value, in the order of the documentation.
-    pub reports: Vec<Report>,
-}
-
 impl Settings {
-    /// Resolves every setting. Never fails: see the [module](self).
-    pub fn resolve(lookup: &dyn Lookup) -> Self {
-        let mut from = Resolver::new(lookup);
-        let disabled = from.setting(&list::DISABLED);
-        let endpoint = from.setting(&list::ENDPOINT);
-        // Credentials and trust belong to the endpoint they were meant for: a host's own OTLP
-        // headers never travel to an endpoint that somebody else configured.
-        from.ignore_otel(!matches!(from.origin(), Origin::OtelEnvironment(_) | Origin::Default));
-        let headers = from.setting(&list::HEADERS);
-        let ca_certificate = from.setting(&list::CA_CERTIFICATE);
-        from.ignore_otel(false);
-        Self {
-            disabled,
-            endpoint,
-            headers,
-            ca_certificate,
-            timeout: from.setting(&list::TIMEOUT),
-            compression: from.setting(&list::COMPRESSION),
-            delivery: from.setting(&list::DELIVERY),
-            ledger_dir: from.setting(&list::LEDGER_DIR),
-            ledger_bounds: Bounds {
-                files: from.setting(&list::LEDGER_MAX_FILES),
-                bytes: from.setting(&list::LEDGER_MAX_MIB) << 20,
-                age: from.setting(&list::LEDGER_MAX_AGE),
-            },
-            batch_max: from.setting(&list::BATCH_MAX),
-            batch_delay: from.setting(&list::BATCH_DELAY),
-            exclude_processes: from.setting(&list::EXCLUDE_PROCESSES),
-            unfinished_after: from.setting(&list::UNFINISHED_AFTER),
-            service_name: from.setting(&list::SERVICE_NAME),
-            resource_attributes: from.setting(&list::RESOURCE_ATTRIBUTES),
-            log: from.setting(&list::LOG),
-            reports: from.into_reports(),
+    /// How the setting with this registry value came to its value.
+    pub fn report(&self, registry: &str) -> Option<&SettingReport> {
+        self.reports.iter().find(|report| report.name.registry == registry)
+    }
+
+    /// How large the folder of the ledgers may grow.
+    pub fn ledger_bounds(&self) -> Bounds {
+        Bounds {
+            files: self.ledger_max_files,
+            bytes: self.ledger_max_mib << 20,
+            age: self.ledger_max_age,
         }
     }
 

@@ -1,5 +1,6 @@
 use super::*;
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// A machine of the test's own making.
 #[derive(Default)]
@@ -42,12 +43,8 @@ impl Lookup for Machine {
     }
 }
 
-fn report<'a>(settings: &'a Settings, variable: &str) -> &'a Report {
-    settings
-        .reports
-        .iter()
-        .find(|report| report.name.variable == variable)
-        .expect("every setting has a report")
+fn report<'a>(settings: &'a Settings, registry: &str) -> &'a SettingReport {
+    settings.report(registry).expect("every setting has a report")
 }
 
 #[test]
@@ -59,17 +56,16 @@ fn an_empty_machine_gets_the_documented_defaults() {
     assert_eq!(settings.timeout, Duration::from_secs(10));
     assert_eq!(settings.compression, Compression::Gzip);
     assert_eq!(settings.ca_certificate, None);
-    assert_eq!(settings.delivery, Delivery::InProcess);
+    assert_eq!(settings.delivery, DeliveryMode::InProcess);
     let week = Duration::from_secs(7 * 24 * 3600);
-    assert_eq!(settings.ledger_bounds, Bounds { files: 500, bytes: 512 << 20, age: week });
+    assert_eq!(settings.ledger_bounds(), Bounds { files: 500, bytes: 512 << 20, age: week });
     assert_eq!(settings.batch_max, 512);
     assert_eq!(settings.batch_delay, Duration::from_secs(1));
     assert!(settings.exclude_processes.is_empty());
     assert_eq!(settings.unfinished_after, Duration::from_secs(600));
     assert_eq!(settings.service_name, "mpr-otel");
     assert_eq!(settings.log, None);
-    assert_eq!(settings.reports.len(), 18);
-    assert!(settings.reports.iter().all(|report| report.origin == Origin::Default));
+    assert!(settings.reports.iter().all(|report| report.source == Source::Default));
 }
 
 #[test]
@@ -83,7 +79,7 @@ fn policy_beats_registry_beats_environment_beats_otel() {
     let policy = registry.policy("TimeoutMs", "4");
     let settings = policy.settings();
     assert_eq!(settings.timeout, Duration::from_millis(4));
-    assert_eq!(report(&settings, "MPR_OTEL_TIMEOUT_MS").origin, Origin::Policy);
+    assert_eq!(report(&settings, "TimeoutMs").source, Source::Policy);
 }
 
 #[test]
@@ -99,39 +95,39 @@ fn a_malformed_value_is_reported_and_replaced_by_the_default_not_by_a_lower_sour
         .env("MPR_OTEL_ENDPOINT", "http://elsewhere");
     let settings = machine.settings();
     assert_eq!(settings.endpoint, "http://127.0.0.1:4318/v1/traces");
-    let report = report(&settings, "MPR_OTEL_ENDPOINT");
-    assert_eq!(report.origin, Origin::Default);
+    let report = report(&settings, "Endpoint");
+    assert_eq!(report.source, Source::Default);
     let malformed = report.malformed.as_ref().expect("reported");
-    assert_eq!(malformed.origin, Origin::Policy);
+    assert_eq!(malformed.source, Source::Policy);
     assert!(malformed.problem.contains("ftp://files"));
 }
 
 #[test]
 fn every_setting_survives_a_malformed_value() {
-    for (variable, value) in [
-        ("MPR_OTEL_DISABLED", "maybe"),
-        ("MPR_OTEL_ENDPOINT", "127.0.0.1:4318"),
-        ("MPR_OTEL_ENDPOINT", "http://"),
-        ("MPR_OTEL_ENDPOINT", "http://a b"),
-        ("MPR_OTEL_HEADERS", "no-equals"),
-        ("MPR_OTEL_HEADERS", "bad name=1"),
-        ("MPR_OTEL_HEADERS", "a=line%0D%0Abreak"),
-        ("MPR_OTEL_TIMEOUT_MS", "0"),
-        ("MPR_OTEL_TIMEOUT_MS", "ten"),
-        ("MPR_OTEL_COMPRESSION", "zstd"),
-        ("MPR_OTEL_CA_CERTIFICATE", "relative.pem"),
-        ("MPR_OTEL_DELIVERY", "pigeon"),
-        ("MPR_OTEL_LEDGER_DIR", "relative"),
-        ("MPR_OTEL_BATCH_MAX", "0"),
-        ("MPR_OTEL_BATCH_DELAY_MS", "-1"),
-        ("MPR_OTEL_UNFINISHED_AFTER_MS", "18446744073709551616"),
-        ("MPR_OTEL_RESOURCE_ATTRIBUTES", "=x"),
-        ("MPR_OTEL_LOG", "relative.log"),
+    for (name, value) in [
+        ("Disabled", "maybe"),
+        ("Endpoint", "127.0.0.1:4318"),
+        ("Endpoint", "http://"),
+        ("Endpoint", "http://a b"),
+        ("Headers", "no-equals"),
+        ("Headers", "bad name=1"),
+        ("Headers", "a=line%0D%0Abreak"),
+        ("TimeoutMs", "0"),
+        ("TimeoutMs", "ten"),
+        ("Compression", "zstd"),
+        ("CaCertificate", "relative.pem"),
+        ("Delivery", "pigeon"),
+        ("LedgerDir", "relative"),
+        ("BatchMax", "0"),
+        ("BatchDelayMs", "-1"),
+        ("UnfinishedAfterMs", "18446744073709551616"),
+        ("ResourceAttributes", "=x"),
+        ("Log", "relative.log"),
     ] {
-        let settings = Machine::default().env(variable, value).settings();
-        let report = report(&settings, variable);
-        assert!(report.malformed.is_some(), "{variable}={value} was accepted");
-        assert_eq!(report.origin, Origin::Default, "{variable}={value}");
+        let settings = Machine::default().registry(name, value).settings();
+        let report = report(&settings, name);
+        assert!(report.malformed.is_some(), "{name}={value} was accepted");
+        assert_eq!(report.source, Source::Default, "{name}={value}");
     }
 }
 
@@ -182,15 +178,30 @@ fn the_hosts_own_identity_is_ignored() {
 
 #[test]
 fn reports_hide_secrets() {
+    let secrets: Vec<Name> = ALL.iter().filter(|row| row.secret).map(|row| row.name).collect();
+    assert_eq!(secrets, [Name { registry: "Headers" }]);
+    for name in secrets {
+        for value in ["authorization=secret", "secret", "x=a,secret", "x=a%0Dsecret"] {
+            let settings = Machine::default().policy(name.registry, value).settings();
+            assert!(!format!("{:?}", settings.reports).contains("secret"), "{name:?}={value}");
+        }
+    }
     let settings = Machine::default()
         .env("MPR_OTEL_ENDPOINT", "https://user:secret@c:1")
         .env("MPR_OTEL_HEADERS", "authorization=secret")
         .settings();
-    assert!(!format!("{:?}", settings.reports).contains("secret"));
-    assert_eq!(report(&settings, "MPR_OTEL_HEADERS").value, "authorization=***");
-    assert_eq!(report(&settings, "MPR_OTEL_ENDPOINT").value, "https://***@c:1/v1/traces");
-    let malformed = Machine::default().env("MPR_OTEL_HEADERS", "x=a,secret").settings();
-    assert!(!format!("{:?}", malformed.reports).contains("secret"));
+    assert_eq!(report(&settings, "Headers").value, "authorization=***");
+    assert_eq!(report(&settings, "Endpoint").value, "https://***@c:1/v1/traces");
+}
+
+#[test]
+fn an_endpoint_that_is_given_beats_every_source() {
+    let machine = Machine::default().policy("Endpoint", "http://fleet").policy("BatchMax", "7");
+    let settings = Settings::resolve(&WithEndpoint::new(machine, Some("http://here")));
+    assert_eq!((settings.endpoint.host(), settings.batch_max), (Some("here"), 7));
+    let machine = Machine::default().policy("Endpoint", "http://fleet");
+    let settings = Settings::resolve(&WithEndpoint::new(machine, None));
+    assert_eq!(settings.endpoint.host(), Some("fleet"));
 }
 
 #[test]
@@ -209,21 +220,31 @@ fn process_patterns_match_whole_names_without_case() {
 }
 
 #[test]
-fn the_page_on_settings_lists_every_setting_and_no_other() {
+fn a_variable_is_called_as_its_registry_value_is() {
+    let variable = |registry| Name { registry }.variable();
+    assert_eq!(variable("Log"), "MPR_OTEL_LOG");
+    assert_eq!(variable("LedgerMaxAgeHours"), "MPR_OTEL_LEDGER_MAX_AGE_HOURS");
+}
+
+#[test]
+fn the_page_on_settings_has_the_table_that_the_code_makes() {
+    let or_dash = |text: String| if text.is_empty() { "–".to_owned() } else { text };
+    let mut table = "| variable | registry value | OpenTelemetry | default | meaning |\n\
+                     |---|---|---|---|---|\n"
+        .to_owned();
+    for Row { name, otel, default, about, .. } in ALL {
+        let otel: Vec<String> = otel.iter().map(|variable| format!("`{variable}`")).collect();
+        table += &format!(
+            "| `{}` | `{}` | {} | {} | {about} |\n",
+            name.variable(),
+            name.registry,
+            or_dash(otel.join(", ")),
+            or_dash(default()),
+        );
+    }
     let page = include_str!("../../../docs/SETTINGS.md");
-    let listed: Vec<(String, String)> = page
-        .lines()
-        .filter(|line| line.starts_with("| `MPR_OTEL_"))
-        .map(|line| {
-            let mut cells = line.split('`').skip(1).step_by(2).map(str::to_owned);
-            (cells.next().unwrap_or_default(), cells.next().unwrap_or_default())
-        })
-        .collect();
-    let settings = Machine::default().settings();
-    let resolved: Vec<(String, String)> = settings
-        .reports
-        .iter()
-        .map(|report| (report.name.variable.to_owned(), report.name.registry.to_owned()))
-        .collect();
-    assert_eq!(listed, resolved);
+    assert!(
+        page.contains(&format!("\n\n{table}\n")),
+        "the table in docs/SETTINGS.md should be:\n\n{table}"
+    );
 }

@@ -31,7 +31,7 @@ impl Adoption {
             adopter: Adopter::new(
                 LedgerFolder::new(&settings.ledger_dir),
                 Whose::Mine,
-                settings.ledger_bounds,
+                settings.ledger_bounds(),
                 settings.unfinished_after,
             ),
             // Without a file of its own, the folder is not one to look into.

@@ -79,8 +79,8 @@ impl Exporter {
         for report in &self.host.settings.reports {
             if let Some(malformed) = &report.malformed {
                 tracing::warn!(
-                    setting = report.name.variable,
-                    origin = %malformed.origin,
+                    setting = report.name.variable(),
+                    origin = %malformed.source,
                     problem = malformed.problem,
                     using = report.value,
                     "malformed setting"

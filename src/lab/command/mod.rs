@@ -3,6 +3,7 @@
 mod answer;
 mod demo;
 mod play;
+mod progress_line;
 mod simulate;
 
 use answer::Failure;

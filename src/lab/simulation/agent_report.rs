@@ -31,7 +31,7 @@ struct Meter {
     rejected: AtomicU32,
 }
 
-/// What all hosts' ledgers count, shared with who sends for them.
+/// What all hosts' ledgers count, shared with the senders.
 #[derive(Debug)]
 pub(super) struct Meters(Vec<Meter>);
 
@@ -96,7 +96,7 @@ impl Reading {
 
 /// One host's report.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Report {
+pub(super) struct AgentReport {
     host: u32,
     reading: Reading,
     /// Its date, in nanoseconds since 1970.
@@ -124,7 +124,13 @@ impl Reporter {
     ///
     /// A host's reports have different dates, to the millisecond, however fast simulated time
     /// goes: a store that gets two values for one date keeps one.
-    pub(super) fn report(&mut self, host: u32, minute: u64, now: u64, meters: &Meters) -> Report {
+    pub(super) fn report(
+        &mut self,
+        host: u32,
+        minute: u64,
+        now: u64,
+        meters: &Meters,
+    ) -> AgentReport {
         if minute != self.minute {
             self.minute = minute;
             self.floor = self.latest + 1_000_000;
@@ -133,10 +139,10 @@ impl Reporter {
         self.latest = self.latest.max(at);
         let reading = meters.read(host);
         self.last[host as usize] = reading;
-        Report { host, reading, at }
+        AgentReport { host, reading, at }
     }
 
-    /// The sums of what was reported last. `is_absent` tells whether a host was off at the end.
+    /// The sums of what was reported last. `is_absent`: whether a host was off at the end.
     pub(super) fn truth(&self, fleet: &Fleet, is_absent: impl Fn(u32) -> bool) -> AgentsTruth {
         let mut truth = AgentsTruth::default();
         for (host, reading) in (0..).zip(&self.last) {
@@ -162,12 +168,12 @@ impl Reporter {
 
 /// Several hosts' reports in one request. The agents started at `begun`.
 pub(super) fn request(
-    reports: &[Report],
+    reports: &[AgentReport],
     begun: u64,
     fleet: &Fleet,
     settings: &Settings,
 ) -> ExportMetricsServiceRequest {
-    let of_host = |report: &Report| {
+    let of_host = |report: &AgentReport| {
         let resource = agent_resource(settings, fleet.machine(report.host));
         let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
         ResourceMetrics {

@@ -39,8 +39,6 @@ pub(super) struct Finished {
     pub(super) process: Process,
     /// The date of simulated time 0, in nanoseconds since 1970.
     pub(super) anchor: u64,
-    /// Operations that the host lost since it last told.
-    pub(super) lost: u64,
     /// What was scripted.
     pub(super) scripted: Scripted,
 }
@@ -60,13 +58,13 @@ impl Finished {
             anchor_unix_nanos: self.anchor,
             recovered: false,
         };
-        Some(span(operation, &origin, self.lost))
+        Some(span(operation, &origin, self.scripted.lost))
     }
 }
 
 /// A request, with what was scripted for the spans in it.
 #[derive(Debug, Default)]
-pub(super) struct Parcel {
+pub(super) struct OutgoingRequest {
     /// The request.
     pub(super) request: ExportTraceServiceRequest,
     /// Its spans, as they were scripted.
@@ -80,11 +78,11 @@ pub(super) fn pack(
     fleet: &Fleet,
     settings: &Settings,
     direct: bool,
-) -> Vec<Parcel> {
+) -> Vec<OutgoingRequest> {
     // Stable, so a host's spans stay in order.
     finished.sort_by_key(|finished| finished.scripted.host);
     let hosts = finished.chunk_by(|one, other| one.scripted.host == other.scripted.host);
-    let parcels = hosts.map(|of_host| {
+    let requests = hosts.map(|of_host| {
         // What was recorded can be read: all that is made here is whole.
         let readable = of_host.iter().filter_map(|finished| Some((finished.span()?, finished)));
         let (spans, scripted): (Vec<SpanData>, Vec<Scripted>) =
@@ -92,14 +90,14 @@ pub(super) fn pack(
         let host = of_host.first().map_or(0, |finished| finished.scripted.host);
         let request =
             ExportTraceServiceRequest { resource_spans: of(host, spans, fleet, settings) };
-        Parcel { request, scripted }
+        OutgoingRequest { request, scripted }
     });
     if direct {
-        return parcels.collect();
+        return requests.collect();
     }
-    let whole = parcels.fold(Parcel::default(), |mut whole, parcel| {
-        whole.request.resource_spans.extend(parcel.request.resource_spans);
-        whole.scripted.extend(parcel.scripted);
+    let whole = requests.fold(OutgoingRequest::default(), |mut whole, outgoing| {
+        whole.request.resource_spans.extend(outgoing.request.resource_spans);
+        whole.scripted.extend(outgoing.scripted);
         whole
     });
     vec![whole]

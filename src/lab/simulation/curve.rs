@@ -1,6 +1,6 @@
 //! When things happen in a working day.
 
-use super::chance::Chance;
+use super::random::Rng;
 
 /// Nanoseconds of a second.
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -46,10 +46,10 @@ pub(super) const NIGHT: Curve = Curve([
 ]);
 
 impl Curve {
-    /// A time of the day by chance, in nanoseconds after midnight.
-    pub(super) fn draw(&self, chance: &mut Chance) -> u64 {
-        let half_hour = chance.weighted(self.0.iter().map(|weight| f64::from(*weight)));
-        half_hour as u64 * HALF_HOUR + (chance.unit() * HALF_HOUR as f64) as u64
+    /// A random time of the day, in nanoseconds after midnight.
+    pub(super) fn draw(&self, rng: &mut Rng) -> u64 {
+        let half_hour = rng.weighted(self.0.iter().map(|weight| f64::from(*weight)));
+        half_hour as u64 * HALF_HOUR + (rng.unit() * HALF_HOUR as f64) as u64
     }
 
     /// How busy it is at a time, as a share of the busiest half hour.
@@ -66,10 +66,10 @@ mod tests {
 
     /// How many of 10,000 draws fall between two hours.
     fn between(curve: &Curve, from: u64, to: u64) -> usize {
-        let mut chance = Chance::of(&[1]);
+        let mut rng = Rng::of(&[1]);
         let hour = 3600 * SECOND;
         (0..10_000)
-            .map(|_| curve.draw(&mut chance))
+            .map(|_| curve.draw(&mut rng))
             .filter(|at| (from * hour..to * hour).contains(at))
             .count()
     }

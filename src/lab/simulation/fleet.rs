@@ -3,7 +3,7 @@
 //! A host is a number. What is to be said of it is made from the seed whenever it is needed, so a
 //! large fleet takes no more memory than a small one.
 
-use super::chance::Chance;
+use super::random::Rng;
 use mpr_otel_core::resource::Machine;
 
 /// What a server offers.
@@ -74,7 +74,7 @@ pub(super) struct Fleet {
     pub(super) servers: Vec<Server>,
 }
 
-/// What a chance is for, so that none is drawn twice.
+/// Each use of random numbers has a word of its own, so that no two share their numbers.
 const HOST_ID: u64 = 1;
 const DRIVE: u64 = 2;
 const DISTANCE: u64 = 3;
@@ -113,8 +113,8 @@ impl Fleet {
 
     /// A host as a machine: the id looks like Windows' MachineGuid.
     pub(super) fn machine(&self, host: u32) -> Machine {
-        let mut chance = Chance::of(&[self.seed, HOST_ID, host.into()]);
-        let (high, low) = (chance.bits(), chance.bits());
+        let mut rng = Rng::of(&[self.seed, HOST_ID, host.into()]);
+        let (high, low) = (rng.bits(), rng.bits());
         let id = format!(
             "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
             high >> 32,
@@ -128,7 +128,7 @@ impl Fleet {
 
     /// How much longer a host's way to the servers is: some sit in branch offices, some at home.
     pub(super) fn distance(&self, host: u32) -> f64 {
-        match Chance::of(&[self.seed, DISTANCE, host.into()]).unit() {
+        match Rng::of(&[self.seed, DISTANCE, host.into()]).unit() {
             draw if draw < 0.80 => 1.0,
             draw if draw < 0.95 => 1.8,
             _ => 3.5,
@@ -137,55 +137,55 @@ impl Fleet {
 
     /// The drives that a host maps at logon: letter and share. The same every day.
     pub(super) fn drives(&self, host: u32) -> Vec<(char, Share)> {
-        let mut chance = Chance::of(&[self.seed, DRIVE, host.into()]);
+        let mut rng = Rng::of(&[self.seed, DRIVE, host.into()]);
         let mut drives = vec![
-            ('H', self.share_of(ServerKind::Files, Some("home$"), &mut chance)),
-            ('P', self.share_of(ServerKind::Files, Some("projects"), &mut chance)),
-            ('S', self.share_of(ServerKind::Files, Some("common"), &mut chance)),
+            ('H', self.share_of(ServerKind::Files, Some("home$"), &mut rng)),
+            ('P', self.share_of(ServerKind::Files, Some("projects"), &mut rng)),
+            ('S', self.share_of(ServerKind::Files, Some("common"), &mut rng)),
         ];
-        let archive = self.share_of(ServerKind::Nas, None, &mut chance);
-        if chance.happens(0.5) {
+        let archive = self.share_of(ServerKind::Nas, None, &mut rng);
+        if rng.happens(0.5) {
             drives.push(('N', archive));
         }
         drives
     }
 
-    /// A share for which a user or a script has some use, by chance.
-    pub(super) fn any_share(&self, chance: &mut Chance) -> Share {
-        let kind = match chance.unit() {
+    /// A random share for which a user or a script has some use.
+    pub(super) fn any_share(&self, rng: &mut Rng) -> Share {
+        let kind = match rng.unit() {
             draw if draw < 0.70 => ServerKind::Files,
             draw if draw < 0.90 => ServerKind::Nas,
             _ => ServerKind::Dav,
         };
-        self.share_of(kind, None, chance)
+        self.share_of(kind, None, rng)
     }
 
     /// A printer.
-    pub(super) fn printer(&self, chance: &mut Chance) -> Share {
-        self.share_of(ServerKind::Print, None, chance)
+    pub(super) fn printer(&self, rng: &mut Rng) -> Share {
+        self.share_of(ServerKind::Print, None, rng)
     }
 
     /// A share of a server of this kind; of a file server, if the fleet has none.
-    fn share_of(&self, kind: ServerKind, name: Option<&'static str>, chance: &mut Chance) -> Share {
+    fn share_of(&self, kind: ServerKind, name: Option<&'static str>, rng: &mut Rng) -> Share {
         let weight = |kind: ServerKind, server: &Server| {
             if server.kind == kind { server.weight } else { 0.0 }
         };
         let any = self.servers.iter().any(|server| server.kind == kind);
         let kind = if any { kind } else { ServerKind::Files };
-        let server = chance.weighted(self.servers.iter().map(|server| weight(kind, server)));
+        let server = rng.weighted(self.servers.iter().map(|server| weight(kind, server)));
         let shares = kind.shares();
-        let chosen = shares[chance.below(shares.len())];
+        let chosen = shares[rng.below(shares.len())];
         Share { server, kind, name: name.filter(|name| shares.contains(name)).unwrap_or(chosen) }
     }
 
     /// The remote name as programs write it.
-    pub(super) fn remote_name(&self, share: &Share, misspelt: bool, chance: &mut Chance) -> String {
+    pub(super) fn remote_name(&self, share: &Share, misspelt: bool, rng: &mut Rng) -> String {
         let server = &self.servers[share.server].name;
         let name = if misspelt { format!("{}-old", share.name) } else { share.name.to_owned() };
         match share.kind {
             ServerKind::Dav => format!(r"\\{server}@SSL\{name}"),
-            // People and old scripts shout.
-            _ if chance.happens(0.1) => format!(r"\\{}\{name}", server.to_uppercase()),
+            // People and old scripts often write server names in capitals.
+            _ if rng.happens(0.1) => format!(r"\\{}\{name}", server.to_uppercase()),
             _ => format!(r"\\{server}\{name}"),
         }
     }
@@ -223,21 +223,21 @@ mod tests {
     #[test]
     fn even_one_server_serves_everybody() {
         let fleet = Fleet::new(1, 10, 1);
-        let mut chance = Chance::of(&[1]);
+        let mut rng = Rng::of(&[1]);
         assert!((3..=4).contains(&fleet.drives(0).len()));
         for _ in 0..100 {
-            assert_eq!(fleet.any_share(&mut chance).server, 0);
-            assert_eq!(fleet.printer(&mut chance).server, 0);
+            assert_eq!(fleet.any_share(&mut rng).server, 0);
+            assert_eq!(fleet.printer(&mut rng).server, 0);
         }
     }
 
     #[test]
     fn the_library_reads_the_server_out_of_every_remote_name() {
         let fleet = Fleet::new(1, 10, 24);
-        let mut chance = Chance::of(&[1]);
+        let mut rng = Rng::of(&[1]);
         for round in 0..1000 {
-            let share = fleet.any_share(&mut chance);
-            let name = fleet.remote_name(&share, round % 2 == 0, &mut chance);
+            let share = fleet.any_share(&mut rng);
+            let name = fleet.remote_name(&share, round % 2 == 0, &mut rng);
             let server = RemoteName::parse(&name).server;
             assert_eq!(server.as_ref(), Some(&fleet.servers[share.server].name), "{name}");
         }

@@ -1,11 +1,12 @@
 //! Incidents to order: what happens, when, and to whom.
 
-use super::chance::Chance;
 use super::curve::SECOND;
+use super::failure_rates;
 use super::fleet::Fleet;
 use super::latency;
-use super::mishap;
-use super::plan::Request;
+use super::plan::Ask;
+use super::random::Rng;
+use super::script::Place;
 use std::str::FromStr;
 
 /// What happens.
@@ -19,7 +20,8 @@ pub enum Kind {
     ServerSlow,
     /// A part of a server's adds is denied.
     AccessRevoked,
-    /// A part of a server's adds fails in ways that are none of the others.
+    /// A part of a server's adds fails because the server is at its limits: not unreachable, not
+    /// denied.
     ServerFlaky,
     /// Operations on a server never return.
     ServerHangs,
@@ -31,100 +33,55 @@ pub enum Kind {
     Silence,
 }
 
-/// How an incident may be described.
+/// How a kind of incident is described.
 struct Form {
-    kind: Kind,
     name: &'static str,
     alert: &'static str,
+    example: &'static str,
     /// Whether it needs a server.
     server: bool,
     /// The share, if none is given; `None` if it has none.
     share: Option<f64>,
     /// The factor, if none is given; `None` if it has none.
     factor: Option<f64>,
-    example: &'static str,
 }
-
-const fn form(
-    kind: Kind,
-    name: &'static str,
-    alert: &'static str,
-    example: &'static str,
-    server: bool,
-    share: Option<f64>,
-) -> Form {
-    Form { kind, name, alert, server, share, factor: None, example }
-}
-
-/// Every kind, with the alert that it must raise.
-const FORMS: [Form; 9] = [
-    form(
-        Kind::ServerDown,
-        "server-down",
-        "MprServerUnreachable",
-        "server-down@10m-40m:server=3",
-        true,
-        None,
-    ),
-    form(
-        Kind::AccountExpired,
-        "account-expired",
-        "MprAuthenticationFailures",
-        "account-expired@10m:share=0.1",
-        false,
-        Some(0.1),
-    ),
-    Form {
-        factor: Some(20.0),
-        ..form(
-            Kind::ServerSlow,
-            "server-slow",
-            "MprServerSlow",
-            "server-slow@10m:server=3,factor=20",
-            true,
-            None,
-        )
-    },
-    form(
-        Kind::AccessRevoked,
-        "access-revoked",
-        "MprServerFailing",
-        "access-revoked@10m:server=3,share=0.6",
-        true,
-        Some(0.6),
-    ),
-    form(
-        Kind::ServerFlaky,
-        "server-flaky",
-        "MprServerErrorBudget",
-        "server-flaky@10m:server=3,share=0.08",
-        true,
-        Some(0.08),
-    ),
-    form(
-        Kind::ServerHangs,
-        "server-hangs",
-        "MprOperationsUnfinished",
-        "server-hangs@10m-30m:server=3",
-        true,
-        None,
-    ),
-    form(Kind::Losses, "losses", "MprOperationsLost", "losses@10m:share=0.05", false, Some(0.05)),
-    form(
-        Kind::HostsVanish,
-        "hosts-vanish",
-        "MprHostsAbsent",
-        "hosts-vanish@30m:share=0.3",
-        false,
-        Some(0.3),
-    ),
-    form(Kind::Silence, "silence", "MprNoData", "silence@30m", false, None),
-];
 
 impl Kind {
-    fn form(self) -> &'static Form {
-        // Every kind has its form, as a test tells.
-        FORMS.iter().find(|form| form.kind == self).unwrap_or(&FORMS[0])
+    const ALL: [Self; 9] = [
+        Self::ServerDown,
+        Self::AccountExpired,
+        Self::ServerSlow,
+        Self::AccessRevoked,
+        Self::ServerFlaky,
+        Self::ServerHangs,
+        Self::Losses,
+        Self::HostsVanish,
+        Self::Silence,
+    ];
+
+    #[rustfmt::skip] // A table.
+    fn form(self) -> Form {
+        let (name, alert, server, share, factor, example) = match self {
+            Self::ServerDown => ("server-down", "MprServerUnreachable",
+                true, None, None, "server-down@10m-40m:server=3"),
+            Self::AccountExpired => ("account-expired", "MprAuthenticationFailures",
+                false, Some(0.1), None, "account-expired@10m:share=0.1"),
+            Self::ServerSlow => ("server-slow", "MprServerSlow",
+                true, None, Some(20.0), "server-slow@10m:server=3,factor=20"),
+            Self::AccessRevoked => ("access-revoked", "MprServerFailing",
+                true, Some(0.6), None, "access-revoked@10m:server=3,share=0.6"),
+            Self::ServerFlaky => ("server-flaky", "MprServerErrorBudget",
+                true, Some(0.08), None, "server-flaky@10m:server=3,share=0.08"),
+            Self::ServerHangs => ("server-hangs", "MprOperationsUnfinished",
+                true, None, None, "server-hangs@10m-30m:server=3"),
+            Self::Losses => ("losses", "MprOperationsLost",
+                false, Some(0.05), None, "losses@10m:share=0.05"),
+            Self::HostsVanish => ("hosts-vanish", "MprHostsAbsent",
+                false, Some(0.3), None, "hosts-vanish@30m:share=0.3"),
+            Self::Silence => ("silence", "MprNoData",
+                false, None, None, "silence@30m"),
+        };
+        Form { name, alert, example, server, share, factor }
     }
 
     /// As it is written in a SPEC.
@@ -170,14 +127,13 @@ impl FromStr for Incident {
 
     fn from_str(text: &str) -> Result<Self, IncidentError> {
         let (kind, rest) = text.split_once('@').unwrap_or((text, ""));
-        let form = FORMS.iter().find(|form| form.name == kind).ok_or_else(|| {
-            let names: Vec<&str> = FORMS.iter().map(|form| form.name).collect();
-            IncidentError {
-                problem: format!("`{kind}` is no kind of incident"),
-                allowed: format!("one of {}", names.join(", ")),
-                example: FORMS[0].example,
-            }
+        let known = Kind::ALL.into_iter().find(|known| known.name() == kind);
+        let known = known.ok_or_else(|| IncidentError {
+            problem: format!("`{kind}` is no kind of incident"),
+            allowed: format!("one of {}", Kind::ALL.map(Kind::name).join(", ")),
+            example: Kind::ServerDown.form().example,
         })?;
+        let form = known.form();
         let error = |problem: String| IncidentError {
             problem,
             allowed: form.grammar(),
@@ -197,7 +153,7 @@ impl FromStr for Incident {
             return Err(error(format!("`{when}` ends before it begins")));
         }
         let mut incident = Self {
-            kind: form.kind,
+            kind: known,
             from,
             to,
             server: None,
@@ -276,7 +232,7 @@ fn parse_time(text: &str) -> Option<u64> {
 
 /// How an operation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fate {
+pub(super) struct IncidentFate {
     /// The Win32 code; `None`: it never returns.
     pub(super) status: Option<u32>,
     /// How long it takes, in nanoseconds; without meaning if it never returns.
@@ -290,22 +246,24 @@ pub(super) struct Incidents {
     list: Vec<(Incident, Option<usize>)>,
 }
 
-/// What a chance is for, so that none is drawn twice.
+/// Each use of random numbers has a word of its own, so that no two share their numbers.
 const STRUCK: u64 = 20;
 const VICTIM: u64 = 21;
 const LOST: u64 = 22;
 
-/// How an expired account is told; a locked one sometimes, because programs keep trying.
+/// What adds with an expired account end with. Sometimes it is locked, because programs keep
+/// trying.
 const EXPIRED: [(u32, f64); 3] = [(1793, 6.0), (1326, 3.0), (1909, 1.0)];
-/// How a server is told to be gone.
+/// What operations on a server that is gone end with.
 const DOWN: [(u32, f64); 2] = [(53, 8.0), (1203, 2.0)];
-/// Failures that are neither unreachable nor denied nor unknown: a server at its limits.
+/// What adds on a server at its limits end with. Their class is `resource`; 240, a session that was
+/// cancelled, is not in the table of codes and so has class `other`.
 const FLAKY: [(u32, f64); 3] = [(71, 5.0), (240, 3.0), (1816, 2.0)];
 /// A host without room loses this part of its operations.
 const LOSING: f64 = 0.5;
 
 impl Incidents {
-    /// Finds the servers. The error names the incident whose server there is none.
+    /// Finds the servers. Errs with the name of the first incident whose server does not exist.
     pub(super) fn new(fleet: &Fleet, ordered: &[Incident]) -> Result<Self, String> {
         let list = ordered.iter().map(|incident| {
             let server = match &incident.server {
@@ -338,31 +296,36 @@ impl Incidents {
         })
     }
 
-    /// What becomes of an operation that begins at `at` and would end so. `name` names the
-    /// operation.
-    pub(super) fn bend(&self, request: &Request, usual: Fate, at: u64, name: &[u64; 4]) -> Fate {
-        let [host, day, visit, step] = *name;
-        let server = request.ask.share().map(|share| share.server);
+    /// What becomes of the operation at `place`, which begins at `at` and would usually end so.
+    pub(super) fn bend(
+        &self,
+        place: Place,
+        ask: &Ask,
+        usual: IncidentFate,
+        at: u64,
+    ) -> IncidentFate {
+        let [host, day, visit, step] = place.name();
+        let server = ask.share().map(|share| share.server);
         let mut fate = usual;
         for (index, incident, struck) in self.active(at) {
             if struck.is_some() && struck != server {
                 continue;
             }
-            let mut chance = Chance::of(&[self.seed, STRUCK, index, host, day, visit, step]);
-            let hit = chance.happens(incident.share);
-            let add = request.ask.is_add();
+            let mut rng = Rng::of(&[self.seed, STRUCK, index, host, day, visit, step]);
+            let hit = rng.happens(incident.share);
+            let add = ask.is_add();
             fate = match incident.kind {
-                Kind::ServerDown => Fate {
-                    status: Some(mishap::pick(&DOWN, &mut chance)),
-                    takes: latency::dead_share(&mut chance),
+                Kind::ServerDown => IncidentFate {
+                    status: Some(failure_rates::pick(&DOWN, &mut rng)),
+                    takes: latency::dead_share(&mut rng),
                 },
-                Kind::AccountExpired if hit && add => refused(&EXPIRED, &mut chance),
-                Kind::AccessRevoked if hit && add => refused(&[(5, 1.0)], &mut chance),
-                Kind::ServerFlaky if hit && add => refused(&FLAKY, &mut chance),
+                Kind::AccountExpired if hit && add => refused(&EXPIRED, &mut rng),
+                Kind::AccessRevoked if hit && add => refused(&[(5, 1.0)], &mut rng),
+                Kind::ServerFlaky if hit && add => refused(&FLAKY, &mut rng),
                 Kind::ServerSlow if fate.status == Some(0) => {
-                    Fate { takes: (fate.takes as f64 * incident.factor) as u64, ..fate }
+                    IncidentFate { takes: (fate.takes as f64 * incident.factor) as u64, ..fate }
                 }
-                Kind::ServerHangs => Fate { status: None, ..fate },
+                Kind::ServerHangs => IncidentFate { status: None, ..fate },
                 _ => fate,
             };
         }
@@ -378,28 +341,27 @@ impl Incidents {
         })
     }
 
-    /// Whether a host loses the operation `name`, which begins at `at`.
-    pub(super) fn is_lost(&self, host: u32, at: u64, name: &[u64; 4]) -> bool {
+    /// Whether its host loses the operation at `place`, which begins at `at`.
+    pub(super) fn is_lost(&self, place: Place, at: u64) -> bool {
+        let [host, day, visit, step] = place.name();
         self.active(at).any(|(index, incident, _)| {
-            let [host_word, day, visit, step] = *name;
             incident.kind == Kind::Losses
-                && self.is_victim(index, incident, host)
-                && Chance::of(&[self.seed, LOST, index, host_word, day, visit, step])
-                    .happens(LOSING)
+                && self.is_victim(index, incident, place.host)
+                && Rng::of(&[self.seed, LOST, index, host, day, visit, step]).happens(LOSING)
         })
     }
 
     /// Whether a host is in the part that is struck.
     fn is_victim(&self, index: u64, incident: &Incident, host: u32) -> bool {
-        Chance::of(&[self.seed, VICTIM, index, host.into()]).happens(incident.share)
+        Rng::of(&[self.seed, VICTIM, index, host.into()]).happens(incident.share)
     }
 }
 
 /// A failure that takes as long as it usually does.
-fn refused(codes: &[(u32, f64)], chance: &mut Chance) -> Fate {
-    let status = mishap::pick(codes, chance);
+fn refused(codes: &[(u32, f64)], rng: &mut Rng) -> IncidentFate {
+    let status = failure_rates::pick(codes, rng);
     let path = latency::Path { server: None, first: false, distance: 1.0, load: 0.0 };
-    Fate { status: Some(status), takes: latency::draw(status, path, chance) }
+    IncidentFate { status: Some(status), takes: latency::draw(status, path, rng) }
 }
 
 #[cfg(test)]
@@ -412,11 +374,9 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_form_whose_example_is_read() {
-        for form in &FORMS {
-            let incident: Incident = form.example.parse().expect(form.example);
-            assert_eq!(incident.kind, form.kind);
-            assert_eq!(form.kind.name(), form.name);
-            assert!(form.example.starts_with(form.name));
+        for kind in Kind::ALL {
+            let incident: Incident = kind.form().example.parse().unwrap();
+            assert_eq!(incident.kind, kind);
         }
     }
 

@@ -3,8 +3,8 @@
 //! Bodies are log-normal: most are quick, some are not, none is negative. A share of successes
 //! falls into a tail of its own, as when a server has to wake a disk or a name server is slow.
 
-use super::chance::Chance;
 use super::fleet::ServerKind;
+use super::random::Rng;
 
 /// Nanoseconds of a millisecond.
 const MILLISECOND: f64 = 1e6;
@@ -22,8 +22,8 @@ impl LogNormal {
     }
 
     /// Milliseconds.
-    fn draw(self, chance: &mut Chance) -> f64 {
-        self.median_ms * (self.sigma * chance.normal()).exp()
+    fn draw(self, rng: &mut Rng) -> f64 {
+        self.median_ms * (self.sigma * rng.normal()).exp()
     }
 }
 
@@ -59,21 +59,21 @@ pub(super) struct Path {
 }
 
 /// How long an operation takes that ends with `status`, in nanoseconds.
-pub(super) fn draw(status: u32, path: Path, chance: &mut Chance) -> u64 {
+pub(super) fn draw(status: u32, path: Path, rng: &mut Rng) -> u64 {
     let ms = match (status, path.server) {
-        (0, Some(kind)) => success(kind, path, chance),
-        (0, None) => CANCEL.draw(chance),
-        (53 | 1203 | 51, _) => return dead_share(chance),
-        (59 | 64 | 240, _) => BROKEN.draw(chance),
-        (85 | 1219 | 2250 | 2401, _) => LOCAL_REFUSAL.draw(chance),
-        (1223, _) => PROMPT.draw(chance).min(90_000.0),
-        (1326 | 1793 | 1909, _) => DENIED_LOGON.draw(chance) * path.distance,
-        _ => REFUSAL.draw(chance) * path.distance,
+        (0, Some(kind)) => success(kind, path, rng),
+        (0, None) => CANCEL.draw(rng),
+        (53 | 1203 | 51, _) => return dead_share(rng),
+        (59 | 64 | 240, _) => BROKEN.draw(rng),
+        (85 | 1219 | 2250 | 2401, _) => LOCAL_REFUSAL.draw(rng),
+        (1223, _) => PROMPT.draw(rng).min(90_000.0),
+        (1326 | 1793 | 1909, _) => DENIED_LOGON.draw(rng) * path.distance,
+        _ => REFUSAL.draw(rng) * path.distance,
     };
     (ms * MILLISECOND) as u64
 }
 
-fn success(kind: ServerKind, path: Path, chance: &mut Chance) -> f64 {
+fn success(kind: ServerKind, path: Path, rng: &mut Rng) -> f64 {
     let body = match kind {
         ServerKind::Files => LogNormal::new(28.0, 0.55),
         ServerKind::Nas => LogNormal::new(60.0, 0.6),
@@ -81,23 +81,24 @@ fn success(kind: ServerKind, path: Path, chance: &mut Chance) -> f64 {
         ServerKind::Dav => LogNormal::new(260.0, 0.5),
     };
     // Drawn whether they count or not, so that one's outcome moves no other draw.
-    let body = body.draw(chance) * path.distance * (1.0 + path.load);
-    let contact = FIRST_CONTACT.draw(chance) * path.distance;
-    let tail = TAIL.draw(chance);
+    let body = body.draw(rng) * path.distance * (1.0 + path.load);
+    let contact = FIRST_CONTACT.draw(rng) * path.distance;
+    let tail = TAIL.draw(rng);
     let contact = if path.first { contact } else { 0.0 };
-    let tail = if chance.happens(TAIL_SHARE) { tail } else { 0.0 };
+    let tail = if rng.happens(TAIL_SHARE) { tail } else { 0.0 };
     body + contact + tail
 }
 
 /// A share whose server is gone: about 20 seconds, what Windows' redirector and name resolution
 /// wait for together.
-pub(super) fn dead_share(chance: &mut Chance) -> u64 {
-    (chance.between(19_600.0, 21_800.0) * MILLISECOND) as u64
+pub(super) fn dead_share(rng: &mut Rng) -> u64 {
+    (rng.between(19_600.0, 21_800.0) * MILLISECOND) as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nearest_rank;
 
     fn path(kind: ServerKind) -> Path {
         Path { server: Some(kind), first: false, distance: 1.0, load: 0.0 }
@@ -105,10 +106,10 @@ mod tests {
 
     /// Milliseconds at a share of 10,000 sorted draws.
     fn quantile(status: u32, path: Path, share: f64) -> f64 {
-        let mut chance = Chance::of(&[3]);
-        let mut draws: Vec<u64> = (0..10_000).map(|_| draw(status, path, &mut chance)).collect();
+        let mut rng = Rng::of(&[3]);
+        let mut draws: Vec<u64> = (0..10_000).map(|_| draw(status, path, &mut rng)).collect();
         draws.sort_unstable();
-        draws[(share * 1e4) as usize] as f64 / MILLISECOND
+        nearest_rank(draws.into_iter().map(|nanos| (nanos, 1)), share) as f64 / MILLISECOND
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! A fleet in one process: hosts that map drives all day, in simulated time, and the truth about
 //! it.
 //!
-//! What is sent is made by the library's own code. An operation fills a ledger's record as PRE
-//! and POST do, is decoded, becomes a span and goes out with the exporter's
-//! client, verdicts and waits. Data flows one way:
+//! What is sent is made by the product's own code. An operation fills a ledger's record as PRE
+//! and POST do, is decoded, becomes a span and goes out with the courier. Data flows one way:
 //!
 //! ```text
-//! plan ─> engine (record) ─> outbox ─> batch (operation, span) ─> sender ─> OTLP
+//! plan ─> script (record) ─> engine ─> outbox ─> batch (operation, span) ─> sender ─> OTLP
 //!           └─ what was scripted, once a collector has its span ─> truth
 //! ```
 //!
@@ -15,17 +14,18 @@
 
 mod agent_report;
 mod batch;
-mod chance;
 mod curve;
 mod engine;
+mod failure_rates;
 mod fleet;
 mod incident;
 mod latency;
-mod mishap;
 mod outbox;
 mod pace;
 mod plan;
+mod random;
 mod record;
+mod script;
 mod sender;
 mod truth;
 
@@ -43,7 +43,7 @@ use mpr_otel_core::settings::Settings;
 use mpr_otel_core::stop::Stop;
 use outbox::Outbox;
 use pace::Timeline;
-use sender::{Gone, Office, Senders};
+use sender::{Gone, SenderShared, Senders};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub struct Scenario {
     pub length: Duration,
     /// The time of day at the beginning, after midnight.
     pub from: Duration,
-    /// What chance is made from.
+    /// What the random numbers are made from.
     pub seed: u64,
     /// How fast.
     pub pace: Pace,
@@ -75,7 +75,7 @@ pub struct Scenario {
 
 /// How far a run is.
 #[derive(Clone, Debug)]
-pub struct Progress {
+pub struct RunProgress {
     /// Simulated time since the beginning.
     pub simulated: Duration,
     /// How long the run is to be.
@@ -118,18 +118,18 @@ pub enum SimulationError {
     /// An incident strikes nobody.
     #[error("{0}")]
     Incident(String),
-    /// Nobody listens.
+    /// No collector takes spans.
     #[error(
         "no collector takes spans at {endpoint}: {reason}; start one, or name another with \
          --endpoint"
     )]
-    Deaf {
+    NoCollector {
         /// Where spans were to be sent.
         endpoint: String,
         /// What was tried.
         reason: String,
     },
-    /// Agents report beside the spans, and there is no such place.
+    /// `--agents` needs a metrics endpoint, and none can be derived from the traces endpoint.
     #[error(
         "--agents needs an endpoint for metrics, and {0} does not end in /v1/traces; set \
          MPR_OTEL_ENDPOINT, or --endpoint, to the collector's base URL"
@@ -149,13 +149,13 @@ impl From<Gone> for SimulationError {
     }
 }
 
-/// Simulates a fleet until its end, or until `stop` is asked, and tells `told` how far it is.
+/// Simulates a fleet until its end, or until `stop` is asked, and calls `report` with how far it is.
 /// Returns when everything is accepted or refused.
 pub fn run(
     scenario: &Scenario,
     settings: &Settings,
     stop: &Stop,
-    told: &mut dyn FnMut(&Progress),
+    report: &mut dyn FnMut(&RunProgress),
 ) -> Result<Outcome, SimulationError> {
     let fleet = Fleet::new(scenario.seed, scenario.hosts, scenario.servers.max(1));
     let incidents =
@@ -166,24 +166,24 @@ pub fn run(
         (true, Some(endpoint)) => Some(endpoint),
         (true, None) => return Err(SimulationError::NoMetrics(settings.endpoint.to_string())),
     };
-    refuse_deaf_collector(settings)?;
-    let office = Arc::new(Office::new(
+    check_collector(settings)?;
+    let shared = Arc::new(SenderShared::new(
         fleet.clone(),
         settings.clone(),
         scenario.direct,
         stop.clone(),
         scenario.agents.then(|| Meters::new(scenario.hosts)),
     ));
-    let spans = sender::spans(&office, scenario.senders.max(1))?;
+    let spans = sender::spans(&shared, scenario.senders.max(1))?;
     let (from, end) = (nanos(scenario.from), nanos(scenario.length));
     let timeline = Timeline::begin(scenario.pace, end);
     let begun = timeline.begun_unix_nanos();
     let reports =
-        endpoint.map(|endpoint| sender::reports(&office, &endpoint, begun)).transpose()?;
+        endpoint.map(|endpoint| sender::reports(&shared, &endpoint, begun)).transpose()?;
     let (lost, dropped, most_open, agents, elapsed);
     {
         let outbox = Outbox::new(&spans, reports.as_ref(), settings.batch_max);
-        let mut engine = Engine::new(&office, &incidents, timeline, outbox, (from, end), told);
+        let mut engine = Engine::new(&shared, &incidents, timeline, outbox, (from, end), report);
         engine.run()?;
         elapsed = timeline.elapsed();
         agents = engine.close()?;
@@ -193,7 +193,7 @@ pub fn run(
     if !(spans.finish() && well) {
         return Err(SimulationError::Fault);
     }
-    let count = office.count();
+    let count = shared.count();
     let (failures, unfinished) = count.failures();
     let truth = Truth {
         seed: scenario.seed,
@@ -221,18 +221,19 @@ pub fn run(
         elapsed,
         stopped: stop.is_asked(),
         most_open,
-        reports_refused: office.reports_refused.load(Ordering::Relaxed),
-        refusal: office.refusal(),
+        reports_refused: shared.reports_refused.load(Ordering::Relaxed),
+        refusal: shared.refusal(),
     })
 }
 
-/// Tries the collector first: a whole day for nobody would be waited for in vain. One that is busy
-/// or restarting is waited for.
-fn refuse_deaf_collector(settings: &Settings) -> Result<(), SimulationError> {
-    let deaf = |reason| SimulationError::Deaf { endpoint: settings.endpoint.to_string(), reason };
+/// Checks first that a collector answers, so that a day is not simulated for nothing. One that is
+/// busy or restarting passes: the senders wait for it.
+fn check_collector(settings: &Settings) -> Result<(), SimulationError> {
+    let error =
+        |reason| SimulationError::NoCollector { endpoint: settings.endpoint.to_string(), reason };
     match Courier::new(settings.clone()).probe() {
         Verdict::Accepted { .. } | Verdict::Later { answered: true, .. } => Ok(()),
-        Verdict::Later { reason, .. } | Verdict::Refused { reason } => Err(deaf(reason)),
+        Verdict::Later { reason, .. } | Verdict::Refused { reason } => Err(error(reason)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What waits to be handed to the senders: spans, and agents' reports.
 
-use super::agent_report::Report;
+use super::agent_report::AgentReport;
 use super::batch::Finished;
 use super::sender::{Gone, Senders};
 use mpr_otel_core::stop::Stop;
@@ -14,10 +14,10 @@ const REPORTS: usize = 500;
 /// Collects, and hands over in batches.
 pub(super) struct Outbox<'run> {
     spans: &'run Senders<Vec<Finished>>,
-    metrics: Option<&'run Senders<Vec<Report>>>,
+    metrics: Option<&'run Senders<Vec<AgentReport>>>,
     batch_max: usize,
     finished: Vec<Finished>,
-    reports: Vec<Report>,
+    reports: Vec<AgentReport>,
     /// When the first of what is collected came.
     since: Option<Instant>,
     /// Spans that were not handed over because the run was stopped.
@@ -27,7 +27,7 @@ pub(super) struct Outbox<'run> {
 impl<'run> Outbox<'run> {
     pub(super) fn new(
         spans: &'run Senders<Vec<Finished>>,
-        metrics: Option<&'run Senders<Vec<Report>>>,
+        metrics: Option<&'run Senders<Vec<AgentReport>>>,
         batch_max: usize,
     ) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl<'run> Outbox<'run> {
     }
 
     /// An agent's report.
-    pub(super) fn add_report(&mut self, report: Report) {
+    pub(super) fn add_report(&mut self, report: AgentReport) {
         self.since.get_or_insert_with(Instant::now);
         self.reports.push(report);
     }

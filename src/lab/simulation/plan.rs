@@ -1,8 +1,8 @@
 //! What a host's programs ask for in a day.
 
-use super::chance::Chance;
 use super::curve::{self, Curve};
 use super::fleet::{Fleet, Share};
+use super::random::Rng;
 use mpr_otel_core::abi::{RESOURCETYPE_ANY, RESOURCETYPE_DISK, RESOURCETYPE_PRINT};
 
 /// Why a program asks for connections.
@@ -68,7 +68,7 @@ impl Program {
 
 /// One operation, as it is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
+pub(super) struct PlannedCall {
     /// What is asked.
     pub(super) ask: Ask,
     /// `CONNECT_` flags.
@@ -118,18 +118,18 @@ impl Ask {
     }
 }
 
-/// What a chance is for, so that none is drawn twice.
+/// Each use of random numbers has a word of its own, so that no two share their numbers.
 const DAY: u64 = 10;
 const VISIT: u64 = 11;
 
 /// A host's visits in a day, in order of time: between six and twelve operations on most days.
 pub(super) fn visits(fleet: &Fleet, host: u32, day: u32) -> Vec<Visit> {
-    let mut chance = Chance::of(&[fleet.seed, DAY, host.into(), day.into()]);
+    let mut rng = Rng::of(&[fleet.seed, DAY, host.into(), day.into()]);
     let mut visits = Vec::with_capacity(12);
     let mut add = |errand, curve: &Curve, most: usize, probability: f64| {
         for _ in 0..most {
-            let at = curve.draw(&mut chance);
-            if chance.happens(probability) {
+            let at = curve.draw(&mut rng);
+            if rng.happens(probability) {
                 visits.push(Visit { at, errand });
             }
         }
@@ -145,18 +145,18 @@ pub(super) fn visits(fleet: &Fleet, host: u32, day: u32) -> Vec<Visit> {
 }
 
 /// The program of a visit, and what it asks for.
-pub(super) fn requests(
+pub(super) fn calls(
     fleet: &Fleet,
     host: u32,
     day: u32,
     index: usize,
     errand: Errand,
-) -> (Program, Vec<Request>) {
-    let mut chance = Chance::of(&[fleet.seed, VISIT, host.into(), day.into(), index as u64]);
+) -> (Program, Vec<PlannedCall>) {
+    let mut rng = Rng::of(&[fleet.seed, VISIT, host.into(), day.into(), index as u64]);
     let program = match errand {
-        Errand::Logon if chance.happens(0.6) => Program::GpScript,
+        Errand::Logon if rng.happens(0.6) => Program::GpScript,
         Errand::Script | Errand::Night => Program::Net,
-        Errand::Print if chance.happens(0.3) => Program::Spooler,
+        Errand::Print if rng.happens(0.3) => Program::Spooler,
         _ => Program::Explorer,
     };
     let add = |share: Share, drive: Option<char>| Ask::Add {
@@ -164,43 +164,43 @@ pub(super) fn requests(
         drive,
         resource_type: if drive.is_some() { RESOURCETYPE_DISK } else { RESOURCETYPE_ANY },
     };
-    let letter = char::from(b'T' + chance.below(6) as u8);
+    let letter = char::from(b'T' + rng.below(6) as u8);
     let asks = match errand {
         Errand::Logon => {
             fleet.drives(host).into_iter().map(|(drive, share)| add(share, Some(drive))).collect()
         }
         Errand::Open => {
-            let drive = chance.happens(0.4).then_some(letter);
-            vec![add(fleet.any_share(&mut chance), drive)]
+            let drive = rng.happens(0.4).then_some(letter);
+            vec![add(fleet.any_share(&mut rng), drive)]
         }
         Errand::Print => vec![Ask::Add {
-            share: fleet.printer(&mut chance),
+            share: fleet.printer(&mut rng),
             drive: None,
             resource_type: RESOURCETYPE_PRINT,
         }],
         Errand::Script => {
-            let share = fleet.any_share(&mut chance);
+            let share = fleet.any_share(&mut rng);
             vec![Ask::CancelDrive { drive: letter, force: true }, add(share, Some(letter))]
         }
-        Errand::Disconnect if chance.happens(0.8) => {
+        Errand::Disconnect if rng.happens(0.8) => {
             vec![Ask::CancelDrive { drive: letter, force: false }]
         }
-        Errand::Disconnect => vec![Ask::CancelShare { share: fleet.any_share(&mut chance) }],
+        Errand::Disconnect => vec![Ask::CancelShare { share: fleet.any_share(&mut rng) }],
         Errand::Night => {
-            let share = fleet.any_share(&mut chance);
+            let share = fleet.any_share(&mut rng);
             vec![add(share.clone(), None), Ask::CancelShare { share }]
         }
     };
     let mut known: Vec<usize> = Vec::new();
-    let requests = asks.into_iter().map(|ask| {
+    let calls = asks.into_iter().map(|ask| {
         let server = ask.share().map(|share| share.server);
         let first = server.is_some_and(|server| !known.contains(&server));
         known.extend(server);
         // A cancel knows one flag: forget it.
         let flags = if ask.is_add() { program.flags() } else { program.flags() & 1 };
-        Request { ask, flags, first }
+        PlannedCall { ask, flags, first }
     });
-    (program, requests.collect())
+    (program, calls.collect())
 }
 
 #[cfg(test)]
@@ -208,12 +208,12 @@ mod tests {
     use super::*;
 
     /// The operations of all hosts in a day.
-    fn day(fleet: &Fleet) -> Vec<(u64, Request)> {
+    fn day(fleet: &Fleet) -> Vec<(u64, PlannedCall)> {
         let hosts = 0..fleet.hosts;
         let of = |host| {
             visits(fleet, host, 0).into_iter().enumerate().flat_map(move |(index, visit)| {
-                let (_, asked) = requests(fleet, host, 0, index, visit.errand);
-                asked.into_iter().map(move |request| (visit.at, request))
+                let (_, asked) = calls(fleet, host, 0, index, visit.errand);
+                asked.into_iter().map(move |call| (visit.at, call))
             })
         };
         hosts.flat_map(of).collect()
@@ -223,7 +223,7 @@ mod tests {
     fn a_thousand_hosts_ask_for_some_eight_thousand_operations_a_day() {
         let operations = day(&Fleet::new(1, 1000, 24));
         assert!((7_000..9_000).contains(&operations.len()), "{}", operations.len());
-        let cancels = operations.iter().filter(|(_, request)| !request.ask.is_add()).count();
+        let cancels = operations.iter().filter(|(_, call)| !call.ask.is_add()).count();
         assert!((400..1_200).contains(&cancels), "{cancels}");
     }
 
@@ -231,8 +231,8 @@ mod tests {
     fn every_server_is_asked_and_popular_ones_more() {
         let fleet = Fleet::new(1, 1000, 24);
         let mut counts = vec![0; 24];
-        for (_, request) in day(&fleet) {
-            if let Some(share) = request.ask.share() {
+        for (_, call) in day(&fleet) {
+            if let Some(share) = call.ask.share() {
                 counts[share.server] += 1;
             }
         }

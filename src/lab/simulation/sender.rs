@@ -1,7 +1,7 @@
 //! Threads that send what is finished, with the exporter's own client, verdicts and waits.
 
-use super::agent_report::{self, Meters, Report};
-use super::batch::{Finished, Parcel, pack};
+use super::agent_report::{self, AgentReport, Meters};
+use super::batch::{Finished, OutgoingRequest, pack};
 use super::fleet::Fleet;
 use super::truth::Count;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
@@ -15,15 +15,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What the senders share with who feeds them.
+/// What the senders share with the engine.
 #[derive(Debug)]
-pub(super) struct Office {
+pub(super) struct SenderShared {
     pub(super) fleet: Fleet,
     pub(super) settings: Settings,
     pub(super) direct: bool,
     pub(super) stop: Stop,
     count: Mutex<Count>,
-    /// What agents would tell; `None` without agents.
+    /// What agents count; `None` without agents.
     pub(super) meters: Option<Meters>,
     /// Agents' requests that were refused for good.
     pub(super) reports_refused: AtomicU64,
@@ -33,7 +33,7 @@ pub(super) struct Office {
     given_up: AtomicBool,
 }
 
-impl Office {
+impl SenderShared {
     pub(super) fn new(
         fleet: Fleet,
         settings: Settings,
@@ -77,7 +77,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What became of a request.
-enum Fate {
+enum BatchFate {
     /// A collector has it, but for so many items.
     Accepted { rejected: u64 },
     /// It was refused for good.
@@ -87,55 +87,55 @@ enum Fate {
 }
 
 /// A thread's way to the collector.
-struct Desk {
-    office: Arc<Office>,
+struct Connection {
+    shared: Arc<SenderShared>,
     courier: Courier,
 }
 
-impl Desk {
+impl Connection {
     /// Posts `message` of `items` until a collector has taken or refused it. `spans` are in it.
-    fn deliver(&mut self, message: &impl Message, items: u64, spans: u64) -> Fate {
-        let office = Arc::clone(&self.office);
-        if office.given_up.load(Ordering::Relaxed) {
-            return Fate::GivenUp;
+    fn deliver(&mut self, message: &impl Message, items: u64, spans: u64) -> BatchFate {
+        let shared = Arc::clone(&self.shared);
+        if shared.given_up.load(Ordering::Relaxed) {
+            return BatchFate::GivenUp;
         }
         loop {
             let verdict = self.courier.send_request(message, items);
-            *lock(&office.trouble) = self.courier.trouble().map(str::to_owned);
+            *lock(&shared.trouble) = self.courier.trouble().map(str::to_owned);
             match verdict {
                 Verdict::Accepted { rejected, message } => {
                     if rejected > 0 {
-                        *lock(&office.refusal) = Some(message);
+                        *lock(&shared.refusal) = Some(message);
                     }
-                    return Fate::Accepted { rejected };
+                    return BatchFate::Accepted { rejected };
                 }
                 Verdict::Refused { reason } => {
-                    *lock(&office.refusal) = Some(reason);
-                    return Fate::Refused;
+                    *lock(&shared.refusal) = Some(reason);
+                    return BatchFate::Refused;
                 }
                 Verdict::Later { answered, .. } => {
-                    if office.stop.is_asked() {
-                        office.given_up.store(true, Ordering::Relaxed);
-                        return Fate::GivenUp;
+                    if shared.stop.is_asked() {
+                        shared.given_up.store(true, Ordering::Relaxed);
+                        return BatchFate::GivenUp;
                     }
                     if !answered {
-                        office.count().repeated += spans;
+                        shared.count().repeated += spans;
                     }
-                    office.stop.wait(self.courier.wait());
+                    shared.stop.wait(self.courier.wait());
                 }
             }
         }
     }
 
-    /// Sends a parcel and counts what became of it.
-    fn send(&mut self, parcel: &Parcel) {
-        let items = parcel.scripted.len() as u64;
-        let fate = self.deliver(&parcel.request, items, items);
-        let office = Arc::clone(&self.office);
-        let mut count = office.count();
+    /// Sends a request and counts what became of it.
+    fn send(&mut self, outgoing: &OutgoingRequest) {
+        let items = outgoing.scripted.len() as u64;
+        let fate = self.deliver(&outgoing.request, items, items);
+        let shared = Arc::clone(&self.shared);
+        let mut count = shared.count();
         match fate {
-            Fate::Accepted { rejected } => {
-                for scripted in &parcel.scripted {
+            BatchFate::Accepted { rejected } => {
+                for scripted in &outgoing.scripted {
                     count.accept(scripted);
                 }
                 // Which of them it refused it does not say.
@@ -143,18 +143,20 @@ impl Desk {
                 count.refused += rejected;
                 count.inexact |= rejected > 0;
             }
-            Fate::Refused => count.refused += items,
-            Fate::GivenUp => count.unsent += items,
+            BatchFate::Refused => count.refused += items,
+            BatchFate::GivenUp => count.unsent += items,
         }
         drop(count);
-        if let Some(meters) = &office.meters {
-            for (index, scripted) in (0_u64..).zip(&parcel.scripted) {
+        if let Some(meters) = &shared.meters {
+            for (index, scripted) in (0_u64..).zip(&outgoing.scripted) {
                 match fate {
-                    Fate::Accepted { rejected } if index >= rejected => {
+                    BatchFate::Accepted { rejected } if index >= rejected => {
                         meters.exported(scripted.host);
                     }
-                    Fate::Accepted { .. } | Fate::Refused => meters.rejected(scripted.host),
-                    Fate::GivenUp => {}
+                    BatchFate::Accepted { .. } | BatchFate::Refused => {
+                        meters.rejected(scripted.host)
+                    }
+                    BatchFate::GivenUp => {}
                 }
             }
         }
@@ -222,14 +224,14 @@ impl<T> Senders<T> {
 
 /// Starts threads that send operations.
 pub(super) fn spans(
-    office: &Arc<Office>,
+    shared: &Arc<SenderShared>,
     threads: usize,
 ) -> Result<Senders<Vec<Finished>>, SenderError> {
-    let endpoint = office.settings.endpoint.clone();
-    start(office, &endpoint, threads, |desk, finished| {
-        let office = Arc::clone(&desk.office);
-        for parcel in pack(finished, &office.fleet, &office.settings, office.direct) {
-            desk.send(&parcel);
+    let endpoint = shared.settings.endpoint.clone();
+    start(shared, &endpoint, threads, |connection, finished| {
+        let shared = Arc::clone(&connection.shared);
+        for outgoing in pack(finished, &shared.fleet, &shared.settings, shared.direct) {
+            connection.send(&outgoing);
         }
     })
 }
@@ -237,17 +239,19 @@ pub(super) fn spans(
 /// Starts the thread that sends agents' metrics. One, because a series wants its points in order.
 /// The agents started at `begun`.
 pub(super) fn reports(
-    office: &Arc<Office>,
+    shared: &Arc<SenderShared>,
     endpoint: &Uri,
     begun: u64,
-) -> Result<Senders<Vec<Report>>, SenderError> {
-    start(office, endpoint, 1, move |desk, reports: Vec<Report>| {
-        let Office { fleet, settings, .. } = &*desk.office;
+) -> Result<Senders<Vec<AgentReport>>, SenderError> {
+    start(shared, endpoint, 1, move |connection, reports: Vec<AgentReport>| {
+        let SenderShared { fleet, settings, .. } = &*connection.shared;
         let items = reports.len() as u64;
         let request = agent_report::request(&reports, begun, fleet, settings);
         // A part that is refused is not of the fleet's making: its counters go on.
-        if let Fate::Refused | Fate::Accepted { rejected: 1.. } = desk.deliver(&request, items, 0) {
-            desk.office.reports_refused.fetch_add(1, Ordering::Relaxed);
+        if let BatchFate::Refused | BatchFate::Accepted { rejected: 1.. } =
+            connection.deliver(&request, items, 0)
+        {
+            connection.shared.reports_refused.fetch_add(1, Ordering::Relaxed);
         }
     })
 }
@@ -261,22 +265,22 @@ pub enum SenderError {
 }
 
 fn start<T: Send + 'static>(
-    office: &Arc<Office>,
+    shared: &Arc<SenderShared>,
     endpoint: &Uri,
     threads: usize,
-    work: impl Fn(&mut Desk, T) + Copy + Send + 'static,
+    work: impl Fn(&mut Connection, T) + Copy + Send + 'static,
 ) -> Result<Senders<T>, SenderError> {
     let (queue, items): (Sender<T>, Receiver<T>) = bounded(2 * threads);
     let waiting = Arc::new(AtomicUsize::new(0));
     let mut running = Vec::new();
     for _ in 0..threads {
-        let courier = Courier::to(office.settings.clone(), endpoint.clone());
-        let office = Arc::clone(office);
+        let courier = Courier::to(shared.settings.clone(), endpoint.clone());
+        let shared = Arc::clone(shared);
         let (items, waiting) = (items.clone(), Arc::clone(&waiting));
         running.push(std::thread::Builder::new().name("sender".to_owned()).spawn(move || {
-            let mut desk = Desk { office, courier };
+            let mut connection = Connection { shared, courier };
             for item in items {
-                work(&mut desk, item);
+                work(&mut connection, item);
                 waiting.fetch_sub(1, Ordering::AcqRel);
             }
         })?);

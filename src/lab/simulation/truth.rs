@@ -1,7 +1,7 @@
 //! What really happened, counted where the users sit.
 //!
 //! Nothing here is read back from a span: what was scripted is counted, once a collector has
-//! accepted the span that tells of it.
+//! accepted its span.
 
 use super::fleet::Fleet;
 use super::incident::Incidents;
@@ -10,7 +10,7 @@ use mpr_otel_core::win32_error::{Meaning, meaning};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Hosts whose operations are told one by one.
+/// Hosts whose operations are counted host by host.
 const SAMPLE: usize = 20;
 /// Absent hosts that are named.
 const ABSENT_NAMED: usize = 100;
@@ -35,8 +35,8 @@ pub(super) struct Scripted {
     pub(super) series: Series,
     /// How long the user waited, in nanoseconds.
     pub(super) takes: u64,
-    /// Whether its span told of a loss.
-    pub(super) tells_loss: bool,
+    /// Operations that the host lost before, which the span reports.
+    pub(super) lost: u64,
 }
 
 /// Operations of one series.
@@ -84,7 +84,7 @@ impl Count {
     /// A collector has the operation's span.
     pub(super) fn accept(&mut self, scripted: &Scripted) {
         self.operations += 1;
-        self.spans_with_loss += u64::from(scripted.tells_loss);
+        self.spans_with_loss += u64::from(scripted.lost > 0);
         let sum = self.series.entry(scripted.series).or_default();
         sum.count += 1;
         sum.nanos += u128::from(scripted.takes);
@@ -120,7 +120,7 @@ pub(super) fn two_digits_up(nanos: u64) -> u64 {
 /// The truth about a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Truth {
-    /// What chance was made from.
+    /// What the random numbers were made from.
     pub seed: u64,
     /// Hosts of the fleet.
     pub hosts: u32,
@@ -153,7 +153,7 @@ pub struct Truth {
     pub hosts_sample: Vec<HostTruth>,
     /// What the agents last reported; `None` without agents.
     pub agents: Option<AgentsTruth>,
-    /// Accepted spans that told of a loss.
+    /// Accepted spans that reported a loss.
     pub spans_with_loss: u64,
     /// Operations that hosts had no room for.
     pub lost: u64,
@@ -291,7 +291,7 @@ impl Count {
             .collect()
     }
 
-    /// Accepted spans that told of a loss.
+    /// Accepted spans that reported a loss.
     pub(super) fn spans_with_loss(&self) -> u64 {
         self.spans_with_loss
     }
@@ -360,7 +360,7 @@ mod tests {
             host,
             series: Series { server: Some(1), add: true, status },
             takes,
-            tells_loss: status == Some(5),
+            lost: u64::from(status == Some(5)),
         };
         count.accept(&scripted(0, Some(0), 1_500_000));
         count.accept(&scripted(1, Some(0), 1_600_000));

@@ -54,7 +54,7 @@ pub(super) fn serve(stop: &Stop, heard: bool, started: impl FnOnce()) -> Result<
     for report in &settings.reports {
         if let Some(malformed) = &report.malformed {
             tracing::warn!(
-                setting = report.name.variable,
+                setting = report.name.variable(),
                 problem = malformed.problem,
                 "malformed"
             );

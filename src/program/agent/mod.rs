@@ -65,7 +65,7 @@ impl Agent {
         let adopter = Adopter::new(
             folder,
             Whose::Everybodys,
-            settings.ledger_bounds,
+            settings.ledger_bounds(),
             settings.unfinished_after,
         );
         Ok(Self {

@@ -8,7 +8,7 @@ use crate::windows;
 use mpr_otel_core::adoption::{AGENT_FOLDER, QUARANTINE_FOLDER};
 use mpr_otel_core::ledger::{EXTENSION, UNBORN, is_ledger_name};
 use mpr_otel_core::platform;
-use mpr_otel_core::settings::{Delivery, Lookup, Settings, System};
+use mpr_otel_core::settings::{DeliveryMode, Lookup, Settings, System};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ const AGENT_FILES: [&str; 3] = ["agent.ledger", "agent.new", "lock"];
 pub(super) struct LedgerFolder {
     path: PathBuf,
     log: Option<PathBuf>,
-    delivery: Delivery,
+    delivery: DeliveryMode,
 }
 
 /// The settings of all programs, with what is about to be written over what there is. This
@@ -58,7 +58,7 @@ impl LedgerFolder {
 
     /// Whether nothing is sent without an agent.
     pub(super) fn waits_for_the_agent(&self) -> bool {
-        self.delivery == Delivery::Agent
+        self.delivery == DeliveryMode::Agent
     }
 
     /// Refuses a folder with other files in it: their rights would become the ledgers'.

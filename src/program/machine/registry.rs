@@ -94,11 +94,10 @@ pub(super) fn write_settings(flags: &SettingFlags) -> Result<(), Failure> {
     let write = || -> io::Result<()> {
         let key = open_64(MACHINE_KEY, true)?;
         for (name, value) in flags.values() {
-            match value.map(str::trim) {
-                None => {}
-                Some("") if key.get_type(name).is_err() => {}
-                Some("") => key.remove_value(name)?,
-                Some(value) => key.set_string(name, value)?,
+            match value {
+                "" if key.get_type(name).is_err() => {}
+                "" => key.remove_value(name)?,
+                value => key.set_string(name, value)?,
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::registration::Registration;
 use clap::Args;
 use ledgers::Ledgers;
 use mpr_otel_core::courier::{Courier, Verdict};
-use mpr_otel_core::settings::{Settings, System};
+use mpr_otel_core::settings::{ENDPOINT, SettingReport, Settings, System};
 use serde::Serialize;
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ struct Report {
 
 #[derive(Serialize)]
 struct Setting {
-    name: &'static str,
+    name: String,
     registry: &'static str,
     value: String,
     origin: String,
@@ -67,17 +67,17 @@ impl Status {
     }
 }
 
-impl From<&mpr_otel_core::settings::Report> for Setting {
-    fn from(report: &mpr_otel_core::settings::Report) -> Self {
+impl From<&SettingReport> for Setting {
+    fn from(report: &SettingReport) -> Self {
         Self {
-            name: report.name.variable,
+            name: report.name.variable(),
             registry: report.name.registry,
             value: report.value.clone(),
-            origin: report.origin.to_string(),
+            origin: report.source.to_string(),
             malformed: report
                 .malformed
                 .as_ref()
-                .map(|malformed| format!("{} (from the {})", malformed.problem, malformed.origin)),
+                .map(|malformed| format!("{} (from the {})", malformed.problem, malformed.source)),
         }
     }
 }
@@ -95,12 +95,7 @@ fn try_endpoint(settings: &Settings) -> Endpoint {
             (false, format!("does not answer: {reason}; is a collector listening there?"))
         }
     };
-    let url = settings
-        .reports
-        .iter()
-        .find(|report| report.name.registry == "Endpoint")
-        .map(|report| report.value.clone())
-        .unwrap_or_default();
+    let url = settings.report(ENDPOINT).map(|report| report.value.clone()).unwrap_or_default();
     Endpoint { url, answers, detail }
 }
 

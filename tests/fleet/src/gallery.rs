@@ -4,12 +4,11 @@ use crate::drawing::{Cell, Content};
 use crate::{Board, Labels, Lapse, Panel, Prometheus, Result, Target, filled};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 /// Points of a line across a picture.
 const POINTS: f64 = 240.0;
-/// What a graph's rates are averaged over, in time as it passes in the time-lapse.
-const RATE: Duration = Duration::from_secs(15 * 60);
+/// What a graph's rates are averaged over.
+const RATE: &str = "15m";
 
 /// A time-lapse that is over, as its Prometheus knows it.
 #[derive(Clone, Debug)]
@@ -114,16 +113,16 @@ impl Gallery {
 
     /// The query with its variables set to all there is.
     fn filled(&self, target: &Target) -> Result<String> {
-        let range = format!("{}ms", ((self.span.1 - self.span.0) * 1e3).ceil());
-        let rate = format!("{}ms", self.lapse.of(RATE).as_millis());
+        let seconds = (self.span.1 - self.span.0) * f64::from(self.lapse.0);
+        let range = format!("{}ms", (seconds * 1e3).ceil());
         let variables = [
-            ("$__rate_interval", rate.as_str()),
+            ("$__rate_interval", RATE),
             ("$__range", &range),
             ("$job", "mpr-otel"),
             ("$server", ".*"),
             ("$operation", ".*"),
         ];
-        filled(&self.lapse.expression(&target.expression)?, &variables)
+        self.lapse.expression(&filled(&target.expression, &variables)?)
     }
 }
 

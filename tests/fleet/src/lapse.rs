@@ -1,6 +1,11 @@
 //! Time-lapse: what ships, with every duration divided, so that hours pass in seconds.
 
 use crate::Result;
+use promql_parser::parser::{self, AggregateExpr, Expr, Offset};
+use promql_parser::util::visitor::{ExprVisitorMut, walk_expr_mut};
+use promql_parser::util::{display_duration, parse_duration};
+use serde_json::Value;
+use std::convert::Infallible;
 use std::time::Duration;
 
 /// How many times faster everything is.
@@ -13,106 +18,112 @@ impl Lapse {
         duration / self.0
     }
 
-    /// Rules with their windows, offsets, waits and intervals divided. Only these have a
-    /// duration in them, so a file is changed as text and is otherwise the one that ships.
-    pub fn rules(self, text: &str) -> Result<String> {
-        let mut lapsed = String::with_capacity(text.len());
-        for line in text.lines() {
-            lapsed.push_str(&self.line(line)?);
-            lapsed.push('\n');
-        }
-        Ok(lapsed)
+    /// A file of Prometheus, rules or configuration, with the windows and offsets of its
+    /// expressions, its waits and its intervals divided.
+    pub fn file(self, yaml: &str) -> Result<Value> {
+        let mut file = serde_saphyr::from_str(yaml)?;
+        self.divide(&mut file)?;
+        Ok(file)
     }
 
-    fn line(self, line: &str) -> Result<String> {
-        let field = line.trim_start().trim_start_matches("- ");
-        for name in ["for: ", "keep_firing_for: ", "interval: ", "evaluation_interval: "] {
-            if let Some(value) = field.strip_prefix(name) {
-                let start = &line[..line.len() - value.len()];
-                return Ok(format!("{start}{}", written(parse(value.trim())? / self.0)));
+    fn divide(self, value: &mut Value) -> Result<()> {
+        match value {
+            Value::Array(values) => values.iter_mut().try_for_each(|value| self.divide(value)),
+            Value::Object(fields) => {
+                fields.iter_mut().try_for_each(|(name, value)| self.divide_field(name, value))
             }
+            _ => Ok(()),
         }
-        self.expression(line)
+    }
+
+    fn divide_field(self, name: &str, value: &mut Value) -> Result<()> {
+        match (name, value) {
+            (
+                "for" | "keep_firing_for" | "interval" | "evaluation_interval",
+                Value::String(text),
+            ) => *text = written(self.of(parse_duration(text)?)),
+            ("expr", Value::String(text)) => *text = self.expression(text)?,
+            (_, value) => self.divide(value)?,
+        }
+        Ok(())
     }
 
     /// A PromQL expression with its windows and offsets divided.
     pub fn expression(self, text: &str) -> Result<String> {
-        replaced(text, |_, duration| duration / self.0)
+        replaced(text, |_, duration| self.of(duration))
     }
 }
 
 /// An expression whose windows are all as long as this one.
 pub fn with_window(expression: &str, window: Duration) -> Result<String> {
-    replaced(expression, |before, duration| if before.ends_with('[') { window } else { duration })
+    replaced(expression, |role, duration| if role == Role::Window { window } else { duration })
 }
 
-/// An expression with other durations, each of which is made from what is before it and itself. A
-/// bracket, a colon or an `offset` that no digit follows is something else, such as a pattern.
-fn replaced(expression: &str, other: impl Fn(&str, Duration) -> Duration) -> Result<String> {
-    let mut text = String::with_capacity(expression.len());
-    let mut rest = expression;
-    while let Some(at) = start(rest) {
-        let (before, behind) = rest.split_at(at);
-        let (duration, behind) = word(behind);
-        text.push_str(before);
-        text.push_str(&written(other(before, parse(duration)?)));
-        rest = behind;
-        // The step of a subquery stands behind its window.
-        let (step, behind) = word(rest.strip_prefix(':').unwrap_or_default());
-        if before.ends_with('[') && !step.is_empty() {
-            text.push(':');
-            text.push_str(&written(other(":", parse(step)?)));
-            rest = behind;
+/// What a duration is in an expression.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Window,
+    /// Of a subquery.
+    Step,
+    Offset,
+}
+
+/// An expression with other durations, each of which is made from its role and itself.
+fn replaced(expression: &str, other: impl Fn(Role, Duration) -> Duration) -> Result<String> {
+    let mut parsed = parser::parse(expression).map_err(|error| format!("{error}: {expression}"))?;
+    let Ok(_) = walk_expr_mut(&mut Durations(other), &mut parsed);
+    Ok(parsed.to_string())
+}
+
+struct Durations<F>(F);
+
+impl<F: Fn(Role, Duration) -> Duration> Durations<F> {
+    fn replace(&self, role: Role, duration: &mut Duration) {
+        *duration = at_least_a_millisecond((self.0)(role, *duration));
+    }
+
+    fn replace_offset(&self, offset: &mut Option<Offset>) {
+        if let Some(Offset::Pos(duration) | Offset::Neg(duration)) = offset {
+            self.replace(Role::Offset, duration);
         }
     }
-    text.push_str(rest);
-    Ok(text)
 }
 
-/// Letters and digits at the beginning, and the rest.
-fn word(text: &str) -> (&str, &str) {
-    let end = text.find(|letter: char| !letter.is_ascii_alphanumeric());
-    text.split_at(end.unwrap_or(text.len()))
-}
+impl<F: Fn(Role, Duration) -> Duration> ExprVisitorMut for Durations<F> {
+    type Error = Infallible;
 
-/// Where the next window or offset of an expression begins.
-fn start(expression: &str) -> Option<usize> {
-    let begins = |at: &usize| expression[*at..].starts_with(|letter: char| letter.is_ascii_digit());
-    ["[", "offset "]
-        .into_iter()
-        .flat_map(|mark| expression.match_indices(mark).map(|(at, mark)| at + mark.len()))
-        .filter(begins)
-        .min()
-}
-
-/// A duration in Prometheus' terms; a window of nothing is not allowed.
-fn written(duration: Duration) -> String {
-    format!("{}ms", duration.as_millis().max(1))
-}
-
-/// A duration as Prometheus writes it, such as `1h30m`.
-fn parse(text: &str) -> Result<Duration> {
-    let wrong = || format!("not a duration: {text:?}");
-    let mut rest = text;
-    let mut millis = 0_u64;
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
-        let (number, behind) = rest.split_at(digits);
-        let unit = behind.find(|letter: char| letter.is_ascii_digit()).unwrap_or(behind.len());
-        let (unit, behind) = behind.split_at(unit);
-        let each = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "w" => 604_800_000,
-            _ => return Err(wrong().into()),
-        };
-        millis += number.parse::<u64>().map_err(|_| wrong())? * each;
-        rest = behind;
+    fn pre_visit(&mut self, expression: &mut Expr) -> std::result::Result<bool, Infallible> {
+        match expression {
+            Expr::VectorSelector(selector) => self.replace_offset(&mut selector.offset),
+            Expr::MatrixSelector(selector) => {
+                self.replace(Role::Window, &mut selector.range);
+                self.replace_offset(&mut selector.vs.offset);
+            }
+            Expr::Subquery(subquery) => {
+                self.replace(Role::Window, &mut subquery.range);
+                if let Some(step) = &mut subquery.step {
+                    self.replace(Role::Step, step);
+                }
+                self.replace_offset(&mut subquery.offset);
+            }
+            // The walk leaves this one out.
+            Expr::Aggregate(AggregateExpr { param: Some(param), .. }) => {
+                walk_expr_mut(self, param)?;
+            }
+            _ => {}
+        }
+        Ok(true)
     }
-    if text.is_empty() { Err(wrong().into()) } else { Ok(Duration::from_millis(millis)) }
+}
+
+/// A duration in Prometheus' terms.
+fn written(duration: Duration) -> String {
+    display_duration(&at_least_a_millisecond(duration))
+}
+
+/// Prometheus allows no window of nothing.
+fn at_least_a_millisecond(duration: Duration) -> Duration {
+    duration.max(Duration::from_millis(1))
 }
 
 #[cfg(test)]
@@ -120,48 +131,66 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn every_duration_of_a_rule_is_divided_and_nothing_else() {
-        let rules = "  - name: g\n    interval: 1m\n    rules:\n      - alert: A\n        \
-            expr: sum(increase(x{a=\"5m\"}[1h30m])) > 5 and y offset 10m > 2\n        for: 30s\n";
-        let lapsed = "  - name: g\n    interval: 600ms\n    rules:\n      - alert: A\n        \
-            expr: sum(increase(x{a=\"5m\"}[54000ms])) > 5 and y offset 6000ms > 2\n        \
-            for: 300ms\n";
-        assert_eq!(Lapse(100).rules(rules).unwrap(), lapsed);
+        let rules = r#"
+            groups:
+              - name: 1m
+                interval: 1m
+                rules:
+                  - alert: A
+                    expr: |
+                      sum(increase(x{a="5m"}[1h30m])) > 5
+                      and y offset 10m > 2
+                    for: 30s
+                    labels: {severity: 5m}
+        "#;
+        let rule = json!({
+            "alert": "A",
+            "expr": "sum(increase(x{a=\"5m\"}[54s])) > 5 and y offset 6s > 2",
+            "for": "300ms",
+            "labels": { "severity": "5m" },
+        });
+        let group = json!({ "name": "1m", "interval": "600ms", "rules": [rule] });
+        assert_eq!(Lapse(100).file(rules).unwrap(), json!({ "groups": [group] }));
     }
 
     #[test]
     fn a_subquery_has_two_durations() {
         let lapse = Lapse(60);
-        assert_eq!(
-            lapse.expression("max_over_time(x[1d:1m])").unwrap(),
-            "max_over_time(x[1440000ms:1000ms])"
-        );
-        assert_eq!(
-            lapse.expression("max_over_time(x[1h:])").unwrap(),
-            "max_over_time(x[60000ms:])"
-        );
+        let lapsed = |text| lapse.expression(text).unwrap();
+        assert_eq!(lapsed("max_over_time(x[1d:1m])"), "max_over_time(x[24m:1s])");
+        assert_eq!(lapsed("max_over_time(x[1h:])"), "max_over_time(x[1m:])");
+        assert_eq!(lapsed("topk(scalar(max_over_time(x[1h:])), y)"), {
+            "topk(scalar(max_over_time(x[1m:])), y)"
+        });
     }
 
     #[test]
     fn a_window_is_replaced_and_an_offset_is_not() {
         let window = Duration::from_secs(7);
         let changed = with_window("increase(x[5m] offset 1m) / y", window).unwrap();
-        assert_eq!(changed, "increase(x[7000ms] offset 60000ms) / y");
+        assert_eq!(changed, "increase(x[7s] offset 1m) / y");
+    }
+
+    #[test]
+    fn a_window_does_not_vanish() {
+        assert_eq!(Lapse(100).expression("rate(x[1ms])").unwrap(), "rate(x[1ms])");
     }
 
     #[test]
     fn a_pattern_is_no_duration() {
-        for text in ["x{a=~\"[a-z]+\"}", "--web.listen-address=127.0.0.1:9090"] {
-            assert_eq!(Lapse(60).expression(text).unwrap(), text);
-        }
+        let text = "x{a=~\"[1m]+\"}";
+        assert_eq!(Lapse(60).expression(text).unwrap(), text);
     }
 
     #[test]
-    fn what_is_no_duration_is_told() {
-        for wrong in ["x[5]", "x[5y]", "x offset 5"] {
+    fn what_is_no_duration_is_an_error() {
+        for wrong in ["x[5z]", "x[m]", "x offset five"] {
             assert!(Lapse(2).expression(wrong).is_err(), "{wrong}");
         }
+        assert!(Lapse(2).file("interval: soon").is_err());
     }
 }

@@ -22,7 +22,7 @@ pub use prometheus::{Labels, Prometheus, Sample, Track};
 pub use stack::{Gateway, LOOKBACK, Stack, Store, Traces};
 pub use truth::{Agents, HostTruth, Incident, Part, Series, Truth};
 
-/// Any error: whoever runs this has one answer to all of them.
+/// Any error: a test or a measure has one answer to all of them.
 pub type Failure = Box<dyn std::error::Error>;
 /// What this crate's functions return.
 pub type Result<T> = std::result::Result<T, Failure>;

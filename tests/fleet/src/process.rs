@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at something that is waited for.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// The ports that servers of ours are given.
+/// The ports that the servers are given.
 const FIRST_PORT: u16 = 10_000;
 const PORTS: u16 = 20_000;
 
@@ -105,7 +105,7 @@ impl Process {
     pub fn stop(mut self) -> Result<()> {
         let told = Command::new("kill").arg(self.id().to_string()).status()?;
         if !told.success() {
-            return Err(format!("{} could not be told to end", self.name).into());
+            return Err(format!("{} could not be asked to end", self.name).into());
         }
         let status = until(&format!("{} ends", self.name), || Ok(self.child.try_wait()?))?;
         match status.success() {
@@ -114,7 +114,7 @@ impl Process {
         }
     }
 
-    /// Waits until it has ended by itself, and tells whether well.
+    /// Waits until it has ended by itself, and returns whether well.
     pub fn end(&mut self) -> Result<bool> {
         Ok(self.child.wait()?.success())
     }
@@ -129,7 +129,7 @@ impl Drop for Process {
 }
 
 /// A port on loopback for a server that cannot choose one itself. Never given twice, and below those
-/// that the system gives to whoever wants any, so that it stays free until the server takes it.
+/// that the system gives to programs that ask for any, so that it stays free until the server takes it.
 pub fn free_port() -> Result<u16> {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     // Other programs begin elsewhere.

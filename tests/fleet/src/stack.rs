@@ -2,6 +2,7 @@
 //! configuration that ships.
 
 use crate::{Jaeger, Lapse, Process, Prometheus, Result, Tools, free_port};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 
 /// How often a gateway sends its metrics (collector-config/gateway.yaml).
 const FLUSH: Duration = Duration::from_secs(15);
-/// How far Prometheus looks back for a sample, unless it is told otherwise.
+/// How far Prometheus looks back for a sample, unless a flag says otherwise.
 pub const LOOKBACK: Duration = Duration::from_secs(300);
 
 /// Where the servers keep what they keep, and how fast time passes for them.
@@ -42,10 +43,13 @@ impl Stack {
     pub fn prometheus(&self, lookback: Duration) -> Result<Store> {
         let shipped = self.root.join("dashboards/rules/mpr-otel.yaml");
         let rules = self.folder().join("rules.yaml");
-        fs::write(&rules, self.lapse.rules(&fs::read_to_string(shipped)?)?)?;
+        // JSON is YAML.
+        fs::write(&rules, self.lapse.file(&fs::read_to_string(shipped)?)?.to_string())?;
         let shipped = fs::read_to_string(self.root.join("deploy/prometheus/prometheus.yaml"))?;
+        let mut lapsed = self.lapse.file(&shipped)?;
+        lapsed["rule_files"] = json!([rules]);
         let config = self.folder().join("prometheus.yaml");
-        fs::write(&config, with_rules(&self.lapse.rules(&shipped)?, &rules))?;
+        fs::write(&config, lapsed.to_string())?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let folder = self.folder().join("prometheus");
         let mut command = self.tools.command("prometheus");
@@ -144,31 +148,4 @@ pub struct Gateway {
     pub process: Process,
     /// The base URL for OTLP.
     pub endpoint: String,
-}
-
-/// The configuration with these rules instead of its own.
-fn with_rules(config: &str, rules: &Path) -> String {
-    let mut lines = Vec::new();
-    let mut in_rules = false;
-    for line in config.lines() {
-        in_rules = line.starts_with("rule_files:")
-            || in_rules && (line.starts_with([' ', '-']) || line.is_empty());
-        if !in_rules {
-            lines.push(line);
-        }
-    }
-    format!("{}\nrule_files: [{}]\n", lines.join("\n"), rules.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rules_of_a_configuration_are_replaced() {
-        let config =
-            "global:\n  x: 1\nrule_files:\n  - a.yaml\n  # why\n  - b.yaml\notlp:\n  y: 2\n";
-        let changed = "global:\n  x: 1\notlp:\n  y: 2\nrule_files: [/r.yaml]\n";
-        assert_eq!(with_rules(config, Path::new("/r.yaml")), changed);
-    }
 }

@@ -29,7 +29,7 @@ pub struct Truth {
     pub hosts_sample: Vec<HostTruth>,
     /// What the hosts' agents told, if there were any.
     pub agents: Option<Agents>,
-    /// Spans that told of operations lost before.
+    /// Spans that reported operations lost before.
     pub spans_with_loss: u64,
     /// What went wrong, on order.
     pub incidents: Vec<Incident>,
@@ -153,7 +153,7 @@ impl Part<'_> {
     }
 
     /// The bounds, in seconds, of the histogram's bucket in which a quantile lies. What is beyond
-    /// the last bound is told as that bound, as Prometheus does.
+    /// the last bound counts as that bound, as in Prometheus.
     pub fn quantile(&self, quantile: f64) -> (f64, f64) {
         let rank = quantile * self.count() as f64;
         let found = BOUNDS_MS.iter().position(|bound| self.within(*bound) as f64 >= rank);

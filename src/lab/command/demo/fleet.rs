@@ -103,7 +103,7 @@ pub(super) fn script() -> Script {
 fn step(index: usize, server: &Server, visit: usize, flags: u32) -> Step {
     let remote = server.remote[visit % server.remote.len()].to_owned();
     let (least, most) = server.takes_ms;
-    // A spread that looks like chance and is the same every time.
+    // A spread that looks random and is the same every time.
     let spread = (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
     let takes_ms = least + spread % (most - least);
     let drive = server.resource_type == DISK;

@@ -6,13 +6,14 @@ mod play;
 mod view;
 
 use super::answer::{Failure, write_json};
+use super::progress_line::ProgressLine;
 use clap::Args;
 use mpr_otel_core::courier::{Courier, Verdict};
-use mpr_otel_core::settings::{Lookup, Origin, Settings, System};
+use mpr_otel_core::settings::{ENDPOINT, Settings, Source, System, WithEndpoint};
 use mpr_otel_lab::double;
 use mpr_otel_lab::receiver::Receiver;
 use play::Stage;
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -51,19 +52,19 @@ impl Demo {
         let started = Instant::now();
         let script = fleet::script();
         let operations = script.operations();
-        let progress = Progress::new(operations);
+        let line = ProgressLine::new();
         let view = match &self.endpoint {
             None => {
                 let receiver = Receiver::start()?;
                 let mut stage = Stage::set(&script, &library, &receiver.endpoint(), true)?;
-                let spans = stage.collect(&receiver, operations, PATIENCE, &progress)?;
-                let tally = stage.settle(PATIENCE, &progress)?;
+                let spans = stage.collect(&receiver, PATIENCE, &line)?;
+                let tally = stage.settle(PATIENCE, &line)?;
                 View::received(operations, &spans, tally, started.elapsed())
             }
             Some(endpoint) => {
-                refuse_deaf_collector(endpoint)?;
+                check_collector(endpoint)?;
                 let mut stage = Stage::set(&script, &library, endpoint, false)?;
-                let tally = stage.settle(PATIENCE, &progress)?;
+                let tally = stage.settle(PATIENCE, &line)?;
                 if tally.pending() > 0 {
                     return Err(format!(
                         "{} of {operations} spans were not accepted by {endpoint}: {}",
@@ -75,7 +76,7 @@ impl Demo {
                 View::sent(endpoint, &script, tally, started.elapsed())
             }
         };
-        progress.clear();
+        line.clear();
         if self.json {
             write_json(out, &view.summary)?;
         } else {
@@ -101,8 +102,8 @@ fn library() -> Result<PathBuf, Failure> {
 fn refuse_fixed_settings() -> Result<(), Failure> {
     let settings = Settings::resolve(&System::open());
     let fixed = settings.reports.iter().find(|report| {
-        let origin = report.malformed.as_ref().map_or(report.origin, |malformed| malformed.origin);
-        matches!(origin, Origin::Policy | Origin::Registry)
+        let source = report.malformed.as_ref().map_or(report.source, |malformed| malformed.source);
+        matches!(source, Source::Policy | Source::Registry)
     });
     match fixed {
         None => Ok(()),
@@ -115,11 +116,12 @@ fn refuse_fixed_settings() -> Result<(), Failure> {
     }
 }
 
-/// Tries the collector first: two hundred spans that nobody takes would be waited for in vain.
-fn refuse_deaf_collector(endpoint: &str) -> Result<(), Failure> {
-    let settings = Settings::resolve(&WithEndpoint(endpoint));
-    let report = settings.reports.iter().find(|report| report.name.registry == "Endpoint");
-    if let Some(malformed) = report.and_then(|report| report.malformed.as_ref()) {
+/// Checks first that a collector answers, so that the demo does not wait in vain for its spans to be
+/// taken.
+fn check_collector(endpoint: &str) -> Result<(), Failure> {
+    let settings = Settings::resolve(&WithEndpoint::new(System::open(), Some(endpoint)));
+    if let Some(malformed) = settings.report(ENDPOINT).and_then(|report| report.malformed.as_ref())
+    {
         return Err(malformed.problem.clone().into());
     }
     match Courier::new(settings).probe() {
@@ -128,51 +130,5 @@ fn refuse_deaf_collector(endpoint: &str) -> Result<(), Failure> {
             "no collector takes spans at {endpoint}: {reason}; start one, or leave out --endpoint"
         )
         .into()),
-    }
-}
-
-/// This process' settings, but for the endpoint.
-struct WithEndpoint<'a>(&'a str);
-
-impl Lookup for WithEndpoint<'_> {
-    fn policy(&self, _name: &str) -> Option<String> {
-        None
-    }
-    fn machine(&self, _name: &str) -> Option<String> {
-        None
-    }
-    fn environment(&self, name: &str) -> Option<String> {
-        match name {
-            "MPR_OTEL_ENDPOINT" => Some(self.0.to_owned()),
-            _ => System::open().environment(name),
-        }
-    }
-}
-
-/// A line on the terminal that says how far the demo is.
-struct Progress {
-    operations: usize,
-    visible: bool,
-}
-
-impl Progress {
-    fn new(operations: usize) -> Self {
-        Self { operations, visible: io::stderr().is_terminal() }
-    }
-
-    fn spans(&self, count: usize) {
-        self.line(&format!("{count} of {} spans received", self.operations));
-    }
-
-    fn line(&self, text: &str) {
-        if self.visible {
-            // Progress is a courtesy: a closed terminal is no failure.
-            let _ = write!(io::stderr(), "\r\x1b[K{text}");
-            let _ = io::stderr().flush();
-        }
-    }
-
-    fn clear(&self) {
-        self.line("");
     }
 }

@@ -1,6 +1,6 @@
 //! The demo's host processes, and what becomes of their operations.
 
-use super::{Failure, Progress};
+use super::{Failure, ProgressLine};
 use mpr_otel_core::ledger::{self, Tally};
 use mpr_otel_lab::double::{Host, Report, Script};
 use mpr_otel_lab::receiver::Receiver;
@@ -23,7 +23,7 @@ const GLANCE: Duration = Duration::from_millis(20);
 pub(super) struct Stage {
     folder: TempDir,
     hosts: Vec<Child>,
-    operations: u64,
+    operations: usize,
 }
 
 impl Stage {
@@ -36,7 +36,7 @@ impl Stage {
         isolated: bool,
     ) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("mpr-otel-demo-").tempdir()?;
-        let mut stage = Self { folder, hosts: Vec::new(), operations: script.operations() as u64 };
+        let mut stage = Self { folder, hosts: Vec::new(), operations: script.operations() };
         for host in &script.hosts {
             let child = stage.start(host, library, endpoint, isolated)?;
             stage.hosts.push(child);
@@ -92,22 +92,20 @@ impl Stage {
 
     /// Collects spans until there are as many as operations, or `patience` ends without one.
     pub(super) fn collect(
-        &mut self,
+        &self,
         receiver: &Receiver,
-        operations: usize,
         patience: Duration,
-        progress: &Progress,
+        line: &ProgressLine,
     ) -> Result<Vec<Span>, Failure> {
-        let mut spans = Vec::with_capacity(operations);
-        progress.spans(0);
-        while spans.len() < operations {
+        let mut spans = Vec::new();
+        while spans.len() < self.operations {
+            line.show(&format!("{} of {} spans received", spans.len(), self.operations));
             match receiver.requests().recv_timeout(patience) {
                 Ok(request) => {
                     for resource in request.export.resource_spans {
                         spans
                             .extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
                     }
-                    progress.spans(spans.len());
                 }
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return Err("the receiver is gone".into()),
@@ -121,7 +119,7 @@ impl Stage {
     pub(super) fn settle(
         &mut self,
         patience: Duration,
-        progress: &Progress,
+        line: &ProgressLine,
     ) -> Result<Tally, Failure> {
         for host in &mut self.hosts {
             let answers = host.stdout.take().ok_or("a host without standard output")?;
@@ -136,8 +134,8 @@ impl Stage {
         let deadline = Instant::now() + patience;
         loop {
             let tally = self.tally()?;
-            progress.line(&format!("{} of {} spans accepted", tally.exported, self.operations));
-            let settled = tally.seen == self.operations && tally.pending() == 0;
+            line.show(&format!("{} of {} spans accepted", tally.exported, self.operations));
+            let settled = tally.seen == self.operations as u64 && tally.pending() == 0;
             if settled || Instant::now() >= deadline {
                 return Ok(tally);
             }

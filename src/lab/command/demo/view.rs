@@ -5,6 +5,7 @@ use mpr_otel_core::ledger::Tally;
 use mpr_otel_core::operation::error_name;
 use mpr_otel_core::win32_error::{Meaning, meaning};
 use mpr_otel_lab::double::{Script, Step};
+use mpr_otel_lab::nearest_rank;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 /// The demo's result.
 pub(super) struct View {
-    pub(super) summary: Summary,
+    pub(super) summary: DemoSummary,
     errors: Vec<ErrorRow>,
     specimen: Option<Span>,
     sent_to: Option<String>,
@@ -22,7 +23,7 @@ pub(super) struct View {
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-pub(super) struct Summary {
+pub(super) struct DemoSummary {
     operations: usize,
     spans: usize,
     failures: usize,
@@ -87,13 +88,14 @@ impl View {
             .into_iter()
             .map(|(server, (mut times, failures))| {
                 times.sort_by(f64::total_cmp);
+                let quantile = |share| nearest_rank(times.iter().map(|time| (*time, 1)), share);
                 ServerRow {
                     server,
                     count: times.len(),
                     failures,
-                    p50_ms: quantile(&times, 0.50),
-                    p95_ms: quantile(&times, 0.95),
-                    max_ms: quantile(&times, 1.0),
+                    p50_ms: quantile(0.50),
+                    p95_ms: quantile(0.95),
+                    max_ms: quantile(1.0),
                 }
             })
             .collect();
@@ -106,7 +108,7 @@ impl View {
             .or_else(|| spans.first())
             .cloned();
         Self {
-            summary: Summary {
+            summary: DemoSummary {
                 operations,
                 spans: spans.len(),
                 failures,
@@ -127,7 +129,7 @@ impl View {
         let failed =
             |step: &&Step| !step.no_post && matches!(meaning(step.status), Meaning::Failure(_));
         Self {
-            summary: Summary {
+            summary: DemoSummary {
                 operations: script.operations(),
                 spans: usize::try_from(tally.exported).unwrap_or(usize::MAX),
                 failures: steps().filter(failed).count(),
@@ -167,7 +169,7 @@ impl View {
                 }
             }
         }
-        let Summary { operations, spans, lost, duration_ms, .. } = &self.summary;
+        let DemoSummary { operations, spans, lost, duration_ms, .. } = &self.summary;
         let sign = if self.adds_up() { "=" } else { "≠" };
         writeln!(
             out,
@@ -245,25 +247,4 @@ fn hex(bytes: &[u8]) -> String {
 fn text(span: &Span, key: &str) -> Option<String> {
     let attribute = span.attributes.iter().find(|attribute| attribute.key == key)?;
     attribute.value.as_ref().map(show)
-}
-
-/// The value at the nearest rank of sorted `values`; 0 if there are none.
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let rank = (values.len() as f64 * share).ceil() as usize;
-    values.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_nearest_ranks() {
-        let values: Vec<f64> = (1..=20).map(f64::from).collect();
-        assert_eq!(quantile(&values, 0.50), 10.0);
-        assert_eq!(quantile(&values, 0.95), 19.0);
-        assert_eq!(quantile(&values, 1.0), 20.0);
-        assert_eq!(quantile(&[7.0], 0.5), 7.0);
-        assert_eq!(quantile(&[], 0.5), 0.0);
-    }
 }

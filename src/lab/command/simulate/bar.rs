@@ -1,41 +1,12 @@
-//! A line on the terminal that says how far the simulation is.
+//! What the progress line says of a simulation.
 
-use mpr_otel_lab::simulation::Progress;
-use std::io::{self, IsTerminal, Write};
-use std::time::Instant;
+use mpr_otel_lab::simulation::RunProgress;
 
 /// Characters between the brackets.
 const WIDTH: usize = 24;
 
-pub(super) struct Bar {
-    visible: bool,
-    begun: Instant,
-}
-
-impl Bar {
-    pub(super) fn new() -> Self {
-        Self { visible: io::stderr().is_terminal(), begun: Instant::now() }
-    }
-
-    pub(super) fn show(&self, progress: &Progress) {
-        let seconds = self.begun.elapsed().as_secs_f64();
-        self.line(&text(progress, seconds));
-    }
-
-    pub(super) fn clear(&self) {
-        self.line("");
-    }
-
-    fn line(&self, text: &str) {
-        if self.visible {
-            // Progress is a courtesy: a closed terminal is no failure.
-            let _ = write!(io::stderr(), "\r\x1b[K{text}");
-            let _ = io::stderr().flush();
-        }
-    }
-}
-
-fn text(progress: &Progress, seconds: f64) -> String {
+/// How far it is after so many seconds of real time.
+pub(super) fn text(progress: &RunProgress, seconds: f64) -> String {
     let share = progress.simulated.as_secs_f64() / progress.length.as_secs_f64().max(1.0);
     let full = ((share * WIDTH as f64) as usize).min(WIDTH);
     let clock = progress.simulated.as_secs();
@@ -65,7 +36,7 @@ mod tests {
 
     #[test]
     fn the_bar_says_how_far_how_fast_and_what_it_waits_for() {
-        let mut progress = Progress {
+        let mut progress = RunProgress {
             simulated: Duration::from_secs(12 * 3600 + 60),
             length: Duration::from_secs(24 * 3600),
             accepted: 500,

@@ -4,21 +4,21 @@ mod bar;
 mod view;
 
 use super::answer::{Failure, write_json};
-use bar::Bar;
+use super::progress_line::ProgressLine;
 use clap::Args;
-use mpr_otel_core::settings::{Lookup, Origin, Settings, System};
+use mpr_otel_core::settings::{ENDPOINT, Settings, Source, System, WithEndpoint};
 use mpr_otel_core::stop::Stop;
 use mpr_otel_lab::simulation::{self, Incident, Pace, Scenario};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use view::View;
 
 /// Simulate a fleet: thousands of hosts that map drives all day, sent to a collector.
 ///
-/// What is sent is made by the library's own code: pairing, spans, OTLP. The same seed gives the
+/// What is sent is made by the product's own code: records, spans, OTLP. The same seed gives the
 /// same operations. While the collector is away the simulation waits; nothing is lost.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -56,7 +56,7 @@ pub(super) struct Simulate {
     /// Time of day at the beginning.
     #[arg(long, value_name = "HH:MM", default_value = "05:00", value_parser = time_of_day)]
     from: Duration,
-    /// What chance is made from: the same seed, the same operations.
+    /// What the random numbers are made from: the same seed, the same operations.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Simulated seconds in a real one; or max, as fast as the collector takes what is sent.
@@ -103,11 +103,11 @@ impl Simulate {
             senders: self.senders.into(),
             incidents: self.incident.clone(),
         };
-        let bar = Bar::new();
+        let (line, begun) = (ProgressLine::new(), Instant::now());
         let outcome = simulation::run(&scenario, &settings, &stop, &mut |progress| {
-            bar.show(progress);
+            line.show(&bar::text(progress, begun.elapsed().as_secs_f64()));
         });
-        bar.clear();
+        line.clear();
         let outcome = outcome?;
         if let Some(mut file) = truth {
             file.set_len(0)?;
@@ -124,37 +124,20 @@ impl Simulate {
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
-        let settings = Settings::resolve(&Chosen(self.endpoint.as_deref()));
-        let endpoint = settings.reports.iter().find(|report| report.name.registry == "Endpoint");
+        let settings =
+            Settings::resolve(&WithEndpoint::new(System::open(), self.endpoint.as_deref()));
+        let endpoint = settings.report(ENDPOINT);
         if let Some(malformed) = endpoint.and_then(|report| report.malformed.as_ref()) {
             return Err(malformed.problem.clone().into());
         }
         let fixed = endpoint
-            .is_some_and(|report| matches!(report.origin, Origin::Policy | Origin::Registry));
+            .is_some_and(|report| matches!(report.source, Source::Policy | Source::Registry));
         if fixed && self.endpoint.is_none() {
             return Err("this machine's registry names the collector of the real fleet; say with \
                         --endpoint where the simulated one is to be sent"
                 .into());
         }
         Ok(settings)
-    }
-}
-
-/// This process' settings, but for the endpoint if one is given: that one wins.
-struct Chosen<'a>(Option<&'a str>);
-
-impl Lookup for Chosen<'_> {
-    fn policy(&self, name: &str) -> Option<String> {
-        match (name, self.0) {
-            ("Endpoint", Some(endpoint)) => Some(endpoint.to_owned()),
-            _ => System::open().policy(name),
-        }
-    }
-    fn machine(&self, name: &str) -> Option<String> {
-        System::open().machine(name)
-    }
-    fn environment(&self, name: &str) -> Option<String> {
-        System::open().environment(name)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a simulation shows at its end.
 
 use crate::command::Failure;
+use mpr_otel_lab::nearest_rank;
 use mpr_otel_lab::simulation::{Outcome, SeriesTruth};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -11,13 +12,13 @@ use std::io::Write;
 const SHOWN: usize = 30;
 
 pub(super) struct View {
-    pub(super) summary: Summary,
-    servers: Vec<Row>,
+    pub(super) summary: RunSummary,
+    servers: Vec<ServerTotals>,
 }
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-pub(super) struct Summary {
+pub(super) struct RunSummary {
     endpoint: String,
     operations: u64,
     refused: u64,
@@ -37,7 +38,7 @@ pub(super) struct Summary {
 
 /// A server's operations.
 #[derive(Default)]
-struct Row {
+struct ServerTotals {
     server: String,
     count: u64,
     failures: u64,
@@ -49,20 +50,20 @@ struct Row {
 impl View {
     pub(super) fn new(endpoint: &impl Display, outcome: &Outcome) -> Self {
         let truth = &outcome.truth;
-        let mut servers: BTreeMap<&str, Row> = BTreeMap::new();
+        let mut servers: BTreeMap<&str, ServerTotals> = BTreeMap::new();
         for series in &truth.series {
             let server = series.server.as_deref().unwrap_or("(by drive letter)");
             servers.entry(server).or_default().add(series);
         }
-        let mut servers: Vec<Row> = servers
+        let mut servers: Vec<ServerTotals> = servers
             .into_iter()
-            .map(|(server, row)| Row { server: server.to_owned(), ..row })
+            .map(|(server, row)| ServerTotals { server: server.to_owned(), ..row })
             .collect();
         servers.sort_by(|a, b| {
-            let bad = |row: &Row| row.failures + row.unfinished;
+            let bad = |row: &ServerTotals| row.failures + row.unfinished;
             bad(b).cmp(&bad(a)).then(b.count.cmp(&a.count))
         });
-        let summary = Summary {
+        let summary = RunSummary {
             endpoint: endpoint.to_string(),
             operations: truth.operations,
             refused: truth.refused,
@@ -145,7 +146,7 @@ impl View {
     }
 }
 
-impl Row {
+impl ServerTotals {
     fn add(&mut self, series: &SeriesTruth) {
         self.count += series.count;
         match series.outcome {
@@ -158,28 +159,7 @@ impl Row {
         }
     }
 
-    /// The duration at the nearest rank.
     fn quantile(&self, share: f64) -> u64 {
-        let mut rest = (self.count as f64 * share).ceil() as u64;
-        for (ms, count) in &self.durations_ms {
-            if rest <= *count {
-                return *ms;
-            }
-            rest -= count;
-        }
-        0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_nearest_ranks() {
-        let row =
-            Row { count: 20, durations_ms: [(5, 10), (20, 9), (900, 1)].into(), ..Row::default() };
-        assert_eq!((row.quantile(0.5), row.quantile(0.95), row.quantile(1.0)), (5, 20, 900));
-        assert_eq!(Row::default().quantile(0.5), 0);
+        nearest_rank(self.durations_ms.iter().map(|(ms, count)| (*ms, *count)), share)
     }
 }

@@ -1,6 +1,6 @@
 //! What goes wrong on an ordinary day: about one operation in a hundred.
 
-use super::chance::Chance;
+use super::random::Rng;
 
 /// Adds that fail.
 const ADDS_FAILING: f64 = 0.009;
@@ -34,9 +34,9 @@ const ADD: [(u32, f64); 15] = [
 const CANCEL: [(u32, f64); 2] = [(2250, 6.0), (2401, 4.0)];
 
 /// The code that an add ends with.
-pub(super) fn add(chance: &mut Chance) -> u32 {
-    let code = pick(&ADD, chance);
-    match chance.unit() {
+pub(super) fn add(rng: &mut Rng) -> u32 {
+    let code = pick(&ADD, rng);
+    match rng.unit() {
         draw if draw < ADDS_FAILING => code,
         draw if draw < ADDS_FAILING + ADDS_CANCELLED => 1223,
         _ => 0,
@@ -44,14 +44,14 @@ pub(super) fn add(chance: &mut Chance) -> u32 {
 }
 
 /// The code that a cancel ends with.
-pub(super) fn cancel(chance: &mut Chance) -> u32 {
-    let code = pick(&CANCEL, chance);
-    if chance.happens(CANCELS_FAILING) { code } else { 0 }
+pub(super) fn cancel(rng: &mut Rng) -> u32 {
+    let code = pick(&CANCEL, rng);
+    if rng.happens(CANCELS_FAILING) { code } else { 0 }
 }
 
 /// One of `codes`, by weight.
-pub(super) fn pick(codes: &[(u32, f64)], chance: &mut Chance) -> u32 {
-    let index = chance.weighted(codes.iter().map(|(_, weight)| *weight));
+pub(super) fn pick(codes: &[(u32, f64)], rng: &mut Rng) -> u32 {
+    let index = rng.weighted(codes.iter().map(|(_, weight)| *weight));
     codes.get(index).map_or(0, |(code, _)| *code)
 }
 
@@ -63,9 +63,9 @@ mod tests {
 
     #[test]
     fn every_class_of_errors_is_among_them_and_one_add_in_a_hundred_fails() {
-        let mut chance = Chance::of(&[5]);
+        let mut rng = Rng::of(&[5]);
         let failures: Vec<Class> = (0..100_000)
-            .filter_map(|_| match meaning(add(&mut chance)) {
+            .filter_map(|_| match meaning(add(&mut rng)) {
                 Meaning::Failure(class) => Some(class),
                 _ => None,
             })
@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn some_cancels_fail() {
-        let mut chance = Chance::of(&[5]);
-        let failing = (0..10_000).filter(|_| cancel(&mut chance) != 0).count();
+        let mut rng = Rng::of(&[5]);
+        let failing = (0..10_000).filter(|_| cancel(&mut rng) != 0).count();
         assert!((60..200).contains(&failing), "{failing}");
     }
 }

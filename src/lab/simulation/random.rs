@@ -1,16 +1,16 @@
-//! Chance that is the same every time.
+//! Reproducible random numbers.
 //!
 //! Every draw belongs to something with a name: a host, its day, one operation. So nothing that
-//! happens to one of them changes what chance has in store for another.
+//! happens to one of them changes the numbers of another.
 
 use std::f64::consts::TAU;
 
 /// A source of numbers, made from the words that name what they are for.
 #[derive(Clone, Debug)]
-pub(super) struct Chance(u64);
+pub(super) struct Rng(u64);
 
-impl Chance {
-    /// What chance has in store for the thing with this name.
+impl Rng {
+    /// A generator seeded by `name`: the same name gives the same numbers.
     pub(super) fn of(name: &[u64]) -> Self {
         Self(name.iter().fold(0x6D70_722D_6F74_656C, |state, word| mix(state ^ mix(*word))))
     }
@@ -77,20 +77,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_name_has_the_same_chance_and_another_name_another() {
-        assert_eq!(Chance::of(&[1, 2]).bits(), Chance::of(&[1, 2]).bits());
+    fn the_same_name_has_the_same_numbers_and_another_name_others() {
+        assert_eq!(Rng::of(&[1, 2]).bits(), Rng::of(&[1, 2]).bits());
         let firsts: std::collections::HashSet<u64> =
-            (0..1000).map(|host| Chance::of(&[1, host]).bits()).collect();
+            (0..1000).map(|host| Rng::of(&[1, host]).bits()).collect();
         assert_eq!(firsts.len(), 1000);
-        assert_ne!(Chance::of(&[1, 2]).bits(), Chance::of(&[2, 1]).bits());
+        assert_ne!(Rng::of(&[1, 2]).bits(), Rng::of(&[2, 1]).bits());
     }
 
     #[test]
     fn weights_decide_how_often() {
-        let mut chance = Chance::of(&[7]);
+        let mut rng = Rng::of(&[7]);
         let mut counts = [0; 3];
         for _ in 0..10_000 {
-            counts[chance.weighted([1.0, 0.0, 3.0].into_iter())] += 1;
+            counts[rng.weighted([1.0, 0.0, 3.0].into_iter())] += 1;
         }
         assert_eq!(counts[1], 0);
         assert!((2200..2800).contains(&counts[0]), "{counts:?}");
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn normal_numbers_have_mean_0_and_deviation_1() {
-        let mut chance = Chance::of(&[7]);
-        let numbers: Vec<f64> = (0..10_000).map(|_| chance.normal()).collect();
+        let mut rng = Rng::of(&[7]);
+        let numbers: Vec<f64> = (0..10_000).map(|_| rng.normal()).collect();
         let mean = numbers.iter().sum::<f64>() / 1e4;
         let variance = numbers.iter().map(|number| number * number).sum::<f64>() / 1e4;
         assert!(mean.abs() < 0.05 && (variance - 1.0).abs() < 0.1, "{mean} {variance}");

@@ -1,0 +1,137 @@
+//! How the list of settings becomes code and data.
+
+use super::Source;
+
+/// The names of a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// Registry value, such as `TimeoutMs`. The other names follow from it.
+    pub registry: &'static str,
+}
+
+impl Name {
+    /// Environment variable, such as `MPR_OTEL_TIMEOUT_MS`.
+    pub fn variable(self) -> String {
+        let mut variable = "MPR_OTEL".to_owned();
+        for letter in self.registry.chars() {
+            if letter.is_ascii_uppercase() {
+                variable.push('_');
+            }
+            variable.push(letter.to_ascii_uppercase());
+        }
+        variable
+    }
+}
+
+/// What a person has to know of one setting. Texts are Markdown.
+#[derive(Debug)]
+pub struct Row {
+    /// Its names.
+    pub name: Name,
+    /// OpenTelemetry's own variables that are its fourth source, highest first.
+    pub otel: &'static [&'static str],
+    /// What stands for the value in a command line's help.
+    pub value: &'static str,
+    /// What it is if nobody sets it. Empty: nothing.
+    pub default: fn() -> String,
+    /// Whether nobody but administrators should see the value.
+    pub secret: bool,
+    /// What it does, in whole sentences.
+    pub about: &'static str,
+}
+
+/// How one setting is resolved. Apart from [`Row`], so that the DLL has no texts in it.
+pub(super) struct Setting<T> {
+    pub(super) name: Name,
+    pub(super) otel: &'static [&'static str],
+    /// OpenTelemetry's variables count only if the endpoint, too, is OpenTelemetry's or the default.
+    /// Such a setting stands below the endpoint.
+    pub(super) of_endpoint: bool,
+    pub(super) default: fn() -> T,
+    pub(super) parse: fn(&str, Source) -> Result<T, String>,
+    /// A secret's text is masked.
+    pub(super) show: fn(&T) -> String,
+}
+
+/// Makes [`Settings`](super::Settings) and [`ALL`](super::ALL) from the settings.
+///
+/// Above each setting stands what it does: its field's documentation, and what every page and
+/// every help says. Its columns, in this order:
+///
+/// - `registry`: the registry value, in camel case
+/// - `otel`, if there are any: see [`Row::otel`]
+/// - `of_endpoint`, if it is so: see [`Setting::of_endpoint`]
+/// - `value`: see [`Row::value`]
+/// - `default`
+/// - `default_text`, if the default as it is shown is nothing that a person could write
+/// - `parse`
+/// - `show`, or for a secret `mask`: the value as text, of a secret no more than its names
+macro_rules! settings {
+    ($(
+        $(#[doc = $about:literal])+
+        $field:ident: $type:ty {
+            registry: $registry:expr,
+            $(otel: [$($otel:literal),+],)?
+            $(of_endpoint: $of_endpoint:literal,)?
+            value: $value:literal,
+            default: $default:expr,
+            $(default_text: $default_text:literal,)?
+            parse: $parse:expr,
+            $show:ident: $text:expr,
+        }
+    )+) => {
+        /// Every setting of this process.
+        #[derive(Clone, Debug)]
+        pub struct Settings {
+            $(
+                $(#[doc = $about])+
+                pub $field: $type,
+            )+
+            /// How each setting came to its value, in the order of the documentation.
+            pub reports: Vec<SettingReport>,
+        }
+
+        impl Settings {
+            /// Resolves every setting. Never fails: see the [module](super).
+            pub fn resolve(lookup: &dyn Lookup) -> Self {
+                let mut from = Resolver::new(lookup);
+                Self {
+                    $($field: from.setting(&Setting::<$type> {
+                        name: Name { registry: $registry },
+                        otel: &[$($($otel),+)?],
+                        of_endpoint: settings!(@first $($of_endpoint)? false),
+                        default: || $default,
+                        parse: $parse,
+                        show: $text,
+                    }),)+
+                    reports: from.into_reports(),
+                }
+            }
+        }
+
+        /// Every setting, in the order of the documentation.
+        pub const ALL: &[Row] = &[$(Row {
+            name: Name { registry: $registry },
+            otel: &[$($($otel),+)?],
+            value: $value,
+            default: || {
+                settings!(@first $({ $default_text.to_owned() })? { code::<$type>($text, &$default) })
+            },
+            secret: settings!(@secret $show),
+            about: concat!($($about),+).trim_ascii(),
+        }),+];
+    };
+    (@first $first:tt $($rest:tt)?) => { $first };
+    (@secret show) => { false };
+    (@secret mask) => { true };
+}
+
+pub(super) use settings;
+
+/// A value in Markdown.
+pub(super) fn code<T>(show: fn(&T) -> String, value: &T) -> String {
+    match show(value) {
+        empty if empty.is_empty() => empty,
+        text => format!("`{text}`"),
+    }
+}

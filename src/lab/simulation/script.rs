@@ -1,0 +1,200 @@
+//! One operation, as it is scripted.
+//!
+//! How it ends is drawn when it begins. So all that a host would record of it is known at once.
+
+use super::batch::{Finished, Process};
+use super::curve::{self, SECOND};
+use super::failure_rates;
+use super::fleet::{Fleet, ServerKind};
+use super::incident::{IncidentFate, Incidents};
+use super::latency::{self, Path};
+use super::pace::Timeline;
+use super::plan::{self, Ask, Errand, Program};
+use super::random::Rng;
+use super::record::Recorded;
+use super::truth::{Scripted, Series};
+use mpr_otel_core::abi::RESOURCETYPE_ANY;
+
+/// An operation's place: whose, and which of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) host: u32,
+    pub(super) day: u32,
+    pub(super) visit: u16,
+    pub(super) step: u16,
+}
+
+impl Place {
+    /// What names its random numbers.
+    pub(super) fn name(self) -> [u64; 4] {
+        [self.host.into(), self.day.into(), self.visit.into(), self.step.into()]
+    }
+
+    /// Its number in its process: unique in its host.
+    fn number(self) -> u64 {
+        u64::from(self.day) << 32 | u64::from(self.visit) << 16 | u64::from(self.step)
+    }
+}
+
+/// Each use of random numbers has a word of its own, so that no two share their numbers.
+const OPERATION: u64 = 30;
+const PROCESS: u64 = 31;
+
+/// What operations are made from.
+pub(super) struct Script<'run> {
+    pub(super) fleet: &'run Fleet,
+    pub(super) incidents: &'run Incidents,
+    pub(super) timeline: Timeline,
+    /// An operation that takes this long, in nanoseconds, is given up and counts as unfinished.
+    pub(super) limit: u64,
+}
+
+impl Script<'_> {
+    /// The operation at `place` if it begins at `now`, and how many nanoseconds after its end the
+    /// program asks for the next one, if it does. `None` if the plan has no operation there.
+    pub(super) fn operation(&self, place: Place, now: u64) -> Option<(Finished, Option<u64>)> {
+        let Place { host, day, visit, step } = place;
+        let fleet = self.fleet;
+        let planned = *plan::visits(fleet, host, day).get(usize::from(visit))?;
+        let (program, calls) = plan::calls(fleet, host, day, visit.into(), planned.errand);
+        let last = usize::from(step) + 1 >= calls.len();
+        let call = calls.into_iter().nth(step.into())?;
+        let (share, add) = (call.ask.share(), call.ask.is_add());
+        let [a, b, c, d] = place.name();
+        let mut rng = Rng::of(&[fleet.seed, OPERATION, a, b, c, d]);
+        let status =
+            if add { failure_rates::add(&mut rng) } else { failure_rates::cancel(&mut rng) };
+        let path = Path {
+            server: share.map(|share| share.kind).filter(|_| add),
+            first: call.first,
+            distance: fleet.distance(host),
+            load: curve::LOGON.load(planned.at),
+        };
+        let remote = share.map(|share| fleet.remote_name(share, status == 67, &mut rng));
+        let takes = latency::draw(status, path, &mut rng);
+        let gap = (rng.between(0.02, 0.4) * SECOND as f64) as u64;
+        let thread_id = 4 * (1_000 + rng.below(5_000) as u32);
+        let usual = IncidentFate { status: Some(status), takes };
+        let fate = self.incidents.bend(place, &call.ask, usual, now);
+        let status = fate.status.filter(|_| fate.takes < self.limit);
+        let takes = if status.is_some() { fate.takes } else { self.limit };
+        let ended = now + takes;
+        let device = |drive: char| format!("{drive}:");
+        let (remote, local, resource_type, force) = match call.ask {
+            Ask::Add { drive, resource_type, .. } => {
+                (remote, drive.map(device), resource_type, false)
+            }
+            Ask::CancelDrive { drive, force } => {
+                (Some(device(drive)), None, RESOURCETYPE_ANY, force)
+            }
+            Ask::CancelShare { .. } => (remote, None, RESOURCETYPE_ANY, false),
+        };
+        let recorded = Recorded {
+            add,
+            remote: remote.as_deref().unwrap_or_default(),
+            local: local.as_deref().unwrap_or_default(),
+            provider: match share.map(|share| share.kind) {
+                Some(ServerKind::Dav) => "Web Client Network",
+                _ => "Microsoft Windows Network",
+            },
+            flags: call.flags,
+            resource_type,
+            force,
+            thread_id,
+            started: now,
+            ended,
+            status,
+        };
+        let finished = Finished {
+            record: recorded.record(place.number()),
+            process: process(fleet.seed, place, program, planned.errand),
+            anchor: self.timeline.anchor(ended),
+            scripted: Scripted {
+                host,
+                series: Series { server: share.map(|share| share.server), add, status },
+                takes,
+                lost: 0,
+            },
+        };
+        // A program whose operation never returns asks for nothing more.
+        Some((finished, (status.is_some() && !last).then_some(gap)))
+    }
+}
+
+/// The process in which an operation is asked for.
+fn process(seed: u64, place: Place, program: Program, errand: Errand) -> Process {
+    let Place { host, day, visit, .. } = place;
+    // Explorer and the spooler live all day, the others for a visit.
+    let visit = match program {
+        Program::Explorer | Program::Spooler => u64::from(u16::MAX),
+        Program::Net | Program::GpScript => visit.into(),
+    };
+    let mut rng = Rng::of(&[seed, PROCESS, host.into(), day.into(), visit, program as u64]);
+    let id_seed = [rng.bits(), rng.bits(), rng.bits()];
+    let pid = 4 * (500 + rng.below(8_000) as u32);
+    // Scripts at night run in the session of the services.
+    let session = if errand == Errand::Night || program == Program::Spooler { 0 } else { 1 };
+    Process { program, pid, session, id_seed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::curve::DAY;
+    use super::super::incident::Incident;
+    use super::super::pace::Pace;
+    use super::*;
+    use mpr_otel_core::operation::{Kind, Operation, Outcome};
+
+    const LIMIT: u64 = 600 * SECOND;
+
+    /// Every operation of 200 hosts in a day, scripted and decoded.
+    fn day(incidents: &[Incident]) -> Vec<(Finished, Operation)> {
+        let fleet = Fleet::new(1, 200, 24);
+        let incidents = Incidents::new(&fleet, incidents).expect("servers of the fleet");
+        let timeline = Timeline::begin(Pace::Max, DAY);
+        let script = Script { fleet: &fleet, incidents: &incidents, timeline, limit: LIMIT };
+        let visits = (0..200).flat_map(|host| {
+            (0..)
+                .zip(plan::visits(&fleet, host, 0))
+                .map(move |(visit, planned)| (Place { host, day: 0, visit, step: 0 }, planned.at))
+        });
+        let operations = visits.flat_map(|(place, at)| {
+            let script = &script;
+            (0..4).map_while(move |step| {
+                let (finished, _) = script.operation(Place { step, ..place }, at)?;
+                let operation = Operation::decode(&finished.record).expect("a record");
+                Some((finished, operation))
+            })
+        });
+        operations.collect()
+    }
+
+    #[test]
+    fn what_is_scripted_is_what_is_decoded() {
+        let fleet = Fleet::new(1, 200, 24);
+        let day = day(&[]);
+        assert!(day.len() > 1_000, "{}", day.len());
+        for (finished, operation) in &day {
+            let Scripted { series, takes, .. } = finished.scripted;
+            let server = series.server.map(|server| fleet.servers[server].name.as_str());
+            assert_eq!(operation.remote.server.as_deref(), server);
+            assert_eq!(operation.kind == Kind::Add, series.add);
+            assert_eq!(operation.status, series.status);
+            assert_eq!(operation.ended - operation.started, takes);
+            assert_eq!(operation.provider.is_some(), operation.outcome == Outcome::Success);
+            assert!(!operation.truncated);
+        }
+    }
+
+    #[test]
+    fn what_never_ends_is_given_up_at_the_limit() {
+        let hangs: Incident = "server-hangs@0:server=1".parse().expect("an incident");
+        let day = day(&[hangs]);
+        let hanging = day.iter().filter(|(finished, _)| finished.scripted.series.server == Some(0));
+        assert!(hanging.clone().count() > 50);
+        for (_, operation) in hanging {
+            assert_eq!(operation.outcome, Outcome::Unfinished);
+            assert_eq!(operation.ended - operation.started, LIMIT);
+        }
+    }
+}
