@@ -184,6 +184,10 @@ impl Log {
 
     /// The last lines, indented.
     fn tail(&self) -> String {
+        // Without a command the file is an earlier run's.
+        if self.file.is_none() {
+            return String::new();
+        }
         let text = self.text().unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let tail = &lines[lines.len().saturating_sub(TAIL)..];
