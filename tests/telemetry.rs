@@ -4,7 +4,7 @@
 #![cfg(unix)]
 
 use mpr_otel_core::ledger::Loss;
-use mpr_otel_lab::double::{Add, Cancel, Host, Request, Step};
+use mpr_otel_lab::double::{Add, Cancel, Host, ScriptedCall, Step};
 use mpr_otel_lab::equipment::stage::{
     PATIENCE, Received, Stage, add, add_ending, lane, show, spawn, start,
 };
@@ -42,7 +42,7 @@ fn named_values(attribute: &str) -> BTreeSet<String> {
 /// Operations that between them show every attribute.
 fn script() -> Host {
     let everything = Step {
-        request: Request::Add(Add {
+        request: ScriptedCall::Add(Add {
             remote: Some("https://user:pw@dav.corp.example:8443/plans".into()),
             local: Some("Z:".into()),
             resource_type: 1,
@@ -54,7 +54,7 @@ fn script() -> Host {
         no_post: false,
     };
     let cancel = Step {
-        request: Request::Cancel(Cancel { name: Some("Z:".into()), flags: 1, force: true }),
+        request: ScriptedCall::Cancel(Cancel { name: Some("Z:".into()), flags: 1, force: true }),
         ..add("")
     };
     let mut steps = vec![everything, cancel, add(&format!(r"\\server\{}", "x".repeat(300)))];
@@ -62,7 +62,7 @@ fn script() -> Host {
         [53, 67, 1326, 5, 1219, 71, 87, 31, 1223, 2108, 0].iter().enumerate()
     {
         let mut step = add_ending(r"\\server\share", *code);
-        if let Request::Add(add) = &mut step.request {
+        if let ScriptedCall::Add(add) = &mut step.request {
             add.resource_type = resource_type as u32;
         }
         steps.push(step);

@@ -1,7 +1,7 @@
 //! What the hosts do: operations whose names say how they must end.
 
 use crate::chance::Chance;
-use mpr_otel_lab::double::{Add, Cancel, Host, Request, Step};
+use mpr_otel_lab::double::{Add, Cancel, Host, ScriptedCall, Step};
 
 /// How operations end, in turn.
 const STATUSES: [u32; 8] = [0, 53, 0, 67, 0, 1223, 0, 0xFFFF_FFFF];
@@ -34,9 +34,14 @@ pub fn part(number: usize, life: Life, chance: &mut Chance) -> Host {
 fn step(host: usize, thread: usize, n: usize, chance: &mut Chance) -> Step {
     let name = Some(format!(r"\\torture\{host}-{thread}-{n}"));
     let request = if n % 5 == 4 {
-        Request::Cancel(Cancel { name, flags: 0, force: false })
+        ScriptedCall::Cancel(Cancel { name, flags: 0, force: false })
     } else {
-        Request::Add(Add { remote: name, local: Some("T:".into()), resource_type: 1, flags: 0 })
+        ScriptedCall::Add(Add {
+            remote: name,
+            local: Some("T:".into()),
+            resource_type: 1,
+            flags: 0,
+        })
     };
     let status = STATUSES[n % STATUSES.len()];
     let provider = (status == 0).then(|| "Torture Network".to_owned());

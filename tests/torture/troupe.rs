@@ -3,7 +3,7 @@
 use crate::chance::Chance;
 use crate::script::{self, Life};
 use mpr_otel_core::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};
-use mpr_otel_lab::double::Report;
+use mpr_otel_lab::double::PlayReport;
 use mpr_otel_lab::equipment::stage::Stage;
 use mpr_otel_lab::equipment::{lab, library, program};
 
@@ -101,7 +101,7 @@ impl Host {
 
 /// What is wrong with what a host said besides its operations.
 pub fn objection(death: Death, rest: &str) -> Option<String> {
-    match serde_json::from_str::<Report>(rest) {
+    match serde_json::from_str::<PlayReport>(rest) {
         Ok(report) if report.breaches.is_empty() => None,
         // It did not come to its report, or not through it.
         Err(error) if death == Death::Killed && error.is_eof() => None,

@@ -9,8 +9,8 @@ mod player;
 mod script;
 
 pub use notifyee::{Call, Ended, LoadError, Notifyee};
-pub use player::{Moment, PlayError, Report, play};
-pub use script::{Add, Cancel, Host, Request, Script, Step};
+pub use player::{Moment, PlayError, PlayReport, play};
+pub use script::{Add, Cancel, Host, Script, ScriptedCall, Step};
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)] // This file meets C.
 
-use super::script::{Add, Cancel, Request};
+use super::script::{Add, Cancel, ScriptedCall};
 use libloading::Library;
 use mpr_otel_core::abi::{
     NOTIFY_POST, NOTIFY_PRE, NetResource, NotifyAdd, NotifyCancel, NotifyInfo,
@@ -80,16 +80,16 @@ fn pointer(units: Option<&Vec<u16>>) -> *const u16 {
     units.map_or(null(), |units| units.as_ptr())
 }
 
-impl From<&Request> for Call {
-    fn from(request: &Request) -> Self {
+impl From<&ScriptedCall> for Call {
+    fn from(request: &ScriptedCall) -> Self {
         match request {
-            Request::Add(Add { remote, local, resource_type, flags }) => Self::Add {
+            ScriptedCall::Add(Add { remote, local, resource_type, flags }) => Self::Add {
                 remote: remote.as_deref().map(wide),
                 local: local.as_deref().map(wide),
                 resource_type: *resource_type,
                 flags: *flags,
             },
-            Request::Cancel(Cancel { name, flags, force }) => {
+            ScriptedCall::Cancel(Cancel { name, flags, force }) => {
                 Self::Cancel { name: name.as_deref().map(wide), flags: *flags, force: *force }
             }
         }

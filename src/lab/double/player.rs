@@ -21,7 +21,7 @@ pub enum PlayError {
 
 /// What the library did to its host.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Report {
+pub struct PlayReport {
     /// Operations played.
     pub operations: usize,
     /// Operations for which the library asked for no POST.
@@ -49,9 +49,9 @@ pub fn play(
     path: &Path,
     host: &Host,
     told: impl Fn(Moment<'_>) + Sync,
-) -> Result<Report, PlayError> {
+) -> Result<PlayReport, PlayError> {
     let notifyee = Notifyee::load(path)?;
-    let report = Mutex::new(Report::default());
+    let report = Mutex::new(PlayReport::default());
     thread::scope(|scope| {
         for steps in &host.threads {
             let (notifyee, report, told) = (&notifyee, &report, &told);
@@ -71,8 +71,8 @@ pub fn play(
     Ok(report.into_inner().unwrap_or_default())
 }
 
-fn play_thread(notifyee: &Notifyee, steps: &[Step], told: impl Fn(Moment<'_>)) -> Report {
-    let mut report = Report::default();
+fn play_thread(notifyee: &Notifyee, steps: &[Step], told: impl Fn(Moment<'_>)) -> PlayReport {
+    let mut report = PlayReport::default();
     for step in steps {
         let call = Call::from(&step.request);
         told(Moment::Begins(step));

@@ -21,7 +21,7 @@ pub struct Host {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Step {
     /// What the program asks MPR for.
-    pub request: Request,
+    pub request: ScriptedCall,
     /// How long the operation itself takes, in milliseconds.
     #[serde(default)]
     pub takes_ms: u64,
@@ -39,7 +39,7 @@ pub struct Step {
 /// What the program asks MPR for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub enum ScriptedCall {
     /// WNetAddConnection and its kin.
     Add(Add),
     /// WNetCancelConnection and its kin.
@@ -72,7 +72,7 @@ pub struct Cancel {
     pub force: bool,
 }
 
-impl Request {
+impl ScriptedCall {
     /// The remote name of an add, the name of a cancel.
     pub fn name(&self) -> Option<&str> {
         match self {

@@ -2,7 +2,7 @@
 //! that are easy to ask.
 
 use super::built::{lab, library, program, repository, target};
-use crate::double::{self, Host, Report, Request as Call, Step};
+use crate::double::{self, Host, PlayReport, ScriptedCall, Step};
 use crate::receiver::{Behaviour, Receiver, Request};
 use mpr_otel_core::adoption::LedgerFolder;
 use mpr_otel_core::ledger::{self, LedgerError, Tally};
@@ -287,10 +287,10 @@ pub fn play(mut command: Command, host: &Host) -> Running {
 }
 
 /// Starts a host of the double and waits until it has played its part.
-pub fn start(command: Command, host: &Host) -> (Running, Report) {
+pub fn start(command: Command, host: &Host) -> (Running, PlayReport) {
     let mut running = play(command, host);
     let report = serde_json::Deserializer::from_reader(&mut running.output)
-        .into_iter::<Report>()
+        .into_iter::<PlayReport>()
         .next()
         .expect("the host plays its part")
         .unwrap();
@@ -317,7 +317,7 @@ pub fn add(remote: &str) -> Step {
 /// An add of `remote` that ends with `status`.
 pub fn add_ending(remote: &str, status: u32) -> Step {
     Step {
-        request: Call::Add(double::Add {
+        request: ScriptedCall::Add(double::Add {
             remote: Some(remote.to_owned()),
             local: None,
             resource_type: 1,

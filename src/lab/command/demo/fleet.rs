@@ -1,6 +1,6 @@
 //! The demo's script: what five programs ask of a dozen servers.
 
-use mpr_otel_lab::double::{Add, Cancel, Host, Request, Script, Step};
+use mpr_otel_lab::double::{Add, Cancel, Host, Script, ScriptedCall, Step};
 
 /// Operations in all.
 const OPERATIONS: usize = 200;
@@ -113,7 +113,7 @@ fn step(index: usize, server: &Server, visit: usize, flags: u32) -> Step {
         let name = if drive && index.is_multiple_of(2) { format!("{letter}:") } else { remote };
         let force = index.is_multiple_of(3);
         return Step {
-            request: Request::Cancel(Cancel { name: Some(name), flags: 0, force }),
+            request: ScriptedCall::Cancel(Cancel { name: Some(name), flags: 0, force }),
             takes_ms: takes_ms.min(60),
             status: if index % 11 == 3 { 2401 } else { 0 },
             provider: Some(server.provider.to_owned()),
@@ -121,7 +121,7 @@ fn step(index: usize, server: &Server, visit: usize, flags: u32) -> Step {
         };
     }
     Step {
-        request: Request::Add(Add {
+        request: ScriptedCall::Add(Add {
             remote: Some(remote),
             local: drive.then(|| format!("{letter}:")),
             resource_type: server.resource_type,
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(classes.len(), 8, "{classes:?}");
         assert!(steps.iter().any(|step| meaning(step.status) == Meaning::Cancelled));
         assert_eq!(steps.iter().filter(|step| step.no_post).count(), 2);
-        assert!(steps.iter().any(|step| matches!(step.request, Request::Cancel(_))));
+        assert!(steps.iter().any(|step| matches!(step.request, ScriptedCall::Cancel(_))));
         assert!(script.hosts.iter().all(|host| host.threads.iter().all(|lane| !lane.is_empty())));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Failure, ProgressLine};
 use mpr_otel_core::ledger::{self, Tally};
-use mpr_otel_lab::double::{Host, Report, Script};
+use mpr_otel_lab::double::{Host, PlayReport, Script};
 use mpr_otel_lab::receiver::Receiver;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use std::io::{BufReader, Write};
@@ -124,7 +124,7 @@ impl Stage {
         for host in &mut self.hosts {
             let answers = host.stdout.take().ok_or("a host without standard output")?;
             let report = serde_json::Deserializer::from_reader(BufReader::new(answers))
-                .into_iter::<Report>()
+                .into_iter::<PlayReport>()
                 .next()
                 .ok_or("a host ended before it had played its part")??;
             if let Some(breach) = report.breaches.first() {
