@@ -17,8 +17,7 @@ mod subject;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use machine::Machine;
-use measure::against::{self, Part};
-use measure::{Effort, agent, export, first, fleet, host, pair, short, threads};
+use measure::{Effort, Measure, against, agent, export, first, fleet, host, pair, short, threads};
 use report::Report;
 use revision::Revision;
 use serde::Serialize;
@@ -58,28 +57,6 @@ struct Bench {
     against: Option<String>,
     #[command(subcommand)]
     role: Option<Role>,
-}
-
-/// The measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Measure {
-    /// What one operation costs its caller.
-    Pair,
-    /// How that grows with the number of threads.
-    Threads,
-    /// What the first operation of a process costs.
-    First,
-    /// What exporting costs.
-    Export,
-    /// Memory, threads, wake-ups and size.
-    Host,
-    /// What a program that maps one drive and ends pays.
-    Short,
-    /// What the agent costs.
-    Agent,
-    /// What a fleet costs its gateway. Only if it is named: it needs a Collector and Prometheus,
-    /// which `cargo xtask bench --fleet` builds.
-    Fleet,
 }
 
 #[derive(Debug, Subcommand)]
@@ -152,18 +129,9 @@ impl Bench {
         let mut report = Report::new(machine);
         let wanted = |measure| self.only.is_empty() || self.only.contains(&measure);
         if let Some(revision) = &against {
-            let parts: Vec<Part> = [
-                (Measure::Pair, Part::Pair),
-                (Measure::Threads, Part::Threads),
-                (Measure::First, Part::First),
-                (Measure::Export, Part::Export),
-                (Measure::Host, Part::Host),
-                (Measure::Short, Part::Short),
-            ]
-            .into_iter()
-            .filter_map(|(measure, part)| wanted(measure).then_some(part))
-            .collect();
-            report.add("against", against::measure(&stage, effort, revision, &parts)?)?;
+            let measures = Measure::value_variants().iter().copied();
+            let measures: Vec<Measure> = measures.filter(|measure| wanted(*measure)).collect();
+            report.add("against", against::measure(&stage, effort, revision, &measures)?)?;
         }
         if wanted(Measure::Pair) {
             report.add("pair", pair::measure(&stage, effort)?)?;

@@ -1,6 +1,6 @@
 //! Today's library beside another revision's, by turns in one run.
 
-use super::{Effort, export, first, host, pair, progress, short};
+use super::{Effort, Measure, export, first, host, pair, progress, short};
 use crate::Result;
 use crate::report::{Figure, Reach, Row};
 use crate::revision::Revision;
@@ -16,39 +16,21 @@ pub type Samples = BTreeMap<String, Vec<f64>>;
 /// Takes one sample of a library.
 type Take<'a> = Box<dyn Fn(&Path) -> Result<f64> + 'a>;
 
-/// The measures whose subject is the library alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// As [`pair`].
-    Pair,
-    /// As [`super::threads`].
-    Threads,
-    /// As [`first`].
-    First,
-    /// As [`export`].
-    Export,
-    /// As [`host`], without its rest.
-    Host,
-    /// As [`short`].
-    Short,
-}
-
-/// Measures these parts of both libraries.
+/// Takes these measures of both libraries, as far as they depend on the library alone.
 pub fn measure(
     stage: &Stage,
     effort: Effort,
     other: &Revision,
-    parts: &[Part],
+    measures: &[Measure],
 ) -> Result<(Vec<Row>, Samples)> {
     let mut samples = Samples::new();
     let mut rows = Vec::new();
     let folder = stage.folder()?;
     let program = short::program(folder.path())?;
-    for part in parts {
-        for (measure, unit, turns, take) in takes(stage, effort, *part, &program, folder.path()) {
-            progress(&format!("against {}: {measure}", other.label()));
-            let (ours, theirs) =
-                (format!("{measure}, today"), format!("{measure}, {}", other.label()));
+    for measure in measures {
+        for (name, unit, turns, take) in takes(stage, effort, *measure, &program, folder.path()) {
+            progress(&format!("against {}: {name}", other.label()));
+            let (ours, theirs) = (format!("{name}, today"), format!("{name}, {}", other.label()));
             for _ in 0..turns {
                 for (key, library) in [(&ours, stage.library()), (&theirs, &other.library)] {
                     samples.entry(key.clone()).or_default().push(take(library)?);
@@ -59,7 +41,7 @@ pub fn measure(
                 Ok(Figure { value: summary.median, best: summary.min, unit })
             };
             rows.push(Row::beside(
-                measure,
+                name,
                 figure(&ours)?,
                 &other.label(),
                 figure(&theirs)?,
@@ -70,11 +52,11 @@ pub fn measure(
     Ok((rows, samples))
 }
 
-/// Name, unit, turns and sample of each figure of a part.
+/// Name, unit, turns and sample of each figure of a measure; none of one that another program decides.
 fn takes<'a>(
     stage: &'a Stage,
     effort: Effort,
-    part: Part,
+    measure: Measure,
     program: &'a Path,
     folder: &'a Path,
 ) -> Vec<(&'static str, &'static str, usize, Take<'a>)> {
@@ -101,30 +83,30 @@ fn takes<'a>(
         Box::new(move |library| Ok(figure(&host::stay(stage, library, 0)?)))
     };
     let trials = effort.trials;
-    match part {
-        Part::Pair => vec![
+    match measure {
+        Measure::Pair => vec![
             ("one operation (PRE + POST)", "ns", trials, pair(1, pair::OPERATIONS)),
             ("one operation when nothing else goes on", "ns", trials, pair(1, 1)),
         ],
-        Part::Threads => {
+        Measure::Threads => {
             vec![("one operation on 8 threads", "ns", trials, pair(8, pair::OPERATIONS))]
         }
-        Part::First => vec![(
+        Measure::First => vec![(
             "first operation of a process",
             "us",
             effort.processes,
             Box::new(|library| Ok(first::start(stage, library)?.first)),
         )],
-        Part::Export => vec![
+        Measure::Export => vec![
             ("export, plain", "CPU-ns/span", trials, export("none")),
             ("export, gzip", "CPU-ns/span", trials, export("gzip")),
         ],
-        Part::Host => vec![
+        Measure::Host => vec![
             ("memory, 1000 operations exported", "MiB", trials, host(host::Stay::memory)),
             ("threads", "", 1, host(host::Stay::threads)),
             ("size of the shared library", "MiB", 1, Box::new(host::mebibytes)),
         ],
-        Part::Short => vec![
+        Measure::Short => vec![
             (
                 "a program that maps one drive and ends",
                 "us",
@@ -133,5 +115,6 @@ fn takes<'a>(
             ),
             ("the same, delivery by the agent", "us", effort.processes * 4, short(short::AGENT)),
         ],
+        Measure::Agent | Measure::Fleet => Vec::new(),
     }
 }

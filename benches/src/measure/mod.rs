@@ -10,7 +10,30 @@ pub mod pair;
 pub mod short;
 pub mod threads;
 
+use clap::ValueEnum;
 use std::io::Write;
+
+/// The measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measure {
+    /// What one operation costs its caller.
+    Pair,
+    /// How that grows with the number of threads.
+    Threads,
+    /// What the first operation of a process costs.
+    First,
+    /// What exporting costs.
+    Export,
+    /// Memory, threads, wake-ups and size.
+    Host,
+    /// What a program that maps one drive and ends pays.
+    Short,
+    /// What the agent costs.
+    Agent,
+    /// What a fleet costs its gateway. Only if it is named: it needs a Collector and Prometheus,
+    /// which `cargo xtask bench --fleet` builds.
+    Fleet,
+}
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
