@@ -2,7 +2,7 @@
 //! live hosts that leave the export to the agent.
 //!
 //! A host's exporter adopts what other hosts of its user left; the agent adopts everything. Both
-//! look into the folder ([`folder`]), open what they find ([`ForeignLedger`]), build spans as the
+//! look into the folder (`LedgerFolder`), open what they find ([`ForeignLedger`]), build spans as the
 //! host would have, and remove the file when nothing is left in it ([`Adopter`]).
 
 mod adopter;

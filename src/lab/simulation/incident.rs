@@ -4,9 +4,9 @@ use super::curve::SECOND;
 use super::failure_rates;
 use super::fleet::Fleet;
 use super::latency;
+use super::place::Place;
 use super::plan::Ask;
 use super::random::Rng;
-use super::script::Place;
 use std::str::FromStr;
 
 /// What happens.

@@ -22,6 +22,7 @@ mod incident;
 mod latency;
 mod outbox;
 mod pace;
+mod place;
 mod plan;
 mod random;
 mod record;

@@ -9,32 +9,12 @@ use super::fleet::{Fleet, ServerKind};
 use super::incident::{IncidentFate, Incidents};
 use super::latency::{self, Path};
 use super::pace::Timeline;
+use super::place::Place;
 use super::plan::{self, Ask, Errand, Program};
 use super::random::Rng;
 use super::record::Recorded;
 use super::truth::{Scripted, Series};
 use mpr_otel_core::abi::RESOURCETYPE_ANY;
-
-/// An operation's place: whose, and which of them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) host: u32,
-    pub(super) day: u32,
-    pub(super) visit: u16,
-    pub(super) step: u16,
-}
-
-impl Place {
-    /// What names its random numbers.
-    pub(super) fn name(self) -> [u64; 4] {
-        [self.host.into(), self.day.into(), self.visit.into(), self.step.into()]
-    }
-
-    /// Its number in its process: unique in its host.
-    fn number(self) -> u64 {
-        u64::from(self.day) << 32 | u64::from(self.visit) << 16 | u64::from(self.step)
-    }
-}
 
 /// Each use of random numbers has a word of its own, so that no two share their numbers.
 const OPERATION: u64 = 30;

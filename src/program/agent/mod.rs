@@ -5,6 +5,7 @@
 //! included, so it can be killed at any instant: the next agent goes on where it stood.
 
 pub(crate) mod command;
+mod serve;
 #[cfg(windows)]
 pub(crate) mod service;
 mod telemetry;

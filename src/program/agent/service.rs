@@ -1,6 +1,6 @@
 //! The agent as a Windows service.
 
-use super::command::{GRACE, serve};
+use super::serve::{GRACE, serve};
 use super::telemetry::TelemetryError;
 use crate::answer::Failure;
 use crate::rights::AGENT_SERVICE;

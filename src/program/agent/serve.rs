@@ -1,0 +1,88 @@
+//! The agent as a process: on a thread of its own, until it is asked to stop.
+
+use super::Agent;
+use super::telemetry::Telemetry;
+use crate::answer::Failure;
+use mpr_otel_core::settings::{Settings, System};
+use mpr_otel_core::stop::Stop;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// How long the agent may take to stop. What it has not sent by then is in the ledgers.
+pub(super) const GRACE: Duration = Duration::from_secs(3);
+
+/// Runs the agent until `stop` is requested. `heard`: somebody reads standard error, so the log goes
+/// there. Calls `started` once nothing can be refused any more.
+pub(super) fn serve(stop: &Stop, heard: bool, started: impl FnOnce()) -> Result<(), Failure> {
+    let settings = Settings::resolve(&System::open());
+    let telemetry = Telemetry::start(&settings, heard)?;
+    for report in &settings.reports {
+        if let Some(malformed) = &report.malformed {
+            tracing::warn!(
+                setting = report.name.variable(),
+                problem = malformed.problem,
+                "malformed"
+            );
+        }
+    }
+    let mut agent = Agent::new(settings)?;
+    started();
+    let asked = stop.clone();
+    supervise(stop, move || {
+        agent.run(&asked);
+        telemetry.finish();
+    })
+}
+
+/// Does `work` on a thread of its own, until it ends. If it has not ended [`GRACE`] after `stop` is
+/// asked, it is left where it stands: a collector that hangs must not hold up the machine's
+/// shutdown.
+fn supervise(stop: &Stop, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let (done, finished) = mpsc::channel();
+    let ending = Ending(stop.clone());
+    thread::Builder::new().name("mpr-otel-agent".to_owned()).spawn(move || {
+        let _ending = ending;
+        work();
+        // Nobody is there to hear it if that took too long.
+        let _ = done.send(());
+    })?;
+    stop.wait_for_ever();
+    match finished.recv_timeout(GRACE) {
+        Ok(()) | Err(RecvTimeoutError::Timeout) => Ok(()),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err("the agent failed, which is a defect of mpr-otel; what it had not sent is in the \
+                 ledgers. Start it again, and report what was said before this"
+                .into())
+        }
+    }
+}
+
+/// Asks to stop when it is dropped, be it by a panic: a process whose agent is gone must end, or
+/// nobody starts it again.
+struct Ending(Stop);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_panics_ends_its_process_with_a_failure() {
+        let failed = supervise(&Stop::default(), || panic!("as a defect would")).unwrap_err();
+        assert!(failed.to_string().starts_with("the agent failed"), "{failed}");
+    }
+
+    #[test]
+    fn an_agent_that_is_asked_to_stop_ends_without_a_failure() {
+        let stop = Stop::default();
+        let asked = stop.clone();
+        stop.ask();
+        assert!(supervise(&stop, move || asked.wait_for_ever()).is_ok());
+    }
+}
