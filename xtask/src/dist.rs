@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Files of the repository that ship with the program.
-const PAPERS: [&str; 4] = ["LICENSE-MIT", "LICENSE-APACHE", "README.md", "docs"];
+const PAPERS: [&str; 6] =
+    ["LICENSE-MIT", "LICENSE-APACHE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs"];
 
 /// What Windows users get.
 pub struct Built {
