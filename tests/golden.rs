@@ -181,7 +181,7 @@ fn its_header_says_whose_it_is_and_what_was_counted() {
     let trace_id = 0x1a2b_3c4d_5e6f_7081_92a3_b4c5_d6e7_f809_u128.to_be_bytes();
     let span_id = 0xa1b2_c3d4_e5f6_0718_u64.to_be_bytes();
     assert_eq!(parent, Some(Parent { trace_id, span_id }));
-    assert_eq!((header.keeper, header.buried), (Keeper::Host, false));
+    assert_eq!((header.keeper, header.counters_moved), (Keeper::Host, false));
     assert_eq!(header.anchor_monotonic, 8_695_435_483_693);
     assert_eq!(header.last_seen, 1_681_623_500);
     assert_eq!(header.last_export_unix_nanos, 1_795_643_151_681_342_415);

@@ -55,7 +55,7 @@ fn whatever_is_killed_whenever_all_that_was_promised_arrives() {
 fn half_buried(ledger: &Path) -> Option<Tally> {
     let access = Access::open(ledger).ok()?;
     let header = access.header().ok()?;
-    if !header.buried || access.is_owned().ok()? {
+    if !header.counters_moved || access.is_owned().ok()? {
         return None;
     }
     let mut recorded = 0;

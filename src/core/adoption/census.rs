@@ -56,7 +56,7 @@ impl Census {
         } else {
             self.orphaned += waiting;
         }
-        if !header.buried {
+        if !header.counters_moved {
             self.tally += header.tally(recorded);
             self.tally += header.inherited;
         }

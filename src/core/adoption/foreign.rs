@@ -361,8 +361,8 @@ impl ForeignLedger {
         heir: &Header,
         quarantine: impl FnOnce(&Path) -> io::Result<std::path::PathBuf>,
     ) -> io::Result<()> {
-        if !self.header.buried {
-            self.access.write_at(offset::BURIED, &[1])?;
+        if !self.header.counters_moved {
+            self.access.write_at(offset::COUNTERS_MOVED, &[1])?;
             heir.inherit(&self.tally());
         }
         if self.damaged {

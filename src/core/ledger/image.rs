@@ -55,7 +55,7 @@ pub struct HeaderImage {
     /// Losses already reported on a span.
     pub lost_told: u64,
     /// Whether another ledger has the counters.
-    pub buried: bool,
+    pub counters_moved: bool,
     /// How often each 64 slots were written to, where the agent exports.
     pub activity: [u64; SLOT_COUNT / 64],
 }
@@ -103,7 +103,7 @@ impl HeaderImage {
             last_seen: header.last_seen.into_inner(),
             last_export_unix_nanos: header.last_export_unix_nanos.into_inner(),
             lost_told: header.lost_told.into_inner(),
-            buried: header.buried.into_inner() != 0,
+            counters_moved: header.counters_moved.into_inner() != 0,
             activity: header.activity.map(|activity| activity.writes.into_inner()),
         })
     }

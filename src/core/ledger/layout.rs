@@ -105,7 +105,7 @@ pub struct Header {
     /// Losses already reported on a span.
     pub(super) lost_told: AtomicU64,
     /// 1 if another ledger has inherited the counters.
-    pub(super) buried: AtomicU8,
+    pub(super) counters_moved: AtomicU8,
     pub(super) _to_inherited: [u8; 15],
     /// A [`Tally`] of the ledgers that this one's exporter has removed.
     pub(super) inherited: [AtomicU64; TALLY_WORDS],
@@ -206,7 +206,7 @@ pub(crate) mod offset {
     /// Losses already reported on a span.
     pub const LOST_TOLD: usize = offset_of!(Header, lost_told);
     /// Whether another ledger has inherited the counters.
-    pub const BURIED: usize = offset_of!(Header, buried);
+    pub const COUNTERS_MOVED: usize = offset_of!(Header, counters_moved);
 
     /// A slot, which begins with its state, whose first byte is the phase.
     pub const fn slot(index: usize) -> usize {

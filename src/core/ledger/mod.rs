@@ -31,7 +31,7 @@
 //!   `generation * 1024 + slot`, is unique in the file. An operation is counted first and its slot
 //!   freed then. A process that dies between the two leaves the operation both counted and in its
 //!   slot; the adopter corrects the sum (`balanced` in header.rs). Before a ledger is removed, its
-//!   counters go to the remover's own ledger: first `buried` is set, then they are inherited, so
+//!   counters go to the remover's own ledger: first `counters_moved` is set, then they are inherited, so
 //!   that a remover that dies between the two forgets counts and never doubles them.
 //! - **Ids.** Trace and span id are functions of `id_seed` and the operation's number
 //!   (trace_context.rs), so they are fixed with PRE, and every process that exports the slot makes
@@ -316,7 +316,7 @@ impl Ledger {
 pub fn read_tally(path: &Path) -> Result<Tally, LedgerError> {
     let access = Access::open(path)?;
     let header = access.header()?;
-    if header.buried {
+    if header.counters_moved {
         return Ok(Tally::default());
     }
     let mut recorded = 0_u64;

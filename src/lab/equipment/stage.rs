@@ -33,7 +33,9 @@ pub fn counting_c_host() -> PathBuf {
 fn compile_c_host(name: &str, options: &[&str]) -> PathBuf {
     let source = repository().join("tests/c/host.c");
     // One for each test program: another may be running its own.
-    let program = target().join(format!("c-{name}-{}", std::process::id()));
+    let test = std::env::current_exe().unwrap();
+    let test = test.file_name().unwrap().to_string_lossy();
+    let program = target().join(format!("c-{name}-for-{test}"));
     let status = Command::new("cc")
         .args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o"])
         .args([&program, &source])
