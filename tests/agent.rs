@@ -87,7 +87,7 @@ fn an_operation_whose_host_dies_in_the_middle_is_unfinished_and_ends_when_it_was
     assert_eq!(span.get("error.type").as_deref(), Some("unfinished"));
     assert_eq!(span.get("mpr.recovered").as_deref(), Some("true"));
     assert_eq!(span.get("server.address").as_deref(), Some("dead-server"));
-    assert_eq!(span.get("mpr.status_code"), None);
+    assert_eq!(span.get("mpr.status.code"), None);
     assert!(span.duration() < Duration::from_secs(60));
     stage.until(|| ledgers(&stage).is_empty());
     agent.interrupt();

@@ -178,8 +178,8 @@ fn an_operation_whose_post_was_being_written_is_unfinished_and_has_no_provider()
         assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
         let cut = adopted.spans.iter().find(|span| graveyard::remote_name(span) == "b").unwrap();
         assert_eq!(attribute(cut, "mpr.outcome").as_deref(), Some("unfinished"));
-        assert_eq!(attribute(cut, "mpr.status_code"), None);
-        assert_eq!(attribute(cut, "mpr.provider"), None);
+        assert_eq!(attribute(cut, "mpr.status.code"), None);
+        assert_eq!(attribute(cut, "mpr.provider.name"), None);
         let tally = yard.inherited();
         assert_eq!((tally.seen, tally.exported), (2, 2));
         assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });

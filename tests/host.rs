@@ -31,11 +31,11 @@ fn a_host_that_knows_only_the_abi_gets_one_right_span_per_operation() {
     let mapped = find(&spans, "server.address", "files01.corp.example");
     assert_eq!(mapped.span.name, "mpr.add_connection");
     assert_eq!(mapped.get("mpr.outcome").as_deref(), Some("success"));
-    assert_eq!(mapped.get("mpr.status_code").as_deref(), Some("0"));
-    assert_eq!(mapped.get("mpr.local_name").as_deref(), Some("Z:"));
+    assert_eq!(mapped.get("mpr.status.code").as_deref(), Some("0"));
+    assert_eq!(mapped.get("mpr.local.name").as_deref(), Some("Z:"));
     assert_eq!(mapped.get("mpr.share.name").as_deref(), Some("projects"));
-    assert_eq!(mapped.get("mpr.provider").as_deref(), Some("Microsoft Windows Network"));
-    assert_eq!(mapped.get("mpr.flags").as_deref(), Some("[UPDATE_PROFILE]"));
+    assert_eq!(mapped.get("mpr.provider.name").as_deref(), Some("Microsoft Windows Network"));
+    assert_eq!(mapped.get("mpr.connect.flags").as_deref(), Some("[UPDATE_PROFILE]"));
     assert_eq!(mapped.get("process.pid"), Some(pid));
     assert!(mapped.duration() >= Duration::from_millis(20));
 
@@ -43,12 +43,12 @@ fn a_host_that_knows_only_the_abi_gets_one_right_span_per_operation() {
     assert_eq!(failed.get("mpr.outcome").as_deref(), Some("failure"));
     assert_eq!(failed.get("error.type").as_deref(), Some("ERROR_BAD_NETPATH"));
     assert_eq!(failed.get("mpr.error.class").as_deref(), Some("unreachable"));
-    assert_eq!(failed.get("mpr.provider"), None);
+    assert_eq!(failed.get("mpr.provider.name"), None);
     assert!(failed.duration() >= Duration::from_millis(30));
 
-    let cancelled = find(&spans, "mpr.operation", "cancel");
+    let cancelled = find(&spans, "mpr.operation.name", "cancel");
     assert_eq!(cancelled.span.name, "mpr.cancel_connection");
-    assert_eq!(cancelled.get("mpr.local_name").as_deref(), Some("Z:"));
+    assert_eq!(cancelled.get("mpr.local.name").as_deref(), Some("Z:"));
     assert_eq!(cancelled.get("mpr.force").as_deref(), Some("true"));
 }
 
@@ -258,7 +258,7 @@ fn an_operation_open_for_too_long_is_unfinished_and_its_late_post_is_not_trusted
     assert_eq!((tally.seen, tally.exported, tally.unmatched), (2, 2, 1));
     let given_up = find(&spans, "mpr.outcome", "unfinished");
     assert_eq!(given_up.get("error.type").as_deref(), Some("unfinished"));
-    assert_eq!(given_up.get("mpr.status_code"), None);
+    assert_eq!(given_up.get("mpr.status.code"), None);
     assert_eq!(given_up.get("mpr.error.class"), None);
     assert!(given_up.duration() >= Duration::from_millis(100));
 }

@@ -48,18 +48,18 @@ fn calls_that_break_the_contract_harm_nobody_and_are_counted() {
     };
 
     // POST twice: the first one counts.
-    let shares = by("mpr.remote_name", r"\\server\share");
-    let mut codes: Vec<_> = shares.iter().map(|span| span.get("mpr.status_code")).collect();
+    let shares = by("mpr.remote.name", r"\\server\share");
+    let mut codes: Vec<_> = shares.iter().map(|span| span.get("mpr.status.code")).collect();
     codes.sort();
     assert_eq!(codes, [Some("0".to_owned()), Some("67".to_owned())]);
 
     // NULL and empty names say nothing.
     let nameless = |operation: &str| {
-        by("mpr.operation", operation)
+        by("mpr.operation.name", operation)
             .into_iter()
-            .filter(|span| span.get("mpr.remote_name").is_none())
+            .filter(|span| span.get("mpr.remote.name").is_none())
             .inspect(|span| {
-                assert_eq!(span.get("mpr.local_name"), None);
+                assert_eq!(span.get("mpr.local.name"), None);
                 assert_eq!(span.get("server.address"), None);
             })
             .count()
@@ -69,22 +69,22 @@ fn calls_that_break_the_contract_harm_nobody_and_are_counted() {
 
     // 40,000 units are cut, and the span says so.
     let vast = one("mpr.truncated", "true");
-    assert_eq!(vast.get("mpr.remote_name").unwrap().len(), 256);
+    assert_eq!(vast.get("mpr.remote.name").unwrap().len(), 256);
     assert_eq!(vast.get("server.address").as_deref(), Some("xxxxxx"));
-    assert_eq!(vast.get("mpr.local_name").unwrap().len(), 24);
+    assert_eq!(vast.get("mpr.local.name").unwrap().len(), 24);
 
     // Unpaired surrogates are replaced; a well-formed UTF-8 string arrives.
-    one("mpr.remote_name", "\\\\\u{FFFD}a\u{FFFD}\\\u{FFFD}s");
+    one("mpr.remote.name", "\\\\\u{FFFD}a\u{FFFD}\\\u{FFFD}s");
 
-    one("mpr.remote_name", r"\\edge\share");
-    one("mpr.local_name", "X:");
+    one("mpr.remote.name", r"\\edge\share");
+    one("mpr.local.name", "X:");
     one("server.address", "odd");
 
-    let unknown = one("mpr.remote_name", r"\\server\unknown");
+    let unknown = one("mpr.remote.name", r"\\server\unknown");
     assert_eq!(unknown.get("mpr.resource.type").as_deref(), Some("unknown"));
     assert_eq!(unknown.get("error.type").as_deref(), Some("WIN32_4294967295"));
     assert_eq!(unknown.get("mpr.error.class").as_deref(), Some("other"));
-    let flags = unknown.get("mpr.flags").unwrap();
+    let flags = unknown.get("mpr.connect.flags").unwrap();
     assert!(flags.ends_with(",0xFFFA0000]"), "{flags}");
 
     let threads = by("mpr.share.name", "threads");

@@ -127,7 +127,7 @@ fn a_host_that_lives_adopts_what_a_hundred_short_ones_left() {
     let spans = stage.spans(101);
     let (own, left): (Vec<_>, Vec<_>) = spans
         .iter()
-        .partition(|span| span.get("mpr.remote_name").as_deref() == Some(r"\\server\lives"));
+        .partition(|span| span.get("mpr.remote.name").as_deref() == Some(r"\\server\lives"));
     assert_eq!((own.len(), own[0].get("mpr.recovered")), (1, None));
     assert!(left.iter().all(|span| span.get("mpr.recovered").as_deref() == Some("true")));
     assert!(left.iter().all(|span| span.get("mpr.outcome").as_deref() == Some("success")));

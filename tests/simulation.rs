@@ -76,7 +76,7 @@ fn series_of_spans(spans: &[Received]) -> BTreeMap<Series, Sum> {
         let get = |key: &str| span.get(key).unwrap_or_default();
         let series = (
             get("server.address"),
-            get("mpr.operation"),
+            get("mpr.operation.name"),
             get("mpr.outcome"),
             get("mpr.error.class"),
             get("error.type"),
@@ -599,7 +599,7 @@ fn lost_operations_are_told_by_the_next_span_and_by_the_agent() {
         *told_by.entry(span.resource("host.name").unwrap()).or_default() += told;
     }
     let table_full = |(_, name, reason): &(String, String, String)| {
-        name == "mpr.operations.lost" && reason == "table_full"
+        name == "mpr.operation.lost" && reason == "table_full"
     };
     let mut told_in_full = 0;
     for ((host, ..), points) in points(&stage).into_iter().filter(|(key, _)| table_full(key)) {
@@ -634,16 +634,16 @@ fn points(stage: &Stage) -> Points {
             let host = get("host.name");
             for metric in of_host.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
                 let unit =
-                    if metric.name.starts_with("mpr.ledgers") { "{ledger}" } else { "{operation}" };
+                    if metric.name.starts_with("mpr.ledger.") { "{ledger}" } else { "{operation}" };
                 assert_eq!(metric.unit, unit, "{}", metric.name);
                 let data = match metric.data.unwrap() {
                     metric::Data::Sum(sum) => {
                         assert!(sum.is_monotonic && sum.aggregation_temporality == 2);
-                        assert_ne!(metric.name, "mpr.operations.pending");
+                        assert_ne!(metric.name, "mpr.operation.pending");
                         sum.data_points
                     }
                     metric::Data::Gauge(gauge) => {
-                        assert_eq!(metric.name, "mpr.operations.pending");
+                        assert_eq!(metric.name, "mpr.operation.pending");
                         gauge.data_points
                     }
                     other => panic!("{other:?}"),
@@ -674,22 +674,22 @@ fn every_agent_reports_each_minute_and_ends_with_the_truth() {
     assert_eq!(points.len(), 90 * 10);
     let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
     for ((_, name, reason), points) in &points {
-        assert_eq!(reason.is_empty(), name != "mpr.operations.lost");
+        assert_eq!(reason.is_empty(), name != "mpr.operation.lost");
         // Once in each minute, and at the end.
         assert_eq!(points.len(), 601);
         assert!(points.is_sorted_by(|one, other| one.0 < other.0), "a date is there twice");
-        if name != "mpr.operations.pending" {
+        if name != "mpr.operation.pending" {
             assert!(points.is_sorted_by(|one, other| one.1 <= other.1), "{name} fell");
         }
         *sums.entry(name).or_default() += points.last().unwrap().1;
     }
     let agents = &truth["agents"];
     assert_eq!((&agents["reporting"], &agents["absent_count"]), (&90.into(), &0.into()));
-    assert_eq!(agents["seen"], sums["mpr.operations.seen"]);
-    assert_eq!(agents["exported"], sums["mpr.operations.exported"]);
+    assert_eq!(agents["seen"], sums["mpr.operation.seen"]);
+    assert_eq!(agents["exported"], sums["mpr.operation.exported"]);
     assert_eq!(agents["exported"], truth["operations"]);
-    assert_eq!(sums["mpr.operations.pending"] + sums["mpr.operations.lost"], 0);
-    assert!(sums.contains_key("mpr.ledgers.quarantined"));
+    assert_eq!(sums["mpr.operation.pending"] + sums["mpr.operation.lost"], 0);
+    assert!(sums.contains_key("mpr.ledger.quarantined"));
     assert!(truth["operations"].as_u64().unwrap() > 200);
 }
 
@@ -701,8 +701,8 @@ fn what_agents_report_is_what_the_page_on_telemetry_says() {
     let names: BTreeSet<String> = points(&stage).into_keys().map(|(_, name, _)| name).collect();
     assert_eq!(names.len(), 5);
     for name in names {
-        let kind = if name == "mpr.operations.pending" { "gauge" } else { "counter" };
-        let unit = if name.starts_with("mpr.ledgers") { "{ledger}" } else { "{operation}" };
+        let kind = if name == "mpr.operation.pending" { "gauge" } else { "counter" };
+        let unit = if name.starts_with("mpr.ledger.") { "{ledger}" } else { "{operation}" };
         assert!(page.contains(&format!("| `{name}` | {kind} | `{unit}` |")), "{name}");
     }
 }
@@ -731,7 +731,7 @@ fn hosts_that_vanish_stop_with_their_agents_and_the_truth_names_them() {
     for ((host, name, _), points) in points(&stage) {
         let reports = if absent.contains(host.as_str()) { 60 } else { 181 };
         assert_eq!(points.len(), reports, "{host}");
-        if name == "mpr.operations.seen" {
+        if name == "mpr.operation.seen" {
             seen += points.last().unwrap().1;
         }
     }

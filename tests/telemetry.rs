@@ -91,8 +91,8 @@ fn required(present_on: &str, span: &Received) -> Option<bool> {
         "finished spans" => outcome != "unfinished",
         "failures and unfinished" => matches!(outcome.as_str(), "failure" | "unfinished"),
         "failures" => outcome == "failure",
-        "add spans" => span.get("mpr.operation").unwrap() == "add",
-        "cancel spans" => span.get("mpr.operation").unwrap() == "cancel",
+        "add spans" => span.get("mpr.operation.name").unwrap() == "add",
+        "cancel spans" => span.get("mpr.operation.name").unwrap() == "cancel",
         "Windows" => cfg!(windows),
         "where it can be told"
         | "operations of dead programs"
@@ -160,7 +160,7 @@ fn what_is_sent_is_what_is_documented() {
         .collect();
     assert!(missing.is_empty(), "documented and never sent: {missing:?}");
 
-    for attribute in ["mpr.operation", "mpr.outcome", "mpr.error.class", "mpr.resource.type"] {
+    for attribute in ["mpr.operation.name", "mpr.outcome", "mpr.error.class", "mpr.resource.type"] {
         let sent: BTreeSet<String> = spans.iter().filter_map(|span| span.get(attribute)).collect();
         assert_eq!(sent, named_values(attribute), "values of {attribute}");
     }
@@ -269,16 +269,15 @@ fn the_agents_metrics_are_what_is_documented_and_count_what_happened() {
     });
     leave_a_ledger(&stage);
     let agent = spawn(&mut stage.agent());
-    let lost = "mpr.operations.lost";
+    let lost = "mpr.operation.lost";
     metrics_when(&stage, |metrics| count(metrics, lost, "rejected") == 1);
     leave_a_ledger(&stage);
-    let metrics =
-        metrics_when(&stage, |metrics| count(metrics, "mpr.operations.exported", "") == 1);
-    assert_eq!(count(&metrics, "mpr.operations.seen", ""), 2);
-    assert_eq!(count(&metrics, "mpr.operations.pending", ""), 0);
-    assert_eq!(count(&metrics, "mpr.operations.repeated", ""), 1);
+    let metrics = metrics_when(&stage, |metrics| count(metrics, "mpr.operation.exported", "") == 1);
+    assert_eq!(count(&metrics, "mpr.operation.seen", ""), 2);
+    assert_eq!(count(&metrics, "mpr.operation.pending", ""), 0);
+    assert_eq!(count(&metrics, "mpr.operation.repeated", ""), 1);
     assert_eq!(count(&metrics, lost, "rejected"), 1);
-    assert_eq!(count(&metrics, "mpr.ledgers.adopted", ""), 2);
+    assert_eq!(count(&metrics, "mpr.ledger.adopted", ""), 2);
     assert_eq!(count(&metrics, "otel.sdk.exporter.span.exported", ""), 1);
     assert_eq!(count(&metrics, "otel.sdk.exporter.span.exported", "rejected"), 1);
     assert_eq!(count(&metrics, "otel.sdk.exporter.span.exported", "unavailable"), 1);
@@ -302,8 +301,8 @@ fn the_agents_metrics_are_what_is_documented_and_count_what_happened() {
     stage.receiver.metrics().try_iter().for_each(drop);
     leave_a_ledger(&stage);
     let agent = spawn(&mut stage.agent());
-    let metrics = metrics_when(&stage, |metrics| count(metrics, "mpr.operations.exported", "") > 0);
-    assert_eq!(count(&metrics, "mpr.operations.exported", ""), 1);
+    let metrics = metrics_when(&stage, |metrics| count(metrics, "mpr.operation.exported", "") > 0);
+    assert_eq!(count(&metrics, "mpr.operation.exported", ""), 1);
     assert_eq!(count(&metrics, lost, "rejected"), 0);
     agent.interrupt();
 }

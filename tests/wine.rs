@@ -361,7 +361,7 @@ fn attributes(span: &Received) -> BTreeMap<String, String> {
         .iter()
         .map(|attribute| (attribute.key.clone(), show(attribute.value.as_ref().unwrap())))
         .collect();
-    for varying in ["process.pid", "thread.id", "mpr.session_id"] {
+    for varying in ["process.pid", "thread.id", "mpr.session.id"] {
         let value = attributes.remove(varying).expect(varying);
         assert!(value.parse::<u32>().is_ok(), "{varying} = {value}");
     }
@@ -418,7 +418,7 @@ fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
         let status = span.span.status.clone().unwrap_or_default();
         let expected = if success { StatusCode::Unset } else { StatusCode::Error };
         assert_eq!(status.code, expected as i32, "{span:?}");
-        let by_name = format!("mpr.{}_connection", span.get("mpr.operation").unwrap());
+        let by_name = format!("mpr.{}_connection", span.get("mpr.operation.name").unwrap());
         assert_eq!(span.span.name, by_name);
     }
     let [projects, payroll, share, plans, prompted, unknown, cancelled, not_there] = &spans[..]
@@ -428,41 +428,41 @@ fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
     expect_attributes(
         projects,
         &[
-            ("mpr.operation", "add"),
+            ("mpr.operation.name", "add"),
             ("mpr.outcome", "success"),
-            ("mpr.status_code", "0"),
-            ("mpr.local_name", "X:"),
-            ("mpr.remote_name", r"\\FILES01.corp.example\projects\x"),
+            ("mpr.status.code", "0"),
+            ("mpr.local.name", "X:"),
+            ("mpr.remote.name", r"\\FILES01.corp.example\projects\x"),
             ("server.address", "files01.corp.example"),
             ("mpr.share.name", "projects"),
             ("mpr.resource.type", "disk"),
-            ("mpr.provider", "Test Network"),
+            ("mpr.provider.name", "Test Network"),
         ],
     );
     expect_attributes(
         payroll,
         &[
-            ("mpr.operation", "add"),
+            ("mpr.operation.name", "add"),
             ("mpr.outcome", "failure"),
-            ("mpr.status_code", "5"),
+            ("mpr.status.code", "5"),
             ("error.type", "ERROR_ACCESS_DENIED"),
             ("mpr.error.class", "authorization"),
-            ("mpr.remote_name", r"\\files01\payroll"),
+            ("mpr.remote.name", r"\\files01\payroll"),
             ("server.address", "files01"),
             ("mpr.share.name", "payroll"),
             ("mpr.resource.type", "disk"),
-            ("mpr.flags", "[TEMPORARY]"),
+            ("mpr.connect.flags", "[TEMPORARY]"),
         ],
     );
     expect_attributes(
         share,
         &[
-            ("mpr.operation", "add"),
+            ("mpr.operation.name", "add"),
             ("mpr.outcome", "failure"),
-            ("mpr.status_code", "53"),
+            ("mpr.status.code", "53"),
             ("error.type", "ERROR_BAD_NETPATH"),
             ("mpr.error.class", "unreachable"),
-            ("mpr.remote_name", r"\\10.0.0.7\share"),
+            ("mpr.remote.name", r"\\10.0.0.7\share"),
             ("server.address", "10.0.0.7"),
             ("mpr.share.name", "share"),
             ("mpr.resource.type", "disk"),
@@ -473,14 +473,14 @@ fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
     assert_eq!(plans["mpr.error.class"], "authentication");
     assert_eq!(plans["server.address"], "dav.corp.example");
     assert_eq!(plans["server.port"], "8443");
-    assert_eq!(plans["mpr.local_name"], "W:");
+    assert_eq!(plans["mpr.local.name"], "W:");
     expect_attributes(
         prompted,
         &[
-            ("mpr.operation", "add"),
+            ("mpr.operation.name", "add"),
             ("mpr.outcome", "cancelled"),
-            ("mpr.status_code", "1223"),
-            ("mpr.remote_name", r"\\files01\prompted"),
+            ("mpr.status.code", "1223"),
+            ("mpr.remote.name", r"\\files01\prompted"),
             ("server.address", "files01"),
             ("mpr.share.name", "prompted"),
             ("mpr.resource.type", "print"),
@@ -491,23 +491,23 @@ fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
     expect_attributes(
         cancelled,
         &[
-            ("mpr.operation", "cancel"),
+            ("mpr.operation.name", "cancel"),
             ("mpr.outcome", "success"),
-            ("mpr.status_code", "0"),
-            ("mpr.local_name", "X:"),
-            ("mpr.provider", "Test Network"),
+            ("mpr.status.code", "0"),
+            ("mpr.local.name", "X:"),
+            ("mpr.provider.name", "Test Network"),
             ("mpr.force", "true"),
         ],
     );
     expect_attributes(
         not_there,
         &[
-            ("mpr.operation", "cancel"),
+            ("mpr.operation.name", "cancel"),
             ("mpr.outcome", "failure"),
-            ("mpr.status_code", "2250"),
+            ("mpr.status.code", "2250"),
             ("error.type", "ERROR_NOT_CONNECTED"),
             ("mpr.error.class", "not_found"),
-            ("mpr.local_name", "Y:"),
+            ("mpr.local.name", "Y:"),
             ("mpr.force", "false"),
         ],
     );
@@ -734,7 +734,7 @@ fn hosts_that_end_right_after_mapping_lose_nothing_and_leave_nothing_while_the_a
     }
     for span in spans.values() {
         assert_eq!(span.get("mpr.outcome").as_deref(), Some("success"), "{span:?}");
-        assert_eq!(span.get("mpr.remote_name").as_deref(), Some(SHARE));
+        assert_eq!(span.get("mpr.remote.name").as_deref(), Some(SHARE));
     }
 }
 
@@ -759,13 +759,13 @@ fn what_killed_hosts_recorded_is_exported_and_what_was_open_as_unfinished() {
     windows.gather(&mut spans, 6);
     windows.until_no_ledgers();
     let (open, finished): (Vec<_>, Vec<_>) =
-        spans.values().partition(|span| span.get("mpr.remote_name").as_deref() == Some(HANGS));
+        spans.values().partition(|span| span.get("mpr.remote.name").as_deref() == Some(HANGS));
     assert_eq!((open.len(), finished.len()), (2, 4), "{spans:?}");
     for span in open {
         assert_eq!(span.get("mpr.outcome").as_deref(), Some("unfinished"));
         assert_eq!(span.get("error.type").as_deref(), Some("unfinished"));
         assert_eq!(span.get("mpr.recovered").as_deref(), Some("true"));
-        assert_eq!(span.get("mpr.status_code"), None);
+        assert_eq!(span.get("mpr.status.code"), None);
     }
     let outcomes = finished.iter().map(|span| span.get("mpr.outcome").unwrap());
     assert_eq!(outcomes.collect::<Vec<_>>(), ["success"; 4]);
@@ -838,7 +838,7 @@ fn a_host_that_leaves_delivery_to_the_agent_has_no_thread_and_no_socket_of_ours(
     // The agent sent it while the host lived.
     assert_eq!(spans[0].get("mpr.recovered"), None);
     assert_eq!(spans[0].get("mpr.outcome").as_deref(), Some("success"));
-    assert_eq!(attributes(&spans[0])["mpr.remote_name"], SHARE);
+    assert_eq!(attributes(&spans[0])["mpr.remote.name"], SHARE);
     assert_eq!((self::threads(&caller), self::sockets(&caller)), (threads, sockets));
     assert_eq!(windows.ledgers().len(), 1);
     finish(caller);

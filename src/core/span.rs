@@ -60,7 +60,7 @@ fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Vec<KeyValue>
     let mut add = |key: &'static str, value: Value| list.push(KeyValue::new(key, value));
 
     add(
-        "mpr.operation",
+        "mpr.operation.name",
         Value::from(match operation.kind {
             Kind::Add => "add",
             Kind::Cancel => "cancel",
@@ -68,7 +68,7 @@ fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Vec<KeyValue>
     );
     add("mpr.outcome", Value::from(operation.outcome.name()));
     if let Some(code) = operation.status {
-        add("mpr.status_code", Value::from(i64::from(code)));
+        add("mpr.status.code", Value::from(i64::from(code)));
     }
     if let Some(name) = operation.error_type() {
         add("error.type", Value::from(name));
@@ -86,20 +86,20 @@ fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Vec<KeyValue>
         add("mpr.share.name", Value::from(share));
     }
     if let Some(name) = operation.remote_name {
-        add("mpr.remote_name", Value::from(name));
+        add("mpr.remote.name", Value::from(name));
     }
     if let Some(name) = operation.local_name {
-        add("mpr.local_name", Value::from(name));
+        add("mpr.local.name", Value::from(name));
     }
     if let Some(kind) = operation.resource_type {
         add("mpr.resource.type", Value::from(kind));
     }
     if let Some(provider) = operation.provider {
-        add("mpr.provider", Value::from(provider));
+        add("mpr.provider.name", Value::from(provider));
     }
     if !operation.flags.is_empty() {
         let names = operation.flags.into_iter().map(StringValue::from).collect();
-        add("mpr.flags", Value::Array(Array::String(names)));
+        add("mpr.connect.flags", Value::Array(Array::String(names)));
     }
     if let Some(force) = operation.force {
         add("mpr.force", Value::from(force));
@@ -113,7 +113,7 @@ fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Vec<KeyValue>
     }
     add("thread.id", Value::from(i64::from(operation.thread_id)));
     if let Some(session) = identity.session_id {
-        add("mpr.session_id", Value::from(i64::from(session)));
+        add("mpr.session.id", Value::from(i64::from(session)));
     }
     if operation.truncated {
         add("mpr.truncated", Value::from(true));

@@ -51,7 +51,7 @@ pub enum Meaning {
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Win32Error {
-    /// The code, as in `mpr.status_code`.
+    /// The code, as in `mpr.status.code`.
     pub code: u32,
     /// The symbolic name of `winerror.h`, as in `error.type`.
     pub name: &'static str,

@@ -346,7 +346,7 @@ impl Operation {
     fn span(&self) -> Span {
         let outcome = if self.error.is_some() { "failure" } else { "success" };
         let mut attributes = vec![
-            text("mpr.operation", "add"),
+            text("mpr.operation.name", "add"),
             text("mpr.outcome", outcome),
             text("server.address", &self.server),
         ];

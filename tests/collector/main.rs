@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
-const CALLS: &str = "traces_span_metrics_calls_total";
-const DURATIONS: &str = "traces_span_metrics_duration_seconds_count";
+const CALLS: &str = "mpr_calls_total";
+const DURATIONS: &str = "mpr_duration_seconds_count";
 
 /// A gateway with all that is behind it.
 struct Gateway {
@@ -360,7 +360,7 @@ fn the_first_failures_on_a_new_server_count() {
         ("span_kind", "SPAN_KIND_CLIENT"),
         ("collector_instance_id", "gateway-1"),
         ("server_address", "files01.corp.example"),
-        ("mpr_operation", "add"),
+        ("mpr_operation_name", "add"),
         ("mpr_error_class", "unreachable"),
         ("error_type", "ERROR_BAD_NETPATH"),
     ] {
@@ -448,7 +448,7 @@ fn a_number_leads_to_an_operation() {
     assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
     let span = &spans.resource_spans[0].scope_spans[0].spans[0];
     let trace: String = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let buckets = "traces_span_metrics_duration_seconds_bucket";
+    let buckets = "mpr_duration_seconds_bucket";
     let (start, end) = ((now() / 1_000_000_000 - 600).to_string(), u64::MAX.to_string());
     let end = &end[..10];
     until("an exemplar", || {
@@ -479,18 +479,18 @@ fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceR
         ..Default::default()
     };
     let pending = Metric {
-        name: "mpr.operations.pending".to_owned(),
+        name: "mpr.operation.pending".to_owned(),
         unit: "{operation}".to_owned(),
         data: Some(Data::Gauge(Gauge { data_points: vec![point(0, None)] })),
         ..Default::default()
     };
     let losses = vec![point(lost, Some("table_full")), point(0, Some("expired"))];
     let metrics = vec![
-        counter("mpr.operations.seen", vec![point(seen, None)]),
-        counter("mpr.operations.exported", vec![point(seen - lost, None)]),
-        counter("mpr.operations.lost", losses),
-        counter("mpr.ledgers.quarantined", vec![point(0, None)]),
-        counter("mpr.ledgers.adopted", vec![point(1, None)]),
+        counter("mpr.operation.seen", vec![point(seen, None)]),
+        counter("mpr.operation.exported", vec![point(seen - lost, None)]),
+        counter("mpr.operation.lost", losses),
+        counter("mpr.ledger.quarantined", vec![point(0, None)]),
+        counter("mpr.ledger.adopted", vec![point(1, None)]),
         pending,
     ];
     ExportMetricsServiceRequest {
@@ -508,15 +508,15 @@ fn of_an_agent_five_metrics_pass_with_the_name_of_its_host() {
     let gateway = Gateway::new().to(&prometheus).start();
     gateway.take_metrics(&report("desk-17", now(), 7, 0));
     gateway.take_metrics(&report("desk-18", now(), 9, 0));
-    counted(&prometheus, "mpr_operations_seen_total", 16.0);
+    counted(&prometheus, "mpr_operation_seen_total", 16.0);
     let all = prometheus.query(&pushed("mpr-otel-agent"));
     let names: BTreeSet<&str> = all.iter().map(|series| series.label("__name__")).collect();
     let five = [
-        "mpr_ledgers_quarantined_total",
-        "mpr_operations_exported_total",
-        "mpr_operations_lost_total",
-        "mpr_operations_pending",
-        "mpr_operations_seen_total",
+        "mpr_ledger_quarantined_total",
+        "mpr_operation_exported_total",
+        "mpr_operation_lost_total",
+        "mpr_operation_pending",
+        "mpr_operation_seen_total",
     ];
     assert_eq!(names.into_iter().collect::<Vec<_>>(), five, "and no target_info");
     for series in &all {
@@ -533,9 +533,9 @@ fn the_first_loss_of_an_agent_that_runs_for_days_counts() {
     let gateway = Gateway::new().to(&prometheus).start();
     let days_ago = now() - 3 * 24 * 3600 * 1_000_000_000;
     gateway.take_metrics(&report("desk-17", days_ago, 700, 0));
-    counted(&prometheus, "mpr_operations_seen_total", 700.0);
+    counted(&prometheus, "mpr_operation_seen_total", 700.0);
     gateway.take_metrics(&report("desk-17", days_ago, 710, 3));
-    increased(&prometheus, "mpr_operations_lost_total", 3.0);
+    increased(&prometheus, "mpr_operation_lost_total", 3.0);
 }
 
 // What survives
@@ -794,5 +794,5 @@ fn front_doors_keep_what_kafka_cannot_take_and_it_is_counted_and_stored_once_it_
     arrived(&backend, sent);
     increased(&prometheus, CALLS, 100.0);
     increased(&prometheus, DURATIONS, 100.0);
-    counted(&prometheus, "mpr_operations_seen_total", 7.0);
+    counted(&prometheus, "mpr_operation_seen_total", 7.0);
 }

@@ -234,8 +234,9 @@ fn has_its_job(selector: &Selector) -> bool {
     let job = match selector.metric.as_str() {
         "ALERTS" => return true,
         metric if metric.contains(':') => return true,
-        metric if metric.starts_with("mpr_loss_") => "$job",
-        metric if metric.starts_with("mpr_") => "${job}-agent",
+        metric if metric.starts_with("mpr_operation_") || metric.starts_with("mpr_ledger_") => {
+            "${job}-agent"
+        }
         metric if metric.starts_with("otelcol_") => "$gateway_job",
         _ => "$job",
     };

@@ -106,7 +106,7 @@ fn every_dashboard_passes_every_lint() {
 
 /// How each lint is provoked: what is put where in which dashboard.
 fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
-    let calls = "traces_span_metrics_calls_total";
+    let calls = "mpr_calls_total";
     vec![
         ("template-datasource-rule", "overview", "/templating/list/0/name", json!("datasource")),
         ("template-datasource-rule", "overview", "/templating/list/1/label", json!("Traces")),
@@ -143,7 +143,7 @@ fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
             "target-job-rule",
             "health",
             "/panels/1/targets/0/expr",
-            json!(r#"mpr_operations_pending{job=~"$job"}"#),
+            json!(r#"mpr_operation_pending{job=~"$job"}"#),
         ),
         (
             "target-counter-agg-rule",
@@ -173,7 +173,7 @@ fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
             "name",
             "host",
             "/templating/list/3/query",
-            json!("label_values(mpr_operations_pending, host)"),
+            json!("label_values(mpr_operation_pending, host)"),
         ),
         ("latency-exemplars", "overview", "/panels/10/targets/0/exemplar", json!(false)),
     ]

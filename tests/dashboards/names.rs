@@ -5,11 +5,11 @@ use crate::promql::Query;
 /// Metric, or its beginning if it ends in `*`, and its labels beside `job`.
 const METRICS: &[(&str, &[&str])] = &[
     (
-        "traces_span_metrics_calls_total",
+        "mpr_calls_total",
         &[
             "collector_instance_id",
             "server_address",
-            "mpr_operation",
+            "mpr_operation_name",
             "mpr_outcome",
             "mpr_error_class",
             "error_type",
@@ -17,22 +17,22 @@ const METRICS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "traces_span_metrics_duration_seconds_*",
+        "mpr_duration_seconds_*",
         &[
             "collector_instance_id",
             "server_address",
-            "mpr_operation",
+            "mpr_operation_name",
             "mpr_outcome",
             "mpr_error_class",
             "le",
         ],
     ),
     ("mpr_loss_calls_total", &["collector_instance_id"]),
-    ("mpr_operations_seen_total", &["instance", "host_name"]),
-    ("mpr_operations_exported_total", &["instance", "host_name"]),
-    ("mpr_operations_lost_total", &["instance", "host_name", "mpr_loss_reason"]),
-    ("mpr_operations_pending", &["instance", "host_name"]),
-    ("mpr_ledgers_quarantined_total", &["instance", "host_name"]),
+    ("mpr_operation_seen_total", &["instance", "host_name"]),
+    ("mpr_operation_exported_total", &["instance", "host_name"]),
+    ("mpr_operation_lost_total", &["instance", "host_name", "mpr_loss_reason"]),
+    ("mpr_operation_pending", &["instance", "host_name"]),
+    ("mpr_ledger_quarantined_total", &["instance", "host_name"]),
     ("otelcol_receiver_*", &["instance", "receiver", "transport"]),
     ("otelcol_exporter_queue_*", &["instance", "exporter", "data_type"]),
     ("otelcol_exporter_*", &["instance", "exporter"]),
@@ -79,10 +79,10 @@ fn is(metric: &str, name: &str) -> bool {
 #[test]
 fn names_that_do_not_exist_are_found() {
     let complaints = |text: &str| unknown(&crate::promql::read(text), &["job:mpr_x:sum".into()]);
-    let fine = r#"sum by (job, server_address) (traces_span_metrics_calls_total{error_type="x"}) + job:mpr_x:sum"#;
+    let fine = r#"sum by (job, server_address) (mpr_calls_total{error_type="x"}) + job:mpr_x:sum"#;
     assert_eq!(complaints(fine), [""; 0]);
-    assert_eq!(complaints("mpr_operation_seen_total").len(), 1);
-    assert_eq!(complaints(r#"traces_span_metrics_calls_total{host_name="x"}"#).len(), 1);
-    assert_eq!(complaints("sum by (le) (traces_span_metrics_calls_total)").len(), 1);
+    assert_eq!(complaints("mpr_operations_seen_total").len(), 1);
+    assert_eq!(complaints(r#"mpr_calls_total{host_name="x"}"#).len(), 1);
+    assert_eq!(complaints("sum by (le) (mpr_calls_total)").len(), 1);
     assert_eq!(complaints("job:mpr_y:sum").len(), 1);
 }

@@ -107,7 +107,7 @@ impl Book {
 
     /// A span came, and the collector `took` it or not.
     pub fn send(&mut self, span: &Received, took: bool) {
-        let Some(name) = span.get("mpr.remote_name") else {
+        let Some(name) = span.get("mpr.remote.name") else {
             return self.breach(format!("a span without a name: {span:?}"));
         };
         let sent = Sent::from(span);
@@ -235,7 +235,7 @@ impl From<&Received> for Sent {
         resource.hash(&mut digest);
         Self {
             outcome: received.get("mpr.outcome").unwrap_or_default(),
-            status_code: received.get("mpr.status_code").and_then(|code| code.parse().ok()),
+            status_code: received.get("mpr.status.code").and_then(|code| code.parse().ok()),
             times: [span.start_time_unix_nano, span.end_time_unix_nano],
             content: digest.finish(),
             trace_id: span.trace_id,

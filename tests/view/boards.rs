@@ -74,7 +74,7 @@ const CLASS: &[&str] = &["mpr_error_class"];
 const TYPE: &[&str] = &["error_type"];
 const ERROR: &[&str] = &["mpr_error_class", "error_type"];
 const SERVER_ERROR: &[&str] = &["server_address", "mpr_error_class", "error_type"];
-const KIND: &[&str] = &["mpr_operation", "mpr_outcome"];
+const KIND: &[&str] = &["mpr_operation_name", "mpr_outcome"];
 
 const COUNT: Expect = Expect::new(Count);
 const SECONDS: Expect = Expect::new(Seconds);
@@ -214,7 +214,7 @@ fn spans_per_second(view: &View<'_>) -> f64 {
 /// How many series there are, with the exact error or without it.
 fn series(view: &View<'_>, exact: bool) -> f64 {
     const ALL: &[&str] =
-        &["server_address", "mpr_operation", "mpr_outcome", "mpr_error_class", "error_type"];
+        &["server_address", "mpr_operation_name", "mpr_outcome", "mpr_error_class", "error_type"];
     let labels = if exact { ALL } else { &ALL[..4] };
     view.truth.groups(labels, any).len() as f64
 }
@@ -222,7 +222,7 @@ fn series(view: &View<'_>, exact: bool) -> f64 {
 fn most_series(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     for row in rows {
         let server = row.labels.get("server_address").map(String::as_str);
-        let labels = &["mpr_operation", "mpr_outcome", "mpr_error_class", "error_type"];
+        let labels = &["mpr_operation_name", "mpr_outcome", "mpr_error_class", "error_type"];
         let groups = view.truth.groups(labels, |series| label(series, "server_address") == server);
         same(row.value, groups.len() as f64).map_err(|why| format!("{server:?}: {why}"))?;
     }
@@ -286,11 +286,11 @@ pub const RECORDS: &[(&str, Shows)] = &[
     ("server_address:mpr_connects_unfinished:increase15m", Operations(COUNT.by(SERVER).among(|series| connect(series) && unfinished(series)))),
     ("server_address:mpr_connect_duration_seconds:p90_15m", Operations(Expect::new(Quantile(0.9)).by(SERVER).among(succeeded_connect))),
     ("server_address:mpr_connects_succeeded:increase15m", Operations(COUNT.by(SERVER).among(succeeded_connect))),
-    ("job:mpr_operations:increase30m", Operations(COUNT.by(JOB))),
+    ("job:mpr_calls:increase30m", Operations(COUNT.by(JOB))),
     ("job:mpr_hosts_reporting:count15m", Number(|view| agents(view).reporting as f64)),
     ("job:mpr_hosts_absent:count15m", Never),
-    ("mpr_loss_reason:mpr_operations_lost:increase15m", Rows(|view, rows| same(sum(rows), lost(view)))),
-    ("host_name:mpr_ledgers_quarantined:increase15m", Never),
+    ("mpr_loss_reason:mpr_operation_lost:increase15m", Rows(|view, rows| same(sum(rows), lost(view)))),
+    ("host_name:mpr_ledger_quarantined:increase15m", Never),
 ];
 
 const CONNECTS: Expect = Expect::new(Share).by(SERVER).among(connect).positive();

@@ -145,7 +145,7 @@ fn what_the_library_sends_is_what_the_overview_shows() {
     demo(&["--endpoint", &gateway.endpoint]).unwrap();
     let operations = told["operations"].as_f64().unwrap();
     until("the demo's operations are counted", || {
-        let counted = prometheus.number("sum(traces_span_metrics_calls_total)", None)?;
+        let counted = prometheus.number("sum(mpr_calls_total)", None)?;
         Ok((counted == operations).then_some(()))
     })
     .unwrap();
@@ -155,7 +155,7 @@ fn what_the_library_sends_is_what_the_overview_shows() {
         let name = server["server"].as_str().filter(|name| !name.starts_with('('));
         let calls = format!("{{server_address=\"{}\"", name.unwrap_or("none"));
         let sum = |more: &str| {
-            let query = format!("sum(traces_span_metrics_calls_total{calls}{more}}})");
+            let query = format!("sum(mpr_calls_total{calls}{more}}})");
             prometheus.number(&query, None).unwrap()
         };
         assert_eq!(sum(""), server["count"].as_f64().unwrap(), "{server}");

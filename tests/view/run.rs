@@ -32,15 +32,15 @@ impl Run {
         let truth = simulate(&stack, &gateway.endpoint, arguments).unwrap();
         let operations = truth.operations as f64;
         let mut expected = vec![
-            ("traces_span_metrics_calls_total", operations),
-            ("traces_span_metrics_duration_seconds_count", operations),
+            ("mpr_calls_total", operations),
+            ("mpr_duration_seconds_count", operations),
             ("otelcol_receiver_accepted_spans_total", operations),
             ("otelcol_exporter_sent_spans_total", operations),
             ("mpr_loss_calls_total", truth.spans_with_loss as f64),
         ];
         if let Some(agents) = &truth.agents {
-            expected.push(("mpr_operations_seen_total", agents.seen as f64));
-            expected.push(("mpr_operations_exported_total", agents.exported as f64));
+            expected.push(("mpr_operation_seen_total", agents.seen as f64));
+            expected.push(("mpr_operation_exported_total", agents.exported as f64));
         }
         for (metric, count) in expected {
             until(&format!("{metric} is {count}"), || {

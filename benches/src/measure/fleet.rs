@@ -117,7 +117,7 @@ fn size(stage: &Stage, root: &Path, hosts: u32) -> Result<Size> {
     let hosts_text = hosts.to_string();
     let (day, store, servers) =
         run(stage, root, Lapse(1), &["--hosts", &hosts_text, "--hours", "24"])?;
-    let series = count(&store.prometheus, "traces_span_metrics.*")?;
+    let series = count(&store.prometheus, "mpr_(calls|duration).*")?;
     drop((store, servers));
     let direct = (hosts <= MOST_DIRECT).then(|| {
         progress(&format!("fleet: a day of {hosts} hosts, each by itself"));
@@ -128,7 +128,7 @@ fn size(stage: &Stage, root: &Path, hosts: u32) -> Result<Size> {
     progress(&format!("fleet: reports of {hosts} agents"));
     let agents = ["--hosts", &hosts_text, "--hours", "0.05", "--from", "03:00", "--agents"];
     let (reports, store, _servers) = run(stage, root, Lapse(1), &agents)?;
-    let agent_series = count(&store.prometheus, "mpr_operations_.*|mpr_ledgers_.*")?;
+    let agent_series = count(&store.prometheus, "mpr_operation_.*|mpr_ledger_.*")?;
     Ok(Size {
         hosts,
         spans: day.spans,
@@ -177,7 +177,7 @@ fn run(
     let seconds = start.elapsed().as_secs_f64();
     let cpu_seconds = super::agent::cpu(pid)? - before;
     until("all spans are counted", || {
-        let counted = store.prometheus.number("sum(traces_span_metrics_calls_total)", None)?;
+        let counted = store.prometheus.number("sum(mpr_calls_total)", None)?;
         Ok((counted == said.operations as f64).then_some(()))
     })?;
     let peak_kib = super::agent::field(pid, "VmHWM:")?;
@@ -237,7 +237,7 @@ fn bytes_per_span(stage: &Stage, root: &Path) -> Result<f64> {
     let spans = said.operations as f64;
     let queue = "sum(otelcol_exporter_queue_size{exporter=\"otlp_http/traces\"})";
     until("all spans are counted", || {
-        let counted = store.prometheus.number("sum(traces_span_metrics_calls_total)", None)?;
+        let counted = store.prometheus.number("sum(mpr_calls_total)", None)?;
         Ok((counted == spans).then_some(()))
     })?;
     let bytes = until("the queue is told", || {

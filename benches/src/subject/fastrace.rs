@@ -41,11 +41,11 @@ impl Subject for Fastrace {
             let span =
                 Span::root("mpr.add_connection", SpanContext::random()).with_properties(|| {
                     [
-                        ("mpr.operation", "add".into()),
+                        ("mpr.operation.name", "add".into()),
                         ("server.address", operation.server.to_owned().into()),
                         ("mpr.share.name", operation.share.to_owned().into()),
-                        ("mpr.remote_name", operation.remote.to_owned().into()),
-                        ("mpr.local_name", operation.local.to_owned().into()),
+                        ("mpr.remote.name", operation.remote.to_owned().into()),
+                        ("mpr.local.name", operation.local.to_owned().into()),
                         ("mpr.resource.type", "disk".into()),
                         // Its properties are text: what is a number elsewhere is given as text.
                         ("process.pid", "4711".into()),
@@ -56,8 +56,8 @@ impl Subject for Fastrace {
             span.add_properties(|| {
                 [
                     ("mpr.outcome", "success".into()),
-                    ("mpr.status_code", "0".into()),
-                    ("mpr.provider", std::borrow::Cow::Owned(operation.provider.to_owned())),
+                    ("mpr.status.code", "0".into()),
+                    ("mpr.provider.name", std::borrow::Cow::Owned(operation.provider.to_owned())),
                 ]
             });
         }

@@ -99,11 +99,11 @@ impl Subject for Sdk {
             let operation = black_box(OPERATION);
             let mut attributes = Vec::with_capacity(ATTRIBUTES);
             attributes.extend([
-                KeyValue::new("mpr.operation", "add"),
+                KeyValue::new("mpr.operation.name", "add"),
                 KeyValue::new("server.address", operation.server.to_owned()),
                 KeyValue::new("mpr.share.name", operation.share.to_owned()),
-                KeyValue::new("mpr.remote_name", operation.remote.to_owned()),
-                KeyValue::new("mpr.local_name", operation.local.to_owned()),
+                KeyValue::new("mpr.remote.name", operation.remote.to_owned()),
+                KeyValue::new("mpr.local.name", operation.local.to_owned()),
                 KeyValue::new("mpr.resource.type", "disk"),
                 KeyValue::new("process.pid", 4711),
                 KeyValue::new("process.executable.name", "mpr-otel-bench"),
@@ -116,8 +116,8 @@ impl Subject for Sdk {
                 .with_attributes(attributes)
                 .start(&self.tracer);
             span.set_attribute(KeyValue::new("mpr.outcome", "success"));
-            span.set_attribute(KeyValue::new("mpr.status_code", 0));
-            span.set_attribute(KeyValue::new("mpr.provider", operation.provider.to_owned()));
+            span.set_attribute(KeyValue::new("mpr.status.code", 0));
+            span.set_attribute(KeyValue::new("mpr.provider.name", operation.provider.to_owned()));
             span.end();
         }
     }

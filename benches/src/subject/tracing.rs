@@ -36,22 +36,22 @@ impl Subject for Tracing {
             let span = tracing::info_span!(
                 "mpr.add_connection",
                 "otel.kind" = "client",
-                "mpr.operation" = "add",
+                "mpr.operation.name" = "add",
                 "server.address" = operation.server,
                 "mpr.share.name" = operation.share,
-                "mpr.remote_name" = operation.remote,
-                "mpr.local_name" = operation.local,
+                "mpr.remote.name" = operation.remote,
+                "mpr.local.name" = operation.local,
                 "mpr.resource.type" = "disk",
                 "process.pid" = 4711,
                 "process.executable.name" = "mpr-otel-bench",
                 "thread.id" = 12,
                 "mpr.outcome" = Empty,
-                "mpr.status_code" = Empty,
-                "mpr.provider" = Empty,
+                "mpr.status.code" = Empty,
+                "mpr.provider.name" = Empty,
             );
             span.record("mpr.outcome", "success");
-            span.record("mpr.status_code", 0);
-            span.record("mpr.provider", operation.provider);
+            span.record("mpr.status.code", 0);
+            span.record("mpr.provider.name", operation.provider);
         }
     }
 

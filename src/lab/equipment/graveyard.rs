@@ -261,7 +261,7 @@ impl Grave {
 
 /// What the span says of its remote name.
 pub fn remote_name(span: &SpanData) -> String {
-    attribute(span, "mpr.remote_name").unwrap_or_default()
+    attribute(span, "mpr.remote.name").unwrap_or_default()
 }
 
 pub fn attribute(span: &SpanData, key: &str) -> Option<String> {

@@ -215,11 +215,11 @@ fn metrics(reading: Reading, at: u64, begun: u64) -> Vec<Metric> {
     });
     let pending = Gauge { data_points: vec![point(reading.pending(), Vec::new())] };
     vec![
-        counter("mpr.operations.seen", OPERATIONS, vec![point(reading.seen, Vec::new())]),
-        counter("mpr.operations.exported", OPERATIONS, vec![point(reading.exported, Vec::new())]),
-        counter("mpr.operations.lost", OPERATIONS, lost.collect()),
-        named("mpr.operations.pending", OPERATIONS, metric::Data::Gauge(pending)),
-        counter("mpr.ledgers.quarantined", LEDGERS, vec![point(0, Vec::new())]),
+        counter("mpr.operation.seen", OPERATIONS, vec![point(reading.seen, Vec::new())]),
+        counter("mpr.operation.exported", OPERATIONS, vec![point(reading.exported, Vec::new())]),
+        counter("mpr.operation.lost", OPERATIONS, lost.collect()),
+        named("mpr.operation.pending", OPERATIONS, metric::Data::Gauge(pending)),
+        counter("mpr.ledger.quarantined", LEDGERS, vec![point(0, Vec::new())]),
     ]
 }
 

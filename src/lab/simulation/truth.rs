@@ -166,7 +166,7 @@ pub struct Truth {
 pub struct SeriesTruth {
     /// `server.address`.
     pub server: Option<String>,
-    /// `mpr.operation`.
+    /// `mpr.operation.name`.
     pub operation: String,
     /// `mpr.outcome`.
     pub outcome: String,
@@ -206,13 +206,13 @@ pub struct AgentsTruth {
     pub absent: Vec<String>,
     /// All of those.
     pub absent_count: u64,
-    /// `mpr.operations.seen` of all hosts.
+    /// `mpr.operation.seen` of all hosts.
     pub seen: u64,
-    /// `mpr.operations.exported` of all hosts.
+    /// `mpr.operation.exported` of all hosts.
     pub exported: u64,
-    /// `mpr.operations.pending` of the hosts that reported at the end.
+    /// `mpr.operation.pending` of the hosts that reported at the end.
     pub pending: u64,
-    /// `mpr.operations.lost` of all hosts, by reason; reasons without losses are left out.
+    /// `mpr.operation.lost` of all hosts, by reason; reasons without losses are left out.
     pub lost: BTreeMap<String, u64>,
 }
 

@@ -173,9 +173,9 @@ fn view(instrument: &Instrument) -> Option<Stream> {
             })
         }
         name if name.starts_with("otel.sdk.exporter.span.") => stream("{span}"),
-        name if name.starts_with("mpr.operations.") => stream("{operation}"),
-        "mpr.ledgers.size" => stream("By"),
-        name if name.starts_with("mpr.ledgers") => stream("{ledger}"),
+        name if name.starts_with("mpr.operation.") => stream("{operation}"),
+        "mpr.ledger.size" => stream("By"),
+        name if name.starts_with("mpr.ledger.") => stream("{ledger}"),
         _ => return None,
     };
     stream.build().ok()
@@ -235,30 +235,30 @@ impl Export {
 
 /// A look into the folder.
 pub(super) fn looked(look: &Look, (dead, attended): (usize, usize)) {
-    said!("monotonic_counter.mpr.ledgers.adopted" = look.adopted as u64);
+    said!("monotonic_counter.mpr.ledger.adopted" = look.adopted as u64);
     quarantined(look.quarantined);
     for (state, count) in [("live", look.live), ("dead", dead), ("refused", look.refused)] {
-        said!("gauge.mpr.ledgers" = count as u64, "mpr.ledger.state" = state);
+        said!("gauge.mpr.ledger.count" = count as u64, "mpr.ledger.state" = state);
     }
-    said!("gauge.mpr.ledgers.attended" = attended as u64);
+    said!("gauge.mpr.ledger.attended" = attended as u64);
 }
 
 /// Damaged ledgers were put aside.
 pub(super) fn quarantined(count: usize) {
-    said!("monotonic_counter.mpr.ledgers.quarantined" = count as u64);
+    said!("monotonic_counter.mpr.ledger.quarantined" = count as u64);
 }
 
 /// The counters of all ledgers grew.
 pub(super) fn counted(grown: &Tally, census: &Census) {
-    said!("monotonic_counter.mpr.operations.seen" = grown.seen);
-    said!("monotonic_counter.mpr.operations.exported" = grown.exported);
+    said!("monotonic_counter.mpr.operation.seen" = grown.seen);
+    said!("monotonic_counter.mpr.operation.exported" = grown.exported);
     for (reason, count) in Loss::ALL.iter().zip(grown.lost) {
-        said!("monotonic_counter.mpr.operations.lost" = count, "mpr.loss.reason" = reason.name());
+        said!("monotonic_counter.mpr.operation.lost" = count, "mpr.loss.reason" = reason.name());
     }
-    said!("monotonic_counter.mpr.operations.unmatched" = grown.unmatched);
-    said!("monotonic_counter.mpr.operations.malformed" = grown.malformed);
-    said!("monotonic_counter.mpr.operations.unprotected" = grown.unprotected);
-    said!("monotonic_counter.mpr.operations.repeated" = grown.repeated);
-    said!("gauge.mpr.operations.pending" = census.tally.pending());
-    said!("gauge.mpr.ledgers.size" = census.bytes);
+    said!("monotonic_counter.mpr.operation.unmatched" = grown.unmatched);
+    said!("monotonic_counter.mpr.operation.malformed" = grown.malformed);
+    said!("monotonic_counter.mpr.operation.unprotected" = grown.unprotected);
+    said!("monotonic_counter.mpr.operation.repeated" = grown.repeated);
+    said!("gauge.mpr.operation.pending" = census.tally.pending());
+    said!("gauge.mpr.ledger.size" = census.bytes);
 }

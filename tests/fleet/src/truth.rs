@@ -29,7 +29,7 @@ pub fn label<'series>(series: &'series SeriesTruth, name: &str) -> Option<&'seri
     match name {
         "job" => Some("mpr-otel"),
         "server_address" => Some(series.server.as_deref().unwrap_or("none")),
-        "mpr_operation" => Some(&series.operation),
+        "mpr_operation_name" => Some(&series.operation),
         "mpr_outcome" => Some(&series.outcome),
         "mpr_error_class" => series.error_class.as_deref(),
         "error_type" => series.error_type.as_deref(),

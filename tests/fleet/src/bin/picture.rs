@@ -56,7 +56,7 @@ fn main() -> Result<()> {
     }
     let truth = Truth::read(&truth_file)?;
     let end = until("everything is counted", || {
-        let calls = "traces_span_metrics_calls_total";
+        let calls = "mpr_calls_total";
         let at = store.prometheus.number(&format!("max(timestamp({calls}))"), None)?;
         let counted = store.prometheus.number(&format!("sum({calls})"), Some(at))?;
         Ok((counted == truth.operations as f64).then_some(at))
