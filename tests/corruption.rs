@@ -7,6 +7,7 @@ use mpr_otel_core::adoption::{Adopter, Buried, QUARANTINE_FOLDER, Whose};
 use mpr_otel_core::ledger::{
     self, FILE_SIZE, HEADER_SIZE, KIND_CANCEL, Keeper, Loss, SLOT_COUNT, SLOT_SIZE, Tally,
 };
+use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::settings::Bounds;
 use mpr_otel_lab::equipment::graveyard::{
     self, Adopted, Grave, Graveyard, UNBOUND, attribute, told, without_hosts, write,
@@ -409,7 +410,7 @@ fn what_shrinks_while_it_is_sent_is_exported_all_the_same() {
         let grave = yard.dead(&["a", "b"]);
         let mut adopter = yard.adopter(Whose::Everybodys);
         adopter.look(None, usize::MAX).unwrap();
-        let batch = adopter.batch(8);
+        let batch = adopter.batch(8, &Privacy::FULL);
         grave.resize(length as u64);
         adopter.settle(&batch, 0);
         yard.bury(&mut adopter);
@@ -491,7 +492,7 @@ fn a_ledger_that_cannot_be_written_is_left_alone_and_not_waited_for() {
     let filler = fs::write(folder.join("filler"), vec![1; 4 << 20]);
     assert_eq!(filler.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     assert_eq!(adopter.waiting(), 2);
-    assert_eq!(adopter.batch(8).spans.len(), 0);
+    assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 0);
     assert_eq!(adopter.waiting(), 0);
     assert_eq!(yard.bury(&mut adopter), Buried::default());
     assert_eq!(adopter.look(None, usize::MAX).unwrap().adopted, 0);
@@ -821,11 +822,11 @@ fn trying_to_send_makes_no_ledger_younger() {
         for _ in 0..3 {
             let mut adopter = yard.adopter_within(whose, HOUR);
             adopter.look(None, usize::MAX).unwrap();
-            assert_eq!(adopter.batch(8).spans.len(), 2);
+            assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 2);
         }
         let mut adopter = yard.adopter_within(whose, HOUR);
         adopter.look(None, usize::MAX).unwrap();
-        assert_eq!(adopter.batch(8).spans.len(), 2);
+        assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 2);
         assert_eq!(yard.prune(&mut adopter, true), 2);
         assert_eq!(adopter.waiting(), 0);
         let tally = yard.inherited();
@@ -867,9 +868,9 @@ fn an_adopter_that_dies_half_way_leaves_the_rest_to_the_next_with_the_same_ids()
     let grave = yard.dead(&names);
     let mut first = yard.adopter(Whose::Mine);
     first.look(None, usize::MAX).unwrap();
-    let settled = first.batch(4);
+    let settled = first.batch(4, &Privacy::FULL);
     first.settle(&settled, 1);
-    let unsettled = first.batch(3);
+    let unsettled = first.batch(3, &Privacy::FULL);
     drop(first);
 
     let second = yard.adopt(Whose::Everybodys);
@@ -891,7 +892,7 @@ fn is_told_to_the_next(damage: impl Fn(&Grave)) {
     damage(&grave);
     let mut first = yard.adopter(Whose::Everybodys);
     first.look(None, usize::MAX).unwrap();
-    let batch = first.batch(1);
+    let batch = first.batch(1, &Privacy::FULL);
     first.settle(&batch, 0);
     drop(first);
     assert_eq!((batch.spans.len(), yard.adopt(Whose::Everybodys).spans.len()), (1, 1));
@@ -953,10 +954,10 @@ fn an_overdue_operation_whose_post_gave_up_is_overdue_again() {
     assert_eq!(adopter.waiting(), 1);
     // Another operation's handle: POST looks and leaves it open.
     let completion = host.ledger.complete(context).unwrap();
-    assert_eq!(adopter.batch(8).spans.len(), 0);
+    assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 0);
     drop(completion);
     adopter.look(None, usize::MAX).unwrap();
-    let batch = adopter.batch(8);
+    let batch = adopter.batch(8, &Privacy::FULL);
     adopter.settle(&batch, 0);
     assert_eq!(batch.spans[0].span_context.span_id(), host.id(slot, 1));
     assert_eq!(attribute(&batch.spans[0], "mpr.outcome").as_deref(), Some("unfinished"));

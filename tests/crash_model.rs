@@ -6,6 +6,7 @@
 
 use mpr_otel_core::adoption::{Adopter, Batch, Whose};
 use mpr_otel_core::ledger::{Claim, Completion, Keeper, Loss, SLOT_COUNT};
+use mpr_otel_core::privacy::Privacy;
 use mpr_otel_lab::equipment::graveyard::{Graveyard, Host, UNBOUND, attribute, remote_name, write};
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;
@@ -263,7 +264,7 @@ impl Worker {
 
     fn send(&mut self, limit: usize, model: &mut Model) {
         if self.batch.is_none() {
-            let batch = self.adopter.batch(limit);
+            let batch = self.adopter.batch(limit, &Privacy::FULL);
             assert!(batch.spans.len() <= limit);
             batch.spans.iter().for_each(|span| model.sent(span));
             self.batch = Some(batch);

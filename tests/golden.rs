@@ -58,24 +58,27 @@ fn add(slot: u64, share: &str, local: &str, [started, ended]: [u64; 2]) -> Opera
         remote_name: Some(format!(r"\\files.corp.example\{share}")),
         remote: RemoteName {
             server: Some("files.corp.example".to_owned()),
-            port: None,
+            root: Some(r"\\files.corp.example\".to_owned()),
             share: Some(share.to_owned()),
+            ..RemoteName::default()
         },
         local_name: Some(local.to_owned()).filter(|name| !name.is_empty()),
         provider: Some("Microsoft Windows Network".to_owned()),
+        protocol: Some("smb"),
         truncated: false,
     }
 }
 
 /// The same without an end.
 fn endless(add: Operation) -> Operation {
-    Operation { outcome: Outcome::Unfinished, status: None, provider: None, ..add }
+    Operation { outcome: Outcome::Unfinished, status: None, provider: None, protocol: None, ..add }
 }
 
 /// What is to be exported, with its phase and its span id.
 fn operations() -> Vec<(Phase, u64, Operation)> {
     let old_server = RemoteName {
         server: Some("old-fs.corp.example".to_owned()),
+        root: Some(r"\\old-fs.corp.example\".to_owned()),
         ..add(0, "printer", "", [0, 0]).remote
     };
     let alphabet = ('a'..='z').cycle().skip(21).take(235).collect::<String>();
@@ -101,6 +104,7 @@ fn operations() -> Vec<(Phase, u64, Operation)> {
                 remote_name: Some(r"\\old-fs.corp.example\printer".to_owned()),
                 remote: old_server,
                 provider: None,
+                protocol: None,
                 ..add(449, "printer", "LPT1:", [408_382_219, 408_382_419])
             },
         ),
@@ -113,6 +117,7 @@ fn operations() -> Vec<(Phase, u64, Operation)> {
                 flags: vec!["INTERACTIVE".into()],
                 resource_type: Some("any"),
                 provider: None,
+                protocol: None,
                 ..add(450, "prompt", "", [408_383_851, 408_384_001])
             },
         ),
@@ -139,6 +144,7 @@ fn operations() -> Vec<(Phase, u64, Operation)> {
                 force: Some(false),
                 resource_type: None,
                 provider: None,
+                protocol: None,
                 ..add(452, "in-use", "", [408_390_852, 408_390_972])
             },
         ),

@@ -34,7 +34,7 @@ fn a_host_that_knows_only_the_abi_gets_one_right_span_per_operation() {
     assert_eq!(mapped.get("mpr.status.code").as_deref(), Some("0"));
     assert_eq!(mapped.get("mpr.local.name").as_deref(), Some("Z:"));
     assert_eq!(mapped.get("mpr.share.name").as_deref(), Some("projects"));
-    assert_eq!(mapped.get("mpr.provider.name").as_deref(), Some("Microsoft Windows Network"));
+    assert_eq!(mapped.get("mpr.provider.name"), None);
     assert_eq!(mapped.get("mpr.connect.flags").as_deref(), Some("[UPDATE_PROFILE]"));
     assert_eq!(mapped.get("process.pid"), Some(pid));
     assert!(mapped.duration() >= Duration::from_millis(20));
@@ -50,6 +50,8 @@ fn a_host_that_knows_only_the_abi_gets_one_right_span_per_operation() {
     assert_eq!(cancelled.span.name, "mpr.cancel_connection");
     assert_eq!(cancelled.get("mpr.local.name").as_deref(), Some("Z:"));
     assert_eq!(cancelled.get("mpr.force").as_deref(), Some("true"));
+    assert_eq!(cancelled.get("mpr.provider.name").as_deref(), Some("Microsoft Windows Network"));
+    assert_eq!(cancelled.get("network.protocol.name").as_deref(), Some("smb"));
 }
 
 #[test]

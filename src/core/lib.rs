@@ -4,7 +4,7 @@
 //! flows one way:
 //!
 //! ```text
-//! abi, wide ─> ledger ─> operation ─> span ─> courier ─> OTLP
+//! abi, wide ─> ledger ─> operation ─> privacy ─> span ─> courier ─> OTLP
 //!                 └─ adoption: other processes' ledgers, emptied the same way
 //! ```
 //!
@@ -14,12 +14,15 @@
 
 pub mod abi;
 pub mod adoption;
+pub mod attribute;
 pub mod clock;
 pub mod courier;
+pub mod credentials;
 pub mod ledger;
 pub mod operation;
 pub mod origin;
 pub mod platform;
+pub mod privacy;
 pub mod process;
 pub mod remote_name;
 pub mod resource;

@@ -1,8 +1,9 @@
 //! One connection operation, as it was recorded and with what can be told from it.
 
 use crate::abi::{CONNECT_FLAGS, RESOURCETYPE_ANY, RESOURCETYPE_DISK, RESOURCETYPE_PRINT};
-use crate::ledger::{Body, KIND_ADD, KIND_CANCEL, Record};
-use crate::remote_name::{RemoteName, is_local_device, without_credentials};
+use crate::credentials::remove_credentials;
+use crate::ledger::{Body, KIND_ADD, KIND_CANCEL, LOCAL_UNITS, REMOTE_UNITS, Record};
+use crate::remote_name::{RDP, RemoteName, WEBDAV, is_local_device};
 use crate::win32_error::{self, Class, Meaning};
 use std::borrow::Cow;
 
@@ -13,6 +14,16 @@ pub enum Kind {
     Add,
     /// A mapping was cancelled.
     Cancel,
+}
+
+impl Kind {
+    /// The value of `mpr.operation.name`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Cancel => "cancel",
+        }
+    }
 }
 
 /// How it ended.
@@ -71,7 +82,7 @@ pub struct Operation {
     pub force: Option<bool>,
     /// Type of the resource; `None` for a cancel.
     pub resource_type: Option<&'static str>,
-    /// The remote name as it was written, without credentials.
+    /// The remote name, without credentials.
     pub remote_name: Option<String>,
     /// What the remote name says.
     pub remote: RemoteName,
@@ -79,6 +90,8 @@ pub struct Operation {
     pub local_name: Option<String>,
     /// The provider, where the contract defines it.
     pub provider: Option<String>,
+    /// `network.protocol.name`, where the provider or the remote name gives it.
+    pub protocol: Option<&'static str>,
     /// Whether a name was cut.
     pub truncated: bool,
 }
@@ -92,12 +105,17 @@ impl Operation {
             KIND_CANCEL => Kind::Cancel,
             _ => return None,
         };
-        let [first, second, provider] = body.names()?.map(text);
+        let [first, second, provider] = body.names()?;
+        let cut = body.truncated != 0;
+        let first = without_credentials(first, cut && first.len() == REMOTE_UNITS);
+        let second = without_credentials(second, cut && second.len() == LOCAL_UNITS);
+        let provider = text(provider);
         // A cancel has one name, for a device or for a resource.
         let (remote_name, local_name) = match (kind, first) {
             (Kind::Cancel, Some(name)) if is_local_device(&name) => (None, Some(name)),
             (_, first) => (first, second),
         };
+        let remote = remote_name.as_deref().map(RemoteName::parse).unwrap_or_default();
         let status = (!record.unfinished).then_some(body.status);
         Some(Self {
             number: record.number,
@@ -110,11 +128,12 @@ impl Operation {
             flags: flag_names(body.flags),
             force: (kind == Kind::Cancel).then_some(body.force != 0),
             resource_type: (kind == Kind::Add).then(|| resource_type(body)),
-            remote: remote_name.as_deref().map(RemoteName::parse).unwrap_or_default(),
-            remote_name: remote_name.map(without_credentials),
+            protocol: provider.as_deref().and_then(protocol).or(remote.protocol),
+            remote,
+            remote_name,
             local_name,
             provider,
-            truncated: body.truncated != 0,
+            truncated: cut,
         })
     }
 
@@ -134,6 +153,24 @@ fn outcome(status: Option<u32>) -> Outcome {
         Some(Meaning::Success) => Outcome::Success,
         Some(Meaning::Cancelled) => Outcome::Cancelled,
         Some(Meaning::Failure(class)) => Outcome::Failure(class),
+    }
+}
+
+/// A name as text. A host removes credentials before it stores a name, but a file may be of a version that
+/// did not, or be written by anybody.
+fn without_credentials(units: &[u16], cut: bool) -> Option<String> {
+    let mut units = units.to_vec();
+    let left = remove_credentials(&mut units, cut);
+    text(&units[..left])
+}
+
+/// The protocol of Windows' own network providers.
+fn protocol(provider: &str) -> Option<&'static str> {
+    match provider {
+        "Microsoft Windows Network" => Some("smb"),
+        "Web Client Network" => Some(WEBDAV),
+        "Microsoft Terminal Services" => Some(RDP),
+        _ => None,
     }
 }
 

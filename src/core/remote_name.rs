@@ -1,16 +1,34 @@
-//! What a remote name says: server, port and share.
+//! What a remote name says: server, port, share, and what is below it.
 
 use std::net::Ipv6Addr;
+
+/// The most UTF-16 units that a host name has.
+const HOST_UNITS: usize = 253;
+
+/// What Windows shows as a server and is none: a remote desktop client's drives, the Linux
+/// distributions of this machine, a virtual machine's host.
+const NO_SERVERS: [&str; 4] = ["tsclient", "wsl.localhost", "wsl$", "vmware-host"];
+
+/// `network.protocol.name` of the WebDAV redirector.
+pub const WEBDAV: &str = "webdav";
+/// `network.protocol.name` of a remote desktop client's drives.
+pub const RDP: &str = "rdp";
 
 /// The parts of a remote name that could be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteName {
-    /// `server.address`: host name in lower case, or an IP address.
+    /// `server.address`: what can be a host name, in lower case, or an IP address.
     pub server: Option<String>,
     /// `server.port`, only if the name spells it out.
     pub port: Option<u16>,
+    /// What stands before the share, as it was written: `\\server\`, `https://host:8443/`.
+    pub root: Option<String>,
     /// `mpr.share.name`: the first part of the path, as it was written.
     pub share: Option<String>,
+    /// The next part of the path: the link, if the share is the root of a DFS namespace.
+    pub link: Option<String>,
+    /// `network.protocol.name`, where the name alone gives it.
+    pub protocol: Option<&'static str>,
 }
 
 /// Whether `name` is a local device (`Z:`, `LPT1`, `COM2:`) and not a remote name.
@@ -32,18 +50,6 @@ pub fn is_local_device(name: &str) -> bool {
     }
 }
 
-/// `name` with the user and password of a URL masked: no credential leaves the machine.
-pub fn without_credentials(name: String) -> String {
-    let Some((scheme, rest)) = name.split_once("://") else {
-        return name;
-    };
-    let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://***{}", &rest[at..]),
-        None => name,
-    }
-}
-
 impl RemoteName {
     /// Parses any name that MPR passes; what cannot be told stays `None`.
     ///
@@ -52,20 +58,13 @@ impl RemoteName {
     /// (`\\2001-db8--1.ipv6-literal.net\share`), and http and https URLs.
     pub fn parse(name: &str) -> Self {
         let name = name.trim();
-        if let Some(rest) = ["http://", "https://"].iter().find_map(|scheme| {
-            name.get(..scheme.len())
-                .filter(|head| head.eq_ignore_ascii_case(scheme))
-                .map(|_| &name[scheme.len()..])
-        }) {
-            return Self::url(rest);
+        let scheme = ["http:", "https:"].iter().find_map(|scheme| {
+            name.get(..scheme.len()).filter(|head| head.eq_ignore_ascii_case(scheme))
+        });
+        if let Some(scheme) = scheme {
+            return Self::url(scheme, &name[scheme.len()..]);
         }
-        if name.contains('/') {
-            return Self::parse_unc(&name.replace('/', "\\"));
-        }
-        Self::parse_unc(name)
-    }
-
-    fn parse_unc(name: &str) -> Self {
+        let name = name.replace('/', "\\");
         let Some(unc) = name.strip_prefix(r"\\") else {
             return Self::default();
         };
@@ -79,52 +78,99 @@ impl RemoteName {
         }
     }
 
+    /// The name up to the share; `None` if there is no share, or nothing that can be a host.
+    pub fn shared_root(&self) -> Option<String> {
+        Some(format!("{}{}", self.root.as_deref()?, self.share.as_deref()?))
+    }
+
+    /// `server`, `server@8080`, `server@SSL`, `server@SSL@8443`, and the path.
     fn unc(rest: &str) -> Self {
         let mut parts = rest.split('\\').filter(|part| !part.is_empty());
-        let (server, port) = parts.next().map_or((None, None), unc_server);
-        Self { server, port, share: parts.next().map(str::to_owned) }
-    }
-
-    fn url(rest: &str) -> Self {
-        let (authority, path) = rest.split_once(['/', '\\']).unwrap_or((rest, ""));
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let (server, port) = match host.strip_prefix('[').and_then(|tail| tail.split_once(']')) {
-            Some((literal, tail)) => (literal, tail.strip_prefix(':')),
-            None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
+        let machine = parts.next().unwrap_or_default();
+        let mut share = parts.next().map(str::to_owned);
+        let link = parts.next().map(str::to_owned);
+        let (host, suffix) =
+            machine.split_once('@').map_or((machine, None), |(host, suffix)| (host, Some(suffix)));
+        let mut pieces = suffix.into_iter().flat_map(|suffix| suffix.split('@'));
+        let is_suffix = |piece: &str| {
+            let digits = !piece.is_empty() && piece.chars().all(|c| c.is_ascii_digit());
+            digits || piece.eq_ignore_ascii_case("ssl")
         };
-        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let known = pieces.clone().all(is_suffix);
+        let no_server = NO_SERVERS.iter().any(|name| name.eq_ignore_ascii_case(host));
+        let server = if known && !no_server { address(host) } else { None };
+        let is_root = no_server || server.is_some();
+        let webdav = suffix.is_some() && known
+            || share.as_deref().is_some_and(|share| share.eq_ignore_ascii_case("DavWWWRoot"));
         Self {
-            server: address(server),
-            port: port.and_then(parse_port),
-            share: path.split(['/', '\\']).find(|part| !part.is_empty()).map(str::to_owned),
+            port: pieces.find_map(parse_port).filter(|_| server.is_some()),
+            root: is_root.then(|| format!(r"\\{machine}\")),
+            protocol: if host.eq_ignore_ascii_case("tsclient") {
+                Some(RDP)
+            } else {
+                webdav.then_some(WEBDAV)
+            },
+            server,
+            share: share.take(),
+            link,
         }
     }
-}
 
-/// `server`, `server@8080`, `server@SSL`, `server@SSL@8443`.
-fn unc_server(part: &str) -> (Option<String>, Option<u16>) {
-    let mut pieces = part.split('@');
-    let server = pieces.next().and_then(address);
-    let port = pieces.find_map(parse_port);
-    (server, port)
+    fn url(scheme: &str, rest: &str) -> Self {
+        let is_slash = |c: char| matches!(c, '/' | '\\');
+        let rest = rest.trim_start_matches(is_slash);
+        let (authority, path) = rest.split_once(is_slash).unwrap_or((rest, ""));
+        let (host, port) = match authority.strip_prefix('[').and_then(|tail| tail.split_once(']')) {
+            Some((literal, tail)) => (literal, tail.strip_prefix(':')),
+            None => authority
+                .split_once(':')
+                .map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        let server = address(host);
+        let mut parts = path.split(is_slash).filter(|part| !part.is_empty()).map(str::to_owned);
+        Self {
+            root: server.is_some().then(|| format!("{scheme}//{authority}/")),
+            port: port.and_then(parse_port).filter(|_| server.is_some()),
+            share: parts.next(),
+            link: parts.next(),
+            protocol: Some(WEBDAV),
+            server,
+        }
+    }
 }
 
 fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| *port != 0)
 }
 
-/// Lower case; an `ipv6-literal.net` name becomes the address that it spells.
+/// What can be a host name, in lower case, or an IP address. It becomes a label of metrics and
+/// stands in alerts, so nothing else may.
 fn address(host: &str) -> Option<String> {
     let host = host.trim_end_matches('.').to_lowercase();
-    if let Some(literal) = host.strip_suffix(".ipv6-literal.net") {
-        // Dashes stand for colons, `s` for the zone's percent sign.
-        let (digits, zone) =
-            literal.split_once('s').map_or((literal, ""), |(digits, zone)| (digits, zone));
-        if let Ok(ip) = digits.replace('-', ":").parse::<Ipv6Addr>() {
-            return Some(if zone.is_empty() { ip.to_string() } else { format!("{ip}%{zone}") });
-        }
+    if let Some(literal) = host.strip_suffix(".ipv6-literal.net")
+        && let Some(ip) = ipv6(&literal.replace('-', ":").replacen('s', "%", 1))
+    {
+        return Some(ip);
     }
-    (!host.is_empty()).then_some(host)
+    if host.contains(':') {
+        return ipv6(&host);
+    }
+    let fits = |c: char| c.is_alphabetic() || c.is_ascii_digit() || matches!(c, '.' | '-' | '_');
+    let named = host.chars().all(fits) && host.contains(char::is_alphanumeric);
+    (named && host.encode_utf16().count() <= HOST_UNITS).then_some(host)
+}
+
+/// An IPv6 address in its usual form, with a zone of digits or letters if it has one.
+fn ipv6(text: &str) -> Option<String> {
+    let (ip, zone) = text.split_once('%').map_or((text, None), |(ip, zone)| (ip, Some(zone)));
+    let ip: Ipv6Addr = ip.parse().ok()?;
+    match zone {
+        None | Some("") => Some(ip.to_string()),
+        Some(zone) if zone.chars().all(|c| c.is_ascii_alphanumeric()) => {
+            Some(format!("{ip}%{zone}"))
+        }
+        Some(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -133,7 +179,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parsed(name: &str) -> (Option<String>, Option<u16>, Option<String>) {
-        let RemoteName { server, port, share } = RemoteName::parse(name);
+        let RemoteName { server, port, share, .. } = RemoteName::parse(name);
         (server, port, share)
     }
 
@@ -149,7 +195,6 @@ mod tests {
         expect(r"\\10.0.0.7\share", "10.0.0.7", None, "share");
         expect(r"\\domain\dfsroot\link", "domain", None, "dfsroot");
         expect(r"\\server\Printer 1", "server", None, "Printer 1");
-        expect(r"\\tsclient\c", "tsclient", None, "c");
         expect(r"\\server\IPC$", "server", None, "IPC$");
         expect(r"\\server", "server", None, "");
         expect(r"\\server\", "server", None, "");
@@ -191,23 +236,90 @@ mod tests {
         expect(r"\\server@99999\x", "server", None, "x");
         expect("https://Host:8443/path/x", "host", Some(8443), "path");
         expect("http://host/", "host", None, "");
-        expect("HTTPS://user:pw@host/a?b#c", "host", None, "a");
+        expect("http:/host/a", "host", None, "a");
         expect("https://[2001:db8::1]:8443/path", "2001:db8::1", Some(8443), "path");
     }
 
     #[test]
-    fn credentials_in_urls_are_masked() {
-        let masked = |name: &str| without_credentials(name.to_owned());
-        assert_eq!(masked("https://user:pw@host/a@b"), "https://***@host/a@b");
-        assert_eq!(masked("https://a:b@c@host"), "https://***@host");
-        for name in ["https://host/a@b", r"\\server@SSL@8443\x", "", "://"] {
-            assert_eq!(masked(name), name);
+    fn a_server_is_what_can_be_a_host_name_and_nothing_else() {
+        for name in [
+            r"\\jdoe@dav.corp.example\x",
+            r"\\helpdesk: password expired, open http\x",
+            r"\\x&var-job=evil\x",
+            r"\\{{ .Labels }}\x",
+            r"\\fs01'\x",
+            r"\\-\x",
+            r"\\_._\x",
+            "\\\\fs\u{202E}01\\x",
+            "https://what ever/x",
+            "https://[2001:db8::1%eth0 x]/x",
+        ] {
+            expect(name, "", None, "x");
+            assert_eq!(RemoteName::parse(name).root, None, "{name}");
+        }
+        expect(r"\\ФАЙЛЫ_01.corp\x", "файлы_01.corp", None, "x");
+        expect(r"\\ファイル\x", "ファイル", None, "x");
+        let longest = "a".repeat(HOST_UNITS);
+        expect(&format!(r"\\{longest}\x"), &longest, None, "x");
+        expect(&format!(r"\\{longest}a\x"), "", None, "x");
+    }
+
+    #[test]
+    fn what_windows_only_shows_as_a_server_is_none() {
+        for name in [
+            r"\\tsclient\c",
+            r"\\TSCLIENT\c",
+            r"\\wsl.localhost\c",
+            r"\\wsl$\c",
+            r"\\vmware-host\c",
+        ] {
+            expect(name, "", None, "c");
+            assert_eq!(RemoteName::parse(name).shared_root().as_deref(), Some(name));
         }
     }
 
     #[test]
+    fn the_protocol_is_told_where_the_name_gives_it() {
+        let protocol = |name| RemoteName::parse(name).protocol;
+        assert_eq!(protocol(r"\\tsclient\c"), Some(RDP));
+        for name in
+            [r"\\server@SSL\x", r"\\server@8080\x", r"\\server\DavWWWRoot\x", "http://server/x"]
+        {
+            assert_eq!(protocol(name), Some(WEBDAV), "{name}");
+        }
+        for name in [r"\\server\share", r"\\jdoe@server\share", ""] {
+            assert_eq!(protocol(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_name_up_to_the_share_is_as_it_was_written() {
+        let root = |name| RemoteName::parse(name).shared_root();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            root(r"\\FILES01.corp.example\Projects\x\y"),
+            some(r"\\FILES01.corp.example\Projects")
+        );
+        assert_eq!(root(r"//FS//Share/x"), some(r"\\FS\Share"));
+        assert_eq!(root(r"\\?\UNC\fs\share\x"), some(r"\\fs\share"));
+        assert_eq!(root(r"\\fs@SSL@8443\DavWWWRoot\x"), some(r"\\fs@SSL@8443\DavWWWRoot"));
+        assert_eq!(root(r"HTTPS:\\Host:8443\a\b"), some("HTTPS://Host:8443/a"));
+        assert_eq!(root("https://[2001:db8::1]/a/b"), some("https://[2001:db8::1]/a"));
+        assert_eq!(root(r"\\fs"), None);
+        assert_eq!(root(r"\\what ever\share\x"), None);
+    }
+
+    #[test]
+    fn the_part_below_the_share_is_the_link_of_a_dfs_root() {
+        let link = |name| RemoteName::parse(name).link;
+        assert_eq!(link(r"\\corp.example\dfs\projects\x").as_deref(), Some("projects"));
+        assert_eq!(link("https://host/a/b/c").as_deref(), Some("b"));
+        assert_eq!(link(r"\\corp.example\dfs"), None);
+    }
+
+    #[test]
     fn names_that_are_none_say_nothing() {
-        for name in ["", " ", "\\", r"\\", "server", r"server\share", "Z:", "http:/x", r"\\\"] {
+        for name in ["", " ", "\\", r"\\", "server", r"server\share", "Z:", "http:", r"\\\"] {
             expect(name, "", None, "");
         }
     }

@@ -1,5 +1,6 @@
 //! What every span says of its machine.
 
+use crate::attribute::{Attributes, resource};
 use crate::platform;
 use crate::settings::Settings;
 use opentelemetry::KeyValue;
@@ -42,24 +43,23 @@ fn named(
     instance: Option<String>,
     machine: Machine,
 ) -> Resource {
-    let mut attributes: Vec<KeyValue> = settings
-        .resource_attributes
-        .iter()
-        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
-        .collect();
-    attributes.extend([
-        KeyValue::new("service.name", service),
-        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("os.type", machine.os),
-        KeyValue::new("telemetry.sdk.language", "rust"),
-        KeyValue::new("telemetry.sdk.name", "opentelemetry"),
-        KeyValue::new("telemetry.sdk.version", SDK_VERSION),
-    ]);
-    attributes.extend(instance.map(|id| KeyValue::new("service.instance.id", id)));
-    attributes.extend(machine.name.map(|name| KeyValue::new("host.name", name)));
-    attributes.extend(machine.id.map(|id| KeyValue::new("host.id", id)));
-    // Empty: the default builder would read the host's OTEL_RESOURCE_ATTRIBUTES.
-    Resource::builder_empty().with_attributes(attributes).build()
+    let mut list = Attributes::default();
+    list.add(&resource::SERVICE_NAME, service);
+    list.add(&resource::SERVICE_VERSION, env!("CARGO_PKG_VERSION"));
+    list.add_some(&resource::SERVICE_INSTANCE_ID, instance);
+    list.add_some(&resource::HOST_NAME, machine.name);
+    list.add_some(&resource::HOST_ID, machine.id);
+    list.add(&resource::OS_TYPE, machine.os);
+    list.add(&resource::TELEMETRY_SDK_NAME, "opentelemetry");
+    list.add(&resource::TELEMETRY_SDK_LANGUAGE, "rust");
+    list.add(&resource::TELEMETRY_SDK_VERSION, SDK_VERSION);
+    let further = settings.resource_attributes.iter();
+    // Empty: the default builder would read the host's OTEL_RESOURCE_ATTRIBUTES. What is ours comes
+    // last, and so wins.
+    Resource::builder_empty()
+        .with_attributes(further.map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
+        .with_attributes(list.into_list())
+        .build()
 }
 
 /// Version of `opentelemetry_sdk`, set by the build script from Cargo.lock.

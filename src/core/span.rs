@@ -1,22 +1,27 @@
 //! From an operation to the span that is sent. docs/TELEMETRY.md is the reference.
 
+use crate::attribute::{Attributes, Text, span};
 use crate::clock;
 use crate::operation::{Kind, Operation, Outcome};
 use crate::origin::Origin;
+use crate::privacy::Disclosed;
+use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
 };
-use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Name of the instrumentation scope.
 pub const SCOPE: &str = "mpr-otel";
+/// The version of OpenTelemetry's semantic conventions that the names follow.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 
-/// Builds the span of `operation`. `lost` is the number of operations lost since the last span
+/// Builds the span of an operation. `lost` is the number of operations lost since the last span
 /// that said so.
-pub fn span(operation: Operation, origin: &Origin, lost: u64) -> SpanData {
+pub fn span(operation: Disclosed, origin: &Origin, lost: u64) -> SpanData {
+    let operation = operation.into_operation();
     let parent = origin.parent;
     let ids = origin.ids.ids(operation.number);
     SpanData {
@@ -37,12 +42,13 @@ pub fn span(operation: Operation, origin: &Origin, lost: u64) -> SpanData {
         start_time: clock::date(origin.anchor_unix_nanos, operation.started),
         end_time: clock::date(origin.anchor_unix_nanos, operation.ended),
         status: status(&operation),
-        attributes: attributes(operation, origin, lost),
+        attributes: attributes(operation, origin, lost).into_list(),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links: SpanLinks::default(),
         instrumentation_scope: InstrumentationScope::builder(SCOPE)
             .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url(SCHEMA_URL)
             .build(),
     }
 }
@@ -54,75 +60,40 @@ fn status(operation: &Operation) -> Status {
     }
 }
 
-fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Vec<KeyValue> {
+fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Attributes {
     let identity = &origin.identity;
-    let mut list = Vec::with_capacity(18);
-    let mut add = |key: &'static str, value: Value| list.push(KeyValue::new(key, value));
+    let class = match operation.outcome {
+        Outcome::Failure(class) => Some(class.name()),
+        _ => None,
+    };
+    let error_type = operation.error_type();
+    let flags: Vec<Text> = operation.flags.into_iter().map(Text::from).collect();
+    let executable = (!identity.executable.is_empty()).then(|| Arc::clone(&identity.executable));
+    let flag = |is: bool| is.then_some(true);
 
-    add(
-        "mpr.operation.name",
-        Value::from(match operation.kind {
-            Kind::Add => "add",
-            Kind::Cancel => "cancel",
-        }),
-    );
-    add("mpr.outcome", Value::from(operation.outcome.name()));
-    if let Some(code) = operation.status {
-        add("mpr.status.code", Value::from(i64::from(code)));
-    }
-    if let Some(name) = operation.error_type() {
-        add("error.type", Value::from(name));
-    }
-    if let Outcome::Failure(class) = operation.outcome {
-        add("mpr.error.class", Value::from(class.name()));
-    }
-    if let Some(server) = operation.remote.server {
-        add("server.address", Value::from(server));
-    }
-    if let Some(port) = operation.remote.port {
-        add("server.port", Value::from(i64::from(port)));
-    }
-    if let Some(share) = operation.remote.share {
-        add("mpr.share.name", Value::from(share));
-    }
-    if let Some(name) = operation.remote_name {
-        add("mpr.remote.name", Value::from(name));
-    }
-    if let Some(name) = operation.local_name {
-        add("mpr.local.name", Value::from(name));
-    }
-    if let Some(kind) = operation.resource_type {
-        add("mpr.resource.type", Value::from(kind));
-    }
-    if let Some(provider) = operation.provider {
-        add("mpr.provider.name", Value::from(provider));
-    }
-    if !operation.flags.is_empty() {
-        let names = operation.flags.into_iter().map(StringValue::from).collect();
-        add("mpr.connect.flags", Value::Array(Array::String(names)));
-    }
-    if let Some(force) = operation.force {
-        add("mpr.force", Value::from(force));
-    }
-    add("process.pid", Value::from(i64::from(identity.pid)));
-    if !identity.executable.is_empty() {
-        add(
-            "process.executable.name",
-            Value::from(StringValue::from(Arc::clone(&identity.executable))),
-        );
-    }
-    add("thread.id", Value::from(i64::from(operation.thread_id)));
-    if let Some(session) = identity.session_id {
-        add("mpr.session.id", Value::from(i64::from(session)));
-    }
-    if operation.truncated {
-        add("mpr.truncated", Value::from(true));
-    }
-    if origin.recovered {
-        add("mpr.recovered", Value::from(true));
-    }
-    if lost > 0 {
-        add("mpr.lost", Value::from(i64::try_from(lost).unwrap_or(i64::MAX)));
-    }
+    let mut list = Attributes::with_capacity(20);
+    list.add(&span::OPERATION_NAME, operation.kind.name());
+    list.add(&span::OUTCOME, operation.outcome.name());
+    list.add_some(&span::STATUS_CODE, operation.status);
+    list.add_some(&span::ERROR_TYPE, error_type);
+    list.add_some(&span::ERROR_CLASS, class);
+    list.add_some(&span::SERVER_ADDRESS, operation.remote.server);
+    list.add_some(&span::SERVER_PORT, operation.remote.port);
+    list.add_some(&span::NETWORK_PROTOCOL_NAME, operation.protocol);
+    list.add_some(&span::SHARE_NAME, operation.remote.share);
+    list.add_some(&span::DFS_LINK, operation.remote.link);
+    list.add_some(&span::REMOTE_NAME, operation.remote_name);
+    list.add_some(&span::LOCAL_NAME, operation.local_name);
+    list.add_some(&span::RESOURCE_TYPE, operation.resource_type);
+    list.add_some(&span::PROVIDER_NAME, operation.provider);
+    list.add_some(&span::CONNECT_FLAGS, (!flags.is_empty()).then_some(flags));
+    list.add_some(&span::FORCE, operation.force);
+    list.add(&span::PROCESS_PID, identity.pid);
+    list.add_some(&span::PROCESS_EXECUTABLE_NAME, executable);
+    list.add(&span::THREAD_ID, operation.thread_id);
+    list.add_some(&span::SESSION_ID, identity.session_id);
+    list.add_some(&span::TRUNCATED, flag(operation.truncated));
+    list.add_some(&span::RECOVERED, flag(origin.recovered));
+    list.add_some(&span::LOST, (lost > 0).then(|| i64::try_from(lost).unwrap_or(i64::MAX)));
     list
 }

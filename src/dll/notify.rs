@@ -63,10 +63,8 @@ pub unsafe extern "system" fn AddConnectNotify(
                     force: false,
                 },
             ),
-            NOTIFY_POST => after(host, info, KIND_ADD, || {
-                // SAFETY: `after` asks for the provider of a success only, where it is defined.
-                unsafe { WideStr::from_ptr(resource.provider) }
-            }),
+            // NetResource.lpProvider is promised for Windows 98 only, so it is not read.
+            NOTIFY_POST => after(host, info, KIND_ADD, || WideStr::EMPTY),
             _ => host.ledger.header().count_malformed(),
         }
     })

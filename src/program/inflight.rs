@@ -4,7 +4,7 @@ use crate::answer::{Failure, write_json};
 use crate::drain::cannot_look;
 use clap::Args;
 use mpr_otel_core::adoption::{Inflight, LedgerFolder, Snapshot};
-use mpr_otel_core::operation::Kind;
+use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::settings::{Settings, System};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
@@ -55,9 +55,12 @@ struct Row {
 
 impl InflightCommand {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let folder = LedgerFolder::new(Settings::resolve(&System::open()).ledger_dir);
+        let settings = Settings::resolve(&System::open());
+        let privacy = Privacy::of(&settings);
+        let folder = LedgerFolder::new(settings.ledger_dir);
         loop {
-            let snapshot = Snapshot::take(&folder).map_err(|error| cannot_look(&folder, &error))?;
+            let snapshot =
+                Snapshot::take(&folder, &privacy).map_err(|error| cannot_look(&folder, &error))?;
             let report = Report::from(snapshot);
             match (self.json, self.watch) {
                 (true, true) => {
@@ -94,12 +97,10 @@ impl From<Snapshot> for Report {
 impl From<Inflight> for Row {
     fn from(inflight: Inflight) -> Self {
         let Inflight { operation, identity, user, open_for } = inflight;
+        let operation = operation.into_operation();
         Self {
             open_for_ms: u64::try_from(open_for.as_millis()).unwrap_or(u64::MAX),
-            operation: match operation.kind {
-                Kind::Add => "add",
-                Kind::Cancel => "cancel",
-            },
+            operation: operation.kind.name(),
             remote_name: operation.remote_name,
             local_name: operation.local_name,
             server: operation.remote.server,

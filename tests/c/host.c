@@ -107,9 +107,9 @@ static void *pre_add(NOTIFYADD *add) {
     return info.lpContext;
 }
 
-static void post_add(NOTIFYADD *add, void *context, DWORD status, const WCHAR *provider) {
+/* lpProvider of an add is undefined after a success as well: it stays what cannot be read. */
+static void post_add(NOTIFYADD *add, void *context, DWORD status) {
     NOTIFYINFO info = {NOTIFY_POST, status, context};
-    add->NetResource.lpProvider = provider;
     must_succeed(add_notify(&info, add));
 }
 
@@ -118,7 +118,7 @@ static void whole_add(const WCHAR *remote, const WCHAR *local, DWORD status, int
     void *context = pre_add(&add);
     if (!context) fail("no context for an operation");
     wait_ms(ms);
-    post_add(&add, context, status, status ? unmapped : u"Microsoft Windows Network");
+    post_add(&add, context, status);
 }
 
 static void whole_cancel(const WCHAR *name, DWORD status, int ms) {
@@ -188,26 +188,26 @@ static void hostile(void) {
     if (info.lpContext) fail("a context for a call that is no PRE");
 
     /* POST without PRE: unmatched x 2; and with 100,000 contexts by chance: unmatched each. */
-    post_add(&add, NULL, 0, unmapped);
+    post_add(&add, NULL, 0);
     info.dwNotifyStatus = NOTIFY_POST;
     must_succeed(cancel_notify(&info, &cancel));
     uint64_t chance = 88172645463325252ULL;
     for (int i = 0; i < 100000; i++) {
         chance ^= chance << 13, chance ^= chance >> 7, chance ^= chance << 17;
         /* Half of them small, where slots are. */
-        post_add(&add, (void *)(uintptr_t)(i % 2 ? chance : chance % 4096), 0, unmapped);
+        post_add(&add, (void *)(uintptr_t)(i % 2 ? chance : chance % 4096), 0);
     }
 
     /* POST twice: one span, unmatched x 1. An old handle: unmatched x 1. */
     void *context = pre_add(&add);
-    post_add(&add, context, 0, NULL);
-    post_add(&add, context, 5, unmapped);
+    post_add(&add, context, 0);
+    post_add(&add, context, 5);
     void *next = pre_add(&add);
-    post_add(&add, context, 5, unmapped);
+    post_add(&add, context, 5);
     /* Its handle through the other function: unmatched x 1; then rightly: one span. */
     NOTIFYINFO crossed = {NOTIFY_POST, 0, next};
     must_succeed(cancel_notify(&crossed, &cancel));
-    post_add(&add, next, 67, unmapped);
+    post_add(&add, next, 67);
 
     /* Names: NULL, empty, 40,000 units, ill-formed UTF-16, at the edge of readable memory. */
     whole_add(NULL, NULL, 0, 0);
@@ -229,7 +229,7 @@ static void hostile(void) {
 
     /* Unknown flags and types. */
     add = an_add(u"\\\\server\\unknown", NULL, 0x12345678, 0xFFFFFFFF);
-    post_add(&add, pre_add(&add), 0xFFFFFFFF, unmapped);
+    post_add(&add, pre_add(&add), 0xFFFFFFFF);
 
     /* 64 threads at once: 1,024 would fill the table, so a quarter of that. */
     threads(64, 4);
@@ -284,7 +284,7 @@ int main(int count, char **words) {
         void *context = pre_add(&add);
         set_back = 3600;
         wait_ms(50);
-        post_add(&add, context, 0, NULL);
+        post_add(&add, context, 0);
         whole_add(u"\\\\files01\\later", NULL, 0, 0);
     } else return 2;
 

@@ -19,6 +19,7 @@ use collector::{Collector, Mood};
 use mpr_otel_core::adoption::AgentLedger;
 use mpr_otel_core::adoption::{Census, LedgerFolder, Snapshot};
 use mpr_otel_core::ledger::{Access, Loss, SLOT_COUNT, Tally};
+use mpr_otel_core::privacy::Privacy;
 use mpr_otel_lab::equipment::stage::Stage;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,7 @@ fn pause(chance: &mut Chance, most_ms: usize) -> Duration {
 fn look_on(folder: &LedgerFolder, over: mpsc::Receiver<()>, mut chance: Chance) {
     while over.recv_timeout(pause(&mut chance, 300)) == Err(RecvTimeoutError::Timeout) {
         Census::take(folder).unwrap();
-        Snapshot::take(folder).unwrap();
+        Snapshot::take(folder, &Privacy::FULL).unwrap();
         AgentLedger::status(folder).unwrap();
     }
 }

@@ -4,6 +4,7 @@ use super::folder::{Entry, LedgerFolder};
 use super::foreign::ForeignLedger;
 use crate::ledger::{Access, Corruption, Header, Keeper, LedgerError, Owner};
 use crate::platform;
+use crate::privacy::Privacy;
 use crate::settings::Bounds;
 use opentelemetry_sdk::trace::SpanData;
 use std::io;
@@ -239,18 +240,20 @@ impl Adopter {
         (dead, self.held.len() - dead)
     }
 
-    /// Makes a batch of `limit` spans at most. It must be settled or put back before the next.
-    pub fn batch(&mut self, limit: usize) -> Batch {
+    /// Makes a batch of `limit` spans at most, with what `privacy` lets out. It must be settled or put
+    /// back before the next.
+    pub fn batch(&mut self, limit: usize, privacy: &Privacy) -> Batch {
         let mut batch = Batch::default();
         for ledger in &mut self.held {
             let before = batch.spans.len();
-            let count = ledger.build(limit - before, &mut batch.spans).unwrap_or_else(|error| {
-                tracing::warn!(%error, ledger = %ledger.path().display(), "cannot read");
-                batch.spans.truncate(before);
-                // It would be waited for in vain. Another process may have more luck.
-                ledger.leave();
-                0
-            });
+            let count =
+                ledger.build(limit - before, privacy, &mut batch.spans).unwrap_or_else(|error| {
+                    tracing::warn!(%error, ledger = %ledger.path().display(), "cannot read");
+                    batch.spans.truncate(before);
+                    // It would be waited for in vain. Another process may have more luck.
+                    ledger.leave();
+                    0
+                });
             batch.counts.push(count);
         }
         batch

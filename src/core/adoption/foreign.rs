@@ -13,6 +13,7 @@ use crate::ledger::{
 };
 use crate::operation::Operation;
 use crate::platform;
+use crate::privacy::Privacy;
 use crate::span::span;
 use opentelemetry_sdk::trace::SpanData;
 use std::collections::VecDeque;
@@ -250,7 +251,12 @@ impl ForeignLedger {
 
     /// Builds the spans of the operations that are ready, `limit` at most, and notes that a
     /// request with them is made. Operations that cannot be read are counted and gone.
-    pub fn build(&mut self, limit: usize, spans: &mut Vec<SpanData>) -> io::Result<usize> {
+    pub fn build(
+        &mut self,
+        limit: usize,
+        privacy: &Privacy,
+        spans: &mut Vec<SpanData>,
+    ) -> io::Result<usize> {
         let mut count = 0;
         while count < limit
             && let Some(ready) = self.ready.get(count).copied()
@@ -289,7 +295,11 @@ impl ForeignLedger {
                 self.free(ready.slot)?;
                 continue;
             };
-            spans.push(span(operation, &self.header.origin, if count == 0 { lost } else { 0 }));
+            spans.push(span(
+                privacy.disclose(operation),
+                &self.header.origin,
+                if count == 0 { lost } else { 0 },
+            ));
             if image.body.sent & SENT != 0 {
                 self.count_repeated()?;
             }

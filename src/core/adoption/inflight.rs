@@ -4,6 +4,7 @@ use super::folder::LedgerFolder;
 use crate::ledger::{Access, LedgerError, Record, SLOT_COUNT, SlotImage, state::Phase};
 use crate::operation::Operation;
 use crate::platform;
+use crate::privacy::{Disclosed, Privacy};
 use crate::process::Identity;
 use std::io;
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Inflight {
     /// What it is.
-    pub operation: Operation,
+    pub operation: Disclosed,
     /// Whose it is.
     pub identity: Identity,
     /// The user that the file system says the host belongs to.
@@ -34,11 +35,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks at every live host.
-    pub fn take(folder: &LedgerFolder) -> io::Result<Self> {
+    /// Looks at every live host. Names are those that `privacy` lets out.
+    pub fn take(folder: &LedgerFolder, privacy: &Privacy) -> io::Result<Self> {
         let mut snapshot = Self::default();
         for entry in folder.survey()?.ledgers {
-            match look_at(&entry.path, &mut snapshot.operations) {
+            match look_at(&entry.path, privacy, &mut snapshot.operations) {
                 Ok(live) => snapshot.hosts += usize::from(live),
                 Err(LedgerError::File { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
@@ -51,7 +52,11 @@ impl Snapshot {
 }
 
 /// Adds what is open in one ledger. Returns whether its host lives.
-fn look_at(path: &Path, operations: &mut Vec<Inflight>) -> Result<bool, LedgerError> {
+fn look_at(
+    path: &Path,
+    privacy: &Privacy,
+    operations: &mut Vec<Inflight>,
+) -> Result<bool, LedgerError> {
     let failed = |source| LedgerError::File { what: "read", path: path.into(), source };
     let access = Access::open(path)?;
     let header = access.header()?;
@@ -79,7 +84,7 @@ fn look_at(path: &Path, operations: &mut Vec<Inflight>) -> Result<bool, LedgerEr
         let now = platform::monotonic_nanos().saturating_sub(header.anchor_monotonic);
         operations.extend(Operation::decode(&record).map(|operation| Inflight {
             open_for: Duration::from_nanos(now.saturating_sub(operation.started)),
-            operation,
+            operation: privacy.disclose(operation),
             identity: header.origin.identity.clone(),
             user: user.clone(),
         }));

@@ -1,18 +1,29 @@
 //! The names in an operation's body.
 
 use super::layout::{Body, LOCAL_UNITS, PROVIDER_UNITS, REMOTE_UNITS};
+use crate::credentials::remove_credentials;
 use crate::wide::WideStr;
 
 impl Body {
-    /// Copies the names that PRE is given, within the call.
+    /// Copies the names that PRE is given, within the call, and removes credentials: they are in
+    /// no ledger.
     pub fn set_names(&mut self, remote: WideStr<'_>, local: WideStr<'_>) {
-        let remote = remote.copy_to(&mut self.text[..REMOTE_UNITS]);
-        let start = usize::from(remote.units);
-        let local = local.copy_to(&mut self.text[start..start + LOCAL_UNITS]);
-        self.remote_units = remote.units;
-        self.local_units = local.units;
+        self.truncated = 0;
         self.provider_units = 0;
-        self.truncated = u8::from(remote.truncated || local.truncated);
+        self.remote_units = self.set_name(remote, 0, REMOTE_UNITS);
+        self.local_units = self.set_name(local, usize::from(self.remote_units), LOCAL_UNITS);
+    }
+
+    /// Copies at most `room` units of `name` to `start`. Returns how many are kept.
+    fn set_name(&mut self, name: WideStr<'_>, start: usize, room: usize) -> u16 {
+        let place = &mut self.text[start..start + room];
+        let copied = name.copy_to(place);
+        let kept = &mut place[..usize::from(copied.units)];
+        let left = remove_credentials(kept, copied.truncated);
+        // What a shorter name does not overwrite is in the file as well.
+        kept[left..].fill(0);
+        self.truncated |= u8::from(copied.truncated);
+        left as u16
     }
 
     /// Copies the provider's name, within the call.

@@ -1,10 +1,12 @@
 //! Every setting: the one place that says what there is. `install`'s flags and the table in
 //! docs/SETTINGS.md are made from it; if the page differs, its test prints the table as it should be.
 
-use super::parse::{self, ProcessPattern};
+use super::dfs_root::DfsRoot;
+use super::parse;
+use super::pattern::NamePattern;
 use super::resolve::Resolver;
 use super::table::{Name, Row, Setting, code, settings};
-use super::{Compression, DeliveryMode, Lookup, SettingReport, Source};
+use super::{Compression, DeliveryMode, Lookup, PrivacyLevel, SettingReport, Source};
 use crate::platform;
 use http::{HeaderName, HeaderValue, Uri};
 use std::path::{Path, PathBuf};
@@ -170,12 +172,46 @@ settings! {
     }
 
     /// Programs to leave alone, by file name: `msmpeng.exe,backup*.exe`. `*` stands for anything.
-    exclude_processes: Vec<ProcessPattern> {
+    exclude_processes: Vec<NamePattern> {
         registry: "ExcludeProcesses",
         value: "NAME,...",
         default: Vec::new(),
-        parse: |text, _| Ok(parse::process_patterns(text)),
+        parse: |text, _| Ok(NamePattern::list(text)),
         show: |patterns| joined(patterns.iter().map(|pattern| pattern.as_str().to_owned())),
+    }
+
+    /// What of a name leaves the machine: `full` names, `share` (nothing below the share, no private
+    /// share's name), or `none` (no name of a share or drive). The server's name and no credentials
+    /// leave with each.
+    privacy: PrivacyLevel {
+        registry: "Privacy",
+        value: "LEVEL",
+        default: PrivacyLevel::Share,
+        parse: |text, _| {
+            let levels = [PrivacyLevel::Full, PrivacyLevel::Share, PrivacyLevel::None];
+            parse::choice(text, &levels.map(|level| (level.name(), level)))
+        },
+        show: |level| level.name().to_owned(),
+    }
+
+    /// Shares whose names do not leave the machine with `Privacy=share`: `home$;users`. `*` stands for
+    /// anything. Never `C$` to `Z$`, `ADMIN$`, `IPC$`, `PRINT$` and `FAX$`.
+    private_shares: Vec<NamePattern> {
+        registry: "PrivateShares",
+        value: "NAME;...",
+        default: NamePattern::list("home$;users;profiles;*$"),
+        parse: |text, _| Ok(NamePattern::list(text)),
+        show: |patterns| patterns.iter().map(NamePattern::as_str).collect::<Vec<_>>().join(";"),
+    }
+
+    /// Roots of DFS namespaces, `\\corp.example\dfs;\\corp\dfs`: below these the next part of the
+    /// path is `mpr.dfs.link`.
+    dfs_roots: Vec<DfsRoot> {
+        registry: "DfsRoots",
+        value: "NAME;...",
+        default: Vec::new(),
+        parse: |text, _| DfsRoot::list(text),
+        show: |roots| roots.iter().map(DfsRoot::to_string).collect::<Vec<_>>().join(";"),
     }
 
     /// Milliseconds after which an operation that has not ended is reported as unfinished.

@@ -6,18 +6,21 @@
 //! environment.
 
 mod bounds;
+mod dfs_root;
 mod list;
 mod lookup;
 mod parse;
+mod pattern;
 mod resolve;
 mod table;
 
 pub use bounds::Bounds;
+pub use dfs_root::DfsRoot;
 pub use list::{ALL, DELIVERY_AGENT, DELIVERY_IN_PROCESS, ENDPOINT, Settings};
 pub use lookup::{Lookup, System, WithEndpoint};
 #[cfg(windows)]
 pub use lookup::{MACHINE_KEY, POLICY_KEY};
-pub use parse::ProcessPattern;
+pub use pattern::NamePattern;
 pub use table::{Name, Row};
 
 /// How finished operations reach the collector.
@@ -27,6 +30,28 @@ pub enum DeliveryMode {
     InProcess,
     /// The host only writes its ledger; the agent sends for all.
     Agent,
+}
+
+/// What of a name leaves the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrivacyLevel {
+    /// Whole names.
+    Full,
+    /// Nothing below the share, and no name of a private share.
+    Share,
+    /// The server, and no name of a share or drive.
+    None,
+}
+
+impl PrivacyLevel {
+    /// How the setting names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Share => "share",
+            Self::None => "none",
+        }
+    }
 }
 
 /// How requests are compressed.

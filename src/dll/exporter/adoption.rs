@@ -7,6 +7,7 @@
 use super::nanos;
 use crate::host::Host;
 use mpr_otel_core::adoption::{Adopter, Batch, LedgerFolder, Look, Whose};
+use mpr_otel_core::privacy::Privacy;
 use std::time::Duration;
 
 /// Ledgers that are taken over in one look.
@@ -57,12 +58,12 @@ impl Adoption {
     }
 
     /// What is to be sent next; `None` if there is nothing, and nothing to look for now.
-    pub(super) fn batch(&mut self, now: u64) -> Option<Batch> {
+    pub(super) fn batch(&mut self, now: u64, privacy: &Privacy) -> Option<Batch> {
         if self.adopter.waiting() == 0 && !self.look(now) {
             self.due_at = None;
             return None;
         }
-        let batch = self.adopter.batch(self.host.settings.batch_max);
+        let batch = self.adopter.batch(self.host.settings.batch_max, privacy);
         (!batch.spans.is_empty()).then_some(batch)
     }
 

@@ -16,6 +16,7 @@ use mpr_otel_core::clock;
 use mpr_otel_core::courier::{Courier, Verdict};
 use mpr_otel_core::ledger::Loss;
 use mpr_otel_core::operation::Operation;
+use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::span::span;
 use opentelemetry_sdk::trace::SpanData;
 use std::collections::VecDeque;
@@ -53,6 +54,7 @@ struct Exporter {
     /// Until when more is to be expected, in nanoseconds after the anchor: a batch delay after the
     /// latest signal or request.
     busy_until: u64,
+    privacy: Privacy,
     courier: Courier,
     /// What dead hosts of this user left.
     adoption: Adoption,
@@ -66,6 +68,7 @@ impl Exporter {
             pairing: Pairing::default(),
             ready: VecDeque::new(),
             busy_until: 0,
+            privacy: Privacy::of(&host.settings),
             courier: Courier::new(host.settings.clone()),
             adoption: Adoption::new(host),
         }
@@ -250,7 +253,11 @@ impl Exporter {
             let record = host.ledger.settled(slot);
             if let Some(operation) = record.as_ref().and_then(Operation::decode) {
                 host.ledger.note_sent(slot);
-                spans.push(span(operation, &host.origin, std::mem::take(&mut lost)));
+                spans.push(span(
+                    self.privacy.disclose(operation),
+                    &host.origin,
+                    std::mem::take(&mut lost),
+                ));
                 index += 1;
             } else {
                 tracing::error!(slot, "a record that cannot be read");
@@ -286,7 +293,7 @@ impl Exporter {
 
     /// Sends a part of what dead hosts left, or sees what they did leave.
     fn adopt(&mut self, now: u64) {
-        let Some(mut batch) = self.adoption.batch(now) else { return };
+        let Some(mut batch) = self.adoption.batch(now, &self.privacy) else { return };
         let spans = std::mem::take(&mut batch.spans);
         let count = spans.len();
         match self.courier.send(spans) {

@@ -67,7 +67,7 @@ pub enum Call {
 pub struct Ended {
     /// Its Win32 code.
     pub status: u32,
-    /// The provider that did it; handed over only if MPR counts the status as a success.
+    /// The provider that did it; handed over only for a cancel that MPR counts as a success.
     pub provider: Option<String>,
 }
 
@@ -129,9 +129,9 @@ impl Notifyee {
     pub fn post(&self, call: &Call, context: usize, ended: &Ended) -> u32 {
         let call = call.clone();
         let provider = ended.provider.as_deref().map(wide);
-        // MPR names the provider of a success only (2108 and 2109 are successes).
-        let provider = match ended.status {
-            0 | 2108 | 2109 => pointer(provider.as_ref()),
+        // MPR names the provider of a cancel that succeeded only (2108 and 2109 are successes).
+        let provider = match (&call, ended.status) {
+            (Call::Cancel { .. }, 0 | 2108 | 2109) => pointer(provider.as_ref()),
             _ => UNDEFINED,
         };
         let mut info = NotifyInfo {

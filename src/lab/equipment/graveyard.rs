@@ -7,6 +7,7 @@ use mpr_otel_core::clock::Clock;
 use mpr_otel_core::ledger::{
     Claim, HEADER_SIZE, KIND_ADD, Keeper, Ledger, SLOT_COUNT, SLOT_SIZE, Seed, Tally,
 };
+use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::process::Identity;
 use mpr_otel_core::settings::Bounds;
 use mpr_otel_core::trace_context::IdSource;
@@ -123,7 +124,7 @@ impl Graveyard {
     /// Sends and buries what the adopter holds.
     pub fn finish(&self, adopter: &mut Adopter, adopted: &mut Adopted) {
         while adopter.waiting() > 0 {
-            let mut batch = adopter.batch(64);
+            let mut batch = adopter.batch(64, &Privacy::FULL);
             adopted.spans.append(&mut batch.spans);
             adopter.settle(&batch, 0);
         }

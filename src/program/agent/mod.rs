@@ -16,6 +16,7 @@ use mpr_otel_core::adoption::{
 use mpr_otel_core::clock;
 use mpr_otel_core::courier::{Courier, Verdict};
 use mpr_otel_core::ledger::SLOT_COUNT;
+use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::settings::Settings;
 use mpr_otel_core::stop::Stop;
 use std::time::{Duration, Instant, SystemTime};
@@ -33,6 +34,7 @@ pub struct Agent {
     settings: Settings,
     adopter: Adopter,
     ledger: AgentLedger,
+    privacy: Privacy,
     courier: Courier,
     /// How often the counters are added up.
     count_every: Duration,
@@ -72,6 +74,7 @@ impl Agent {
         Ok(Self {
             adopter,
             ledger,
+            privacy: Privacy::of(&settings),
             courier: Courier::new(settings.clone()),
             count_every: telemetry::metric_interval().min(LONGEST_COUNT),
             counted_at: None,
@@ -153,7 +156,7 @@ impl Agent {
     /// Sends one batch. Returns whether the collector took or refused it, so that the next batch may
     /// follow at once.
     fn send(&mut self, progress: &mut Progress) -> bool {
-        let mut batch = self.adopter.batch(self.settings.batch_max);
+        let mut batch = self.adopter.batch(self.settings.batch_max, &self.privacy);
         let spans = std::mem::take(&mut batch.spans);
         let count = spans.len() as u64;
         if count == 0 {

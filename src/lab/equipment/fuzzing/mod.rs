@@ -11,6 +11,7 @@ use mpr_otel_core::ledger::{
 };
 use mpr_otel_core::operation::Operation;
 use mpr_otel_core::origin::Origin;
+use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::process::Identity;
 use mpr_otel_core::span::span;
 use mpr_otel_core::trace_context::{IdSource, Parent};
@@ -75,7 +76,7 @@ pub fn slot(bytes: &[u8]) {
     for unfinished in [false, true] {
         let record = Record { unfinished, number: image.number(1), body: image.body };
         if let Some(operation) = Operation::decode(&record) {
-            check(&span(operation, &origin, image.generation));
+            check(&span(Privacy::FULL.disclose(operation), &origin, image.generation));
         }
     }
 }
@@ -167,7 +168,7 @@ pub fn ledger(bytes: &[u8]) {
     first.look(None, usize::MAX).unwrap();
     script.play(Moment::Held, &file);
     for _ in 0..script.batches {
-        let batch = first.batch(script.limit);
+        let batch = first.batch(script.limit, &Privacy::FULL);
         spans.extend_from_slice(&batch.spans);
         script.play(Moment::Sent, &file);
         first.settle(&batch, script.rejected);
@@ -176,7 +177,7 @@ pub fn ledger(bytes: &[u8]) {
         }
     }
     if script.dies_waiting {
-        spans.append(&mut first.batch(script.limit).spans);
+        spans.append(&mut first.batch(script.limit, &Privacy::FULL).spans);
     }
     drop(first);
     script.play(Moment::Left, &file);

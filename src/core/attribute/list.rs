@@ -1,0 +1,140 @@
+//! Every attribute: the one place that says what there is. The tables in docs/TELEMETRY.md are
+//! made from it; if the page differs, a test prints the table as it should be.
+
+use super::{Attribute, AttributeValue, Presence, Row, Text};
+use std::marker::PhantomData;
+
+/// Makes a module of [`Attribute`]s and its [`Row`]s. Above each attribute stands what it says; then
+/// its name here, the type of its values, its key, where it is, and an example.
+macro_rules! attributes {
+    ($(#[doc = $title:literal])+ $module:ident, $rows:ident: $(
+        $(#[doc = $about:literal])+
+        $name:ident: $type:ty = $key:literal, $presence:ident, $example:literal;
+    )+) => {
+        $(#[doc = $title])+
+        pub mod $module {
+            use super::*;
+            $(
+                $(#[doc = $about])+
+                pub const $name: Attribute<$type> = Attribute { key: $key, value: PhantomData };
+            )+
+        }
+
+        $(#[doc = $title])+
+        ///
+        /// In the order of the documentation.
+        pub const $rows: &[Row] = &[$(Row {
+            key: $key,
+            kind: <$type as AttributeValue>::NAME,
+            presence: Presence::$presence,
+            example: $example,
+            about: concat!($($about),+).trim_ascii(),
+        }),+];
+    };
+}
+
+attributes! {
+    /// The attributes of a span.
+    span, SPAN:
+
+    /// `add` or `cancel`
+    OPERATION_NAME: Text = "mpr.operation.name", Always, "add";
+
+    /// `success`, `failure`, `cancelled` or `unfinished`
+    OUTCOME: Text = "mpr.outcome", Always, "failure";
+
+    /// the provider's result as MPR reports it, a Win32 code; 0 is success
+    STATUS_CODE: i64 = "mpr.status.code", Finished, "53";
+
+    /// the code's name in winerror.h, `WIN32_<code>` if it is not in `mpr-otel errors`, or `unfinished`
+    ERROR_TYPE: Text = "error.type", FailedOrUnfinished, "ERROR_BAD_NETPATH";
+
+    /// what to do about it: `unreachable`, `not_found`, `authentication`, `authorization`, `conflict`, `resource`, `request` or `other`
+    ERROR_CLASS: Text = "mpr.error.class", Failed, "unreachable";
+
+    /// the server in the remote name if it can be a host name, in lower case; an IPv6 literal as the address it spells. `\\tsclient`, `\\wsl$`, `\\wsl.localhost` and `\\vmware-host` are no servers
+    SERVER_ADDRESS: Text = "server.address", Known, "files01.corp.example";
+
+    /// only where the remote name spells it (WebDAV)
+    SERVER_PORT: i64 = "server.port", Known, "8443";
+
+    /// `webdav` or `rdp` where the remote name gives it away; `smb`, `webdav` or `rdp` where a cancel names the provider
+    NETWORK_PROTOCOL_NAME: Text = "network.protocol.name", Known, "webdav";
+
+    /// the first part of the remote name's path; `***` if it matches `PrivateShares`
+    SHARE_NAME: Text = "mpr.share.name", Known, "projects";
+
+    /// the next part of the path, where the share is one of `DfsRoots`
+    DFS_LINK: Text = "mpr.dfs.link", Known, "sales";
+
+    /// the remote name up to the share, without credentials; with `Privacy=full` the whole name as the program gave it
+    REMOTE_NAME: Text = "mpr.remote.name", Known, r"\\FILES01.corp.example\projects";
+
+    /// the drive or port
+    LOCAL_NAME: Text = "mpr.local.name", Known, "Z:";
+
+    /// `any`, `disk`, `print` or `unknown`
+    RESOURCE_TYPE: Text = "mpr.resource.type", Adds, "disk";
+
+    /// the network provider; Windows names it for a cancel that succeeded only
+    PROVIDER_NAME: Text = "mpr.provider.name", Known, "Microsoft Windows Network";
+
+    /// the `CONNECT_` flags that were set; unknown bits as one hexadecimal number
+    CONNECT_FLAGS: Vec<Text> = "mpr.connect.flags", Known, "[UPDATE_PROFILE]";
+
+    /// whether open files were no obstacle
+    FORCE: bool = "mpr.force", Cancels, "true";
+
+    /// the program
+    PROCESS_PID: i64 = "process.pid", Always, "4711";
+
+    /// the program's file name
+    PROCESS_EXECUTABLE_NAME: Text = "process.executable.name", Known, "explorer.exe";
+
+    /// the thread that asked
+    THREAD_ID: i64 = "thread.id", Always, "12";
+
+    /// the session (logon or remote desktop) of the program
+    SESSION_ID: i64 = "mpr.session.id", Windows, "2";
+
+    /// the program died before it sent the span; the agent or another program of the same user did
+    RECOVERED: bool = "mpr.recovered", Recovered, "true";
+
+    /// a name was longer than its place in the ledger: 256 units of UTF-16 for a remote name, 24 for a local one, 64 for a provider
+    TRUNCATED: bool = "mpr.truncated", Truncated, "true";
+
+    /// how many operations of this process were lost since the last span that said so
+    LOST: i64 = "mpr.lost", AfterLoss, "3";
+}
+
+attributes! {
+    /// The attributes of the resource.
+    resource, RESOURCE:
+
+    /// `MPR_OTEL_SERVICE_NAME`
+    SERVICE_NAME: Text = "service.name", Always, "mpr-otel";
+
+    /// version of the library
+    SERVICE_VERSION: Text = "service.version", Always, "0.1.0";
+
+    /// the machine's `host.id`
+    SERVICE_INSTANCE_ID: Text = "service.instance.id", Agent, "a1b2…";
+
+    /// the machine's DNS name
+    HOST_NAME: Text = "host.name", Known, "desk-17.corp.example";
+
+    /// Windows' MachineGuid; elsewhere the machine id
+    HOST_ID: Text = "host.id", Known, "a1b2…";
+
+    /// `windows` or `linux`
+    OS_TYPE: Text = "os.type", Always, "windows";
+
+    /// always `opentelemetry`
+    TELEMETRY_SDK_NAME: Text = "telemetry.sdk.name", Always, "opentelemetry";
+
+    /// always `rust`
+    TELEMETRY_SDK_LANGUAGE: Text = "telemetry.sdk.language", Always, "rust";
+
+    /// version of the SDK that encodes the spans
+    TELEMETRY_SDK_VERSION: Text = "telemetry.sdk.version", Always, "0.33.1";
+}

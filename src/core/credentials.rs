@@ -1,0 +1,211 @@
+//! Credentials in URLs, taken out before a name is stored.
+//!
+//! Programs map WebDAV folders by URL, and a URL can carry a user, a password or a token. A UNC
+//! name cannot: `\\fs\C#` and `\\server@SSL\share` are legal and stay as they are.
+
+/// Takes user, password, query and fragment out of `name` if it is a URL, in place. `cut` says that
+/// the name went on behind what was kept of it. Returns the units that are left.
+///
+/// Where it is not certain what is a host and what is a password, only the scheme is left.
+pub fn remove_credentials(name: &mut [u16], cut: bool) -> usize {
+    let Some(authority) = authority(name) else {
+        return name.len();
+    };
+    let ends = |unit: &u16| matches!(char_of(*unit), '/' | '\\' | '?' | '#');
+    let position = |from: usize, is: &dyn Fn(&u16) -> bool| {
+        name[from..].iter().position(is).map_or(name.len(), |at| from + at)
+    };
+    let end = position(authority, &ends);
+    if end == name.len() && cut {
+        // The `@` may have been in what was cut.
+        return authority;
+    }
+    let host = match name[authority..end].iter().rposition(|unit| is(*unit, '@')) {
+        Some(at) => authority + at + 1,
+        None => authority,
+    };
+    let rest = position(end, &|unit| matches!(char_of(*unit), '?' | '#'));
+    if !is_host_and_port(&name[host..end]) || has_password(&name[end..rest]) {
+        return authority;
+    }
+    name.copy_within(host..rest, authority);
+    authority + (rest - host)
+}
+
+/// Where the authority of a URL begins; `None` if `name` is no URL.
+///
+/// More is taken for a URL than is one: any scheme, slashes of either kind and any number of them,
+/// for http and https none at all. A typing error is no reason to store a password.
+fn authority(name: &[u16]) -> Option<usize> {
+    let first = name.iter().position(|unit| !char_of(*unit).is_whitespace())?;
+    let colon = first + name[first..].iter().position(|unit| is(*unit, ':'))?;
+    let scheme = &name[first..colon];
+    let is_scheme = |unit: &u16| {
+        let c = char_of(*unit);
+        c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
+    };
+    // One letter and a colon are a drive.
+    if scheme.len() < 2 || !scheme.iter().all(is_scheme) {
+        return None;
+    }
+    let slashes =
+        name[colon + 1..].iter().take_while(|unit| matches!(char_of(**unit), '/' | '\\')).count();
+    let web = [&b"http"[..], b"https"].iter().any(|web| {
+        web.len() == scheme.len()
+            && web
+                .iter()
+                .zip(scheme)
+                .all(|(a, b)| char_of(*b).eq_ignore_ascii_case(&char::from(*a)))
+    });
+    (web || slashes > 0).then_some(colon + 1 + slashes)
+}
+
+/// Whether an authority without its user is `host`, `host:8443` or `[2001:db8::1]:8443`.
+fn is_host_and_port(authority: &[u16]) -> bool {
+    let bracket = authority.iter().rposition(|unit| is(*unit, ']')).map_or(0, |at| at + 1);
+    let colon = authority[bracket..].iter().position(|unit| is(*unit, ':'));
+    let (host, port) = match colon {
+        Some(at) => (&authority[..bracket + at], &authority[bracket + at + 1..]),
+        None => (authority, &authority[authority.len()..]),
+    };
+    let in_host = |unit: &u16| {
+        let c = char_of(*unit);
+        c.is_ascii_alphanumeric() || !c.is_ascii() || matches!(c, '.' | '-' | '_')
+    };
+    let in_address = |unit: &u16| in_host(unit) || matches!(char_of(*unit), ':' | '%' | '[' | ']');
+    port.iter().all(|unit| char_of(*unit).is_ascii_digit())
+        && if bracket > 0 { host.iter().all(in_address) } else { host.iter().all(in_host) }
+}
+
+/// Whether a part of a path looks like `user:password@host`, as in `https://DOMAIN\user:pw@host`.
+/// Windows allows no colon in the name of a share or file.
+fn has_password(path: &[u16]) -> bool {
+    path.split(|unit| matches!(char_of(*unit), '/' | '\\')).any(|part| {
+        let colon = part.iter().position(|unit| is(*unit, ':'));
+        colon.is_some_and(|at| part[at..].iter().any(|unit| is(*unit, '@')))
+    })
+}
+
+fn is(unit: u16, c: char) -> bool {
+    u32::from(unit) == u32::from(c)
+}
+
+/// The unit as a character; a half of a surrogate pair as U+FFFD.
+fn char_of(unit: u16) -> char {
+    char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn left_of(name: &str, cut: bool) -> String {
+        let mut units: Vec<u16> = name.encode_utf16().collect();
+        let left = remove_credentials(&mut units, cut);
+        String::from_utf16_lossy(&units[..left])
+    }
+
+    #[test]
+    fn user_and_password_go_whatever_the_slashes_are() {
+        for (name, left) in [
+            ("https://jdoe:hunter2@dav.corp.example/x", "https://dav.corp.example/x"),
+            (r"http:\\jdoe:hunter2@dav.corp.example\x", r"http:\\dav.corp.example\x"),
+            (r"http:/\jdoe:hunter2@dav.corp.example\x", r"http:/\dav.corp.example\x"),
+            ("HTTPS:jdoe:hunter2@dav.corp.example/x", "HTTPS:dav.corp.example/x"),
+            ("  https://jdoe:hunter2@dav.corp.example", "  https://dav.corp.example"),
+            ("https://jdoe@dav.corp.example:8443/a@b", "https://dav.corp.example:8443/a@b"),
+            ("https://jdoe:a@b@dav.corp.example", "https://dav.corp.example"),
+            ("https://jdoe:pw@[2001:db8::1]:8443/x", "https://[2001:db8::1]:8443/x"),
+            ("ftp://jdoe:hunter2@ftp.corp.example/x", "ftp://ftp.corp.example/x"),
+            ("davs:///jdoe:hunter2@dav.corp.example/x", "davs:///dav.corp.example/x"),
+        ] {
+            assert_eq!(left_of(name, false), left, "{name}");
+        }
+    }
+
+    #[test]
+    fn query_and_fragment_go() {
+        for (name, left) in [
+            (
+                "https://store.corp.example/share?sv=2024&sig=SAS",
+                "https://store.corp.example/share",
+            ),
+            ("https://store.corp.example?sig=SAS", "https://store.corp.example"),
+            ("https://store.corp.example/share#token", "https://store.corp.example/share"),
+            (r"https:\\store.corp.example\share?sig=S\A/S", r"https:\\store.corp.example\share"),
+        ] {
+            assert_eq!(left_of(name, false), left, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_scheme_is_left_where_a_password_cannot_be_told_from_a_host() {
+        assert_eq!(left_of("https://jdoe:PATtokenPATtoken", true), "https://");
+        for name in [
+            "https://jdoe:pa#ss@dav.corp.example/x",
+            "https://jdoe:pa/ss@dav.corp.example/x",
+            "https://jdoe%3Ahunter2%40dav.corp.example/x",
+            r"https://CORP\jdoe:hunter2@dav.corp.example/x",
+            "https://jdoe hunter2/x",
+        ] {
+            assert_eq!(left_of(name, false), "https://", "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_no_urls_stay_as_they_are() {
+        for name in [
+            "",
+            " ",
+            ":",
+            "Z:",
+            "LPT1:",
+            r"\\fs\C#",
+            r"\\fs\what?",
+            r"\\server@SSL@8443\DavWWWRoot\a@b",
+            "//server/share#x",
+            r"C:\folder#x",
+            "https",
+        ] {
+            for cut in [false, true] {
+                assert_eq!(left_of(name, cut), name, "{name}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_units_are_safe_and_a_second_time_changes_nothing(
+            units in prop::collection::vec(
+                prop_oneof![any::<u16>(), "[https:/\\\\@?#.\\[\\]%a1 ]{1}".prop_map(|c| c.encode_utf16().next().unwrap())],
+                0..40),
+            scheme in prop_oneof![Just(""), Just("http://"), Just(r"https:\\"), Just("HTTP:")],
+            cut in any::<bool>(),
+        ) {
+            let mut name: Vec<u16> = scheme.encode_utf16().chain(units).collect();
+            let left = remove_credentials(&mut name, cut);
+            // What was cut and is now shorter ends where it was made to end.
+            let cut = cut && left == name.len();
+            let mut again = name[..left].to_vec();
+            let left_again = remove_credentials(&mut again, cut);
+            prop_assert_eq!(&again[..left_again], &name[..left]);
+        }
+
+        #[test]
+        fn no_user_password_or_query_is_left(
+            scheme in prop_oneof![Just("http"), Just("https"), Just("HTTPS")],
+            slashes in r"[/\\]{0,3}",
+            user in "[A-Za-z0-9.!$*:@%-]{0,12}",
+            host in "[a-z0-9.-]{1,12}",
+            path in r"([/\\][A-Za-z0-9 @]{0,8}){0,3}",
+            query in "([?#][a-z@:/=]{0,8}){0,2}",
+            cut in any::<bool>(),
+        ) {
+            let name = format!("{scheme}:{slashes}{user}QQSECRETQQ@{host}{path}{query}QQTAILQQ");
+            let left = left_of(&name, cut);
+            prop_assert!(!left.contains("QQSECRETQQ"), "{name} -> {left}");
+            prop_assert!(query.is_empty() || !left.contains("QQTAILQQ"), "{name} -> {left}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A pattern that names are compared with.
+
+/// A name in which `*` stands for any run of characters; case does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamePattern(String);
+
+impl NamePattern {
+    /// The patterns of a list, separated by commas or semicolons.
+    pub(super) fn list(text: &str) -> Vec<Self> {
+        text.split([',', ';'])
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(|name| Self(name.to_lowercase()))
+            .collect()
+    }
+
+    /// The pattern in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the whole of `name` fits.
+    pub fn matches(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        let mut parts = self.0.split('*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = name.strip_prefix(first) else {
+            return false;
+        };
+        let mut parts = parts.peekable();
+        if parts.peek().is_none() {
+            return rest.is_empty();
+        }
+        // Each inner part as early as possible, the last one at the end.
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                return rest.ends_with(part);
+            }
+            match rest.find(part) {
+                Some(at) => rest = &rest[at + part.len()..],
+                None => return false,
+            }
+        }
+        true
+    }
+}
