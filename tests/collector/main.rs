@@ -1,7 +1,9 @@
 //! The configurations of collector-config/ and deploy/, each as it ships, in the real Collector and
 //! the real Prometheus: what they take and refuse, what they count, and what survives.
 
+mod events;
 mod fleet;
+mod servers;
 
 use fleet::{
     Certificates, Kafka, Operation, Process, Prometheus, Setup, export, free_port, ids, now,
@@ -547,17 +549,26 @@ struct Agent {
 }
 
 impl Agent {
-    /// Without the event channels, which are there on Windows only: events come by OTLP instead.
+    /// One that sends to a gateway.
     fn of(gateway: &Gateway) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let certificates = &gateway.certificates;
+        let mut agent = Self::before(&gateway.endpoint());
+        agent.setup = agent
+            .setup
+            .with("MPR_TLS_CA", certificates.file("ca.crt").display())
+            .with("MPR_TLS_CERT", certificates.file("client.crt").display())
+            .with("MPR_TLS_KEY", certificates.file("client.key").display());
+        agent
+    }
+
+    /// One that sends to this endpoint. Without the event channels, which are there on Windows only:
+    /// events come by OTLP instead.
+    fn before(endpoint: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let setup = Setup::of(&["collector-config/agent.yaml"])
             .with("MPR_STATE_DIR", folder.path().join("state").display())
             .with("MPR_LISTEN", format!("127.0.0.1:{}", free_port()))
-            .with("MPR_GATEWAY_ENDPOINT", gateway.endpoint())
-            .with("MPR_TLS_CA", certificates.file("ca.crt").display())
-            .with("MPR_TLS_CERT", certificates.file("client.crt").display())
-            .with("MPR_TLS_KEY", certificates.file("client.key").display())
+            .with("MPR_GATEWAY_ENDPOINT", endpoint)
             .with("MPR_BATCH_DELAY", "100ms")
             .with("MPR_RETRY_MAX_INTERVAL", "1s")
             .over("exporters::otlp_http/gateway::retry_on_failure::initial_interval: 100ms")
@@ -600,38 +611,6 @@ fn nothing_is_lost_between_a_host_and_its_gateway() {
     gateway.resume();
     arrived(&backend, sent);
     process.stop().unwrap();
-}
-
-#[test]
-fn events_arrive_under_the_name_of_their_host() {
-    let folder = tempfile::tempdir().unwrap();
-    let listen = format!("127.0.0.1:{}", free_port());
-    // It shows logs on its console.
-    let store = Setup::of(&["collector-config/single.yaml"])
-        .with("MPR_LISTEN", &listen)
-        .with("MPR_LOGS_VERBOSITY", "detailed")
-        .with("MPR_PROMETHEUS_ENDPOINT", format!("http://127.0.0.1:{}", free_port()))
-        .start(folder.path());
-    let gateway = Gateway::new().with("MPR_LOGS_ENDPOINT", format!("http://{listen}")).start();
-    let agent = Agent::of(&gateway);
-    let _process = agent.start();
-    // As the receiver for Windows renders them.
-    let event = r#"{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"kvlistValue": {"values": [
-        {"key": "channel", "value": {"stringValue": "Microsoft-Windows-SMBClient/Connectivity"}},
-        {"key": "computer", "value": {"stringValue": "desk-17.corp.example"}}
-    ]}}}]}]}]}"#;
-    let answer = plain_client()
-        .post(format!("{}/v1/logs", agent.endpoint()))
-        .header("content-type", "application/json")
-        .send(event)
-        .unwrap();
-    assert_eq!(answer.status(), 200);
-    let shown = until("the event", || {
-        let logged = store.said();
-        logged.contains("SMBClient/Connectivity").then_some(logged)
-    });
-    assert!(shown.contains("host.name: Str(desk-17.corp.example)"), "{shown}");
-    assert!(shown.contains("service.name: Str(windows-events)"), "{shown}");
 }
 
 #[test]
