@@ -17,6 +17,7 @@ pub mod adoption;
 pub mod clock;
 pub mod courier;
 pub mod ledger;
+pub mod machine;
 pub mod operation;
 pub mod origin;
 pub mod platform;
