@@ -371,6 +371,7 @@ fn the_resource_names_the_machine_and_never_the_process() {
     assert_eq!(span.resource("service.name").as_deref(), Some("desk"));
     assert_eq!(span.resource("site").as_deref(), Some("bär"));
     assert_eq!(span.resource("os.type").as_deref(), Some("linux"));
+    assert!(span.resource("host.arch").is_some());
     assert_eq!(span.resource("telemetry.sdk.language").as_deref(), Some("rust"));
     assert!(span.resource("host.name").is_some());
     assert!(span.resource.iter().all(|attribute| !attribute.key.starts_with("process.")));

@@ -173,7 +173,7 @@ fn every_span_comes_under_its_hosts_resource() {
     for span in &spans {
         assert_eq!(span.resource("service.name").as_deref(), Some("mpr-otel"));
         assert_eq!(span.resource("os.type").as_deref(), Some("windows"));
-        assert_eq!(span.resource("host.id").map(|id| id.len()), Some(36));
+        assert_eq!(span.resource("host.id").map(|id| id.len()), Some(64));
         assert!(span.resource.iter().all(|attribute| !attribute.key.starts_with("process.")));
         by_host.entry(span.resource("host.name").unwrap()).or_default().push(span);
     }

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout)]
 
 use mpr_otel_core::ledger::{self, Tally, is_ledger_name};
+use mpr_otel_core::machine::host_id;
 use mpr_otel_lab::equipment::stage::{PATIENCE, Received, received, show};
 use mpr_otel_lab::receiver::Receiver;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -26,6 +27,10 @@ use tempfile::TempDir;
 const NOTIFYEES: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\NetworkProvider\Notifyees";
 const SETTINGS: &str = r"HKLM\SOFTWARE\mpr-otel";
 const SERVICE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\mpr-otel-agent";
+/// Which Windows this is.
+const VERSION: &str = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion";
+/// Where Netlogon keeps the site.
+const NETLOGON: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\Netlogon\Parameters";
 /// Where ledgers are by default, and a log beside them.
 const LEDGERS: &str = r"C:\ProgramData\mpr-otel\ledger";
 const LOG: &str = r"C:\ProgramData\mpr-otel\log.txt";
@@ -412,7 +417,6 @@ fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
         let resource = |key: &str| span.resource(key).unwrap_or_else(|| panic!("{key}"));
         assert_eq!(resource("service.name"), "mpr-otel");
         assert_eq!(resource("os.type"), "windows");
-        assert_eq!(resource("host.id").len(), "00000000-0000-0000-0000-000000000000".len());
         assert!(!resource("host.name").is_empty());
         let success = matches!(span.get("mpr.outcome").as_deref(), Some("success" | "cancelled"));
         let status = span.span.status.clone().unwrap_or_default();
@@ -569,6 +573,54 @@ fn the_machines_settings_stand_above_the_hosts_environment() {
     let ended = windows.call(&["add2", "-", SHARE]);
     assert!(ended.ended_with(0) && ended.output == "add2 0\n", "{ended:?}");
     assert_eq!(windows.ledgers(), Vec::<PathBuf>::new());
+}
+
+/// From a 64-bit program. That a 32-bit and an emulated one send the same is not run: Wine without
+/// its 32-bit half starts neither.
+#[test]
+fn the_resource_says_which_windows_of_which_build_at_which_site() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.install(&["--resource-attributes", "mpr.site=named,os.build_id=named"]);
+    let write = |key: &str, value: &str, kind: &str, data: &str| {
+        let written = windows.reg(&["add", key, "/v", value, "/t", kind, "/d", data, "/f"]);
+        assert_eq!(written.code, Some(0), "{written:?}");
+    };
+    let read = |key: &str, value: &str| {
+        let found = windows.reg(&["query", key, "/v", value]);
+        assert_eq!(found.code, Some(0), "{found:?}");
+        found.output.split_whitespace().last().unwrap().to_owned()
+    };
+    let sent = || {
+        let caller = windows.caller(&["add2", "-", SHARE, "wait"]).spawn().unwrap();
+        let span = windows.spans(1).remove(0);
+        assert!(end(caller).ended_with(0));
+        move |key: &str| span.resource(key)
+    };
+    let build = read(VERSION, "CurrentBuildNumber");
+    let guid = read(r"HKLM\SOFTWARE\Microsoft\Cryptography", "MachineGuid");
+    write(VERSION, "CurrentMajorVersionNumber", "REG_DWORD", "10");
+    write(VERSION, "CurrentMinorVersionNumber", "REG_DWORD", "0");
+    write(VERSION, "UBR", "REG_DWORD", "2314");
+    write(NETLOGON, "DynamicSiteName", "REG_SZ", "Branch North ");
+    let resource = sent();
+    assert_eq!(resource("os.version"), Some(format!("10.0.{build}")));
+    assert_eq!(resource("os.build_id"), Some(format!("{build}.2314")));
+    assert_eq!(resource("mpr.site").as_deref(), Some("Branch North"));
+    assert_eq!(resource("host.arch").as_deref(), Some("amd64"));
+    let name = resource("host.name").unwrap();
+    let computer = name.split('.').next().unwrap();
+    assert_eq!(resource("host.id"), Some(host_id(&guid, computer)));
+
+    for (key, value) in [(VERSION, "UBR"), (NETLOGON, "DynamicSiteName")] {
+        let deleted = windows.reg(&["delete", key, "/v", value, "/f"]);
+        assert_eq!(deleted.code, Some(0), "{deleted:?}");
+    }
+    let resource = sent();
+    assert_eq!(resource("os.build_id"), Some(format!("{build}.0")));
+    // No site is known, so the setting's counts.
+    assert_eq!(resource("mpr.site").as_deref(), Some("named"));
+    assert_eq!(resource("host.id"), Some(host_id(&guid, computer)));
 }
 
 #[test]

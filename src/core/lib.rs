@@ -19,6 +19,7 @@ pub mod clock;
 pub mod courier;
 pub mod credentials;
 pub mod ledger;
+pub mod machine;
 pub mod operation;
 pub mod origin;
 pub mod platform;

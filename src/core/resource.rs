@@ -1,28 +1,10 @@
 //! What every span says of its machine.
 
 use crate::attribute::{Attributes, resource};
-use crate::platform;
+use crate::machine::Machine;
 use crate::settings::Settings;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
-
-/// Which machine telemetry is of.
-#[derive(Clone, Debug)]
-pub struct Machine {
-    /// `host.name`.
-    pub name: Option<String>,
-    /// `host.id`.
-    pub id: Option<String>,
-    /// `os.type`.
-    pub os: &'static str,
-}
-
-impl Machine {
-    /// The machine that this runs on.
-    pub fn this() -> Self {
-        Self { name: platform::host_name(), id: platform::host_id(), os: platform::OS_TYPE }
-    }
-}
 
 /// The OTLP resource of a machine: the same for all of its processes, so that the metrics a
 /// Collector derives from spans are not split by process.
@@ -49,18 +31,68 @@ fn named(
     list.add_some(&resource::SERVICE_INSTANCE_ID, instance);
     list.add_some(&resource::HOST_NAME, machine.name);
     list.add_some(&resource::HOST_ID, machine.id);
+    list.add_some(&resource::HOST_ARCH, machine.arch);
     list.add(&resource::OS_TYPE, machine.os);
+    list.add_some(&resource::OS_VERSION, machine.os_version);
+    list.add_some(&resource::OS_BUILD_ID, machine.os_build);
+    list.add_some(&resource::SITE, machine.site);
     list.add(&resource::TELEMETRY_SDK_NAME, "opentelemetry");
     list.add(&resource::TELEMETRY_SDK_LANGUAGE, "rust");
     list.add(&resource::TELEMETRY_SDK_VERSION, SDK_VERSION);
     let further = settings.resource_attributes.iter();
-    // Empty: the default builder would read the host's OTEL_RESOURCE_ATTRIBUTES. What is ours comes
-    // last, and so wins.
-    Resource::builder_empty()
-        .with_attributes(further.map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
-        .with_attributes(list.into_list())
-        .build()
+    #[allow(clippy::disallowed_methods)] // Their keys are a setting.
+    let further = further.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    // Empty: the default builder would read the host's OTEL_RESOURCE_ATTRIBUTES. The last value of a
+    // key counts: what is known stands above what a setting says.
+    Resource::builder_empty().with_attributes(further).with_attributes(list.into_list()).build()
 }
 
 /// Version of `opentelemetry_sdk`, set by the build script from Cargo.lock.
 const SDK_VERSION: &str = env!("MPR_OTEL_SDK_VERSION");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::System;
+    use opentelemetry::Key;
+
+    fn get(resource: &Resource, key: &'static str) -> Option<String> {
+        resource.get(&Key::from_static_str(key)).map(|value| value.to_string())
+    }
+
+    #[test]
+    fn a_setting_adds_attributes_and_changes_none_that_is_known() {
+        let named = |key: &str| (key.to_owned(), "named".to_owned());
+        let keys = ["host.arch", "os.version", "os.build_id", "host.id", "host.name", "mpr.site"];
+        let mut settings = Settings::resolve(&System::open());
+        settings.resource_attributes =
+            keys.into_iter().chain(["os.type", "team"]).map(named).collect();
+        let unknown = Machine {
+            name: None,
+            id: None,
+            arch: None,
+            os: "windows",
+            os_version: None,
+            os_build: None,
+            site: None,
+        };
+        let known = || Some("known".to_owned());
+        let machine = Machine {
+            name: known(),
+            id: known(),
+            arch: known(),
+            os: "windows",
+            os_version: known(),
+            os_build: known(),
+            site: known(),
+        };
+        let resource = |machine| super::resource(&settings, machine);
+        let (unknown, machine) = (resource(unknown), resource(machine));
+        for key in keys {
+            assert_eq!(get(&machine, key).as_deref(), Some("known"), "{key}");
+            assert_eq!(get(&unknown, key).as_deref(), Some("named"), "{key}");
+        }
+        assert_eq!(get(&unknown, "os.type").as_deref(), Some("windows"));
+        assert_eq!(get(&machine, "team").as_deref(), Some("named"));
+    }
+}

@@ -118,16 +118,31 @@ attributes! {
     SERVICE_VERSION: Text = "service.version", Always, "0.1.0";
 
     /// the machine's `host.id`
-    SERVICE_INSTANCE_ID: Text = "service.instance.id", Agent, "a1b2…";
+    SERVICE_INSTANCE_ID: Text = "service.instance.id", Agent, "9e4b…";
 
     /// the machine's DNS name
     HOST_NAME: Text = "host.name", Known, "desk-17.corp.example";
 
-    /// Windows' MachineGuid; elsewhere the machine id
-    HOST_ID: Text = "host.id", Known, "a1b2…";
+    /// 64 hexadecimal digits: SHA-256 of Windows' MachineGuid (on Linux the machine id), one byte 0 and the
+    /// computer's DNS host name, both in lower case and UTF-8. Machines cloned from one image share the first and
+    /// differ in the name; a new name makes a new id
+    HOST_ID: Text = "host.id", Known, "9e4b…";
+
+    /// the machine's architecture, also from a 32-bit or an emulated program: `amd64`, `arm64`, `x86`, `arm32`
+    HOST_ARCH: Text = "host.arch", Known, "amd64";
 
     /// `windows` or `linux`
     OS_TYPE: Text = "os.type", Always, "windows";
+
+    /// Windows' version and build, from the registry; on Linux the VERSION_ID of os-release
+    OS_VERSION: Text = "os.version", Known, "10.0.26100";
+
+    /// Windows' build and its revision (UBR); on Linux the BUILD_ID of os-release, else the release of the kernel
+    OS_BUILD_ID: Text = "os.build_id", Known, "26100.2314";
+
+    /// the Active Directory site that Netlogon found last (DynamicSiteName) when the sender read it, once: a
+    /// laptop that moves keeps it until the program or the agent starts again
+    SITE: Text = "mpr.site", Known, "Branch-North";
 
     /// always `opentelemetry`
     TELEMETRY_SDK_NAME: Text = "telemetry.sdk.name", Always, "opentelemetry";

@@ -2,7 +2,8 @@
 
 use super::client::{Client, ClientError};
 use super::verdict::{Verdict, judge};
-use crate::resource::{Machine, resource};
+use crate::machine::Machine;
+use crate::resource::resource;
 use crate::settings::{Compression, Settings};
 use http::Uri;
 use opentelemetry::Context;

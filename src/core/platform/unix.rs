@@ -57,13 +57,78 @@ pub fn host_name() -> Option<String> {
     (status == 0 && end > 0).then(|| String::from_utf8_lossy(&name[..end]).into_owned())
 }
 
-/// `host.id`: the machine's id, as systemd and D-Bus keep it.
-pub fn host_id() -> Option<String> {
+/// The computer's own name.
+pub fn computer_name() -> Option<String> {
+    host_name()
+}
+
+/// The id of this installation, as systemd and D-Bus keep it.
+pub fn installation_id() -> Option<String> {
     ["/etc/machine-id", "/var/lib/dbus/machine-id"]
         .iter()
         .find_map(|path| std::fs::read_to_string(path).ok())
         .map(|id| id.trim().to_owned())
         .filter(|id| !id.is_empty())
+}
+
+/// `host.arch`: the kernel's, in the words of the semantic conventions where they have one.
+pub fn machine_arch() -> Option<String> {
+    uname().map(|(_, machine)| arch(&machine).to_owned())
+}
+
+/// What uname(2) calls `machine`, in the words of the semantic conventions.
+fn arch(machine: &str) -> &str {
+    match machine {
+        "x86_64" | "amd64" => "amd64",
+        "aarch64" | "arm64" => "arm64",
+        "i386" | "i486" | "i586" | "i686" => "x86",
+        "ppc" => "ppc32",
+        "ppc64" | "ppc64le" => "ppc64",
+        arm if arm.starts_with("arm") => "arm32",
+        // ia64 and s390x among them, which the conventions call the same.
+        other => other,
+    }
+}
+
+/// `os.version` and `os.build_id`: the distribution's VERSION_ID, and its BUILD_ID or, where it
+/// has none, the release of the kernel.
+pub fn os_version() -> (Option<String>, Option<String>) {
+    // os-release(5)
+    let release = ["/etc/os-release", "/usr/lib/os-release"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())
+        .unwrap_or_default();
+    let build = release_value(&release, "BUILD_ID").or_else(|| uname().map(|(kernel, _)| kernel));
+    (release_value(&release, "VERSION_ID"), build)
+}
+
+/// A value of os-release(5). Those that are asked for here need no escapes.
+fn release_value(release: &str, name: &str) -> Option<String> {
+    let value =
+        release.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='))?;
+    let value = value.trim_matches(['"', '\'']);
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// Release and machine of uname(2).
+fn uname() -> Option<(String, String)> {
+    // SAFETY: the structure is arrays of `c_char`, for which zeros are valid.
+    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: `names` is writable for the call.
+    if unsafe { libc::uname(&mut names) } != 0 {
+        return None;
+    }
+    let text = |name: &[libc::c_char]| {
+        let bytes: Vec<u8> =
+            name.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    Some((text(&names.release), text(&names.machine)))
+}
+
+/// There are no Active Directory sites here.
+pub fn site() -> Option<String> {
+    None
 }
 
 /// Where ledgers live unless a setting says otherwise: under the user's state folder.
@@ -125,4 +190,35 @@ pub fn is_mine(file: &File) -> io::Result<bool> {
 /// Whom the file system says `file` belongs to.
 pub fn owner_of(file: &File) -> io::Result<String> {
     Ok(format!("uid {}", file.metadata()?.uid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn architectures_have_the_names_of_the_semantic_conventions() {
+        for (machine, name) in [
+            ("x86_64", "amd64"),
+            ("aarch64", "arm64"),
+            ("i686", "x86"),
+            ("armv7l", "arm32"),
+            ("ppc64le", "ppc64"),
+            ("s390x", "s390x"),
+            ("riscv64", "riscv64"),
+        ] {
+            assert_eq!(arch(machine), name);
+        }
+    }
+
+    #[test]
+    fn a_releases_values_are_read_with_and_without_quotes() {
+        let release =
+            "NAME=\"A VERSION_ID=1\"\nVERSION_ID=\"12\"\nBUILD_ID='rolling'\nVARIANT_ID=\n";
+        assert_eq!(release_value(release, "VERSION_ID").as_deref(), Some("12"));
+        assert_eq!(release_value(release, "BUILD_ID").as_deref(), Some("rolling"));
+        assert_eq!(release_value("VERSION_ID=3.20.1\n", "VERSION_ID").as_deref(), Some("3.20.1"));
+        assert_eq!(release_value(release, "VARIANT_ID"), None);
+        assert_eq!(release_value(release, "ID"), None);
+    }
 }

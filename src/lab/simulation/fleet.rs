@@ -4,7 +4,7 @@
 //! large fleet takes no more memory than a small one.
 
 use super::random::Rng;
-use mpr_otel_core::resource::Machine;
+use mpr_otel_core::machine::{Machine, host_id};
 
 /// What a server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +75,14 @@ pub(super) struct Fleet {
 }
 
 /// Each use of random numbers has a word of its own, so that no two share their numbers.
-const HOST_ID: u64 = 1;
+const MACHINE: u64 = 1;
 const DRIVE: u64 = 2;
 const DISTANCE: u64 = 3;
+
+/// Builds of Windows and their revisions.
+const BUILDS: [(u32, u32); 2] = [(22_631, 4_460), (26_100, 2_314)];
+/// Sites of Active Directory.
+const SITES: [&str; 3] = ["Headquarters", "Branch-North", "Branch-South"];
 
 impl Fleet {
     /// A fleet of so many hosts and servers: six servers in ten for files, the others for the rest.
@@ -111,19 +116,23 @@ impl Fleet {
         format!("pc-{:05}.corp.example", host + 1)
     }
 
-    /// A host as a machine: the id looks like Windows' MachineGuid.
+    /// A host as a machine. All were cloned from one image: one MachineGuid, and one of two
+    /// builds of Windows, as in the middle of a roll-out. Each is at one of three sites.
     pub(super) fn machine(&self, host: u32) -> Machine {
-        let mut rng = Rng::of(&[self.seed, HOST_ID, host.into()]);
-        let (high, low) = (rng.bits(), rng.bits());
-        let id = format!(
-            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-            high >> 32,
-            high >> 16 & 0xFFFF,
-            high & 0xFFF,
-            low >> 48 & 0x3FFF | 0x8000,
-            low & 0xFFFF_FFFF_FFFF
-        );
-        Machine { name: Some(self.host_name(host)), id: Some(id), os: "windows" }
+        let mut rng = Rng::of(&[self.seed, MACHINE, host.into()]);
+        let (build, revision) = BUILDS[rng.below(BUILDS.len())];
+        let site = SITES[rng.below(SITES.len())];
+        let name = self.host_name(host);
+        let computer = name.split('.').next().unwrap_or(&name);
+        Machine {
+            id: Some(host_id(&format!("{:016x}", self.seed), computer)),
+            name: Some(name),
+            arch: Some("amd64".to_owned()),
+            os: "windows",
+            os_version: Some(format!("10.0.{build}")),
+            os_build: Some(format!("{build}.{revision}")),
+            site: Some(site.to_owned()),
+        }
     }
 
     /// How much longer a host's way to the servers is: some sit in branch offices, some at home.
@@ -217,7 +226,11 @@ mod tests {
         let ids: HashSet<Option<String>> = (0..1000).map(|host| fleet.machine(host).id).collect();
         assert_eq!(ids.len(), 1000);
         let id = fleet.machine(0).id.expect("an id");
-        assert_eq!(id.len(), 36, "{id}");
+        assert_eq!(id.len(), 64, "{id}");
+        let machines: Vec<Machine> = (0..1000).map(|host| fleet.machine(host)).collect();
+        let builds: HashSet<_> = machines.iter().map(|machine| &machine.os_build).collect();
+        let sites: HashSet<_> = machines.iter().map(|machine| &machine.site).collect();
+        assert_eq!((builds.len(), sites.len()), (2, 3));
     }
 
     #[test]

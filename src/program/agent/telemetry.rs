@@ -7,6 +7,7 @@
 use mpr_otel_core::adoption::{Census, Look};
 use mpr_otel_core::courier::{Client, ClientError, Verdict, configured, metrics_endpoint};
 use mpr_otel_core::ledger::{Loss, Tally};
+use mpr_otel_core::machine::Machine;
 use mpr_otel_core::resource;
 use mpr_otel_core::settings::Settings;
 use opentelemetry::trace::TracerProvider;
@@ -64,7 +65,7 @@ pub struct Telemetry {
 impl Telemetry {
     /// Starts exporting, and logging to standard error (if it is `heard`) and the log file.
     pub fn start(settings: &Settings, heard: bool) -> Result<Self, TelemetryError> {
-        let resource = resource::agent_resource(settings, resource::Machine::this());
+        let resource = resource::agent_resource(settings, Machine::this());
         let client = Arc::new(Client::new(settings)?);
         let spans = opentelemetry_otlp::SpanExporter::builder().with_http();
         let spans = configured(spans, client, settings, &settings.endpoint);

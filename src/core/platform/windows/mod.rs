@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code)] // This file meets Win32.
 
+mod identity;
 mod plain_file;
 
+pub use identity::{computer_name, host_name, installation_id, machine_arch, os_version, site};
 pub use plain_file::{is_mine, open_plain, owner_of};
 
 use std::ffi::{OsStr, c_void};
@@ -20,9 +22,6 @@ use windows_sys::Win32::System::LibraryLoader::{
 };
 use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
 use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
-use windows_sys::Win32::System::SystemInformation::{
-    ComputerNameDnsFullyQualified, GetComputerNameExW,
-};
 use windows_sys::Win32::System::Threading::GetCurrentThreadId;
 
 /// `os.type` of the semantic conventions.
@@ -80,29 +79,6 @@ pub fn session_id() -> Option<u32> {
     // SAFETY: `session` is writable for the call.
     let found = unsafe { ProcessIdToSessionId(std::process::id(), &mut session) };
     (found != 0).then_some(session)
-}
-
-/// `host.name`: the fully qualified DNS name, or the computer's name.
-pub fn host_name() -> Option<String> {
-    let mut name = [0_u16; 512];
-    let mut units = name.len() as u32;
-    // SAFETY: writes at most `units` units, which `name` has.
-    let done =
-        unsafe { GetComputerNameExW(ComputerNameDnsFullyQualified, name.as_mut_ptr(), &mut units) };
-    let text = String::from_utf16_lossy(&name[..(units as usize).min(name.len())]);
-    (done != 0 && !text.is_empty()).then_some(text)
-}
-
-/// `host.id`: the MachineGuid that Windows made at installation.
-pub fn host_id() -> Option<String> {
-    windows_registry::LOCAL_MACHINE
-        .options()
-        .read()
-        .wow64_64()
-        .open(r"SOFTWARE\Microsoft\Cryptography")
-        .and_then(|key| key.get_string("MachineGuid"))
-        .ok()
-        .filter(|id| !id.is_empty())
 }
 
 /// Where ledgers live unless a setting says otherwise.
