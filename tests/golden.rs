@@ -12,6 +12,7 @@ use mpr_otel_core::ledger::{
 use mpr_otel_core::operation::{Kind, Operation, Outcome};
 use mpr_otel_core::origin::Origin;
 use mpr_otel_core::process::Identity;
+use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::remote_name::RemoteName;
 use mpr_otel_core::span::span;
 use mpr_otel_core::trace_context::Parent;
@@ -267,7 +268,8 @@ fn it_is_exported_as_its_host_would_have_and_removed() {
                 _ => operation.ended,
             };
             let operation = Operation { ended, ..operation };
-            let span = span(operation, &origin, std::mem::take(&mut untold));
+            let span =
+                span(Privacy::FULL.disclose(operation), &origin, std::mem::take(&mut untold));
             assert_eq!(u64::from_be_bytes(span.span_context.span_id().to_bytes()), id);
             span
         });

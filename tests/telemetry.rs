@@ -3,7 +3,9 @@
 // Stops agents by a signal.
 #![cfg(unix)]
 
+use mpr_otel_core::attribute::{Presence, RESOURCE, SPAN};
 use mpr_otel_core::ledger::Loss;
+use mpr_otel_core::span::SCHEMA_URL;
 use mpr_otel_lab::double::{Add, Cancel, Host, ScriptedCall, Step};
 use mpr_otel_lab::equipment::stage::{
     PATIENCE, Received, Stage, add, add_ending, lane, show, spawn, start,
@@ -55,9 +57,11 @@ fn script() -> Host {
     };
     let cancel = Step {
         request: ScriptedCall::Cancel(Cancel { name: Some("Z:".into()), flags: 1, force: true }),
+        provider: Some("Microsoft Windows Network".into()),
         ..add("")
     };
-    let mut steps = vec![everything, cancel, add(&format!(r"\\server\{}", "x".repeat(300)))];
+    let link = add(r"\\corp.example\dfs\sales\x");
+    let mut steps = vec![everything, cancel, link, add(&format!(r"\\server\{}", "x".repeat(300)))];
     for (resource_type, code) in
         [53, 67, 1326, 5, 1219, 71, 87, 31, 1223, 2108, 0].iter().enumerate()
     {
@@ -83,25 +87,21 @@ fn outcome(span: &Received) -> String {
     span.get("mpr.outcome").unwrap()
 }
 
-/// Whether an attribute that is "present on" these spans must be on this one; `None`: it may be.
-fn required(present_on: &str, span: &Received) -> Option<bool> {
+/// Whether an attribute with this presence must be on this span; `None`: it may be.
+fn required(presence: Presence, span: &Received) -> Option<bool> {
     let outcome = outcome(span);
-    Some(match present_on {
-        "every span" => true,
-        "finished spans" => outcome != "unfinished",
-        "failures and unfinished" => matches!(outcome.as_str(), "failure" | "unfinished"),
-        "failures" => outcome == "failure",
-        "add spans" => span.get("mpr.operation.name").unwrap() == "add",
-        "cancel spans" => span.get("mpr.operation.name").unwrap() == "cancel",
-        "Windows" => cfg!(windows),
-        "where it can be told"
-        | "operations of dead programs"
-        | "where a name was cut"
-        | "the first span after a loss" => {
-            return None;
-        }
-        other => panic!("the test does not know what {other:?} means"),
-    })
+    let operation = || span.get("mpr.operation.name").unwrap();
+    match presence {
+        Presence::Always => Some(true),
+        Presence::Finished => Some(outcome != "unfinished"),
+        Presence::FailedOrUnfinished => Some(matches!(outcome.as_str(), "failure" | "unfinished")),
+        Presence::Failed => Some(outcome == "failure"),
+        Presence::Adds => Some(operation() == "add"),
+        Presence::Cancels => Some(operation() == "cancel"),
+        Presence::Windows => Some(cfg!(windows)),
+        Presence::Agent => Some(false),
+        Presence::Known | Presence::Recovered | Presence::Truncated | Presence::AfterLoss => None,
+    }
 }
 
 #[test]
@@ -114,6 +114,7 @@ fn what_is_sent_is_what_is_documented() {
     });
     let mut command = stage.host();
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500").env("MPR_OTEL_BATCH_MAX", "3");
+    command.env("MPR_OTEL_DFS_ROOTS", r"\\corp.example\dfs");
     leave_a_ledger(&stage);
     let host = script();
     // What another host left comes as well.
@@ -123,29 +124,24 @@ fn what_is_sent_is_what_is_documented() {
     let spans = stage.spans(operations);
     host.end_quietly();
 
-    let documented: BTreeMap<String, Vec<String>> =
-        table("Attributes of the span").into_iter().map(|row| (row[0].clone(), row)).collect();
     let mut shown = BTreeSet::new();
     for span in &spans {
         assert_eq!(span.span.kind, SpanKind::Client as i32);
         for attribute in &span.span.attributes {
-            let row = documented
-                .get(&attribute.key)
-                .unwrap_or_else(|| panic!("{} is not documented", attribute.key));
-            let value = attribute.value.as_ref().unwrap();
-            let kind = match value.value.as_ref().unwrap() {
+            let kind = match attribute.value.as_ref().unwrap().value.as_ref().unwrap() {
                 Value::StringValue(_) => "string",
                 Value::IntValue(_) => "int",
                 Value::BoolValue(_) => "boolean",
                 Value::ArrayValue(_) => "string[]",
                 other => panic!("{other:?}"),
             };
-            assert_eq!(row[1], kind, "type of {}", attribute.key);
+            let row = SPAN.iter().find(|row| row.key == attribute.key).unwrap();
+            assert_eq!(row.kind, kind, "type of {}", attribute.key);
             shown.insert(attribute.key.clone());
         }
-        for (key, row) in &documented {
-            if let Some(required) = required(&row[2], span) {
-                assert_eq!(span.get(key).is_some(), required, "{key} on {:?}", span.span);
+        for row in SPAN {
+            if let Some(required) = required(row.presence, span) {
+                assert_eq!(span.get(row.key).is_some(), required, "{row:?} on {:?}", span.span);
             }
         }
         let failed = matches!(outcome(span).as_str(), "failure" | "unfinished");
@@ -154,9 +150,10 @@ fn what_is_sent_is_what_is_documented() {
         assert_eq!(status.code, expected as i32);
         assert_eq!(status.message, span.get("error.type").unwrap_or_default());
     }
-    let missing: Vec<_> = documented
+    let missing: Vec<_> = SPAN
         .iter()
-        .filter(|(key, row)| !shown.contains(*key) && (row[2] != "Windows" || cfg!(windows)))
+        .filter(|row| row.presence != Presence::Windows || cfg!(windows))
+        .filter(|row| !shown.contains(row.key))
         .collect();
     assert!(missing.is_empty(), "documented and never sent: {missing:?}");
 
@@ -174,14 +171,20 @@ fn what_is_sent_is_what_is_documented() {
 fn the_resource_is_what_is_documented() {
     let stage = Stage::new();
     let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\share")]));
-    let span = stage.spans(1).remove(0);
+    let request = stage.request();
     host.end_quietly();
-    let mut sent: BTreeSet<String> =
-        span.resource.iter().map(|attribute| attribute.key.clone()).collect();
-    // Those that a machine may not have.
-    sent.extend(["host.id", "os.version", "mpr.site"].map(str::to_owned));
-    let documented = table("The resource").into_iter().map(|row| row[0].clone()).collect();
-    assert_eq!(sent, documented);
+    let group = &request.export.resource_spans[0];
+    let scope = &group.scope_spans[0];
+    assert_eq!(scope.schema_url, SCHEMA_URL);
+    let sent: BTreeSet<&str> =
+        group.resource.iter().flat_map(|it| &it.attributes).map(|pair| pair.key.as_str()).collect();
+    let keys = |is: fn(&Presence) -> bool| RESOURCE.iter().filter(move |row| is(&row.presence));
+    for row in keys(|presence| *presence == Presence::Always) {
+        assert!(sent.contains(row.key), "{} was not sent", row.key);
+    }
+    let may: BTreeSet<&str> =
+        keys(|presence| *presence != Presence::Agent).map(|row| row.key).collect();
+    assert!(sent.is_subset(&may), "{sent:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::truth::Scripted;
 use mpr_otel_core::ledger::Record;
 use mpr_otel_core::operation::Operation;
 use mpr_otel_core::origin::Origin;
+use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::process::Identity;
 use mpr_otel_core::resource::resource;
 use mpr_otel_core::settings::Settings;
@@ -45,8 +46,8 @@ pub(super) struct Finished {
 
 impl Finished {
     /// The span, made as the library makes it in a host. `None` if the record cannot be read.
-    fn span(&self) -> Option<SpanData> {
-        let operation = Operation::decode(&self.record)?;
+    fn span(&self, privacy: &Privacy) -> Option<SpanData> {
+        let operation = privacy.disclose(Operation::decode(&self.record)?);
         let origin = Origin {
             identity: Identity {
                 pid: self.process.pid,
@@ -82,9 +83,10 @@ pub(super) fn pack(
     // Stable, so a host's spans stay in order.
     finished.sort_by_key(|finished| finished.scripted.host);
     let hosts = finished.chunk_by(|one, other| one.scripted.host == other.scripted.host);
+    let privacy = Privacy::of(settings);
     let requests = hosts.map(|of_host| {
         // What was recorded can be read: all that is made here is whole.
-        let readable = of_host.iter().filter_map(|finished| Some((finished.span()?, finished)));
+        let readable = of_host.iter().filter_map(|finished| Some((finished.span(&privacy)?, finished)));
         let (spans, scripted): (Vec<SpanData>, Vec<Scripted>) =
             readable.map(|(span, finished)| (span, finished.scripted)).unzip();
         let host = of_host.first().map_or(0, |finished| finished.scripted.host);
