@@ -48,8 +48,8 @@ pub fn span(operation: Operation, origin: &Origin, lost: u64) -> SpanData {
 }
 
 fn status(operation: &Operation) -> Status {
-    match operation.error_type() {
-        Some(name) => Status::error(name),
+    match operation.advice() {
+        Some(sentence) => Status::error(sentence),
         None => Status::Unset,
     }
 }
