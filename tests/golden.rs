@@ -11,8 +11,8 @@ use mpr_otel_core::ledger::{
 };
 use mpr_otel_core::operation::{Kind, Operation, Outcome};
 use mpr_otel_core::origin::Origin;
-use mpr_otel_core::process::Identity;
 use mpr_otel_core::privacy::Privacy;
+use mpr_otel_core::process::Identity;
 use mpr_otel_core::remote_name::RemoteName;
 use mpr_otel_core::span::span;
 use mpr_otel_core::trace_context::Parent;

@@ -91,10 +91,33 @@ fn errors_are_explained_by_code_and_by_name() {
         assert_eq!(rows[0]["class"], "unreachable");
     }
     let all = program(&stage, &["errors"]);
-    assert!(text(&all.stdout).lines().count() > 50);
+    assert!(text(&all.stdout).lines().count() > 100);
     let unknown = program(&stage, &["errors", "no-such-error"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(text(&unknown.stderr).contains("no-such-error"));
+}
+
+#[test]
+fn errors_are_found_by_what_a_dashboard_shows() {
+    let stage = Stage::new();
+    for (wanted, name) in [
+        ("0xC05D0003", "STATUS_SMB_NO_SIGNING_ALGORITHM_OVERLAP"),
+        ("-1067646973", "STATUS_SMB_NO_SIGNING_ALGORITHM_OVERLAP"),
+        ("3227320323", "STATUS_SMB_NO_SIGNING_ALGORITHM_OVERLAP"),
+        ("STATUS_SMB_NO_SIGNING_ALGORITHM_OVERLAP", "STATUS_SMB_NO_SIGNING_ALGORITHM_OVERLAP"),
+        ("WIN32_1272", "ERROR_SMB_GUEST_LOGON_BLOCKED"),
+        ("client_network", "ERROR_NETWORK_UNREACHABLE"),
+        ("unfinished", "mpr-otel inflight"),
+    ] {
+        let output = program(&stage, &["errors", wanted]);
+        assert!(output.status.success(), "{wanted}: {}", text(&output.stderr));
+        assert!(text(&output.stdout).contains(name), "{wanted}: {}", text(&output.stdout));
+    }
+    let unknown = program(&stage, &["errors", "WIN32_12345"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("net helpmsg 12345"), "{}", text(&unknown.stderr));
+    let misspelt = program(&stage, &["errors", "ERROR_BAD_NETPTAH"]);
+    assert!(text(&misspelt.stderr).contains("did you mean ERROR_BAD_NETPATH?"));
 }
 
 #[test]

@@ -5,7 +5,9 @@
 
 use mpr_otel_core::attribute::{Presence, RESOURCE, SPAN};
 use mpr_otel_core::ledger::Loss;
+use mpr_otel_core::operation::UNFINISHED;
 use mpr_otel_core::span::SCHEMA_URL;
+use mpr_otel_core::win32_error;
 use mpr_otel_lab::double::{Add, Cancel, Host, ScriptedCall, Step};
 use mpr_otel_lab::equipment::stage::{
     PATIENCE, Received, Stage, add, add_ending, lane, show, spawn, start,
@@ -60,10 +62,14 @@ fn script() -> Host {
         provider: Some("Microsoft Windows Network".into()),
         ..add("")
     };
+    let not_there = Step { status: 2250, ..cancel.clone() };
     let link = add(r"\\corp.example\dfs\sales\x");
-    let mut steps = vec![everything, cancel, link, add(&format!(r"\\server\{}", "x".repeat(300)))];
+    let long = add(&format!(r"\\server\{}", "x".repeat(300)));
+    let mut steps = vec![everything, cancel, not_there, link, long];
     for (resource_type, code) in
-        [53, 67, 1326, 5, 1219, 71, 87, 31, 1223, 2108, 0].iter().enumerate()
+        [53, 67, 1326, 5, 1219, 71, 87, 31, 1223, 2108, 1231, 1272, 0xC05D_0003, 0]
+            .iter()
+            .enumerate()
     {
         let mut step = add_ending(r"\\server\share", *code);
         if let ScriptedCall::Add(add) = &mut step.request {
@@ -85,6 +91,18 @@ fn leave_a_ledger(stage: &Stage) {
 
 fn outcome(span: &Received) -> String {
     span.get("mpr.outcome").unwrap()
+}
+
+/// The sentence that the status of this span must have; none on what is no error.
+fn advice(span: &Received) -> String {
+    match outcome(span).as_str() {
+        "failure" => {
+            let code = span.get("mpr.status.code").unwrap().parse().unwrap();
+            win32_error::advice(code).into_owned()
+        }
+        "unfinished" => UNFINISHED.to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// Whether an attribute with this presence must be on this span; `None`: it may be.
@@ -148,7 +166,7 @@ fn what_is_sent_is_what_is_documented() {
         let status = span.span.status.clone().unwrap_or_default();
         let expected = if failed { StatusCode::Error } else { StatusCode::Unset };
         assert_eq!(status.code, expected as i32);
-        assert_eq!(status.message, span.get("error.type").unwrap_or_default());
+        assert_eq!(status.message, advice(span));
     }
     let missing: Vec<_> = SPAN
         .iter()

@@ -23,7 +23,7 @@ pub const RESOURCETYPE_DISK: u32 = 1;
 pub const RESOURCETYPE_PRINT: u32 = 2;
 
 /// The `CONNECT_*` flags of `winnetwk.h`, by bit, without their prefix.
-pub const CONNECT_FLAGS: [(u32, &str); 18] = [
+pub const CONNECT_FLAGS: [(u32, &str); 19] = [
     (0x0000_0001, "UPDATE_PROFILE"),
     (0x0000_0002, "UPDATE_RECENT"),
     (0x0000_0004, "TEMPORARY"),
@@ -41,6 +41,7 @@ pub const CONNECT_FLAGS: [(u32, &str); 18] = [
     (0x0000_4000, "REQUIRE_INTEGRITY"),
     (0x0000_8000, "REQUIRE_PRIVACY"),
     (0x0001_0000, "WRITE_THROUGH_SEMANTICS"),
+    (0x0002_0000, "COMPRESS_NETWORK_TRAFFIC"),
     (0x0004_0000, "GLOBAL_MAPPING"),
 ];
 
@@ -160,8 +161,11 @@ mod tests {
             ("REQUIRE_INTEGRITY", WNet::CONNECT_REQUIRE_INTEGRITY),
             ("REQUIRE_PRIVACY", WNet::CONNECT_REQUIRE_PRIVACY),
             ("WRITE_THROUGH_SEMANTICS", WNet::CONNECT_WRITE_THROUGH_SEMANTICS),
+            // winnetwk.h of the current SDK has it; windows-sys 0.61 does not.
+            ("COMPRESS_NETWORK_TRAFFIC", 0x0002_0000),
             ("GLOBAL_MAPPING", WNet::CONNECT_GLOBAL_MAPPING),
         ];
+        assert_eq!(CONNECT_FLAGS.len(), header.len());
         for ((ours, name), (header_name, header_value)) in CONNECT_FLAGS.iter().zip(header) {
             assert_eq!((*name, *ours), (header_name, header_value));
         }

@@ -4,8 +4,11 @@ use crate::abi::{CONNECT_FLAGS, RESOURCETYPE_ANY, RESOURCETYPE_DISK, RESOURCETYP
 use crate::credentials::remove_credentials;
 use crate::ledger::{Body, KIND_ADD, KIND_CANCEL, LOCAL_UNITS, REMOTE_UNITS, Record};
 use crate::remote_name::{RDP, RemoteName, WEBDAV, is_local_device};
-use crate::win32_error::{self, Class, Meaning};
+use crate::win32_error::{self, Class, ERROR_NOT_CONNECTED, Meaning};
 use std::borrow::Cow;
+
+/// What to do about an operation that did not end.
+pub const UNFINISHED: &str = "No end of it was seen: check the server for a hang and the program for a crash; `mpr-otel inflight` on the machine shows what still waits.";
 
 /// Which operation it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Outcome {
     Success,
     /// The user closed the prompt.
     Cancelled,
+    /// A cancel of a connection that is not there: scripts begin with one to be sure.
+    NothingToDo,
     /// It failed.
     Failure(Class),
     /// No POST came: the host died in the middle, or a limit passed.
@@ -40,22 +45,36 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// How an operation of this kind ended with `status`; `None` if it did not end.
+    pub fn of(kind: Kind, status: Option<u32>) -> Self {
+        match (kind, status) {
+            (_, None) => Self::Unfinished,
+            (Kind::Cancel, Some(ERROR_NOT_CONNECTED)) => Self::NothingToDo,
+            (_, Some(code)) => match win32_error::meaning(code) {
+                Meaning::Success => Self::Success,
+                Meaning::Cancelled => Self::Cancelled,
+                Meaning::Failure(class) => Self::Failure(class),
+            },
+        }
+    }
+
+    /// The class of a failure; `None` for other outcomes.
+    pub fn class(self) -> Option<Class> {
+        match self {
+            Self::Failure(class) => Some(class),
+            _ => None,
+        }
+    }
+
     /// The value of `mpr.outcome`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Cancelled => "cancelled",
+            Self::NothingToDo => "nothing_to_do",
             Self::Failure(_) => "failure",
             Self::Unfinished => "unfinished",
         }
-    }
-}
-
-/// The codes' name for `error.type`: the symbolic one, or `WIN32_<code>`.
-pub fn error_name(code: u32) -> Cow<'static, str> {
-    match win32_error::find(code) {
-        Some(row) => Cow::Borrowed(row.name),
-        None => Cow::Owned(format!("WIN32_{code}")),
     }
 }
 
@@ -120,7 +139,7 @@ impl Operation {
         Some(Self {
             number: record.number,
             kind,
-            outcome: outcome(status),
+            outcome: Outcome::of(kind, status),
             status,
             started: body.started,
             ended: body.ended.max(body.started),
@@ -140,19 +159,19 @@ impl Operation {
     /// The value of `error.type`; `None` unless it failed or did not end.
     pub fn error_type(&self) -> Option<Cow<'static, str>> {
         match (self.outcome, self.status) {
-            (Outcome::Failure(_), Some(code)) => Some(error_name(code)),
+            (Outcome::Failure(_), Some(code)) => Some(win32_error::name(code)),
             (Outcome::Unfinished, _) => Some(Cow::Borrowed("unfinished")),
             _ => None,
         }
     }
-}
 
-fn outcome(status: Option<u32>) -> Outcome {
-    match status.map(win32_error::meaning) {
-        None => Outcome::Unfinished,
-        Some(Meaning::Success) => Outcome::Success,
-        Some(Meaning::Cancelled) => Outcome::Cancelled,
-        Some(Meaning::Failure(class)) => Outcome::Failure(class),
+    /// What to do about it, in a sentence; `None` unless it failed or did not end.
+    pub fn advice(&self) -> Option<Cow<'static, str>> {
+        match (self.outcome, self.status) {
+            (Outcome::Failure(_), Some(code)) => Some(win32_error::advice(code)),
+            (Outcome::Unfinished, _) => Some(Cow::Borrowed(UNFINISHED)),
+            _ => None,
+        }
     }
 }
 
@@ -207,5 +226,22 @@ fn resource_type(body: &Body) -> &'static str {
         RESOURCETYPE_DISK => "disk",
         RESOURCETYPE_PRINT => "print",
         _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancel_of_what_is_not_connected_has_nothing_to_do_and_an_add_that_ends_so_failed() {
+        assert_eq!(Outcome::of(Kind::Cancel, Some(2250)), Outcome::NothingToDo);
+        assert_eq!(Outcome::of(Kind::Add, Some(2250)), Outcome::Failure(Class::NotFound));
+        for kind in [Kind::Add, Kind::Cancel] {
+            assert_eq!(Outcome::of(kind, Some(0)), Outcome::Success);
+            assert_eq!(Outcome::of(kind, Some(1223)), Outcome::Cancelled);
+            assert_eq!(Outcome::of(kind, Some(5)), Outcome::Failure(Class::Authorization));
+            assert_eq!(Outcome::of(kind, None), Outcome::Unfinished);
+        }
     }
 }

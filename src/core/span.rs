@@ -2,9 +2,10 @@
 
 use crate::attribute::{Attributes, Text, span};
 use crate::clock;
-use crate::operation::{Kind, Operation, Outcome};
+use crate::operation::{Kind, Operation};
 use crate::origin::Origin;
 use crate::privacy::Disclosed;
+use crate::win32_error::Class;
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
@@ -54,18 +55,15 @@ pub fn span(operation: Disclosed, origin: &Origin, lost: u64) -> SpanData {
 }
 
 fn status(operation: &Operation) -> Status {
-    match operation.error_type() {
-        Some(name) => Status::error(name),
+    match operation.advice() {
+        Some(sentence) => Status::error(sentence),
         None => Status::Unset,
     }
 }
 
 fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Attributes {
     let identity = &origin.identity;
-    let class = match operation.outcome {
-        Outcome::Failure(class) => Some(class.name()),
-        _ => None,
-    };
+    let class = operation.outcome.class().map(Class::name);
     let error_type = operation.error_type();
     let flags: Vec<Text> = operation.flags.into_iter().map(Text::from).collect();
     let executable = (!identity.executable.is_empty()).then(|| Arc::clone(&identity.executable));

@@ -40,16 +40,17 @@ attributes! {
     /// `add` or `cancel`
     OPERATION_NAME: Text = "mpr.operation.name", Always, "add";
 
-    /// `success`, `failure`, `cancelled` or `unfinished`
+    /// `success`, `failure`, `cancelled`, `nothing_to_do` or `unfinished`
     OUTCOME: Text = "mpr.outcome", Always, "failure";
 
     /// the provider's result as MPR reports it, a Win32 code; 0 is success
     STATUS_CODE: i64 = "mpr.status.code", Finished, "53";
 
-    /// the code's name in winerror.h, `WIN32_<code>` if it is not in `mpr-otel errors`, or `unfinished`
+    /// the code's name in Windows' headers, or `unfinished`; of a code that is not in `mpr-otel errors` it is
+    /// `WIN32_<code>`, from 0x80000000 on `0x` and eight digits, such as `0xC00000CC`
     ERROR_TYPE: Text = "error.type", FailedOrUnfinished, "ERROR_BAD_NETPATH";
 
-    /// what to do about it: `unreachable`, `not_found`, `authentication`, `authorization`, `conflict`, `resource`, `request` or `other`
+    /// what to do about it: `unreachable`, `client_network`, `not_found`, `authentication`, `authorization`, `security_policy`, `conflict`, `resource`, `request` or `other`
     ERROR_CLASS: Text = "mpr.error.class", Failed, "unreachable";
 
     /// the server in the remote name if it can be a host name, in lower case; an IPv6 literal as the address it spells. `\\tsclient`, `\\wsl$`, `\\wsl.localhost` and `\\vmware-host` are no servers

@@ -1,5 +1,6 @@
 //! What the double plays: who calls, what, on which thread, how long it takes, how it ends.
 
+use mpr_otel_core::operation::{Kind, Outcome};
 use serde::{Deserialize, Serialize};
 
 /// A script: some host programs, each with threads that perform operations one after another.
@@ -70,6 +71,17 @@ pub struct Cancel {
     pub flags: u32,
     /// `fForce`.
     pub force: bool,
+}
+
+impl Step {
+    /// How the operation ends, as its span must say.
+    pub fn outcome(&self) -> Outcome {
+        let kind = match self.request {
+            ScriptedCall::Add(_) => Kind::Add,
+            ScriptedCall::Cancel(_) => Kind::Cancel,
+        };
+        Outcome::of(kind, (!self.no_post).then_some(self.status))
+    }
 }
 
 impl ScriptedCall {

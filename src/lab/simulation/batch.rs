@@ -86,7 +86,8 @@ pub(super) fn pack(
     let privacy = Privacy::of(settings);
     let requests = hosts.map(|of_host| {
         // What was recorded can be read: all that is made here is whole.
-        let readable = of_host.iter().filter_map(|finished| Some((finished.span(&privacy)?, finished)));
+        let readable =
+            of_host.iter().filter_map(|finished| Some((finished.span(&privacy)?, finished)));
         let (spans, scripted): (Vec<SpanData>, Vec<Scripted>) =
             readable.map(|(span, finished)| (span, finished.scripted)).unzip();
         let host = of_host.first().map_or(0, |finished| finished.scripted.host);

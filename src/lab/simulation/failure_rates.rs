@@ -6,12 +6,14 @@ use super::random::Rng;
 const ADDS_FAILING: f64 = 0.009;
 /// Adds whose prompt the user closes.
 const ADDS_CANCELLED: f64 = 0.005;
-/// Cancels that fail.
-const CANCELS_FAILING: f64 = 0.012;
+/// Cancels that fail: files are open.
+const CANCELS_FAILING: f64 = 0.005;
+/// Cancels of a connection that is not there: a script that cancels first, to be sure.
+const CANCELS_OF_NOTHING: f64 = 0.02;
 
 /// How an add fails: code and weight. A misspelt share leads; every class of errors has its part,
 /// and that a user cannot be identified is rare, because a healthy fleet's users are.
-const ADD: [(u32, f64); 15] = [
+const ADD: [(u32, f64); 18] = [
     (67, 17.0),
     (5, 14.0),
     (1219, 8.0),
@@ -19,19 +21,19 @@ const ADD: [(u32, f64); 15] = [
     (53, 7.0),
     (64, 5.0),
     (59, 2.0),
-    (71, 7.0),
-    (1816, 4.0),
+    (71, 5.0),
+    (1816, 3.0),
+    (1450, 3.0),
     (1326, 7.0),
     (1909, 2.0),
     (87, 6.0),
     (50, 4.0),
+    (1272, 2.0),
+    (1231, 2.0),
     // Not in the table of codes: class `other`.
-    (1450, 7.0),
+    (31, 3.0),
     (1359, 4.0),
 ];
-
-/// How a cancel fails.
-const CANCEL: [(u32, f64); 2] = [(2250, 6.0), (2401, 4.0)];
 
 /// The code that an add ends with.
 pub(super) fn add(rng: &mut Rng) -> u32 {
@@ -45,8 +47,11 @@ pub(super) fn add(rng: &mut Rng) -> u32 {
 
 /// The code that a cancel ends with.
 pub(super) fn cancel(rng: &mut Rng) -> u32 {
-    let code = pick(&CANCEL, rng);
-    if rng.happens(CANCELS_FAILING) { code } else { 0 }
+    match rng.unit() {
+        draw if draw < CANCELS_FAILING => 2401,
+        draw if draw < CANCELS_FAILING + CANCELS_OF_NOTHING => 2250,
+        _ => 0,
+    }
 }
 
 /// One of `codes`, by weight.
@@ -58,29 +63,32 @@ pub(super) fn pick(codes: &[(u32, f64)], rng: &mut Rng) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mpr_otel_core::win32_error::{Class, Meaning, meaning};
+    use mpr_otel_core::operation::{Kind, Outcome};
+    use mpr_otel_core::win32_error::Class;
     use std::collections::BTreeSet;
 
     #[test]
     fn every_class_of_errors_is_among_them_and_one_add_in_a_hundred_fails() {
         let mut rng = Rng::of(&[5]);
         let failures: Vec<Class> = (0..100_000)
-            .filter_map(|_| match meaning(add(&mut rng)) {
-                Meaning::Failure(class) => Some(class),
-                _ => None,
-            })
+            .filter_map(|_| Outcome::of(Kind::Add, Some(add(&mut rng))).class())
             .collect();
         assert!((800..1000).contains(&failures.len()), "{}", failures.len());
         let classes: BTreeSet<Class> = failures.iter().copied().collect();
-        assert_eq!(classes.len(), 8, "{classes:?}");
+        assert_eq!(classes, Class::ALL.into());
         let authentication = failures.iter().filter(|class| **class == Class::Authentication);
         assert!(authentication.count() < 150);
     }
 
     #[test]
-    fn some_cancels_fail() {
+    fn some_cancels_fail_and_more_have_nothing_to_do() {
         let mut rng = Rng::of(&[5]);
-        let failing = (0..10_000).filter(|_| cancel(&mut rng) != 0).count();
-        assert!((60..200).contains(&failing), "{failing}");
+        let outcomes: Vec<Outcome> =
+            (0..10_000).map(|_| Outcome::of(Kind::Cancel, Some(cancel(&mut rng)))).collect();
+        let count = |of: fn(&Outcome) -> bool| outcomes.iter().filter(|one| of(one)).count();
+        let failing = count(|one| matches!(one, Outcome::Failure(_)));
+        let nothing_to_do = count(|one| *one == Outcome::NothingToDo);
+        assert!((20..100).contains(&failing), "{failing}");
+        assert!((120..300).contains(&nothing_to_do), "{nothing_to_do}");
     }
 }

@@ -256,9 +256,8 @@ const LOST: u64 = 22;
 const EXPIRED: [(u32, f64); 3] = [(1793, 6.0), (1326, 3.0), (1909, 1.0)];
 /// What operations on a server that is gone end with.
 const DOWN: [(u32, f64); 2] = [(53, 8.0), (1203, 2.0)];
-/// What adds on a server at its limits end with. Their class is `resource`; 240, a session that was
-/// cancelled, is not in the table of codes and so has class `other`.
-const FLAKY: [(u32, f64); 3] = [(71, 5.0), (240, 3.0), (1816, 2.0)];
+/// What adds on a server at its limits end with. Their class is `resource`.
+const FLAKY: [(u32, f64); 3] = [(71, 5.0), (1450, 3.0), (1816, 2.0)];
 /// A host without room loses this part of its operations.
 const LOSING: f64 = 0.5;
 

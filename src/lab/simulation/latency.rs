@@ -65,7 +65,7 @@ pub(super) fn draw(status: u32, path: Path, rng: &mut Rng) -> u64 {
         (0, None) => CANCEL.draw(rng),
         (53 | 1203 | 51, _) => return dead_share(rng),
         (59 | 64 | 240, _) => BROKEN.draw(rng),
-        (85 | 1219 | 2250 | 2401, _) => LOCAL_REFUSAL.draw(rng),
+        (85 | 1219 | 1231 | 2250 | 2401, _) => LOCAL_REFUSAL.draw(rng),
         (1223, _) => PROMPT.draw(rng).min(90_000.0),
         (1326 | 1793 | 1909, _) => DENIED_LOGON.draw(rng) * path.distance,
         _ => REFUSAL.draw(rng) * path.distance,

@@ -5,8 +5,8 @@
 
 use super::fleet::Fleet;
 use super::incident::Incidents;
-use mpr_otel_core::operation::error_name;
-use mpr_otel_core::win32_error::{Meaning, meaning};
+use mpr_otel_core::operation::{Kind, Outcome};
+use mpr_otel_core::win32_error;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -98,8 +98,13 @@ impl Count {
 }
 
 impl Series {
+    fn outcome(self) -> Outcome {
+        let kind = if self.add { Kind::Add } else { Kind::Cancel };
+        Outcome::of(kind, self.status)
+    }
+
     fn failed(self) -> bool {
-        matches!(self.status.map(meaning), Some(Meaning::Failure(_)))
+        matches!(self.outcome(), Outcome::Failure(_))
     }
 }
 
@@ -245,21 +250,17 @@ impl Count {
     /// The series, named.
     pub(super) fn series(&self, fleet: &Fleet) -> Vec<SeriesTruth> {
         let named = self.series.iter().map(|(series, sum)| {
-            let (outcome, class) = match series.status.map(meaning) {
-                None => ("unfinished", None),
-                Some(Meaning::Success) => ("success", None),
-                Some(Meaning::Cancelled) => ("cancelled", None),
-                Some(Meaning::Failure(class)) => ("failure", Some(class.name())),
-            };
+            let outcome = series.outcome();
+            let class = outcome.class();
             let error_type = match series.status {
                 None => Some("unfinished".to_owned()),
-                Some(code) => class.map(|_| error_name(code).into_owned()),
+                Some(code) => class.map(|_| win32_error::name(code).into_owned()),
             };
             SeriesTruth {
                 server: series.server.map(|server| fleet.servers[server].name.clone()),
                 operation: if series.add { "add" } else { "cancel" }.to_owned(),
-                outcome: outcome.to_owned(),
-                error_class: class.map(str::to_owned),
+                outcome: outcome.name().to_owned(),
+                error_class: class.map(|class| class.name().to_owned()),
                 error_type,
                 count: sum.count,
                 seconds: sum.nanos as f64 / 1e9,
@@ -379,5 +380,27 @@ mod tests {
         let sample = count.hosts_sample(&fleet);
         assert_eq!(sample.len(), 2);
         assert_eq!(sample[1].operations, 3);
+    }
+    #[test]
+    fn a_cancel_of_what_is_not_there_is_no_failure_and_an_add_that_ends_so_is_one() {
+        let fleet = Fleet::new(1, 2, 3);
+        let mut count = Count::default();
+        for add in [true, false] {
+            let series = Series { server: Some(0), add, status: Some(2250) };
+            count.accept(&Scripted { host: 0, series, takes: 1, lost: 0 });
+        }
+        assert_eq!(count.failures(), (1, 0));
+        let series = count.series(&fleet);
+        let of = |operation: &str| series.iter().find(|series| series.operation == operation);
+        let (add, cancel) = (of("add").expect("one"), of("cancel").expect("one"));
+        assert_eq!(
+            (add.outcome.as_str(), add.error_class.as_deref()),
+            ("failure", Some("not_found"))
+        );
+        assert_eq!(
+            (cancel.outcome.as_str(), cancel.error_class.as_deref()),
+            ("nothing_to_do", None)
+        );
+        assert_eq!(cancel.error_type, None);
     }
 }

@@ -30,13 +30,13 @@ const SERVERS: [Server; 12] = [
         (5, 40),
         &[0, 0, 0, 85],
     ),
-    smb(&[r"\\nas-west.corp.example\archive"], (250, 700), &[0, 0, 0, 59]),
+    smb(&[r"\\nas-west.corp.example\archive"], (250, 700), &[0, 0, 1272, 59]),
     smb(&[r"\\old-fs.corp.example\public"], (900, 1200), &[53, 53, 1203]),
     smb(&[r"\\hr.corp.example\payroll"], (8, 25), &[0, 5, 0, 0]),
     smb(&[r"\\legacy.corp.example\apps"], (30, 90), &[1326, 0, 1909, 0]),
     smb(&[r"\\lab.corp.example\Share", r"\\lab.corp.example\gone"], (6, 35), &[0, 67, 0, 1219]),
     smb(&[r"\\busy.corp.example\builds"], (60, 300), &[0, 71, 0, 31]),
-    smb(&[r"\\10.0.0.7\backup"], (10, 45), &[0, 0, 1204, 0]),
+    smb(&[r"\\10.0.0.7\backup"], (10, 45), &[0, 1231, 1204, 0]),
     smb(&[r"\\2001-db8--1.ipv6-literal.net\media"], (12, 50), &[0]),
     Server {
         remote: &[r"\\print01.corp.example\Floor2-Color", r"\\print01.corp.example\Floor3"],
@@ -115,7 +115,11 @@ fn step(index: usize, server: &Server, visit: usize, flags: u32) -> Step {
         return Step {
             request: ScriptedCall::Cancel(Cancel { name: Some(name), flags: 0, force }),
             takes_ms: takes_ms.min(60),
-            status: if index % 11 == 3 { 2401 } else { 0 },
+            status: match index % 11 {
+                3 => 2401,
+                5 => 2250,
+                _ => 0,
+            },
             provider: Some(server.provider.to_owned()),
             no_post: false,
         };
@@ -138,7 +142,8 @@ fn step(index: usize, server: &Server, visit: usize, flags: u32) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mpr_otel_core::win32_error::{Class, Meaning, meaning};
+    use mpr_otel_core::operation::Outcome;
+    use mpr_otel_core::win32_error::Class;
     use std::collections::BTreeSet;
 
     #[test]
@@ -147,16 +152,11 @@ mod tests {
         assert_eq!(script.operations(), OPERATIONS);
         let steps: Vec<&Step> =
             script.hosts.iter().flat_map(|host| host.threads.iter().flatten()).collect();
-        let classes: BTreeSet<Class> = steps
-            .iter()
-            .filter(|step| !step.no_post)
-            .filter_map(|step| match meaning(step.status) {
-                Meaning::Failure(class) => Some(class),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(classes.len(), 8, "{classes:?}");
-        assert!(steps.iter().any(|step| meaning(step.status) == Meaning::Cancelled));
+        let classes: BTreeSet<Class> =
+            steps.iter().filter_map(|step| step.outcome().class()).collect();
+        assert_eq!(classes, Class::ALL.into());
+        assert!(steps.iter().any(|step| step.outcome() == Outcome::Cancelled));
+        assert!(steps.iter().any(|step| step.outcome() == Outcome::NothingToDo));
         assert_eq!(steps.iter().filter(|step| step.no_post).count(), 2);
         assert!(steps.iter().any(|step| matches!(step.request, ScriptedCall::Cancel(_))));
         assert!(script.hosts.iter().all(|host| host.threads.iter().all(|lane| !lane.is_empty())));

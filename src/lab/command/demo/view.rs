@@ -2,8 +2,8 @@
 
 use super::Failure;
 use mpr_otel_core::ledger::Tally;
-use mpr_otel_core::operation::error_name;
-use mpr_otel_core::win32_error::{Meaning, meaning};
+use mpr_otel_core::operation::Outcome;
+use mpr_otel_core::win32_error::name;
 use mpr_otel_lab::double::{Script, Step};
 use mpr_otel_lab::nearest_rank;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
@@ -126,8 +126,7 @@ impl View {
     /// The view of spans that a collector of the user's got: it has them, we have the counts.
     pub(super) fn sent(endpoint: &str, script: &Script, tally: Tally, elapsed: Duration) -> Self {
         let steps = || script.hosts.iter().flat_map(|host| host.threads.iter().flatten());
-        let failed =
-            |step: &&Step| !step.no_post && matches!(meaning(step.status), Meaning::Failure(_));
+        let failed = |step: &&Step| matches!(step.outcome(), Outcome::Failure(_));
         Self {
             summary: DemoSummary {
                 operations: script.operations(),
@@ -159,7 +158,7 @@ impl View {
                     "spans `mpr.add_connection` and `mpr.cancel_connection`; {} of them",
                     self.summary.failures
                 )?;
-                writeln!(out, "failed, such as the ones with error.type = {}.", error_name(53))?;
+                writeln!(out, "failed, such as the ones with error.type = {}.", name(53))?;
             }
             None => {
                 self.write_servers(out)?;
