@@ -91,3 +91,133 @@ fn is_of_windows(share: &str) -> bool {
     let named = ["ADMIN$", "IPC$", "PRINT$", "FAX$"];
     drive(share) || named.iter().any(|name| name.eq_ignore_ascii_case(share))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{KIND_ADD, KIND_CANCEL, Record, SLOT_SIZE, SlotImage};
+    use crate::origin::Origin;
+    use crate::process::Identity;
+    use crate::settings::System;
+    use crate::span::span;
+    use crate::trace_context::IdSource;
+    use crate::wide::WideStr;
+    use proptest::prelude::*;
+
+    fn policy(level: PrivacyLevel) -> Privacy {
+        Privacy { level, ..Privacy::of(&Settings::resolve(&System::open())) }
+    }
+
+    fn operation(kind: u8, remote: &str, local: &str) -> Operation {
+        let wide = |text: &str| text.encode_utf16().chain([0]).collect::<Vec<u16>>();
+        let mut body = SlotImage::parse(&[0; SLOT_SIZE]).body;
+        body.kind = kind;
+        let (remote, local) = (wide(remote), wide(local));
+        body.set_names(WideStr::from_units(&remote), WideStr::from_units(&local));
+        Operation::decode(&Record { unfinished: false, number: 1, body }).unwrap()
+    }
+
+    /// All that is sent, as text.
+    fn sent(operation: Disclosed) -> String {
+        let origin = Origin {
+            identity: Identity { pid: 1, executable: "host.exe".into(), session_id: None },
+            parent: None,
+            ids: IdSource::new([1, 2, 3], None),
+            anchor_unix_nanos: 0,
+            recovered: false,
+        };
+        format!("{:?}", span(operation, &origin, 0))
+    }
+
+    #[test]
+    fn the_shares_of_windows_are_never_private() {
+        let share = |name: &str| {
+            let operation = operation(KIND_ADD, &format!(r"\\fs\{name}\x"), "");
+            policy(PrivacyLevel::Share).disclose(operation).remote.share.clone().unwrap()
+        };
+        for name in ["c$", "Z$", "ADMIN$", "ipc$", "Print$", "FAX$", "projects", "users2"] {
+            assert_eq!(share(name), name);
+        }
+        for name in ["a$", "cc$", "$", "home$", "HOME$", "Users", "profiles", "jdoe$", "users ."] {
+            assert_eq!(share(name), MASK, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_name_that_was_cut_is_not_sent() {
+        let share = |room: usize, rest: &str| {
+            let operation = operation(KIND_ADD, &format!(r"\\fs\{}{rest}", "s".repeat(room)), "");
+            let disclosed = policy(PrivacyLevel::Share).disclose(operation);
+            (disclosed.truncated, disclosed.remote.share.clone().unwrap())
+        };
+        assert_eq!(share(251, ""), (false, "s".repeat(251)));
+        assert_eq!(share(251, "$"), (true, MASK.to_owned()));
+        assert_eq!(share(9, &format!(r"\{}", "x".repeat(300))), (true, "s".repeat(9)));
+    }
+
+    #[test]
+    fn the_link_of_a_dfs_root_is_sent_where_a_setting_names_the_root() {
+        let roots = DfsRoot::list(r"\\corp.example\DFS; \\corp\dfs").unwrap();
+        let link = |level, name: &str| {
+            let privacy = Privacy { dfs_roots: roots.clone(), ..policy(level) };
+            privacy.disclose(operation(KIND_ADD, name, "")).remote.link.clone()
+        };
+        for level in [PrivacyLevel::Full, PrivacyLevel::Share] {
+            assert_eq!(link(level, r"\\Corp.Example\dfs\sales\x").as_deref(), Some("sales"));
+            assert_eq!(link(level, r"\\corp\dfs\sales").as_deref(), Some("sales"));
+            assert_eq!(link(level, r"\\corp\dfs"), None);
+            assert_eq!(link(level, r"\\corp\other\sales"), None);
+        }
+        assert_eq!(link(PrivacyLevel::Share, r"\\corp\dfs\jdoe$").as_deref(), Some(MASK));
+        assert_eq!(link(PrivacyLevel::None, r"\\corp\dfs\sales"), None);
+    }
+
+    #[test]
+    fn a_dfs_root_is_just_a_server_and_a_share() {
+        for text in [r"\\corp", r"\\corp\dfs\x", "dfs", r"\\bad host\dfs"] {
+            assert!(DfsRoot::list(text).unwrap_err().contains(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn at_share_nothing_below_a_share_no_private_share_and_no_query_leaves(
+            prefix in prop_oneof![
+                Just(r"\\"), Just("//"), Just(r"\\?\UNC\"), Just(r"\\.\UNC\"), Just(r"\\?\"),
+                Just("http://"), Just(r"https:\\"), Just("HTTP:"), Just("ftp://"), Just(""), Just(r"\"), Just(" "),
+            ],
+            user in prop_oneof![Just(""), Just("QSECRETQ:pw@"), Just("u:QSECRETQ@")],
+            server in "[A-Za-z0-9.-]{0,12}(@SSL|@SSL@8443|@jdoe)?",
+            slash in prop_oneof![Just("\\"), Just("/"), Just("\\\\")],
+            share in prop_oneof![
+                Just("QSECRET$"), Just("Home$"), Just("USERS"), Just("profiles"), Just("Projects"), Just("c$"),
+            ],
+            below in prop::collection::vec("[A-Za-z0-9 .$@:_-]{0,12}QSECRETQ", 0..3),
+            query in prop_oneof![Just(""), Just("?QSECRETQ"), Just("#QSECRETQ"), Just("?a=/QSECRETQ")],
+            local in prop_oneof![Just(""), Just("Z:"), Just(r"\\a\b\QSECRETQ"), Just("QSECRETQ")],
+            long in 0_usize..300,
+            cancel in any::<bool>(),
+        ) {
+            // UNC names keep `?` and `#`, which are legal there.
+            let web = prefix.contains("p:") || prefix.contains("ps:") || prefix.contains("P:");
+            let (user, query) = if web { (user, query) } else { ("", "") };
+            let path = below.join(slash);
+            let filler = "x".repeat(long);
+            let name = format!("{prefix}{user}{server}{slash}{share}{slash}{filler}{path}{query}");
+            let kind = if cancel { KIND_CANCEL } else { KIND_ADD };
+            let text = sent(policy(PrivacyLevel::Share).disclose(operation(kind, &name, local)));
+            for secret in ["QSECRET", "Home$", "USERS", "profiles"] {
+                prop_assert!(!text.contains(secret), "{name} {local}: {text}");
+            }
+        }
+
+        #[test]
+        fn at_none_no_share_and_no_drive_leaves(name in any::<String>(), local in any::<String>()) {
+            let disclosed = policy(PrivacyLevel::None).disclose(operation(KIND_ADD, &name, &local));
+            prop_assert_eq!(&disclosed.remote_name, &None);
+            prop_assert_eq!(&disclosed.local_name, &None);
+            prop_assert_eq!(&disclosed.remote.share, &None);
+            prop_assert_eq!(&disclosed.remote.link, &None);
+        }
+    }
+}

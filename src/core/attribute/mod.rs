@@ -221,6 +221,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_on_personal_data_names_every_attribute() {
+        let page = include_str!("../../../docs/PRIVACY.md");
+        for row in SPAN.iter().chain(RESOURCE) {
+            assert!(page.contains(&format!("`{}`", row.key)), "{}", row.key);
+        }
+    }
+
+    #[test]
     fn no_key_is_listed_twice() {
         for rows in [SPAN, RESOURCE] {
             let mut keys: Vec<_> = rows.iter().map(|row| row.key).collect();
