@@ -180,6 +180,7 @@ mod tests {
     #[test]
     fn the_page_on_telemetry_has_the_tables_that_the_code_makes() {
         let page = include_str!("../../../docs/TELEMETRY.md");
+        assert!(page.contains(crate::span::SCHEMA_URL));
         for rows in [SPAN, RESOURCE] {
             let table = table(rows);
             assert!(
