@@ -1,7 +1,12 @@
 //! The `mpr-otel` program, as people and scripts call it.
 
 use mpr_otel_lab::equipment::library;
-use mpr_otel_lab::equipment::stage::{Stage, received};
+use mpr_otel_lab::equipment::stage::{Stage, add, lane, play, received};
+use mpr_otel_lab::receiver::{Answer, Request};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message;
 use serde_json::Value;
 use std::process::Output;
 
@@ -132,6 +137,87 @@ fn status_says_that_the_endpoint_does_not_answer() {
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);
     assert!(shown.contains("http://127.0.0.1:1/v1/traces FAILED: does not answer"), "{shown}");
+}
+
+/// A right-to-left override, ESC, the C1 character that begins a control sequence, and a line end.
+const HOSTILE: &str = "\u{202e}\u{1b}[31m\u{9b}31m\u{2028}";
+
+/// What a terminal or a program that reads JSON gets, without what steers either. `text` may have
+/// the program's own line ends.
+fn assert_harmless(output: &Output) {
+    for stream in [&output.stdout, &output.stderr] {
+        let shown = text(stream);
+        assert!(!shown.contains(['\u{202e}', '\u{1b}', '\u{9b}', '\u{2028}']), "{shown:?}");
+        // JSON may spell a character.
+        if let Ok(json) = serde_json::from_str::<Value>(&shown) {
+            assert_harmless_value(&json);
+        }
+    }
+}
+
+fn assert_harmless_value(value: &Value) {
+    match value {
+        Value::String(text) => {
+            assert!(!text.contains(['\u{202e}', '\u{1b}', '\u{9b}', '\u{2028}']), "{text:?}");
+        }
+        Value::Array(items) => items.iter().for_each(assert_harmless_value),
+        Value::Object(fields) => fields.values().for_each(assert_harmless_value),
+        _ => {}
+    }
+}
+
+#[test]
+#[cfg(unix)] // Windows allows no such file name.
+fn names_that_steer_a_terminal_are_shown_without_what_steers_it() {
+    let stage = Stage::new();
+    // A program's file name is in its ledger.
+    let copy = stage.folder.path().join(format!("host{HOSTILE}.exe"));
+    std::fs::copy(mpr_otel_lab::equipment::lab(), &copy).unwrap();
+    let mut command = stage.command(&copy);
+    command.arg("play").arg("--library").arg(library());
+    let mut endless = add(&format!(r"\\files{HOSTILE}\share{HOSTILE}s"));
+    endless.takes_ms = 60_000;
+    let host = play(command, &lane(vec![endless]));
+    stage.until(|| text(&program(&stage, &["inflight"]).stdout).contains("files"));
+
+    let table = program(&stage, &["inflight"]);
+    assert_harmless(&table);
+    // A head and the operation.
+    assert_eq!(text(&table.stdout).lines().count(), 2, "{}", text(&table.stdout));
+    let json = program(&stage, &["inflight", "--json"]);
+    assert_harmless(&json);
+    let report: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let row = &report["operations"][0];
+    assert_eq!(row["executable"], "host\u{fffd}\u{fffd}[31m\u{fffd}31m\u{fffd}.exe");
+    assert_eq!(row["share"], "share\u{fffd}\u{fffd}[31m\u{fffd}31m\u{fffd}s");
+    host.kill();
+}
+
+#[test]
+fn status_shows_settings_and_a_collectors_words_without_what_steers_a_terminal() {
+    let stage = Stage::behaving(|_: &Request| {
+        let partial_success = ExportTracePartialSuccess {
+            rejected_spans: 0,
+            error_message: format!("welcome{HOSTILE}"),
+        };
+        let body = ExportTraceServiceResponse { partial_success: Some(partial_success) };
+        Answer { body: body.encode_to_vec(), ..Answer::ok() }
+    });
+    for arguments in [&["status"][..], &["status", "--json"]] {
+        let mut command = stage.program();
+        command
+            .args(arguments)
+            .env("MPR_OTEL_TIMEOUT_MS", format!("soon{HOSTILE}"))
+            .env("MPR_OTEL_SERVICE_NAME", format!("files{HOSTILE}"));
+        let output = command.output().unwrap();
+        let shown = text(&output.stdout);
+        for said in ["welcome", "soon", "files"] {
+            assert!(shown.contains(said), "no {said} in:\n{shown}");
+        }
+        assert_harmless(&output);
+    }
+    // What a person typed comes back in a failure.
+    assert_harmless(&program(&stage, &["errors", HOSTILE]));
 }
 
 #[test]

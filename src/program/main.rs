@@ -10,6 +10,7 @@ mod inflight;
 mod install;
 #[cfg(windows)]
 mod machine;
+mod printable;
 mod registration;
 #[cfg(any(windows, test))]
 mod rights;
@@ -20,6 +21,7 @@ mod windows;
 
 use answer::Failure;
 use clap::{Parser, Subcommand};
+use printable::Printable;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
         Err(failure) if is_closed_pipe(failure.as_ref()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nothing is left to tell if stderr is closed as well.
-            let _ = writeln!(io::stderr(), "mpr-otel: {failure}");
+            let _ = writeln!(io::stderr(), "mpr-otel: {}", Printable::from(failure.to_string()));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,7 @@
 //! What `status` says of the ledgers and of the agent.
 
 use crate::answer::Failure;
+use crate::printable::Printable;
 use mpr_otel_core::adoption::{AgentLedger, AgentStatus, Census, LedgerFolder};
 use mpr_otel_core::ledger::{Loss, Tally};
 use serde::Serialize;
@@ -12,9 +13,9 @@ use std::time::{Duration, SystemTime};
 /// The ledgers of all programs, and the agent that empties them.
 #[derive(Debug, Serialize)]
 pub(super) struct Ledgers {
-    folder: String,
+    folder: Printable,
     /// Why the folder cannot be listed, if it cannot.
-    problem: Option<String>,
+    problem: Option<Printable>,
     files: usize,
     live: usize,
     bytes: u64,
@@ -72,7 +73,7 @@ impl Ledgers {
         let folder = LedgerFolder::new(path);
         let (census, problem) = match Census::take(&folder) {
             Ok(census) => (census, None),
-            Err(error) => (Census::default(), Some(error.to_string())),
+            Err(error) => (Census::default(), Some(error.to_string().into())),
         };
         let sight = AgentLedger::status(&folder);
         let agent = Agent::from(&sight);
@@ -83,7 +84,7 @@ impl Ledgers {
             last_export = last_export.max(header.last_export_unix_nanos);
         }
         Self {
-            folder: path.display().to_string(),
+            folder: path.display().to_string().into(),
             problem,
             files: census.ledgers + census.unreadable,
             live: census.live,
@@ -177,6 +178,26 @@ fn ago(unix_ms: Option<u64>) -> String {
         seconds @ 120..7200 => format!("{} min ago", seconds / 60),
         seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
         seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+impl Ledgers {
+    /// The ledgers of a folder that is called so and cannot be listed for that reason.
+    pub(super) fn of_folder(folder: &str, problem: &str) -> Self {
+        Self {
+            folder: folder.into(),
+            problem: Some(problem.into()),
+            files: 1,
+            live: 0,
+            bytes: 0,
+            unreadable: 1,
+            quarantined: 1,
+            orphaned: 0,
+            operations: Tally::default().into(),
+            last_export_unix_ms: None,
+            agent: Agent { running: None, last_export_unix_ms: None },
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod ledgers;
 
 use crate::answer::{Failure, write_json};
+use crate::printable::Printable;
 use crate::registration::Registration;
 use clap::Args;
 use ledgers::Ledgers;
@@ -36,16 +37,16 @@ struct Report {
 struct Setting {
     name: String,
     registry: &'static str,
-    value: String,
+    value: Printable,
     origin: String,
-    malformed: Option<String>,
+    malformed: Option<Printable>,
 }
 
 #[derive(Serialize)]
 struct Endpoint {
-    url: String,
+    url: Printable,
     answers: bool,
-    detail: String,
+    detail: Printable,
 }
 
 impl Status {
@@ -72,12 +73,11 @@ impl From<&SettingReport> for Setting {
         Self {
             name: report.name.variable(),
             registry: report.name.registry,
-            value: report.value.clone(),
+            value: report.value.as_str().into(),
             origin: report.source.to_string(),
-            malformed: report
-                .malformed
-                .as_ref()
-                .map(|malformed| format!("{} (from the {})", malformed.problem, malformed.source)),
+            malformed: report.malformed.as_ref().map(|malformed| {
+                format!("{} (from the {})", malformed.problem, malformed.source).into()
+            }),
         }
     }
 }
@@ -95,8 +95,8 @@ fn try_endpoint(settings: &Settings) -> Endpoint {
             (false, format!("does not answer: {reason}; is a collector listening there?"))
         }
     };
-    let url = settings.report(ENDPOINT).map(|report| report.value.clone()).unwrap_or_default();
-    Endpoint { url, answers, detail }
+    let url = settings.report(ENDPOINT).map(|report| report.value.as_str().into());
+    Endpoint { url: url.unwrap_or_default(), answers, detail: detail.into() }
 }
 
 impl Report {
@@ -120,7 +120,7 @@ impl Report {
         }
         writeln!(out, "\nSettings")?;
         for setting in &self.settings {
-            let value = if setting.value.is_empty() { "-" } else { &setting.value };
+            let value = if setting.value.is_empty() { "-" } else { &*setting.value };
             writeln!(out, "  {:<29} {:<34} {}", setting.name, value, setting.origin)?;
             if let Some(problem) = &setting.malformed {
                 writeln!(out, "  {:<29} ! ignored: {problem}", "")?;
@@ -130,5 +130,60 @@ impl Report {
         let sign = if self.endpoint.answers { "ok" } else { "FAILED" };
         writeln!(out, "\nEndpoint: {} {sign}: {}", self.endpoint.url, self.endpoint.detail)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::printable::testing::{first_forbidden, first_forbidden_in, hostile};
+    use crate::registration::Dll;
+    use proptest::prelude::*;
+
+    /// A report with these texts wherever a file, a setting or a server has one.
+    fn report(texts: &[String; 9]) -> Report {
+        let [note, path, version, value, malformed, folder, problem, url, detail] = texts;
+        Report {
+            version: "1.2.3",
+            registration: Registration {
+                registered: false,
+                notes: vec![note.into()],
+                dlls: vec![Dll {
+                    path: path.into(),
+                    version: Some(version.into()),
+                    bits: Some(64),
+                }],
+            },
+            settings: vec![Setting {
+                name: "MPR_OTEL_ENDPOINT".to_owned(),
+                registry: "Endpoint",
+                value: value.into(),
+                origin: "environment".to_owned(),
+                malformed: Some(malformed.into()),
+            }],
+            ledgers: Ledgers::of_folder(folder, problem),
+            endpoint: Endpoint { url: url.into(), answers: false, detail: detail.into() },
+        }
+    }
+
+    fn written(report: &Report) -> String {
+        let mut shown = Vec::new();
+        report.write(&mut shown).unwrap();
+        String::from_utf8(shown).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_steers_a_terminal_is_shown_in_text_or_json(
+            texts in proptest::collection::vec(hostile(), 9)
+        ) {
+            let report = report(&texts.try_into().unwrap());
+            let shown = written(&report);
+            prop_assert_eq!(first_forbidden(&shown), None);
+            // No text begins a line of its own.
+            let plain = written(&self::report(&Default::default()));
+            prop_assert_eq!(shown.lines().count(), plain.lines().count());
+            prop_assert_eq!(first_forbidden_in(&serde_json::to_value(&report).unwrap()), None);
+        }
     }
 }
