@@ -25,7 +25,7 @@ pub(super) struct Drain {
     dry_run: bool,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Default, Serialize)]

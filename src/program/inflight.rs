@@ -29,7 +29,7 @@ pub(super) struct InflightCommand {
     watch: bool,
     /// Print JSON; with --watch, one line each time.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Serialize)]

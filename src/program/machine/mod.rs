@@ -10,7 +10,7 @@ mod registry;
 mod system_dll;
 
 pub(super) use placed_file::Placement;
-pub(super) use registry::{Entry, registered};
+pub(super) use registry::{Listed, listed};
 pub(super) use system_dll::SystemDll;
 
 use crate::answer::Failure;
@@ -75,7 +75,7 @@ pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installe
             warnings.push(format!(
                 "{} is missing, so {}-bit programs are not measured",
                 source.display(),
-                dll.bits
+                dll.architecture.bits()
             ));
             continue;
         }

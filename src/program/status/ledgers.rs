@@ -3,6 +3,7 @@
 use crate::answer::Failure;
 use crate::printable::Printable;
 use mpr_otel_core::adoption::{AgentLedger, AgentStatus, Census, LedgerFolder};
+use mpr_otel_core::clock;
 use mpr_otel_core::ledger::{Loss, Tally};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::time::{Duration, SystemTime};
 pub(super) struct Ledgers {
     folder: Printable,
     /// Why the folder cannot be listed, if it cannot.
-    problem: Option<Printable>,
+    pub(super) problem: Option<Printable>,
     files: usize,
     live: usize,
     bytes: u64,
@@ -28,7 +29,7 @@ pub(super) struct Ledgers {
     operations: Operations,
     /// When a collector last took spans, in milliseconds since 1970.
     last_export_unix_ms: Option<u64>,
-    agent: Agent,
+    pub(super) agent: Agent,
 }
 
 /// What was counted, the ledgers that are gone included, as far as somebody inherited from them.
@@ -44,11 +45,22 @@ struct Operations {
     repeated: u64,
 }
 
+/// The agent, as far as this user may see it.
 #[derive(Debug, Serialize)]
-struct Agent {
+pub(super) struct Agent {
     /// `None`: this user may not see it.
-    running: Option<bool>,
+    pub(super) running: Option<bool>,
+    /// When it last looked into the folder, in milliseconds since 1970; `None`: never, or this user
+    /// may not see it.
+    last_round_unix_ms: Option<u64>,
     last_export_unix_ms: Option<u64>,
+}
+
+impl Agent {
+    /// How long ago it last looked into the folder.
+    pub(super) fn last_round(&self) -> Option<Duration> {
+        self.last_round_unix_ms.map(elapsed)
+    }
 }
 
 impl From<Tally> for Operations {
@@ -149,15 +161,22 @@ impl Ledgers {
             None => "only administrators can see it",
         };
         writeln!(out, "\nAgent: {state}")?;
+        if self.agent.running.is_some() {
+            writeln!(out, "  last round: {}", ago(self.agent.last_round_unix_ms))?;
+            writeln!(out, "  last export: {}", ago(self.agent.last_export_unix_ms))?;
+        }
         Ok(())
     }
 }
 
 impl From<&io::Result<AgentStatus>> for Agent {
     fn from(sight: &io::Result<AgentStatus>) -> Self {
-        let header = sight.as_ref().ok().and_then(|sight| sight.header.as_ref());
+        let sight = sight.as_ref().ok();
+        let header = sight.and_then(|sight| sight.header.as_ref());
+        let round = sight.and_then(|sight| sight.last_round);
         Self {
-            running: sight.as_ref().ok().map(|sight| sight.running),
+            running: sight.map(|sight| sight.running),
+            last_round_unix_ms: round.and_then(|round| unix_ms(clock::unix_nanos(round))),
             last_export_unix_ms: header.and_then(|header| unix_ms(header.last_export_unix_nanos)),
         }
     }
@@ -168,12 +187,17 @@ fn unix_ms(nanos: u64) -> Option<u64> {
     (nanos > 0).then_some(nanos / 1_000_000)
 }
 
+/// How long ago a date was; zero for one that is still to come.
+fn elapsed(unix_ms: u64) -> Duration {
+    let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
+    let elapsed = date.and_then(|date| SystemTime::now().duration_since(date).ok());
+    elapsed.unwrap_or_default()
+}
+
 /// How long ago a date was, for people.
 fn ago(unix_ms: Option<u64>) -> String {
     let Some(unix_ms) = unix_ms else { return "never".to_owned() };
-    let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
-    let elapsed = date.and_then(|date| SystemTime::now().duration_since(date).ok());
-    match elapsed.unwrap_or_default().as_secs() {
+    match elapsed(unix_ms).as_secs() {
         seconds @ 0..120 => format!("{seconds} s ago"),
         seconds @ 120..7200 => format!("{} min ago", seconds / 60),
         seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
@@ -196,7 +220,7 @@ impl Ledgers {
             orphaned: 0,
             operations: Tally::default().into(),
             last_export_unix_ms: None,
-            agent: Agent { running: None, last_export_unix_ms: None },
+            agent: Agent { running: None, last_round_unix_ms: None, last_export_unix_ms: None },
         }
     }
 }
