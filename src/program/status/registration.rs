@@ -227,7 +227,7 @@ mod finding {
                 architecture: None,
                 version: None,
                 installed: None,
-                load: Load::not_tried("nothing leads programs to it"),
+                load: Load::not_tried("it cannot be read"),
             };
             let mut bytes = Vec::new();
             let opened =
@@ -247,15 +247,17 @@ mod finding {
                 Some(FileIdentity::of(&file).ok()? == installed)
             });
             drop(file);
-            if listed && dll.architecture == Some(programs) {
-                dll.load = match programs == Architecture::OWN {
-                    true => load_trial::run(),
-                    false => Load::not_tried(
-                        "this program is of another architecture; \
-                                              `mpr-otel probe` tries it",
-                    ),
-                };
-            }
+            dll.load = if !listed {
+                Load::not_tried("MPR's list does not lead programs to it")
+            } else if dll.architecture != Some(programs) {
+                Load::not_tried("it is no DLL of their architecture")
+            } else if programs != Architecture::OWN {
+                Load::not_tried(
+                    "this program is of another architecture; `mpr-otel probe` tries it",
+                )
+            } else {
+                load_trial::run()
+            };
             dll
         }
     }
