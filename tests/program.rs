@@ -1,7 +1,12 @@
 //! The `mpr-otel` program, as people and scripts call it.
 
 use mpr_otel_lab::equipment::library;
-use mpr_otel_lab::equipment::stage::{Stage, received};
+use mpr_otel_lab::equipment::stage::{Stage, received, spawn};
+use mpr_otel_lab::receiver::{Answer, Request};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message;
 use serde_json::Value;
 use std::process::Output;
 
@@ -139,11 +144,85 @@ fn status_shows_each_setting_its_origin_and_what_is_malformed_and_tries_the_endp
     assert_eq!(setting("MPR_OTEL_TIMEOUT_MS")["value"], "10000");
     assert!(setting("MPR_OTEL_TIMEOUT_MS")["malformed"].as_str().unwrap().contains("soon"));
     assert!(!text(&output.stdout).contains("secret"));
-    assert_eq!(report["endpoint"]["answers"], true);
+    assert_eq!(report["endpoint"]["collector"], "accepts");
     // An empty batch: nothing is invented to try the endpoint.
     assert!(received(stage.request()).is_empty());
-    // Malformed and, off Windows, not registered.
+    // A default time-out keeps nothing from arriving.
+    assert_eq!(verdict(&output), (Some(0), "arrives".into(), vec!["malformed_setting".into()]));
+}
+
+/// Exit code, arrival and problems that `status --json` gives.
+fn verdict(output: &Output) -> (Option<i32>, String, Vec<String>) {
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdict = &report["verdict"];
+    assert_eq!(verdict["exit_code"], Value::from(output.status.code()), "{verdict}");
+    let problems = verdict["problems"].as_array().unwrap().iter();
+    let names = problems.map(|problem| problem["name"].as_str().unwrap().to_owned());
+    (output.status.code(), verdict["arrival"].as_str().unwrap().to_owned(), names.collect())
+}
+
+/// The verdict of `status` with these variables in its environment.
+fn verdict_with(stage: &Stage, variables: &[(&str, &str)]) -> (Option<i32>, String, Vec<String>) {
+    let mut command = stage.program();
+    command.args(["status", "--json"]).envs(variables.iter().copied());
+    verdict(&command.output().unwrap())
+}
+
+#[test]
+fn status_ends_with_a_verdict_and_its_exit_code() {
+    let stage = Stage::new();
+    let well = program(&stage, &["status"]);
+    assert_eq!(well.status.code(), Some(0), "{}", text(&well.stdout));
+    let last = "Verdict: all is well: what is done on this machine arrives\n";
+    assert!(text(&well.stdout).ends_with(last), "{}", text(&well.stdout));
+
+    let judged = |code, arrival: &str, problem: &str| {
+        (Some(code), arrival.to_owned(), vec![problem.to_owned()])
+    };
+    for (variable, value, expected) in [
+        ("MPR_OTEL_ENDPOINT", "http://127.0.0.1:1", judged(3, "waits", "collector_away")),
+        ("MPR_OTEL_DISABLED", "true", judged(1, "never", "disabled")),
+        ("MPR_OTEL_DELIVERY", "agent", judged(1, "never", "no_agent")),
+    ] {
+        assert_eq!(verdict_with(&stage, &[(variable, value)]), expected, "{variable}={value}");
+    }
+    // Spans would go to the default endpoint, whoever listens there.
+    let (code, arrival, problems) =
+        verdict_with(&stage, &[("MPR_OTEL_ENDPOINT", "collector:4318")]);
+    assert_eq!((code, &*arrival, &*problems[0]), (Some(1), "never", "malformed_setting"));
+}
+
+#[test]
+fn status_says_that_a_collector_refuses() {
+    let stage = Stage::behaving(|_: &Request| Answer::status(401));
+    let expected = (Some(1), "never".to_owned(), vec!["collector_refuses".to_owned()]);
+    assert_eq!(verdict_with(&stage, &[]), expected);
+}
+
+#[test]
+fn status_shows_the_last_round_of_the_agent_that_sends_for_all() {
+    let stage = Stage::new();
+    let delivery = ("MPR_OTEL_DELIVERY", "agent");
+    let agent = spawn(stage.agent().envs([delivery]));
+    stage.until(|| verdict_with(&stage, &[delivery]).0 == Some(0));
+    let round = || stage.status()["ledgers"]["agent"]["last_round_unix_ms"].as_u64();
+    let first = round().unwrap();
+    // It goes on.
+    stage.until(|| round().unwrap() > first);
+    agent.kill();
+    assert_eq!(verdict_with(&stage, &[delivery]).2, ["no_agent"]);
+}
+
+#[test]
+fn a_command_that_fails_says_why_in_json_if_a_program_reads_it() {
+    let stage = Stage::new();
+    let output = program(&stage, &["errors", "no-such-error", "--json"]);
     assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "");
+    let failure: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = failure["error"].as_str().unwrap();
+    assert!(said.starts_with("no-such-error is not in the table"), "{said}");
+    assert_eq!(failure.as_object().unwrap().len(), 1);
 }
 
 #[test]
@@ -152,9 +231,93 @@ fn status_says_that_the_endpoint_does_not_answer() {
     let mut command = stage.program();
     let output =
         command.arg("status").env("MPR_OTEL_ENDPOINT", "http://127.0.0.1:1").output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     let shown = text(&output.stdout);
     assert!(shown.contains("http://127.0.0.1:1/v1/traces FAILED: does not answer"), "{shown}");
+    assert!(shown.contains("Verdict: the collector is away"), "{shown}");
+}
+
+/// A right-to-left override, ESC, the C1 character that begins a control sequence, and a line end.
+const HOSTILE: &str = "\u{202e}\u{1b}[31m\u{9b}31m\u{2028}";
+
+/// What a terminal or a program that reads JSON gets, without what steers either. `text` may have
+/// the program's own line ends.
+fn assert_harmless(output: &Output) {
+    for stream in [&output.stdout, &output.stderr] {
+        let shown = text(stream);
+        assert!(!shown.contains(['\u{202e}', '\u{1b}', '\u{9b}', '\u{2028}']), "{shown:?}");
+        // JSON may spell a character.
+        if let Ok(json) = serde_json::from_str::<Value>(&shown) {
+            assert_harmless_value(&json);
+        }
+    }
+}
+
+fn assert_harmless_value(value: &Value) {
+    match value {
+        Value::String(text) => {
+            assert!(!text.contains(['\u{202e}', '\u{1b}', '\u{9b}', '\u{2028}']), "{text:?}");
+        }
+        Value::Array(items) => items.iter().for_each(assert_harmless_value),
+        Value::Object(fields) => fields.values().for_each(assert_harmless_value),
+        _ => {}
+    }
+}
+
+#[test]
+#[cfg(unix)] // Windows allows no such file name.
+fn names_that_steer_a_terminal_are_shown_without_what_steers_it() {
+    use mpr_otel_lab::equipment::stage::{add, lane, play};
+
+    let stage = Stage::new();
+    // A program's file name is in its ledger.
+    let copy = stage.folder.path().join(format!("host{HOSTILE}.exe"));
+    std::fs::copy(mpr_otel_lab::equipment::lab(), &copy).unwrap();
+    let mut command = stage.command(&copy);
+    command.arg("play").arg("--library").arg(library());
+    let mut endless = add(&format!(r"\\files{HOSTILE}\share{HOSTILE}s"));
+    endless.takes_ms = 60_000;
+    let host = play(command, &lane(vec![endless]));
+    stage.until(|| text(&program(&stage, &["inflight"]).stdout).contains("files"));
+
+    let table = program(&stage, &["inflight"]);
+    assert_harmless(&table);
+    // A head and the operation.
+    assert_eq!(text(&table.stdout).lines().count(), 2, "{}", text(&table.stdout));
+    let json = program(&stage, &["inflight", "--json"]);
+    assert_harmless(&json);
+    let report: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let row = &report["operations"][0];
+    assert_eq!(row["executable"], "host\u{fffd}\u{fffd}[31m\u{fffd}31m\u{fffd}.exe");
+    assert_eq!(row["share"], "share\u{fffd}\u{fffd}[31m\u{fffd}31m\u{fffd}s");
+    host.kill();
+}
+
+#[test]
+fn status_shows_settings_and_a_collectors_words_without_what_steers_a_terminal() {
+    let stage = Stage::behaving(|_: &Request| {
+        let partial_success = ExportTracePartialSuccess {
+            rejected_spans: 0,
+            error_message: format!("welcome{HOSTILE}"),
+        };
+        let body = ExportTraceServiceResponse { partial_success: Some(partial_success) };
+        Answer { body: body.encode_to_vec(), ..Answer::ok() }
+    });
+    for arguments in [&["status"][..], &["status", "--json"]] {
+        let mut command = stage.program();
+        command
+            .args(arguments)
+            .env("MPR_OTEL_TIMEOUT_MS", format!("soon{HOSTILE}"))
+            .env("MPR_OTEL_SERVICE_NAME", format!("files{HOSTILE}"));
+        let output = command.output().unwrap();
+        let shown = text(&output.stdout);
+        for said in ["welcome", "soon", "files"] {
+            assert!(shown.contains(said), "no {said} in:\n{shown}");
+        }
+        assert_harmless(&output);
+    }
+    // What a person typed comes back in a failure.
+    assert_harmless(&program(&stage, &["errors", HOSTILE]));
 }
 
 #[test]

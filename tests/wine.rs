@@ -9,12 +9,13 @@
 
 use mpr_otel_core::ledger::{self, Tally, is_ledger_name};
 use mpr_otel_core::machine::host_id;
+use mpr_otel_lab::equipment::json_page;
 use mpr_otel_lab::equipment::stage::{PATIENCE, Received, received, show};
 use mpr_otel_lab::receiver::Receiver;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -655,12 +656,16 @@ fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
     let status = windows.mpr_otel(&["status", "--json"]);
     assert_eq!(status.code, Some(0), "{status:?}");
     let status = status.json();
-    assert_eq!(status["registration"]["registered"], true, "{status}");
-    assert_eq!(status["registration"]["notes"], json!([]), "{status}");
+    assert_eq!(status["registration"]["entry"]["well_formed"], true, "{status}");
     let version = format!("{}.0", env!("CARGO_PKG_VERSION"));
-    for dll in status["registration"]["dlls"].as_array().unwrap() {
-        assert_eq!(dll["version"], version.as_str());
-    }
+    let dlls = status["registration"]["dlls"].as_array().unwrap();
+    let seen = |field: &str| -> Vec<&Value> { dlls.iter().map(|dll| &dll[field]).collect() };
+    assert_eq!(seen("programs"), ["amd64", "x86"]);
+    assert_eq!(seen("architecture"), ["amd64", "x86"]);
+    assert_eq!(seen("version"), [&*version, &*version]);
+    assert_eq!(seen("installed"), [true, true]);
+    assert_eq!(dlls[0]["load"]["result"], "loaded", "{status}");
+    assert_eq!(dlls[1]["load"]["result"], "not_tried", "{status}");
     let settings = status["settings"].as_array().unwrap();
     let endpoint = settings.iter().find(|setting| setting["registry"] == "Endpoint").unwrap();
     assert_eq!(endpoint["origin"], "registry");
@@ -672,6 +677,135 @@ fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
     let again = windows.mpr_otel(&["uninstall"]);
     assert_eq!((again.code, again.output.as_str()), (Some(0), "Nothing was installed.\n"));
     assert_eq!(windows.mpr_otel(&["status"]).code, Some(1));
+}
+
+/// Exit code, arrival and problems that `status --json` gives.
+fn verdict(windows: &Windows) -> (Option<i32>, String, Vec<String>) {
+    let status = windows.mpr_otel(&["status", "--json"]);
+    let verdict = &status.json()["verdict"];
+    let problems = verdict["problems"].as_array().unwrap().iter();
+    let names = problems.map(|problem| problem["name"].as_str().unwrap().to_owned());
+    (status.code, verdict["arrival"].as_str().unwrap().to_owned(), names.collect())
+}
+
+/// What [`verdict`] gives.
+fn judged(code: i32, arrival: &str, problems: &[&str]) -> (Option<i32>, String, Vec<String>) {
+    (Some(code), arrival.to_owned(), problems.iter().map(|name| (*name).to_owned()).collect())
+}
+
+#[test]
+fn status_says_whether_what_is_done_arrives_and_what_is_wrong() {
+    let windows = Windows::new();
+    assert!(verdict(&windows).2.contains(&"not_registered".to_owned()));
+    windows.install(&[]);
+    assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
+
+    windows.install(&["--endpoint", "http://127.0.0.1:1"]);
+    assert_eq!(verdict(&windows), judged(3, "waits", &["collector_away"]));
+    windows.install(&["--disabled", "true"]);
+    assert_eq!(verdict(&windows), judged(1, "never", &["disabled"]));
+    windows.install(&["--disabled", "", "--delivery", "agent"]);
+    assert_eq!(verdict(&windows), judged(1, "never", &["no_agent"]));
+    windows.install(&["--delivery", ""]);
+
+    let [x64, x86] = ["system32", "syswow64"]
+        .map(|folder| windows.file(&format!("windows/{folder}/mpr_otel.dll")));
+    let shipped = |file: &str| fs::read(windows.programs.join(file)).unwrap();
+    fs::remove_file(&x86).unwrap();
+    assert_eq!(verdict(&windows), judged(1, "partly", &["dll_missing"]));
+    fs::write(&x86, shipped("mpr_otel.dll")).unwrap();
+    assert_eq!(verdict(&windows), judged(1, "partly", &["dll_of_wrong_architecture"]));
+    fs::write(&x64, shipped("x86/mpr_otel.dll")).unwrap();
+    let both = ["dll_of_wrong_architecture", "dll_of_wrong_architecture"];
+    assert_eq!(verdict(&windows), judged(1, "never", &both));
+    windows.install(&[]);
+    assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
+
+    // A DLL that no program loads: what it needs is cut off.
+    let whole = shipped("mpr_otel.dll");
+    fs::write(&x64, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(verdict(&windows), judged(1, "partly", &["dll_not_loaded"]));
+    windows.install(&[]);
+    windows.json(&["uninstall", "--json"]);
+}
+
+#[test]
+fn status_follows_the_registered_path_to_its_file_however_it_is_spelt() {
+    let windows = Windows::new();
+    windows.install(&[]);
+    let register = |name: &str, kind: &str, data: &str| {
+        let value = ["add", NOTIFYEES, "/v", name, "/t", kind, "/d", data, "/f"];
+        assert_eq!(windows.reg(&value).code, Some(0));
+    };
+    register("mpr-otel", "REG_EXPAND_SZ", r"C:\WINDOWS\system32\..\system32\mpr_otel.dll");
+    assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
+    register("mpr-otel", "REG_SZ", r"C:\windows\system32\mpr_otel.dll");
+    assert_eq!(verdict(&windows), judged(1, "never", &["malformed_registration"]));
+    register("mpr-otel", "REG_EXPAND_SZ", "mpr_otel.dll");
+    assert!(verdict(&windows).2.contains(&"malformed_registration".to_owned()));
+
+    // As good a DLL, and not the one that was installed: nothing redirects 32-bit programs there.
+    let other = windows.file("other/mpr_otel.dll");
+    fs::create_dir_all(other.parent().unwrap()).unwrap();
+    fs::copy(windows.programs.join("mpr_otel.dll"), &other).unwrap();
+    register("mpr-otel", "REG_EXPAND_SZ", r"%SystemDrive%\other\mpr_otel.dll");
+    let expected = judged(1, "partly", &["other_dll", "dll_of_wrong_architecture"]);
+    assert_eq!(verdict(&windows), expected);
+
+    // Another installer's value, under a name of its own.
+    assert_eq!(windows.reg(&["delete", NOTIFYEES, "/v", "mpr-otel", "/f"]).code, Some(0));
+    register("drives", "REG_EXPAND_SZ", r"%SystemRoot%\System32\mpr_otel.dll");
+    assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
+    assert_eq!(windows.reg(&["delete", NOTIFYEES, "/v", "drives", "/f"]).code, Some(0));
+    fs::remove_dir_all(other.parent().unwrap()).unwrap();
+    windows.json(&["uninstall", "--json"]);
+}
+
+#[test]
+fn json_has_the_fields_that_the_page_gives_it_on_windows() {
+    let windows = Windows::new();
+    let protection = [("/v", "EnableSvchostMitigationPolicy"), ("/t", "REG_DWORD"), ("/d", "1")];
+    const SVCHOST: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\SCMConfig";
+    let words: Vec<&str> = protection.iter().flat_map(|(flag, value)| [*flag, *value]).collect();
+    let added = windows.reg(&[&["add", SVCHOST][..], &words, &["/f"]].concat());
+    assert_eq!(added.code, Some(0), "{added:?}");
+    let set = |paths: &[&str]| -> BTreeSet<String> {
+        paths.iter().map(|path| (*path).to_owned()).collect()
+    };
+
+    let installed = windows.install(&["--agent", "--delivery", "agent", "--ledger-dir", LEDGERS]);
+    let well = windows.mpr_otel(&["status", "--json"]).json();
+    let x64 = windows.file("windows/system32/mpr_otel.dll");
+    fs::write(&x64, &fs::read(&x64).unwrap()[..100_000]).unwrap();
+    fs::remove_file(windows.file("windows/syswow64/mpr_otel.dll")).unwrap();
+    let broken = windows.mpr_otel(&["status", "--json"]).json();
+    let never = json_page::compare("mpr-otel status", &[well.clone(), broken]);
+    // What a sound machine of this kind has not: an unreadable list, a malformed setting, a folder
+    // that cannot be listed, spans that were sent.
+    let absent = [
+        "registration.problem",
+        "settings[].malformed",
+        "ledgers.problem",
+        "ledgers.last_export_unix_ms",
+        "ledgers.agent.last_export_unix_ms",
+    ];
+    assert_eq!(never, set(&absent));
+    let protections = well["protections"].as_array().unwrap();
+    let svchost = protections.iter().find(|one| one["name"] == "svchost_mitigation").unwrap();
+    assert_eq!(svchost["value"], "1");
+    assert!(svchost["meaning"].as_str().unwrap().starts_with("on: "), "{svchost}");
+    let control = protections.iter().find(|one| one["name"] == "app_control_policy").unwrap();
+    assert_eq!(control["value"], Value::Null, "not set: {control}");
+
+    let never = json_page::compare("mpr-otel install", &[installed, windows.install(&[])]);
+    // Nothing was in use.
+    let in_use = ["agent.placement", "dlls[].deleted_at_restart", "warnings[]"];
+    assert!(never.is_subset(&set(&in_use)), "{never:?}");
+    let uninstalled = windows.json(&["uninstall", "--json"]);
+    let never = json_page::compare("mpr-otel uninstall", &[uninstalled]);
+    assert!(never.is_subset(&set(&["at_restart[]", "kept[]"])), "{never:?}");
+    let deleted = windows.reg(&["delete", SVCHOST, "/v", "EnableSvchostMitigationPolicy", "/f"]);
+    assert_eq!(deleted.code, Some(0));
 }
 
 #[test]

@@ -73,7 +73,8 @@ fn is_host_and_port(authority: &[u16]) -> bool {
         c.is_ascii_alphanumeric() || !c.is_ascii() || matches!(c, '.' | '-' | '_')
     };
     let in_address = |unit: &u16| in_host(unit) || matches!(char_of(*unit), ':' | '%' | '[' | ']');
-    port.iter().all(|unit| char_of(*unit).is_ascii_digit())
+    !host.is_empty()
+        && port.iter().all(|unit| char_of(*unit).is_ascii_digit())
         && if bracket > 0 { host.iter().all(in_address) } else { host.iter().all(in_host) }
 }
 

@@ -64,7 +64,9 @@ impl Privacy {
                     if whole && !self.is_private(&name) { name } else { MASK.to_owned() }
                 };
                 remote.link = link.map(|name| masked(name, true));
-                remote.share = remote.share.take().map(|name| masked(name, share_is_whole));
+                // Where the server cannot be told, neither can what is a share and what is below it.
+                let share = remote.share.take().filter(|_| remote.root.is_some());
+                remote.share = share.map(|name| masked(name, share_is_whole));
                 operation.remote_name = remote.shared_root();
                 operation.local_name = operation.local_name.filter(|name| is_local_device(name));
             }
@@ -80,7 +82,8 @@ impl Privacy {
 
     /// Whether a share's name says whose it is, or what is in it.
     fn is_private(&self, share: &str) -> bool {
-        let share = share.trim().trim_end_matches('.');
+        // Windows takes no notice of these at the end.
+        let share = share.trim_start().trim_end_matches(|c: char| c.is_whitespace() || c == '.');
         !is_of_windows(share) && self.private_shares.iter().any(|pattern| pattern.matches(share))
     }
 }
@@ -187,7 +190,7 @@ mod tests {
                 Just("http://"), Just(r"https:\\"), Just("HTTP:"), Just("ftp://"), Just(""), Just(r"\"), Just(" "),
             ],
             user in prop_oneof![Just(""), Just("QSECRETQ:pw@"), Just("u:QSECRETQ@")],
-            server in "[A-Za-z0-9.-]{0,12}(@SSL|@SSL@8443|@jdoe)?",
+            server in "[A-Za-z0-9.-]{1,12}(@SSL|@SSL@8443|@jdoe)?",
             slash in prop_oneof![Just("\\"), Just("/"), Just("\\\\")],
             share in prop_oneof![
                 Just("QSECRET$"), Just("Home$"), Just("USERS"), Just("profiles"), Just("Projects"), Just("c$"),

@@ -1,6 +1,8 @@
 //! How a command answers: text or JSON on standard output, or a failure.
 
-use std::io::Write;
+use crate::printable::Printable;
+use serde::Serialize;
+use std::io::{self, Write};
 
 /// Why a command failed, with what to do next.
 pub(crate) type Failure = Box<dyn std::error::Error>;
@@ -13,4 +15,17 @@ pub(crate) fn write_json(
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// What a command that failed prints if a program reads it.
+#[derive(Serialize)]
+struct Error<'a> {
+    error: &'a Printable,
+}
+
+/// Writes a failure as one line of JSON.
+pub(crate) fn write_error(out: &mut dyn Write, failure: &Printable) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &Error { error: failure })?;
+    writeln!(out)?;
+    out.flush()
 }

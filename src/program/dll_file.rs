@@ -1,10 +1,12 @@
 //! What a DLL's file says of itself, read without loading it.
 
+use crate::architecture::Architecture;
+
 /// Facts of a PE file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DllFile {
-    /// 32 or 64; `None` for other machines, and for files that are no DLL at all.
-    pub(super) bits: Option<u32>,
+    /// `None` for others, and for files that are no DLL at all.
+    pub(super) architecture: Option<Architecture>,
     /// The file version of its version resource.
     pub(super) version: Option<[u16; 4]>,
 }
@@ -12,7 +14,7 @@ pub(super) struct DllFile {
 impl DllFile {
     /// Finds them in the file's content.
     pub(super) fn parse(bytes: &[u8]) -> Self {
-        Self { bits: bits(bytes), version: version(bytes) }
+        Self { architecture: architecture(bytes), version: version(bytes) }
     }
 
     /// The version as Windows shows it.
@@ -22,14 +24,11 @@ impl DllFile {
 }
 
 /// The header's place stands at 0x3C; it begins with a signature and the machine.
-fn bits(bytes: &[u8]) -> Option<u32> {
+fn architecture(bytes: &[u8]) -> Option<Architecture> {
     let at: [u8; 4] = bytes.get(0x3C..0x40)?.try_into().ok()?;
     let header = bytes.get(u32::from_le_bytes(at) as usize..)?;
-    match header.strip_prefix(b"PE\0\0")?.get(..2)? {
-        [0x64, 0x86] => Some(64), // IMAGE_FILE_MACHINE_AMD64
-        [0x4C, 0x01] => Some(32), // IMAGE_FILE_MACHINE_I386
-        _ => None,
-    }
+    let machine: [u8; 2] = header.strip_prefix(b"PE\0\0")?.get(..2)?.try_into().ok()?;
+    Architecture::of_machine(u16::from_le_bytes(machine))
 }
 
 /// VS_FIXEDFILEINFO (verrsrc.h): the signature, its own version, then two words of the file's,
@@ -56,10 +55,12 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_tells_the_bits() {
-        assert_eq!(DllFile::parse(&file(0x8664)).bits, Some(64));
-        assert_eq!(DllFile::parse(&file(0x014C)).bits, Some(32));
-        assert_eq!(DllFile::parse(&file(0xAA64)).bits, None);
+    fn the_machine_tells_the_architecture() {
+        let architecture = |machine| DllFile::parse(&file(machine)).architecture;
+        assert_eq!(architecture(0x8664), Some(Architecture::Amd64));
+        assert_eq!(architecture(0x014C), Some(Architecture::X86));
+        assert_eq!(architecture(0xAA64), Some(Architecture::Arm64));
+        assert_eq!(architecture(0x0200), None);
     }
 
     #[test]
@@ -73,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_is_no_dll_says_nothing() {
-        let nothing = DllFile { bits: None, version: None };
+        let nothing = DllFile { architecture: None, version: None };
         for bytes in [&b""[..], b"MZ", &[0xFF; 0x40], &0xFEEF_04BD_u32.to_le_bytes()] {
             assert_eq!(DllFile::parse(bytes), nothing, "{bytes:?}");
         }

@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, Progress};
 use crate::answer::{Failure, write_json};
+use crate::printable::Printable;
 use clap::Args;
 use mpr_otel_core::adoption::{Census, LedgerFolder};
 use mpr_otel_core::settings::{Settings, System};
@@ -24,7 +25,7 @@ pub(super) struct Drain {
     dry_run: bool,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -38,7 +39,7 @@ struct Summary {
     refused: usize,
     waiting: usize,
     duration_ms: u64,
-    trouble: Option<String>,
+    trouble: Option<Printable>,
 }
 
 impl Drain {
@@ -95,7 +96,7 @@ fn drain(settings: Settings) -> Result<Summary, Failure> {
         refused: progress.refused,
         waiting: progress.waiting,
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        trouble: agent.trouble().map(str::to_owned),
+        trouble: agent.trouble().map(Printable::from),
     })
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Errors {
     error: Option<String>,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Serialize)]

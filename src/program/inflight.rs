@@ -2,6 +2,7 @@
 
 use crate::answer::{Failure, write_json};
 use crate::drain::cannot_look;
+use crate::printable::Printable;
 use clap::Args;
 use mpr_otel_core::adoption::{Inflight, LedgerFolder, Snapshot};
 use mpr_otel_core::privacy::Privacy;
@@ -28,7 +29,7 @@ pub(super) struct InflightCommand {
     watch: bool,
     /// Print JSON; with --watch, one line each time.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Serialize)]
@@ -42,15 +43,15 @@ struct Report {
 struct Row {
     open_for_ms: u64,
     operation: &'static str,
-    remote_name: Option<String>,
-    local_name: Option<String>,
-    server: Option<String>,
-    share: Option<String>,
-    executable: String,
+    remote_name: Option<Printable>,
+    local_name: Option<Printable>,
+    server: Option<Printable>,
+    share: Option<Printable>,
+    executable: Printable,
     pid: u32,
     thread_id: u32,
     session_id: Option<u32>,
-    user: String,
+    user: Printable,
 }
 
 impl InflightCommand {
@@ -101,15 +102,15 @@ impl From<Inflight> for Row {
         Self {
             open_for_ms: u64::try_from(open_for.as_millis()).unwrap_or(u64::MAX),
             operation: operation.kind.name(),
-            remote_name: operation.remote_name,
-            local_name: operation.local_name,
-            server: operation.remote.server,
-            share: operation.remote.share,
-            executable: identity.executable.to_string(),
+            remote_name: operation.remote_name.map(Printable::from),
+            local_name: operation.local_name.map(Printable::from),
+            server: operation.remote.server.map(Printable::from),
+            share: operation.remote.share.map(Printable::from),
+            executable: identity.executable.into(),
             pid: identity.pid,
             thread_id: operation.thread_id,
             session_id: identity.session_id,
-            user,
+            user: user.into(),
         }
     }
 }
@@ -128,13 +129,12 @@ impl Report {
         for row in &self.operations {
             let session = row.session_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
             let names = [&row.local_name, &row.remote_name];
-            let names: Vec<String> =
-                names.into_iter().flatten().map(|name| printable(name)).collect();
+            let names: Vec<&str> = names.into_iter().flatten().map(|name| &**name).collect();
             writeln!(
                 out,
                 "{:>8.1} s  {:<24} {:>7} {:>7}  {:<6}  {}",
                 row.open_for_ms as f64 / 1000.0,
-                printable(&row.executable),
+                row.executable,
                 row.pid,
                 session,
                 row.operation,
@@ -152,7 +152,63 @@ impl Report {
     }
 }
 
-/// A name without what would steer the terminal: any user can write anything into a ledger.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::printable::testing::{first_forbidden, first_forbidden_in, hostile};
+    use mpr_otel_core::operation::{Kind, Operation, Outcome};
+    use mpr_otel_core::process::Identity;
+    use mpr_otel_core::remote_name::RemoteName;
+    use proptest::prelude::*;
+
+    /// An operation with these texts wherever a ledger or a file system has one.
+    fn snapshot([remote, local, server, share, executable, user]: [String; 6]) -> Snapshot {
+        let operation = Operation {
+            number: 1,
+            kind: Kind::Add,
+            outcome: Outcome::Unfinished,
+            status: None,
+            started: 0,
+            ended: 0,
+            thread_id: 1,
+            flags: Vec::new(),
+            force: None,
+            resource_type: None,
+            remote_name: Some(remote),
+            remote: RemoteName {
+                server: Some(server),
+                share: Some(share),
+                ..RemoteName::default()
+            },
+            local_name: Some(local),
+            provider: None,
+            protocol: None,
+            truncated: false,
+        };
+        let identity = Identity { pid: 1, executable: executable.into(), session_id: None };
+        let inflight = Inflight {
+            operation: Privacy::FULL.disclose(operation),
+            identity,
+            user,
+            open_for: Duration::ZERO,
+        };
+        Snapshot { operations: vec![inflight], hosts: 1, unreadable: 1 }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_steers_a_terminal_is_shown_in_text_or_json(
+            texts in proptest::array::uniform6(hostile())
+        ) {
+            let report = Report::from(snapshot(texts));
+            let mut shown = Vec::new();
+            report.write(&mut shown).unwrap();
+            let shown = String::from_utf8(shown).unwrap();
+            prop_assert_eq!(first_forbidden(&shown), None);
+            // A head, the operation, and how many are not shown.
+            prop_assert_eq!(shown.lines().count(), 3);
+            let json = serde_json::to_value(&report).unwrap();
+            prop_assert_eq!(first_forbidden_in(&json), None);
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub(super) struct Install {
     agent: bool,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
     settings: SettingFlags,
 }
@@ -48,7 +48,7 @@ pub(super) struct Install {
 pub(super) struct Uninstall {
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[cfg(windows)]

@@ -2,6 +2,7 @@
 
 mod agent;
 mod answer;
+mod architecture;
 #[cfg(any(windows, test))]
 mod dll_file;
 mod drain;
@@ -10,7 +11,7 @@ mod inflight;
 mod install;
 #[cfg(windows)]
 mod machine;
-mod registration;
+mod printable;
 #[cfg(any(windows, test))]
 mod rights;
 mod setting_flags;
@@ -18,15 +19,16 @@ mod status;
 #[cfg(windows)]
 mod windows;
 
-use answer::Failure;
+use answer::{Failure, write_error};
 use clap::{Parser, Subcommand};
+use printable::Printable;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Shows how long every drive and share mapping of a Windows machine takes and why it fails.
 #[derive(Debug, Parser)]
 #[command(name = "mpr-otel", version, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage; `status` has its own.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +43,26 @@ enum Command {
     Inflight(inflight::InflightCommand),
     Drain(drain::Drain),
     Errors(errors::Errors),
+    #[cfg(windows)]
+    #[command(hide = true)]
+    TryLoad(status::TryLoad),
+}
+
+impl Command {
+    /// Whether a program reads what it prints.
+    fn prints_json(&self) -> bool {
+        match self {
+            Self::Install(install) => install.json,
+            Self::Uninstall(uninstall) => uninstall.json,
+            Self::Status(status) => status.json,
+            Self::Inflight(inflight) => inflight.json,
+            Self::Drain(drain) => drain.json,
+            Self::Errors(errors) => errors.json,
+            Self::Agent(_) => false,
+            #[cfg(windows)]
+            Self::TryLoad(_) => false,
+        }
+    }
 }
 
 /// Runs the command and turns its end into an exit code.
@@ -55,14 +77,20 @@ fn main() -> ExitCode {
         Command::Inflight(inflight) => inflight.run(&mut out),
         Command::Drain(drain) => drain.run(&mut out),
         Command::Errors(errors) => errors.run(&mut out),
+        #[cfg(windows)]
+        Command::TryLoad(trial) => trial.run(&mut out),
     };
     let flushed = out.flush().map_err(Failure::from);
     match result.and_then(|code| flushed.map(|()| code)) {
         Ok(code) => code,
         Err(failure) if is_closed_pipe(failure.as_ref()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nothing is left to tell if stderr is closed as well.
-            let _ = writeln!(io::stderr(), "mpr-otel: {failure}");
+            let failure = Printable::from(failure.to_string());
+            // Nothing is left to tell if the reader has gone.
+            let _ = match cli.command.prints_json() {
+                true => write_error(&mut out, &failure),
+                false => writeln!(io::stderr(), "mpr-otel: {failure}"),
+            };
             ExitCode::FAILURE
         }
     }

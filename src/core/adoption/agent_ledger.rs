@@ -14,7 +14,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const LEDGER: &str = "agent.ledger";
 const LOCK: &str = "lock";
@@ -59,8 +59,8 @@ pub enum AgentLedgerError {
 #[derive(Debug)]
 pub struct AgentLedger {
     mapping: Mapping,
-    /// Held for as long as this process is the agent.
-    _lock: File,
+    /// Held for as long as this process is the agent. Its date is the agent's last round.
+    lock: File,
 }
 
 impl AgentLedger {
@@ -93,7 +93,7 @@ impl AgentLedger {
                 }
             }
         }
-        Ok(Self { mapping: Self::ledger(folder, &place.join(LEDGER))?, _lock: lock })
+        Ok(Self { mapping: Self::ledger(folder, &place.join(LEDGER))?, lock })
     }
 
     /// The ledger of the last agent, or a new one. Nobody else is at it: we hold the lock.
@@ -141,6 +141,11 @@ impl AgentLedger {
         }
     }
 
+    /// Notes that the agent looks into the folder now.
+    pub fn note_round(&self) -> io::Result<()> {
+        self.lock.set_modified(SystemTime::now())
+    }
+
     /// The counters.
     pub fn header(&self) -> &Header {
         self.mapping.header()
@@ -152,6 +157,8 @@ impl AgentLedger {
 pub struct AgentStatus {
     /// Whether it runs.
     pub running: bool,
+    /// When an agent last looked into the folder.
+    pub last_round: Option<SystemTime>,
     /// The counters of the ledgers that it removed, and when a collector last took a batch of it.
     pub header: Option<crate::ledger::HeaderImage>,
 }
@@ -160,18 +167,20 @@ impl AgentLedger {
     /// Looks at the agent of a folder, without disturbing it. An error where this user may not.
     pub fn status(folder: &LedgerFolder) -> io::Result<AgentStatus> {
         let lock = folder.agent().join(LOCK);
-        let running = match platform::open_plain(&lock) {
+        let lock = match platform::open_plain(&lock) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(AgentStatus::default());
             }
-            lock => match lock?.try_lock_shared() {
-                Ok(()) => false,
-                Err(TryLockError::WouldBlock) => true,
-                Err(TryLockError::Error(error)) => return Err(error),
-            },
+            lock => lock?,
         };
+        let running = match lock.try_lock_shared() {
+            Ok(()) => false,
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Error(error)) => return Err(error),
+        };
+        let last_round = lock.metadata()?.modified().ok();
         let header =
             Access::open(&folder.agent().join(LEDGER)).and_then(|access| access.header()).ok();
-        Ok(AgentStatus { running, header })
+        Ok(AgentStatus { running, last_round, header })
     }
 }

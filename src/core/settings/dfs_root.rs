@@ -12,7 +12,7 @@ pub struct DfsRoot {
 
 impl DfsRoot {
     /// The roots of a list, separated by semicolons.
-    pub(super) fn list(text: &str) -> Result<Vec<Self>, String> {
+    pub(crate) fn list(text: &str) -> Result<Vec<Self>, String> {
         let roots = text.split(';').map(str::trim).filter(|root| !root.is_empty());
         roots
             .map(|root| {

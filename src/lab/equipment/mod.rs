@@ -13,6 +13,7 @@ mod built;
 pub mod fuzzing;
 #[cfg(target_os = "linux")]
 pub mod graveyard;
+pub mod json_page;
 pub mod stage;
 
 #[cfg(feature = "certificates")]

@@ -93,6 +93,9 @@ impl Agent {
         let mut progress = Progress::default();
         let mut said = progress;
         while !stop.is_asked() {
+            if let Err(error) = self.ledger.note_round() {
+                tracing::debug!(%error, "`mpr-otel status` shows an older round than this");
+            }
             let before = progress.exported;
             self.round(stop, &mut progress, |_| ());
             let much = progress.exported - before >= MUCH;

@@ -10,10 +10,11 @@ mod registry;
 mod system_dll;
 
 pub(super) use placed_file::Placement;
-pub(super) use registry::{Entry, registered};
+pub(super) use registry::{Listed, listed};
 pub(super) use system_dll::SystemDll;
 
 use crate::answer::Failure;
+use crate::printable::Printable;
 use crate::setting_flags::SettingFlags;
 use crate::windows;
 use agent_service::{Agent, AgentService};
@@ -31,7 +32,7 @@ pub(super) struct Installed {
     /// Settings that were written, secrets masked.
     pub(super) settings: Vec<Setting>,
     /// Where every program keeps its ledger.
-    pub(super) ledger_dir: String,
+    pub(super) ledger_dir: Printable,
     /// The agent's service, if there is one.
     pub(super) agent: Option<Agent>,
     /// What is not as it could be.
@@ -44,7 +45,7 @@ pub(super) struct Setting {
     /// Name of the registry value.
     pub(super) name: &'static str,
     /// What it is now.
-    pub(super) value: String,
+    pub(super) value: Printable,
 }
 
 /// What `uninstall` did.
@@ -74,7 +75,7 @@ pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installe
             warnings.push(format!(
                 "{} is missing, so {}-bit programs are not measured",
                 source.display(),
-                dll.bits
+                dll.architecture.bits()
             ));
             continue;
         }
@@ -105,9 +106,9 @@ pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installe
     }
     let settings = given
         .into_iter()
-        .map(|report| Setting { name: report.name.registry, value: report.value })
+        .map(|report| Setting { name: report.name.registry, value: report.value.into() })
         .collect();
-    let ledger_dir = folder.path().display().to_string();
+    let ledger_dir = Printable::from(folder.path().display().to_string());
     Ok(Installed { dlls, settings, ledger_dir, agent, warnings })
 }
 

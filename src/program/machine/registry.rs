@@ -1,10 +1,13 @@
 //! The registry: MPR's list of notification DLLs, and the machine's settings.
 
 use super::Uninstalled;
+use super::system_dll::LIBRARY;
 use crate::answer::Failure;
 use crate::setting_flags::SettingFlags;
+use mpr_otel_core::platform;
 use mpr_otel_core::settings::MACHINE_KEY;
 use std::io;
+use std::path::{Path, PathBuf};
 use windows_registry::{Key, LOCAL_MACHINE, Type};
 
 /// Under `HKEY_LOCAL_MACHINE`; 32- and 64-bit programs share it.
@@ -16,31 +19,60 @@ const VALUE: &str = "mpr-otel";
 /// Windows leads 32-bit programs to SysWOW64 instead.
 const DATA: &str = r"%SystemRoot%\System32\mpr_otel.dll";
 
-/// What the list of notification DLLs says of ours.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
-    /// MPR loads it.
-    Good,
-    /// It is not there.
-    Missing,
-    /// It is there, and MPR does not load it: what it says.
-    Other(String),
+/// A value of the list of notification DLLs.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// The value's name.
+    pub(crate) name: String,
+    /// The name of its type.
+    pub(crate) kind: String,
+    /// Whether its type is the documented one, REG_EXPAND_SZ.
+    is_expanded: bool,
+    /// The DLL's path, as it is written there.
+    pub(crate) data: String,
 }
 
-/// Looks ours up.
-pub(crate) fn registered() -> Entry {
-    let Ok(key) = LOCAL_MACHINE.open(NOTIFYEES) else {
-        return Entry::Missing;
-    };
-    let Ok(value) = key.get_value(VALUE) else {
-        return Entry::Missing;
-    };
-    let kind = value.ty();
-    let data = String::try_from(value).unwrap_or_default();
-    if kind == Type::ExpandString && data.eq_ignore_ascii_case(DATA) {
-        return Entry::Good;
+impl Listed {
+    /// Whether MPR loads it: documented are REG_EXPAND_SZ and a path.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        self.is_expanded && Path::new(&platform::expand(&self.data)).is_absolute()
     }
-    Entry::Other(format!("{kind:?} {data}"))
+
+    /// The path that it leads to: expanded, and without `..`, as Windows does before it redirects
+    /// 32-bit programs.
+    pub(crate) fn path(&self) -> PathBuf {
+        let path = PathBuf::from(platform::expand(&self.data));
+        std::path::absolute(&path).unwrap_or(path)
+    }
+}
+
+/// Looks for the DLL on the list: for the value that `install` writes, else for one that leads to
+/// a file of the DLL's name, which another installer may have written under any name.
+pub(crate) fn listed() -> io::Result<Option<Listed>> {
+    let key = match LOCAL_MACHINE.open(NOTIFYEES).map_err(io::Error::from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        key => key?,
+    };
+    let mut found = None;
+    for (name, value) in key.values()? {
+        let kind = value.ty();
+        let data = String::try_from(value).unwrap_or_default();
+        let is_usual = name.eq_ignore_ascii_case(VALUE);
+        let file = data.rsplit('\\').next().unwrap_or_default();
+        if is_usual || file.eq_ignore_ascii_case(LIBRARY) {
+            let is_expanded = kind == Type::ExpandString;
+            let kind = match kind {
+                Type::ExpandString => "REG_EXPAND_SZ".to_owned(),
+                Type::String => "REG_SZ".to_owned(),
+                kind => format!("{kind:?}"),
+            };
+            found = Some(Listed { name, kind, is_expanded, data });
+        }
+        if is_usual {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// Refuses those who may not do what follows.

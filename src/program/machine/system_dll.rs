@@ -3,6 +3,7 @@
 use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
 use crate::answer::Failure;
+use crate::architecture::Architecture;
 use crate::dll_file::DllFile;
 use crate::windows;
 use serde::Serialize;
@@ -10,14 +11,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The DLL's file name.
-const LIBRARY: &str = "mpr_otel.dll";
+pub(super) const LIBRARY: &str = "mpr_otel.dll";
 
 /// Where the DLL for programs of one width belongs.
 #[derive(Debug)]
 pub(crate) struct SystemDll {
     pub(crate) path: PathBuf,
-    /// Width of the programs that load it.
-    pub(crate) bits: u32,
+    /// Architecture of the DLL, and of the programs that load it.
+    pub(crate) architecture: Architecture,
 }
 
 /// A DLL that is in place.
@@ -36,12 +37,12 @@ impl SystemDll {
     pub(crate) fn all() -> Result<Vec<Self>, Failure> {
         let system = windows::system_folder()
             .map_err(|error| format!("Windows does not tell its system folder: {error}"))?;
-        let mut all = vec![Self { path: system.join(LIBRARY), bits: usize::BITS }];
+        let mut all = vec![Self { path: system.join(LIBRARY), architecture: Architecture::OWN }];
         // Server Core may have no SysWOW64.
         if let Ok(folder) = windows::wow64_folder()
             && folder.is_dir()
         {
-            all.push(Self { path: folder.join(LIBRARY), bits: 32 });
+            all.push(Self { path: folder.join(LIBRARY), architecture: Architecture::X86 });
         }
         Ok(all)
     }
@@ -53,7 +54,13 @@ impl SystemDll {
 
     /// Whether mpr-otel is of use without it.
     pub(super) fn is_optional(&self) -> bool {
-        self.bits == 32
+        self.architecture == Architecture::X86
+    }
+
+    /// Whether programs of this architecture look for it here: on Arm, those of amd64 share the
+    /// folder with the native ones.
+    pub(crate) fn serves(&self, programs: Architecture) -> bool {
+        self.is_optional() == (programs == Architecture::X86)
     }
 
     /// Checks that `source` can be put here.
@@ -61,13 +68,13 @@ impl SystemDll {
         let file = fs::read(source).map(|bytes| DllFile::parse(&bytes)).map_err(|error| {
             format!("cannot read {}: {error}; unpack all files of the release", source.display())
         })?;
-        if file.bits == Some(self.bits) {
+        if file.architecture == Some(self.architecture) {
             return Ok(());
         }
         Err(format!(
             "{} is not the {}-bit DLL; unpack the release again",
             source.display(),
-            self.bits
+            self.architecture.bits()
         )
         .into())
     }
@@ -75,7 +82,11 @@ impl SystemDll {
     /// Puts a copy of `source` here.
     pub(super) fn put(&self, source: &Path) -> Result<Placed, Failure> {
         let placement = PlacedFile(&self.path).put(source)?;
-        Ok(Placed { path: self.path.display().to_string(), bits: self.bits, placement })
+        Ok(Placed {
+            path: self.path.display().to_string(),
+            bits: self.architecture.bits(),
+            placement,
+        })
     }
 
     /// Removes it and all that earlier installations could not.

@@ -1,7 +1,9 @@
 //! What `status` says of the ledgers and of the agent.
 
 use crate::answer::Failure;
+use crate::printable::Printable;
 use mpr_otel_core::adoption::{AgentLedger, AgentStatus, Census, LedgerFolder};
+use mpr_otel_core::clock;
 use mpr_otel_core::ledger::{Loss, Tally};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -12,9 +14,9 @@ use std::time::{Duration, SystemTime};
 /// The ledgers of all programs, and the agent that empties them.
 #[derive(Debug, Serialize)]
 pub(super) struct Ledgers {
-    folder: String,
+    folder: Printable,
     /// Why the folder cannot be listed, if it cannot.
-    problem: Option<String>,
+    pub(super) problem: Option<Printable>,
     files: usize,
     live: usize,
     bytes: u64,
@@ -27,7 +29,7 @@ pub(super) struct Ledgers {
     operations: Operations,
     /// When a collector last took spans, in milliseconds since 1970.
     last_export_unix_ms: Option<u64>,
-    agent: Agent,
+    pub(super) agent: Agent,
 }
 
 /// What was counted, the ledgers that are gone included, as far as somebody inherited from them.
@@ -43,11 +45,22 @@ struct Operations {
     repeated: u64,
 }
 
+/// The agent, as far as this user may see it.
 #[derive(Debug, Serialize)]
-struct Agent {
+pub(super) struct Agent {
     /// `None`: this user may not see it.
-    running: Option<bool>,
+    pub(super) running: Option<bool>,
+    /// When it last looked into the folder, in milliseconds since 1970; `None`: never, or this user
+    /// may not see it.
+    last_round_unix_ms: Option<u64>,
     last_export_unix_ms: Option<u64>,
+}
+
+impl Agent {
+    /// How long ago it last looked into the folder.
+    pub(super) fn last_round(&self) -> Option<Duration> {
+        self.last_round_unix_ms.map(elapsed)
+    }
 }
 
 impl From<Tally> for Operations {
@@ -72,7 +85,7 @@ impl Ledgers {
         let folder = LedgerFolder::new(path);
         let (census, problem) = match Census::take(&folder) {
             Ok(census) => (census, None),
-            Err(error) => (Census::default(), Some(error.to_string())),
+            Err(error) => (Census::default(), Some(error.to_string().into())),
         };
         let sight = AgentLedger::status(&folder);
         let agent = Agent::from(&sight);
@@ -83,7 +96,7 @@ impl Ledgers {
             last_export = last_export.max(header.last_export_unix_nanos);
         }
         Self {
-            folder: path.display().to_string(),
+            folder: path.display().to_string().into(),
             problem,
             files: census.ledgers + census.unreadable,
             live: census.live,
@@ -148,15 +161,22 @@ impl Ledgers {
             None => "only administrators can see it",
         };
         writeln!(out, "\nAgent: {state}")?;
+        if self.agent.running.is_some() {
+            writeln!(out, "  last round: {}", ago(self.agent.last_round_unix_ms))?;
+            writeln!(out, "  last export: {}", ago(self.agent.last_export_unix_ms))?;
+        }
         Ok(())
     }
 }
 
 impl From<&io::Result<AgentStatus>> for Agent {
     fn from(sight: &io::Result<AgentStatus>) -> Self {
-        let header = sight.as_ref().ok().and_then(|sight| sight.header.as_ref());
+        let sight = sight.as_ref().ok();
+        let header = sight.and_then(|sight| sight.header.as_ref());
+        let round = sight.and_then(|sight| sight.last_round);
         Self {
-            running: sight.as_ref().ok().map(|sight| sight.running),
+            running: sight.map(|sight| sight.running),
+            last_round_unix_ms: round.and_then(|round| unix_ms(clock::unix_nanos(round))),
             last_export_unix_ms: header.and_then(|header| unix_ms(header.last_export_unix_nanos)),
         }
     }
@@ -167,16 +187,41 @@ fn unix_ms(nanos: u64) -> Option<u64> {
     (nanos > 0).then_some(nanos / 1_000_000)
 }
 
+/// How long ago a date was; zero for one that is still to come.
+fn elapsed(unix_ms: u64) -> Duration {
+    let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
+    let elapsed = date.and_then(|date| SystemTime::now().duration_since(date).ok());
+    elapsed.unwrap_or_default()
+}
+
 /// How long ago a date was, for people.
 fn ago(unix_ms: Option<u64>) -> String {
     let Some(unix_ms) = unix_ms else { return "never".to_owned() };
-    let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
-    let elapsed = date.and_then(|date| SystemTime::now().duration_since(date).ok());
-    match elapsed.unwrap_or_default().as_secs() {
+    match elapsed(unix_ms).as_secs() {
         seconds @ 0..120 => format!("{seconds} s ago"),
         seconds @ 120..7200 => format!("{} min ago", seconds / 60),
         seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
         seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+impl Ledgers {
+    /// The ledgers of a folder that is called so and cannot be listed for that reason.
+    pub(super) fn of_folder(folder: &str, problem: &str) -> Self {
+        Self {
+            folder: folder.into(),
+            problem: Some(problem.into()),
+            files: 1,
+            live: 0,
+            bytes: 0,
+            unreadable: 1,
+            quarantined: 1,
+            orphaned: 0,
+            operations: Tally::default().into(),
+            last_export_unix_ms: None,
+            agent: Agent { running: None, last_round_unix_ms: None, last_export_unix_ms: None },
+        }
     }
 }
 

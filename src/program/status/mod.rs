@@ -1,69 +1,87 @@
-//! `mpr-otel status`: what is registered, what each setting is and why, what was counted, and
-//! whether the collector answers.
+//! `mpr-otel status`: what is registered, what each setting is and why, what was counted, whether
+//! the collector answers, and what all that means.
 
+mod endpoint;
 mod ledgers;
+#[cfg(windows)]
+mod load_trial;
+mod protections;
+mod registration;
+mod verdict;
+
+#[cfg(windows)]
+pub(super) use load_trial::TryLoad;
 
 use crate::answer::{Failure, write_json};
-use crate::registration::Registration;
+use crate::printable::Printable;
 use clap::Args;
+use endpoint::Endpoint;
 use ledgers::Ledgers;
-use mpr_otel_core::courier::{Courier, Verdict};
 use mpr_otel_core::settings::{ENDPOINT, SettingReport, Settings, System};
+use protections::Protection;
+use registration::Registration;
 use serde::Serialize;
 use std::io::Write;
 use std::process::ExitCode;
+use verdict::{MalformedSetting, Observations, Verdict};
 
-/// Show registration, settings, ledgers, the agent, and whether the collector answers.
+/// The registry value of the setting that switches everything off.
+const DISABLED: &str = "Disabled";
+
+/// Show registration, settings, ledgers, the agent, the collector's answer, and what is wrong.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel status\n  mpr-otel status --json\n\n\
-    Exits with 1 if a setting is malformed, the DLL is not registered or the collector does not answer.")]
+    Exits with 0 if what is done on this machine arrives, with 1 if all or a part of it never \
+    arrives as things are, and with 3 if only the collector is away.")]
 pub(super) struct Status {
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Serialize)]
 struct Report {
     version: &'static str,
-    registration: Registration,
+    /// `None` where there is no MPR.
+    registration: Option<Registration>,
+    protections: Vec<Protection>,
     settings: Vec<Setting>,
     ledgers: Ledgers,
     endpoint: Endpoint,
+    verdict: Verdict,
 }
 
 #[derive(Serialize)]
 struct Setting {
     name: String,
     registry: &'static str,
-    value: String,
+    value: Printable,
     origin: String,
-    malformed: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Endpoint {
-    url: String,
-    answers: bool,
-    detail: String,
+    malformed: Option<Printable>,
 }
 
 impl Status {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let settings = Settings::resolve(&System::open());
-        let report = Report {
+        let mut report = Report {
             version: env!("CARGO_PKG_VERSION"),
-            registration: Registration::find(),
+            #[cfg(windows)]
+            registration: Some(Registration::find()),
+            #[cfg(not(windows))]
+            registration: None,
+            protections: Protection::all(),
             settings: settings.reports.iter().map(Setting::from).collect(),
             ledgers: Ledgers::count(&settings.ledger_dir),
-            endpoint: try_endpoint(&settings),
+            endpoint: Endpoint::try_out(&settings),
+            verdict: Verdict::default(),
         };
+        report.verdict = Verdict::on(&report.observations(&settings));
         if self.json {
             write_json(out, &report)?;
         } else {
             report.write(out)?;
         }
-        Ok(if report.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(ExitCode::from(report.verdict.exit_code))
     }
 }
 
@@ -72,63 +90,152 @@ impl From<&SettingReport> for Setting {
         Self {
             name: report.name.variable(),
             registry: report.name.registry,
-            value: report.value.clone(),
+            value: report.value.as_str().into(),
             origin: report.source.to_string(),
-            malformed: report
-                .malformed
-                .as_ref()
-                .map(|malformed| format!("{} (from the {})", malformed.problem, malformed.source)),
+            malformed: report.malformed.as_ref().map(|malformed| {
+                format!("{} (from the {})", malformed.problem, malformed.source).into()
+            }),
         }
     }
 }
 
-fn try_endpoint(settings: &Settings) -> Endpoint {
-    let (answers, detail) = match Courier::new(settings.clone()).probe() {
-        Verdict::Accepted { message, .. } if message.is_empty() => {
-            (true, "accepts spans".to_owned())
-        }
-        Verdict::Accepted { message, .. } => (true, format!("accepts spans and says: {message}")),
-        Verdict::Refused { reason } => {
-            (false, format!("refuses: {reason}; check the URL and the headers"))
-        }
-        Verdict::Later { reason, .. } => {
-            (false, format!("does not answer: {reason}; is a collector listening there?"))
-        }
-    };
-    let url = settings.report(ENDPOINT).map(|report| report.value.clone()).unwrap_or_default();
-    Endpoint { url, answers, detail }
-}
-
 impl Report {
-    fn is_healthy(&self) -> bool {
-        self.registration.registered
-            && self.endpoint.answers
-            && self.settings.iter().all(|setting| setting.malformed.is_none())
+    fn observations(&self, settings: &Settings) -> Observations {
+        let malformed = self.settings.iter().filter_map(|setting| {
+            Some(MalformedSetting {
+                registry: setting.registry,
+                problem: setting.malformed.clone()?,
+                is_endpoint: setting.registry == ENDPOINT,
+            })
+        });
+        let disabled_by = settings.report(DISABLED).filter(|_| settings.disabled);
+        let registration = self.registration.as_ref();
+        let dlls = registration.map(|registration| {
+            registration.dlls.iter().map(|dll| (dll.programs, dll.state())).collect()
+        });
+        Observations {
+            disabled_by: disabled_by.map(|report| report.source.to_string()),
+            delivery: settings.delivery,
+            malformed: malformed.collect(),
+            registered: registration.map(Registration::state),
+            dlls: dlls.unwrap_or_default(),
+            agent_runs: self.ledgers.agent.running,
+            agent_round: self.ledgers.agent.last_round(),
+            ledgers: self.ledgers.problem.clone(),
+            collector: (self.endpoint.collector, self.endpoint.detail.clone()),
+        }
     }
 
     fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "mpr-otel {}", self.version)?;
-        let state = if self.registration.registered { "registered" } else { "not registered" };
-        writeln!(out, "\nRegistration: {state}")?;
-        for note in &self.registration.notes {
-            writeln!(out, "  {note}")?;
+        match &self.registration {
+            Some(registration) => registration.write(out)?,
+            None => writeln!(out, "\nRegistration: Windows alone has such a thing")?,
         }
-        for dll in &self.registration.dlls {
-            let bits = dll.bits.map_or_else(|| "?".to_owned(), |bits| format!("{bits}-bit"));
-            let version = dll.version.as_deref().unwrap_or("unknown");
-            writeln!(out, "  {}  {bits}  version {version}", dll.path)?;
+        if !self.protections.is_empty() {
+            writeln!(out, "\nWindows' protections, as the registry says")?;
+        }
+        for protection in &self.protections {
+            protection.write(out)?;
         }
         writeln!(out, "\nSettings")?;
         for setting in &self.settings {
-            let value = if setting.value.is_empty() { "-" } else { &setting.value };
+            let value = if setting.value.is_empty() { "-" } else { &*setting.value };
             writeln!(out, "  {:<29} {:<34} {}", setting.name, value, setting.origin)?;
             if let Some(problem) = &setting.malformed {
                 writeln!(out, "  {:<29} ! ignored: {problem}", "")?;
             }
         }
         self.ledgers.write(out)?;
-        let sign = if self.endpoint.answers { "ok" } else { "FAILED" };
-        writeln!(out, "\nEndpoint: {} {sign}: {}", self.endpoint.url, self.endpoint.detail)?;
+        self.endpoint.write(out)?;
+        self.verdict.write(out)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::registration::{Dll, Entry, Load, Loading};
+    use super::verdict::{Arrival, Collector, Problem};
+    use super::*;
+    use crate::architecture::Architecture;
+    use crate::printable::testing::{first_forbidden, first_forbidden_in, hostile};
+    use proptest::prelude::*;
+
+    /// A report with these texts wherever a file, a setting or a server has one.
+    fn report(texts: &[String; 17]) -> Report {
+        let [name, kind, data, path, version, refusal, unlisted, key, number, rest @ ..] = texts;
+        let [value, malformed, folder, problem, url, detail, what, to_do] = rest;
+        let dll = |problem: Option<&String>| Dll {
+            programs: Architecture::Amd64,
+            path: path.into(),
+            problem: problem.map(Printable::from),
+            architecture: None,
+            version: Some(version.into()),
+            installed: Some(false),
+            load: Load { result: Loading::Refused, code: Some(577), detail: Some(refusal.into()) },
+        };
+        Report {
+            version: "1.2.3",
+            registration: Some(Registration {
+                entry: Some(Entry {
+                    name: name.into(),
+                    kind: kind.into(),
+                    data: data.into(),
+                    well_formed: false,
+                }),
+                problem: Some(unlisted.into()),
+                dlls: vec![dll(None), dll(Some(unlisted))],
+            }),
+            protections: vec![Protection {
+                name: "smart_app_control",
+                registry: key.into(),
+                value: Some(number.into()),
+                meaning: None,
+            }],
+            settings: vec![Setting {
+                name: "MPR_OTEL_ENDPOINT".to_owned(),
+                registry: "Endpoint",
+                value: value.into(),
+                origin: "environment".to_owned(),
+                malformed: Some(malformed.into()),
+            }],
+            ledgers: Ledgers::of_folder(folder, problem),
+            endpoint: Endpoint {
+                url: url.into(),
+                collector: Collector::Refuses,
+                detail: detail.into(),
+            },
+            verdict: Verdict {
+                problems: vec![Problem {
+                    name: "disabled",
+                    arrival: Arrival::Never,
+                    what: what.into(),
+                    to_do: to_do.into(),
+                }],
+                ..Verdict::default()
+            },
+        }
+    }
+
+    fn written(report: &Report) -> String {
+        let mut shown = Vec::new();
+        report.write(&mut shown).unwrap();
+        String::from_utf8(shown).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_steers_a_terminal_is_shown_in_text_or_json(
+            texts in proptest::collection::vec(hostile(), 17)
+        ) {
+            let report = report(&texts.try_into().unwrap());
+            let shown = written(&report);
+            prop_assert_eq!(first_forbidden(&shown), None);
+            // No text begins a line of its own.
+            let plain = written(&self::report(&Default::default()));
+            prop_assert_eq!(shown.lines().count(), plain.lines().count());
+            prop_assert_eq!(first_forbidden_in(&serde_json::to_value(&report).unwrap()), None);
+        }
     }
 }

@@ -3,15 +3,20 @@
 #![allow(unsafe_code)] // This folder meets Win32.
 
 mod account;
+mod file_identity;
 mod folder_rights;
+mod load;
 mod process;
 mod service;
 
 pub(crate) use account::delete_profile;
+pub(crate) use file_identity::FileIdentity;
 pub(crate) use folder_rights::set_rights;
+pub(crate) use load::load;
 pub(crate) use process::Process;
 pub(crate) use service::keep_privileges;
 
+use crate::architecture::Architecture;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
@@ -20,6 +25,7 @@ use windows_sys::Win32::Storage::FileSystem::{MOVEFILE_DELAY_UNTIL_REBOOT, MoveF
 use windows_sys::Win32::System::SystemInformation::{
     GetSystemDirectoryW, GetSystemWow64DirectoryW,
 };
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, IsWow64Process2};
 
 /// `Program Files`, which only administrators write to. From the registry: the environment is the
 /// user's to change, and programs that others run are put there.
@@ -48,6 +54,27 @@ pub(crate) fn wow64_folder() -> io::Result<PathBuf> {
     // SAFETY: writes at most as many units as `folder` has.
     let units = unsafe { GetSystemWow64DirectoryW(folder.as_mut_ptr(), folder.len() as u32) };
     filled(&folder, units)
+}
+
+/// The architectures of the programs that this machine runs, its own first.
+///
+/// An x86 program needs SysWOW64, which Server Core may lack. Windows 11 on Arm runs programs of
+/// amd64, too, and leads them to the same System32 as its own (Microsoft: Arm64X PE files).
+pub(crate) fn architectures() -> Vec<Architecture> {
+    let (mut process, mut native) = (0, 0);
+    // SAFETY: takes nothing, and gives a pseudo-handle that is always valid.
+    let this = unsafe { GetCurrentProcess() };
+    // SAFETY: the handle is valid, and both numbers are writable.
+    let known = unsafe { IsWow64Process2(this, &mut process, &mut native) } != 0;
+    let native = Architecture::of_machine(native).filter(|_| known).unwrap_or(Architecture::OWN);
+    let mut all = vec![native];
+    if native == Architecture::Arm64 {
+        all.push(Architecture::Amd64);
+    }
+    if native != Architecture::X86 && wow64_folder().is_ok_and(|folder| folder.is_dir()) {
+        all.push(Architecture::X86);
+    }
+    all
 }
 
 /// A path that a function wrote and whose length it returned, 0 being a failure.

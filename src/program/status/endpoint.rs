@@ -1,0 +1,48 @@
+//! Whether the collector takes spans.
+
+use super::verdict::Collector;
+use crate::answer::Failure;
+use crate::printable::Printable;
+use mpr_otel_core::courier::{Courier, Verdict};
+use mpr_otel_core::settings::{ENDPOINT, Settings};
+use serde::Serialize;
+use std::io::Write;
+
+/// The collector's answer to an empty batch.
+#[derive(Debug, Serialize)]
+pub(super) struct Endpoint {
+    pub(super) url: Printable,
+    /// What it did with the batch.
+    pub(super) collector: Collector,
+    /// What it said.
+    pub(super) detail: Printable,
+}
+
+impl Endpoint {
+    /// Sends it an empty batch.
+    pub(super) fn try_out(settings: &Settings) -> Self {
+        let (collector, detail) = match Courier::new(settings.clone()).probe() {
+            Verdict::Accepted { message, .. } if message.is_empty() => {
+                (Collector::Accepts, "accepts spans".to_owned())
+            }
+            Verdict::Accepted { message, .. } => {
+                (Collector::Accepts, format!("accepts spans and says: {message}"))
+            }
+            Verdict::Refused { reason } => (Collector::Refuses, format!("refuses: {reason}")),
+            Verdict::Later { reason, answered: true, .. } => {
+                (Collector::Away, format!("takes nothing now: {reason}"))
+            }
+            Verdict::Later { reason, .. } => {
+                (Collector::Away, format!("does not answer: {reason}"))
+            }
+        };
+        let url = settings.report(ENDPOINT).map(|report| report.value.as_str().into());
+        Self { url: url.unwrap_or_default(), collector, detail: detail.into() }
+    }
+
+    pub(super) fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let sign = if self.collector == Collector::Accepts { "ok" } else { "FAILED" };
+        writeln!(out, "\nEndpoint: {} {sign}: {}", self.url, self.detail)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,592 @@
+//! What the observations mean: whether what is done on this machine arrives, what is wrong, and
+//! what to do about it.
+//!
+//! Nothing is looked at here: the same observations always give the same verdict.
+
+use crate::architecture::Architecture;
+use crate::printable::Printable;
+use mpr_otel_core::settings::DeliveryMode;
+use serde::Serialize;
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// An agent that has not looked into the ledger folder for this long hangs: a round waits for one
+/// request at most, and a request takes ten minutes at most (`TimeoutMs`).
+const AGENT_HANGS_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// What `status` saw, as far as it counts.
+#[derive(Clone, Debug)]
+pub(super) struct Observations {
+    /// Where `Disabled` comes from, if it is true.
+    pub(super) disabled_by: Option<String>,
+    /// Who sends.
+    pub(super) delivery: DeliveryMode,
+    /// Settings that were refused.
+    pub(super) malformed: Vec<MalformedSetting>,
+    /// How MPR finds the DLL; `None` where there is no MPR.
+    pub(super) registered: Option<Registered>,
+    /// The DLL for each architecture; empty where there is no MPR.
+    pub(super) dlls: Vec<(Architecture, DllState)>,
+    /// Whether the agent runs; `None`: this user may not see it.
+    pub(super) agent_runs: Option<bool>,
+    /// How long ago the agent last looked into the folder.
+    pub(super) agent_round: Option<Duration>,
+    /// Why the ledger folder cannot be listed, if it cannot.
+    pub(super) ledgers: Option<Printable>,
+    /// What the collector did with an empty batch, with what it said.
+    pub(super) collector: (Collector, Printable),
+}
+
+/// A setting that was refused.
+#[derive(Clone, Debug)]
+pub(super) struct MalformedSetting {
+    /// Its registry value.
+    pub(super) registry: &'static str,
+    /// What is wrong with it.
+    pub(super) problem: Printable,
+    /// Whether it names the collector: then spans go elsewhere.
+    pub(super) is_endpoint: bool,
+}
+
+/// What MPR's list of notification DLLs says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Registered {
+    /// A path, as MPR's documentation wants it.
+    Well,
+    /// Nothing.
+    Not,
+    /// Something that MPR does not load.
+    Malformed(Printable),
+    /// The list could not be read.
+    Unknown(Printable),
+}
+
+/// What programs of one architecture find at the registered path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum DllState {
+    /// A DLL that they load, as far as it was tried.
+    Good,
+    /// A good DLL, and not the file that `install` put on this machine.
+    Other(Printable),
+    /// No file, or one that cannot be read.
+    Missing(Printable),
+    /// A file of another architecture, or no DLL at all.
+    Wrong(Option<Architecture>, Printable),
+    /// A DLL that a program could not load, with Windows' error code if it gave one.
+    Refused(Option<u32>, Printable),
+}
+
+/// What the collector did with an empty batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Collector {
+    /// It took it.
+    Accepts,
+    /// It refused it for good.
+    Refuses,
+    /// It did not answer, or wants to be asked again.
+    Away,
+}
+
+/// What becomes of what is done on this machine, the worst last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Arrival {
+    /// It arrives.
+    #[default]
+    Arrives,
+    /// It is kept and sent when the collector answers.
+    Waits,
+    /// Some of it never arrives, as things are.
+    Partly,
+    /// Nothing ever arrives, as things are.
+    Never,
+}
+
+/// The end of `status`.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Verdict {
+    /// What becomes of what is done on this machine.
+    pub(super) arrival: Arrival,
+    /// The program's exit code.
+    pub(super) exit_code: u8,
+    /// What is wrong, in the order in which to put it right.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Problem {
+    /// Its name, which stays the same from version to version.
+    pub(super) name: &'static str,
+    /// What becomes of what is done on this machine if all else is well.
+    pub(super) arrival: Arrival,
+    /// What was seen.
+    pub(super) what: Printable,
+    /// What to do.
+    pub(super) to_do: Printable,
+}
+
+impl Verdict {
+    /// Judges.
+    pub(super) fn on(observations: &Observations) -> Self {
+        let mut verdict = Self::default();
+        verdict.settings(observations);
+        verdict.registration(observations);
+        verdict.agent(observations);
+        verdict.collector(observations);
+        let arrivals = verdict.problems.iter().map(|problem| problem.arrival);
+        verdict.arrival = arrivals.max().unwrap_or_default();
+        verdict.exit_code = match verdict.arrival {
+            Arrival::Arrives => 0,
+            Arrival::Partly | Arrival::Never => 1,
+            Arrival::Waits => 3,
+        };
+        verdict
+    }
+
+    fn settings(&mut self, seen: &Observations) {
+        if let Some(source) = &seen.disabled_by {
+            self.found(
+                "disabled",
+                Arrival::Never,
+                format!("the setting Disabled is true (from the {source})"),
+                "remove the setting there, or set it to false",
+            );
+        }
+        for MalformedSetting { registry, problem, is_endpoint } in &seen.malformed {
+            self.found(
+                "malformed_setting",
+                if *is_endpoint { Arrival::Never } else { Arrival::Arrives },
+                format!("the setting {registry} is malformed, so its default counts: {problem}"),
+                "correct it where it comes from",
+            );
+        }
+    }
+
+    fn registration(&mut self, seen: &Observations) {
+        match &seen.registered {
+            None => return,
+            Some(Registered::Well) => {}
+            Some(Registered::Not) => {
+                self.found(
+                    "not_registered",
+                    Arrival::Never,
+                    "MPR's list of notification DLLs does not name mpr_otel.dll",
+                    "run `mpr-otel install` as administrator",
+                );
+                // Nobody looks for the DLLs.
+                return;
+            }
+            Some(Registered::Malformed(found)) => self.found(
+                "malformed_registration",
+                Arrival::Never,
+                format!("MPR's list of notification DLLs has {found}, which MPR does not load"),
+                "run `mpr-otel install` as administrator",
+            ),
+            Some(Registered::Unknown(error)) => self.found(
+                "registration_unreadable",
+                Arrival::Arrives,
+                format!("MPR's list of notification DLLs cannot be read: {error}"),
+                "run `mpr-otel status` as administrator",
+            ),
+        }
+        let works = |state: &DllState| matches!(state, DllState::Good | DllState::Other(_));
+        let any = seen.dlls.iter().any(|(_, state)| works(state));
+        let broken = if any { Arrival::Partly } else { Arrival::Never };
+        for (programs, state) in &seen.dlls {
+            self.dll(*programs, state, broken);
+        }
+    }
+
+    fn dll(&mut self, programs: Architecture, state: &DllState, broken: Arrival) {
+        const AGAIN: &str = "unpack the release again and run `mpr-otel install` as administrator";
+        match state {
+            DllState::Good => {}
+            DllState::Other(path) => self.found(
+                "other_dll",
+                Arrival::Arrives,
+                format!("{programs} programs load {path}, not the DLL that was installed"),
+                "run `mpr-otel install` as administrator, unless another installer put it there",
+            ),
+            DllState::Missing(error) => self.found(
+                "dll_missing",
+                broken,
+                format!("{programs} programs are not measured: {error}"),
+                AGAIN,
+            ),
+            DllState::Wrong(found, path) => {
+                let found = found.map_or_else(|| "no".to_owned(), |found| format!("an {found}"));
+                self.found(
+                    "dll_of_wrong_architecture",
+                    broken,
+                    format!("{programs} programs are not measured: {path} is {found} DLL"),
+                    AGAIN,
+                );
+            }
+            DllState::Refused(code, error) => {
+                let number = code.map(|code| format!("error {code}: ")).unwrap_or_default();
+                self.found(
+                    "dll_not_loaded",
+                    broken,
+                    format!("{programs} programs do not load the DLL: {number}{error}"),
+                    code.and_then(refusal).unwrap_or(AGAIN),
+                );
+            }
+        }
+    }
+
+    fn agent(&mut self, seen: &Observations) {
+        if let Some(error) = &seen.ledgers {
+            self.found(
+                "ledgers_unreadable",
+                Arrival::Arrives,
+                format!("the ledger folder cannot be listed: {error}"),
+                "run `mpr-otel status` as administrator; \
+                 `mpr-otel install` makes the folder and gives it its rights",
+            );
+        }
+        let needed = match seen.delivery {
+            DeliveryMode::Agent => Arrival::Never,
+            DeliveryMode::InProcess => Arrival::Arrives,
+        };
+        match (seen.agent_runs, seen.agent_round) {
+            (Some(false), _) if needed == Arrival::Never => self.found(
+                "no_agent",
+                needed,
+                "the setting Delivery is \"agent\" and no agent runs, so nothing is sent",
+                "run `mpr-otel install --agent` as administrator, or start the service \
+                 mpr-otel-agent",
+            ),
+            (Some(true), Some(round)) if round >= AGENT_HANGS_AFTER => self.found(
+                "agent_hangs",
+                needed,
+                format!(
+                    "the agent has not looked into the ledger folder for {} min",
+                    round.as_secs() / 60
+                ),
+                "restart the service mpr-otel-agent",
+            ),
+            _ => {}
+        }
+    }
+
+    fn collector(&mut self, seen: &Observations) {
+        let (collector, said) = &seen.collector;
+        match collector {
+            Collector::Accepts => {}
+            Collector::Refuses => self.found(
+                "collector_refuses",
+                Arrival::Never,
+                format!("the collector {said}"),
+                "correct the settings Endpoint and Headers",
+            ),
+            Collector::Away => self.found(
+                "collector_away",
+                Arrival::Waits,
+                format!("the collector {said}"),
+                "nothing, if this machine is away from its network; else start the collector or \
+                 correct the setting Endpoint",
+            ),
+        }
+    }
+
+    fn found(
+        &mut self,
+        name: &'static str,
+        arrival: Arrival,
+        what: impl Into<Printable>,
+        to_do: impl Into<Printable>,
+    ) {
+        self.problems.push(Problem { name, arrival, what: what.into(), to_do: to_do.into() });
+    }
+
+    /// Writes the line and the list that `status` ends with.
+    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let line = match (self.arrival, self.problems.is_empty()) {
+            (Arrival::Arrives, true) => "all is well: what is done on this machine arrives",
+            (Arrival::Arrives, false) => "what is done on this machine arrives; this is not well",
+            (Arrival::Waits, _) => "the collector is away: what is done is sent when it answers",
+            (Arrival::Partly, _) => "a part of what is done on this machine never arrives",
+            (Arrival::Never, _) => "nothing that is done on this machine arrives",
+        };
+        writeln!(out, "\nVerdict: {line}")?;
+        for Problem { what, to_do, .. } in &self.problems {
+            writeln!(out, "  - {what};\n    what to do: {to_do}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What to do about a code with which Windows refused to load a DLL (winerror.h).
+fn refusal(code: u32) -> Option<&'static str> {
+    const SIGNED: &str = "App Control for Business, Smart App Control or AppLocker allows no such \
+                          DLL: allow it there, or install a signed release";
+    match code {
+        5 => Some("give users the right to read and execute it"), // ERROR_ACCESS_DENIED
+        126 => Some("a DLL that it needs is missing: install a release for this Windows"),
+        225 | 226 => Some("the security product removed it: allow it there"), // ERROR_VIRUS_*
+        // ERROR_INVALID_IMAGE_HASH, ERROR_ACCESS_DISABLED_BY_POLICY,
+        // ERROR_SYSTEM_INTEGRITY_POLICY_VIOLATION and those that follow it.
+        577 | 1260 | 4550..=4559 => Some(SIGNED),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// A machine on which all is well.
+    fn well() -> Observations {
+        Observations {
+            disabled_by: None,
+            delivery: DeliveryMode::InProcess,
+            malformed: Vec::new(),
+            registered: Some(Registered::Well),
+            dlls: vec![(Architecture::Amd64, DllState::Good), (Architecture::X86, DllState::Good)],
+            agent_runs: Some(false),
+            agent_round: None,
+            ledgers: None,
+            collector: (Collector::Accepts, "accepts spans".into()),
+        }
+    }
+
+    /// A machine on which all is well but what `change` changes: its problems, what becomes of what
+    /// is done there, and the exit code.
+    fn judged(change: impl FnOnce(&mut Observations)) -> (Vec<&'static str>, Arrival, u8) {
+        let mut observations = well();
+        change(&mut observations);
+        let verdict = Verdict::on(&observations);
+        let names = verdict.problems.iter().map(|problem| problem.name).collect();
+        (names, verdict.arrival, verdict.exit_code)
+    }
+
+    fn dlls(native: DllState, x86: DllState) -> Vec<(Architecture, DllState)> {
+        vec![(Architecture::Amd64, native), (Architecture::X86, x86)]
+    }
+
+    fn away() -> (Collector, Printable) {
+        (Collector::Away, "does not answer".into())
+    }
+
+    type Change = fn(&mut Observations);
+
+    /// What changes, the problems that come of it, what becomes of what is done, the exit code.
+    const TABLE: &[(Change, &[&str], Arrival, u8)] = &[
+        (|_| (), &[], Arrival::Arrives, 0),
+        (|seen| seen.agent_runs = Some(true), &[], Arrival::Arrives, 0),
+        (|seen| seen.agent_runs = None, &[], Arrival::Arrives, 0),
+        (
+            |seen| seen.disabled_by = Some("group policy".to_owned()),
+            &["disabled"],
+            Arrival::Never,
+            1,
+        ),
+        (
+            |seen| {
+                seen.malformed.push(MalformedSetting {
+                    registry: "TimeoutMs",
+                    problem: "`soon` is not a number".into(),
+                    is_endpoint: false,
+                });
+            },
+            &["malformed_setting"],
+            Arrival::Arrives,
+            0,
+        ),
+        (
+            |seen| {
+                seen.malformed.push(MalformedSetting {
+                    registry: "Endpoint",
+                    problem: "`collector:4318` is not a URL".into(),
+                    is_endpoint: true,
+                });
+            },
+            &["malformed_setting"],
+            Arrival::Never,
+            1,
+        ),
+        (|seen| seen.registered = Some(Registered::Not), &["not_registered"], Arrival::Never, 1),
+        (
+            |seen| seen.registered = Some(Registered::Malformed("REG_SZ x".into())),
+            &["malformed_registration"],
+            Arrival::Never,
+            1,
+        ),
+        (
+            |seen| seen.registered = Some(Registered::Unknown("access denied".into())),
+            &["registration_unreadable"],
+            Arrival::Arrives,
+            0,
+        ),
+        (
+            |seen| seen.dlls = dlls(DllState::Other(r"C:\other.dll".into()), DllState::Good),
+            &["other_dll"],
+            Arrival::Arrives,
+            0,
+        ),
+        (
+            |seen| seen.dlls = dlls(DllState::Good, DllState::Missing("no file".into())),
+            &["dll_missing"],
+            Arrival::Partly,
+            1,
+        ),
+        (
+            |seen| {
+                let wrong = DllState::Wrong(Some(Architecture::X86), r"C:\a.dll".into());
+                seen.dlls = dlls(wrong, DllState::Missing("no file".into()));
+            },
+            &["dll_of_wrong_architecture", "dll_missing"],
+            Arrival::Never,
+            1,
+        ),
+        (
+            |seen| seen.dlls = dlls(DllState::Wrong(None, r"C:\a.dll".into()), DllState::Good),
+            &["dll_of_wrong_architecture"],
+            Arrival::Partly,
+            1,
+        ),
+        (
+            |seen| {
+                seen.dlls =
+                    vec![(Architecture::Amd64, DllState::Refused(Some(577), "unsigned".into()))]
+            },
+            &["dll_not_loaded"],
+            Arrival::Never,
+            1,
+        ),
+        (|seen| seen.ledgers = Some("denied".into()), &["ledgers_unreadable"], Arrival::Arrives, 0),
+        (|seen| seen.delivery = DeliveryMode::Agent, &["no_agent"], Arrival::Never, 1),
+        (
+            |seen| {
+                seen.delivery = DeliveryMode::Agent;
+                seen.agent_runs = Some(true);
+                seen.agent_round = Some(Duration::from_secs(60));
+            },
+            &[],
+            Arrival::Arrives,
+            0,
+        ),
+        // Only administrators see it: nothing is claimed.
+        (
+            |seen| {
+                seen.delivery = DeliveryMode::Agent;
+                seen.agent_runs = None;
+            },
+            &[],
+            Arrival::Arrives,
+            0,
+        ),
+        (
+            |seen| {
+                seen.delivery = DeliveryMode::Agent;
+                seen.agent_runs = Some(true);
+                seen.agent_round = Some(AGENT_HANGS_AFTER);
+            },
+            &["agent_hangs"],
+            Arrival::Never,
+            1,
+        ),
+        (
+            |seen| seen.collector = (Collector::Refuses, "refuses: status 401".into()),
+            &["collector_refuses"],
+            Arrival::Never,
+            1,
+        ),
+        (|seen| seen.collector = away(), &["collector_away"], Arrival::Waits, 3),
+    ];
+    #[test]
+    fn one_thing_that_is_wrong_has_one_name_and_its_exit_code() {
+        for (row, (change, names, arrival, code)) in TABLE.iter().enumerate() {
+            assert_eq!(judged(change), (names.to_vec(), *arrival, *code), "row {row}");
+        }
+    }
+
+    #[test]
+    fn the_page_about_json_names_each_problem() {
+        let page = include_str!("../../../docs/JSON.md");
+        let rows = page.split_once("\n| problem | when |\n").unwrap().1.lines().skip(1);
+        let rows = rows.map_while(|row| row.strip_prefix("| `"));
+        let named: BTreeSet<_> = rows.filter_map(|row| row.split('`').next()).collect();
+        let known: BTreeSet<_> = TABLE.iter().flat_map(|row| row.1).copied().collect();
+        assert_eq!(named, known);
+    }
+
+    #[test]
+    fn the_worst_of_several_things_decides() {
+        let away_and_disabled = judged(|seen| {
+            seen.collector = away();
+            seen.disabled_by = Some("registry".to_owned());
+        });
+        assert_eq!(away_and_disabled, (vec!["disabled", "collector_away"], Arrival::Never, 1));
+        let away_and_32_bit = judged(|seen| {
+            seen.collector = away();
+            seen.dlls = dlls(DllState::Good, DllState::Missing("no file".into()));
+        });
+        assert_eq!(away_and_32_bit, (vec!["dll_missing", "collector_away"], Arrival::Partly, 1));
+        let away_and_other = judged(|seen| {
+            seen.collector = away();
+            seen.ledgers = Some("denied".into());
+        });
+        assert_eq!(
+            away_and_other,
+            (vec!["ledgers_unreadable", "collector_away"], Arrival::Waits, 3)
+        );
+    }
+
+    #[test]
+    fn where_there_is_no_mpr_nothing_is_missing() {
+        let elsewhere = judged(|seen| {
+            seen.registered = None;
+            seen.dlls = Vec::new();
+        });
+        assert_eq!(elsewhere, (Vec::new(), Arrival::Arrives, 0));
+    }
+
+    #[test]
+    fn on_windows_on_arm_a_dll_for_emulated_programs_alone_measures_a_part() {
+        let path = || Printable::from(r"C:\Windows\System32\mpr_otel.dll");
+        let (names, arrival, code) = judged(|seen| {
+            seen.dlls = vec![
+                (Architecture::Arm64, DllState::Wrong(Some(Architecture::Amd64), path())),
+                (Architecture::Amd64, DllState::Good),
+                (Architecture::X86, DllState::Good),
+            ];
+        });
+        assert_eq!((names, arrival, code), (vec!["dll_of_wrong_architecture"], Arrival::Partly, 1));
+    }
+
+    #[test]
+    fn each_problem_says_what_was_seen_and_what_to_do() {
+        let mut observations = well();
+        observations.collector = away();
+        observations.registered = Some(Registered::Not);
+        let mut shown = Vec::new();
+        Verdict::on(&observations).write(&mut shown).unwrap();
+        assert_eq!(
+            String::from_utf8(shown).unwrap(),
+            "\nVerdict: nothing that is done on this machine arrives\n  \
+             - MPR's list of notification DLLs does not name mpr_otel.dll;\n    \
+             what to do: run `mpr-otel install` as administrator\n  \
+             - the collector does not answer;\n    \
+             what to do: nothing, if this machine is away from its network; else start the \
+             collector or correct the setting Endpoint\n"
+        );
+    }
+
+    #[test]
+    fn a_refusal_by_code_integrity_asks_for_a_signature_or_a_rule() {
+        let to_do = |code| {
+            let mut observations = well();
+            observations.dlls =
+                vec![(Architecture::Amd64, DllState::Refused(Some(code), "".into()))];
+            Verdict::on(&observations).problems.remove(0).to_do
+        };
+        for code in [577, 4551] {
+            assert!(to_do(code).contains("signed release"), "{code}");
+        }
+        assert!(to_do(193).contains("unpack the release again"));
+    }
+}
