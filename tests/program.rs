@@ -275,7 +275,7 @@ fn names_that_steer_a_terminal_are_shown_without_what_steers_it() {
     std::fs::copy(mpr_otel_lab::equipment::lab(), &copy).unwrap();
     let mut command = stage.command(&copy);
     command.arg("play").arg("--library").arg(library());
-    let mut endless = add(&format!(r"\\files{HOSTILE}\share{HOSTILE}s"));
+    let mut endless = add(&format!(r"\\files\share{HOSTILE}s"));
     endless.takes_ms = 60_000;
     let host = play(command, &lane(vec![endless]));
     stage.until(|| text(&program(&stage, &["inflight"]).stdout).contains("files"));
