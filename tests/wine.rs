@@ -1152,3 +1152,184 @@ fn the_demo_runs_on_windows() {
     assert_eq!(summary["spans"], summary["operations"], "{summary}");
     assert_eq!(summary["lost"], 0);
 }
+
+/// The DLL that writes down every call of it, registered by hand as docs/WINDOWS.md says.
+struct Recorder<'windows> {
+    windows: &'windows Windows,
+}
+
+impl<'windows> Recorder<'windows> {
+    const DLL: &'static str = "mpr_otel_recorder.dll";
+    const VALUE: &'static str = "mpr-otel-recorder";
+
+    fn register(windows: &'windows Windows) -> Self {
+        let recorder = Self { windows };
+        fs::copy(windows.programs.join(Self::DLL), recorder.dll()).unwrap();
+        fs::create_dir_all(recorder.folder()).unwrap();
+        let data = format!(r"%SystemRoot%\System32\{}", Self::DLL);
+        let value = ["/v", Self::VALUE, "/t", "REG_EXPAND_SZ", "/d", &data, "/f"];
+        assert_eq!(windows.reg(&[&["add", NOTIFYEES][..], &value].concat()).code, Some(0));
+        recorder
+    }
+
+    fn dll(&self) -> PathBuf {
+        self.windows.file("windows/system32").join(Self::DLL)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.windows.file("mpr-otel-recorder")
+    }
+
+    /// What was written so far. Every line is whole.
+    fn lines(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.folder().join("calls.jsonl")).unwrap();
+        assert!(text.ends_with('\n'), "{text}");
+        text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+}
+
+impl Drop for Recorder<'_> {
+    fn drop(&mut self) {
+        let removed = [fs::remove_dir_all(self.folder()), fs::remove_file(self.dll())];
+        let value = self.windows.reg(&["delete", NOTIFYEES, "/v", Self::VALUE, "/f"]);
+        let key = self.windows.reg(&["query", NOTIFYEES]).output;
+        if !key.contains("REG_") {
+            self.windows.reg(&["delete", NOTIFYEES, "/f"]);
+        }
+        // A test that failed says why first.
+        if !std::thread::panicking() {
+            assert!(removed.iter().all(Result::is_ok) && value.code == Some(0), "{removed:?}");
+        }
+    }
+}
+
+/// The address that the provider puts where the contract defines nothing: nobody can read there.
+const WILD: u64 = 0x11;
+
+/// Whether a string was recorded as one that cannot be read.
+fn is_wild(text: &Value) -> bool {
+    text["address"] == WILD && text["unreadable"].is_u64() && text["text"].is_null()
+}
+
+#[test]
+fn the_recorder_writes_down_each_call_as_it_came_beside_mpr_otel() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([
+        { "name": SHARE, "provider": "Test Network" },
+        { "name": r"\\files01\payroll", "status": 5 },
+        { "name": "X:", "provider": "Test Network" },
+    ]));
+    windows.install(&[]);
+    let recorder = Recorder::register(&windows);
+    let caller = windows
+        .caller(&["flags", "4", "add2", "X:", SHARE, "flags", "0"])
+        .args(["add2", "-", r"\\files01\payroll", "force", "1", "cancel2", "X:", "wait"])
+        .spawn()
+        .unwrap();
+    // Each of the two is notified of all.
+    assert_eq!(windows.spans(3).len(), 3);
+    let ended = end(caller);
+    assert!(ended.ended_with(0) && ended.errors.is_empty(), "{ended:?}");
+    assert_eq!(ended.output, "add2 0\nadd2 5\ncancel2 0\n");
+
+    let lines = recorder.lines();
+    let events: Vec<&str> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    let (add, cancel) = ("AddConnectNotify", "CancelConnectNotify");
+    assert_eq!(events, ["Loaded", add, add, add, add, cancel, cancel]);
+    let [_, added_pre, added, refused_pre, refused, cancelled_pre, cancelled] = &lines[..] else {
+        panic!()
+    };
+    for (number, pre, post, status) in
+        [(1, added_pre, added, 0), (2, refused_pre, refused, 5), (3, cancelled_pre, cancelled, 0)]
+    {
+        let info = |line: &Value| {
+            ["dwNotifyStatus", "dwOperationStatus", "lpContext", "lpContext_left"]
+                .map(|field| line["NOTIFYINFO"][field].as_u64().unwrap())
+        };
+        assert_eq!(info(pre), [1, 0, 0, number]);
+        assert_eq!(info(post), [2, status, number, number]);
+    }
+
+    let resource = &added_pre["NOTIFYADD"]["NetResource"];
+    assert_eq!(added_pre["NOTIFYADD"]["dwAddFlags"], 4);
+    assert_eq!(added_pre["NOTIFYADD"]["hwndOwner"], 0);
+    assert_eq!(resource["dwType"], 1);
+    // What the provider makes of fields that the contract leaves undefined.
+    for field in ["dwScope", "dwDisplayType", "dwUsage"] {
+        assert_eq!(resource[field], 0xDEAD_BEEF_u32, "{field}");
+    }
+    assert_eq!(resource["lpLocalName"]["text"], "X:");
+    assert_eq!(resource["lpRemoteName"]["text"], SHARE);
+    assert!(is_wild(&resource["lpComment"]) && is_wild(&resource["lpProvider"]), "{resource}");
+    let provider = |line: &Value| line["NOTIFYADD"]["NetResource"]["lpProvider"].clone();
+    assert_eq!(provider(added)["text"], "Test Network");
+    assert!(is_wild(&provider(refused)), "{refused}");
+    let nothing = json!({ "address": 0 });
+    assert_eq!(refused["NOTIFYADD"]["NetResource"]["lpLocalName"], nothing);
+    let cancel = &cancelled_pre["NOTIFYCANCEL"];
+    assert_eq!(cancel["lpName"]["text"], "X:");
+    assert_eq!((&cancel["dwFlags"], &cancel["fForce"]), (&json!(0), &json!(1)));
+    assert!(is_wild(&cancel["lpProvider"]), "{cancel}");
+    assert_eq!(cancelled["NOTIFYCANCEL"]["lpProvider"]["text"], "Test Network");
+
+    let mut before = 0;
+    for line in &lines {
+        let counter = line["time"]["counter_ns"].as_u64().unwrap();
+        assert!(counter >= before, "{line}");
+        before = counter;
+        assert_eq!(line["process"]["id"], lines[0]["process"]["id"]);
+        assert!(line["process"]["image"].as_str().unwrap().ends_with(r"\caller.exe"), "{line}");
+        assert_eq!(line["process"]["architecture"], "x86_64");
+        let token = &line["process"]["token"];
+        assert!(token["user"].as_str().unwrap().starts_with("S-1-5-"), "{line}");
+        assert!(token["session"].is_u64() && token["logon"].is_string(), "{line}");
+        assert_eq!(line["thread"]["token"], Value::Null);
+    }
+    for line in &lines[1..] {
+        assert_eq!(line["new_thread"]["ended"], true, "{line}");
+        let stack = line["stack"].to_string();
+        for module in [Recorder::DLL, "mpr_otel_wine_provider.dll"] {
+            assert!(stack.contains(&format!("{module}+0x")), "{module}: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_recorder_tells_an_impersonating_thread_and_a_held_loader_lock() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    let recorder = Recorder::register(&windows);
+    let add = ["add2", "-", SHARE];
+    let ended = windows.call(&[&add[..], &["impersonate"], &add, &["lock"], &add].concat());
+    assert_eq!(ended.output, "add2 0\nimpersonate 0\nadd2 0\nlock 0\nadd2 0\n", "{ended:?}");
+    let lines = recorder.lines();
+    let told = lines.iter().skip(1).map(|line| {
+        let impersonation = line["thread"]["token"]["impersonation"].as_str();
+        (impersonation, line["new_thread"]["ended"].as_bool().unwrap())
+    });
+    // PRE and POST of each.
+    let impersonates = Some("impersonation");
+    let expected = [(None, true), (impersonates, true), (impersonates, false)];
+    assert_eq!(told.collect::<Vec<_>>(), expected.map(|each| [each; 2]).concat());
+}
+
+#[test]
+fn lines_of_many_processes_do_not_mix_and_without_a_folder_there_are_none() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    let recorder = Recorder::register(&windows);
+    let add = ["add2", "-", SHARE];
+    let callers: Vec<Child> =
+        (0..6).map(|_| windows.caller(&add.repeat(5)).spawn().unwrap()).collect();
+    for caller in callers {
+        let ended = end(caller);
+        assert!(ended.ended_with(0) && ended.output == "add2 0\n".repeat(5), "{ended:?}");
+    }
+    // In each process one when it is loaded, and two for each operation.
+    assert_eq!(recorder.lines().len(), 6 * (1 + 2 * 5));
+
+    fs::remove_dir_all(recorder.folder()).unwrap();
+    assert_eq!(windows.call(&add).output, "add2 0\n");
+    assert!(!recorder.folder().exists());
+    fs::create_dir(recorder.folder()).unwrap();
+}

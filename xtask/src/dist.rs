@@ -2,7 +2,7 @@
 
 use crate::run::{Log, Run};
 use crate::windows::{Architecture, Toolchain};
-use crate::{Result, folder, notices, pe};
+use crate::{Result, folder, notices, pe, recorder};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -100,6 +100,7 @@ fn collect(built: &Built, toolchain: &Toolchain, log: &mut Log) -> Result<()> {
         }
     }
     write_notices(toolchain, &dist)?;
+    recorder::refuse_in(&dist)?;
     log.note(format!("in {}:", dist.display()));
     for name in ["mpr-otel.exe", "mpr-otel-lab.exe", "mpr_otel.dll", "x86/mpr_otel.dll"] {
         let size = fs::metadata(dist.join(name))?.len();

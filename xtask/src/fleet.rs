@@ -32,6 +32,8 @@ const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.314.0";
 const PROMETHEUS_TAGS: &str = "remove_all_sd,netgo";
 /// A trace backend in one program, with its storage in memory.
 const JAEGER: &str = "github.com/jaegertracing/jaeger@v1.76.0";
+/// Reads GitHub's workflows.
+const ACTIONLINT: &str = "github.com/rhysd/actionlint@v1.7.12";
 
 /// Only what the fleet needs.
 pub fn test() -> Result<ExitCode> {
@@ -62,6 +64,15 @@ pub fn picture() -> Result<ExitCode> {
 
 /// Builds the tools and runs the tests that need them.
 pub fn steps(run: &mut Run) {
+    run.step("check workflows", |log| {
+        let go = Go::ensure(log)?;
+        built("actionlint", ACTIONLINT, log, |log| {
+            compile(&go, ACTIONLINT, "./cmd/actionlint", "netgo", "actionlint", log)
+        })?;
+        // It would hand scripts to those of these that the machine has.
+        let others = ["-shellcheck=", "-pyflakes="];
+        log.run(Command::new(tools().join("actionlint")).args(others).args(workflows()?))
+    });
     run.step("check balancer", |log| {
         packages::ensure(&[HAPROXY], log)?;
         let config = folder::root().join("deploy").join("scaled").join("haproxy.cfg");
@@ -102,10 +113,18 @@ pub fn build(run: &mut Run) -> bool {
     .all(|built| *built)
 }
 
-/// Where the tools are: `otelcol-mpr`, `otelcol-mpr-kafka`, `prometheus`, `promtool`, `jaeger` and
-/// `kafka`.
+/// Where the tools are: `otelcol-mpr`, `otelcol-mpr-kafka`, `prometheus`, `promtool`, `jaeger`,
+/// `kafka` and `actionlint`.
 pub fn tools() -> PathBuf {
     home().join("bin")
+}
+
+/// GitHub's workflows.
+fn workflows() -> Result<Vec<PathBuf>> {
+    let folder = folder::root().join(".github").join("workflows");
+    let files = fs::read_dir(&folder)
+        .map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    Ok(files.map(|file| file.map(|file| file.path())).collect::<std::io::Result<_>>()?)
 }
 
 fn home() -> PathBuf {

@@ -12,6 +12,7 @@ mod lab;
 mod notices;
 mod packages;
 mod pe;
+mod recorder;
 mod run;
 mod test;
 mod torture;
@@ -45,6 +46,8 @@ Commands:
   lab <command>   Build the library and the lab, and run the lab: demo, simulate; what
                   `cargo demo` and `cargo simulate` call
   dist            Build the Windows release and put what ships under target/dist
+  recorder        Build the notification DLL that writes down every call of it, and put it under
+                  target/recorder with the script that runs it on Windows (docs/WINDOWS.md)
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
                   bench --fleet: what a fleet costs its gateway and its Prometheus
   picture         Draw docs/overview.svg: the overview dashboard of a simulated day
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         ["torture", rest @ ..] if !rest.contains(&"--help") => torture::run(rest),
         ["lab", rest @ ..] => lab::run(rest),
         ["dist"] => dist::run(),
+        ["recorder"] => recorder::run(),
         ["bench", rest @ ..] => bench(rest),
         ["picture"] => fleet::picture(),
         ["fuzz", rest @ ..] if !rest.contains(&"--help") => fuzz::run(rest),

@@ -69,8 +69,39 @@ pub fn check_program(path: &Path, architecture: Architecture) -> Result<String> 
     Ok(tables.summary(path, architecture, size))
 }
 
+/// Checks the recorder, which does not ship. Returns what there is to say of it in one line.
+pub fn check_recorder(path: &Path, architecture: Architecture) -> Result<String> {
+    let (tables, size) = check_loads(path, architecture)?;
+    for name in EXPORTS {
+        if !tables.exports.iter().any(|export| export == name) {
+            return Err(format!(
+                "{} exports {:?} and not {name} (build.rs tells the linker)",
+                path.display(),
+                tables.exports
+            )
+            .into());
+        }
+    }
+    Ok(tables.summary(path, architecture, size))
+}
+
 /// What holds for all that ships.
 fn check(path: &Path, architecture: Architecture) -> Result<(Tables, usize)> {
+    let (tables, size) = check_loads(path, architecture)?;
+    let expected = package_version()?;
+    if tables.version != Some(expected) {
+        return Err(format!(
+            "{}'s file version is {:?} and not {expected:?}; is windres installed (build.rs)?",
+            path.display(),
+            tables.version
+        )
+        .into());
+    }
+    Ok((tables, size))
+}
+
+/// What every Windows 10 asks of a file that it loads.
+fn check_loads(path: &Path, architecture: Architecture) -> Result<(Tables, usize)> {
     let data = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let (tables, machine) = match architecture {
         Architecture::X64 => {
@@ -93,15 +124,6 @@ fn check(path: &Path, architecture: Architecture) -> Result<(Tables, usize)> {
             "{} imports {}, which not every Windows 10 has; link it in or do without",
             path.display(),
             foreign.join(", ")
-        )
-        .into());
-    }
-    let expected = package_version()?;
-    if tables.version != Some(expected) {
-        return Err(format!(
-            "{}'s file version is {:?} and not {expected:?}; is windres installed (build.rs)?",
-            path.display(),
-            tables.version
         )
         .into());
     }

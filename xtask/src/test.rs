@@ -3,6 +3,7 @@
 use crate::cargo::cargo;
 use crate::dist::{self, Built};
 use crate::packages::Need;
+use crate::recorder::Recorder;
 use crate::run::Run;
 use crate::under_test::{LIBRARY, PACKAGES, under_test};
 use crate::{Result, fleet, folder, lab, packages, wine};
@@ -102,8 +103,11 @@ fn shipped_steps(run: &mut Run) {
 fn windows_steps(run: &mut Run) {
     if let Some((x64, x86)) = dist::toolchains(run) {
         run.step("lint windows", |log| x64.lint(log));
-        if let Some(built) = Built::new(&x64, &x86, run) {
-            wine::steps(run, &x64, &built);
+        let recorder = Recorder::new(&x64, &x86, run);
+        if let Some(built) = Built::new(&x64, &x86, run)
+            && let Some(recorder) = recorder
+        {
+            wine::steps(run, &x64, &built, &recorder);
         }
     }
 }

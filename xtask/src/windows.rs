@@ -8,14 +8,14 @@ pub mod debian;
 
 use crate::packages::Need;
 use crate::run::Log;
-use crate::{Result, cargo, folder, packages};
+use crate::{Result, cargo, folder, packages, recorder};
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
 /// Packages with Windows code of their own, and the tests, which start them.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 14] = [
     "--package",
     "mpr-otel-core",
     "--package",
@@ -28,6 +28,8 @@ const PACKAGES: [&str; 12] = [
     "mpr-otel-tests",
     "--package",
     "mpr-otel-wine-provider",
+    "--package",
+    "mpr-otel-recorder",
 ];
 
 /// The C compiler and linker for 64-bit Windows.
@@ -133,6 +135,14 @@ impl Toolchain {
         cargo.args(["--release", "--package", "mpr-otel-wine-provider"]);
         log.run(&mut cargo)?;
         Ok(self.output("release").join("mpr_otel_wine_provider.dll"))
+    }
+
+    /// Builds the notification DLL that writes down every call of it.
+    pub fn build_recorder(&self, log: &mut Log) -> Result<PathBuf> {
+        let mut cargo = self.cargo("build", "release");
+        cargo.args(["--release", "--package", "mpr-otel-recorder"]);
+        log.run(&mut cargo)?;
+        Ok(self.output("release").join(recorder::FILE))
     }
 
     /// Lints the Windows code.

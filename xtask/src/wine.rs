@@ -3,6 +3,7 @@
 use crate::cargo::cargo;
 use crate::dist::{self, Built};
 use crate::packages::Need;
+use crate::recorder::{self, Recorder};
 use crate::run::{Log, Run};
 use crate::windows::Toolchain;
 use crate::{Result, folder, packages};
@@ -27,11 +28,11 @@ const WINE: Need = Need {
 };
 
 /// Builds the programs of the test, sets up a fresh Windows and runs `tests/wine.rs` against it.
-pub fn steps(run: &mut Run, x64: &Toolchain, built: &Built) {
+pub fn steps(run: &mut Run, x64: &Toolchain, built: &Built, recorder: &Recorder) {
     let stage = Stage::new();
     let ready = run.step("prepare wine", |log| {
         packages::ensure(&[WINE], log)?;
-        stage.build(x64, built, log)?;
+        stage.build(x64, built, recorder, log)?;
         stage.set_up(log)
     });
     if ready {
@@ -54,9 +55,16 @@ impl Stage {
         Self { programs: folder.join("programs"), prefix: folder.join("prefix") }
     }
 
-    fn build(&self, x64: &Toolchain, built: &Built, log: &mut Log) -> Result<()> {
+    fn build(
+        &self,
+        x64: &Toolchain,
+        built: &Built,
+        recorder: &Recorder,
+        log: &mut Log,
+    ) -> Result<()> {
         remove(&self.programs)?;
         built.copy_to(&self.programs)?;
+        dist::copy(&recorder.x64, &self.programs.join(recorder::FILE))?;
         let provider = x64.build_wine_provider(log)?;
         dist::copy(&provider, &self.programs.join("mpr_otel_wine_provider.dll"))?;
         let source = folder::root().join("tests").join("wine");

@@ -8,6 +8,8 @@
  *   use LOCAL REMOTE                  WNetUseConnectionW
  *   cancel NAME                       WNetCancelConnectionW
  *   cancel2 NAME                      WNetCancelConnection2W
+ *   impersonate                       ImpersonateSelf: the thread gets a token of its own
+ *   lock                              takes the loader's lock, until the end
  *   wait                              until standard input is closed
  *   exit CODE                         ExitProcess
  *   kill CODE                         TerminateProcess, as a task manager would
@@ -32,6 +34,16 @@ static wchar_t *name(void)
 {
     wchar_t *given = word();
     return wcscmp(given, L"-") ? given : NULL;
+}
+
+/* Wine's winternl.h declares the function; the test needs what holds the lock, not how. */
+static DWORD take_loader_lock(void)
+{
+    typedef LONG (WINAPI *lock_function)(ULONG, ULONG *, ULONG_PTR *);
+    ULONG_PTR magic;
+    HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
+    lock_function lock = (lock_function)(void *)GetProcAddress(ntdll, "LdrLockLoaderLock");
+    return lock(0, NULL, &magic);
 }
 
 static DWORD number(void)
@@ -60,6 +72,10 @@ int wmain(int count, wchar_t **words)
             while (getchar() != EOF) {
             }
             continue;
+        } else if (!wcscmp(verb, L"impersonate")) {
+            code = ImpersonateSelf(SecurityImpersonation) ? 0 : GetLastError();
+        } else if (!wcscmp(verb, L"lock")) {
+            code = take_loader_lock();
         } else if (!wcscmp(verb, L"exit")) {
             ExitProcess(number());
         } else if (!wcscmp(verb, L"kill")) {

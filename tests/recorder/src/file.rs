@@ -1,0 +1,35 @@
+//! The file with the lines: `calls.jsonl` in `mpr-otel-recorder` at the root of the drive that
+//! Windows is on. Who wants a record makes the folder, and lets everybody write in it; without the
+//! folder nothing is recorded.
+
+#![allow(unsafe_code)] // This file meets Win32.
+
+use crate::call::Line;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use windows_sys::Win32::System::SystemInformation::GetSystemWindowsDirectoryW;
+
+/// Appends a line in one write that only appends (FILE_APPEND_DATA), so that those of several
+/// processes do not mix.
+pub fn append(line: &Line) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    let mut file = OpenOptions::new().append(true).create(true).open(path()?)?;
+    match file.write(&text)? {
+        count if count == text.len() => Ok(()),
+        _ => Err(io::ErrorKind::StorageFull.into()),
+    }
+}
+
+fn path() -> io::Result<PathBuf> {
+    let mut units = [0_u16; 512];
+    // SAFETY: writes at most as many units as there is room for.
+    let count = unsafe { GetSystemWindowsDirectoryW(units.as_mut_ptr(), units.len() as u32) };
+    if count == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let windows = String::from_utf16_lossy(&units[..(count as usize).min(units.len())]);
+    let root = Path::new(&windows).ancestors().last().unwrap_or(Path::new("\\"));
+    Ok(root.join("mpr-otel-recorder").join("calls.jsonl"))
+}
