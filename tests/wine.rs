@@ -438,11 +438,10 @@ fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
             ("mpr.outcome", "success"),
             ("mpr.status.code", "0"),
             ("mpr.local.name", "X:"),
-            ("mpr.remote.name", r"\\FILES01.corp.example\projects\x"),
+            ("mpr.remote.name", r"\\FILES01.corp.example\projects"),
             ("server.address", "files01.corp.example"),
             ("mpr.share.name", "projects"),
             ("mpr.resource.type", "disk"),
-            ("mpr.provider.name", "Test Network"),
         ],
     );
     expect_attributes(
@@ -480,6 +479,7 @@ fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
     assert_eq!(plans["server.address"], "dav.corp.example");
     assert_eq!(plans["server.port"], "8443");
     assert_eq!(plans["mpr.local.name"], "W:");
+    assert_eq!(plans["network.protocol.name"], "webdav");
     expect_attributes(
         prompted,
         &[
@@ -1262,8 +1262,7 @@ fn the_recorder_writes_down_each_call_as_it_came_beside_mpr_otel() {
     assert_eq!(resource["lpRemoteName"]["text"], SHARE);
     assert!(is_wild(&resource["lpComment"]) && is_wild(&resource["lpProvider"]), "{resource}");
     let provider = |line: &Value| line["NOTIFYADD"]["NetResource"]["lpProvider"].clone();
-    assert_eq!(provider(added)["text"], "Test Network");
-    assert!(is_wild(&provider(refused)), "{refused}");
+    assert!(is_wild(&provider(added)) && is_wild(&provider(refused)), "{added} {refused}");
     let nothing = json!({ "address": 0 });
     assert_eq!(refused["NOTIFYADD"]["NetResource"]["lpLocalName"], nothing);
     let cancel = &cancelled_pre["NOTIFYCANCEL"];
