@@ -3,6 +3,8 @@
 mod agent;
 mod answer;
 #[cfg(any(windows, test))]
+mod architecture;
+#[cfg(any(windows, test))]
 mod dll_file;
 mod drain;
 mod errors;
@@ -10,6 +12,9 @@ mod inflight;
 mod install;
 #[cfg(windows)]
 mod machine;
+mod probe;
+#[cfg(windows)]
+mod probe_caller;
 mod registration;
 #[cfg(any(windows, test))]
 mod rights;
@@ -37,6 +42,10 @@ enum Command {
     Install(Box<install::Install>),
     Uninstall(install::Uninstall),
     Status(status::Status),
+    Probe(probe::Probe),
+    #[cfg(windows)]
+    #[command(hide = true)]
+    ProbeCaller(probe_caller::ProbeCaller),
     Agent(agent::command::AgentCommand),
     Inflight(inflight::InflightCommand),
     Drain(drain::Drain),
@@ -51,6 +60,9 @@ fn main() -> ExitCode {
         Command::Install(install) => install.run(&mut out),
         Command::Uninstall(uninstall) => uninstall.run(&mut out),
         Command::Status(status) => status.run(&mut out),
+        Command::Probe(probe) => probe.run(&mut out),
+        #[cfg(windows)]
+        Command::ProbeCaller(caller) => caller.run(&mut out),
         Command::Agent(agent) => agent.run(),
         Command::Inflight(inflight) => inflight.run(&mut out),
         Command::Drain(drain) => drain.run(&mut out),

@@ -3,14 +3,20 @@
 #![allow(unsafe_code)] // This folder meets Win32.
 
 mod account;
+mod debugged;
 mod folder_rights;
+mod library;
 mod process;
 mod service;
+mod wnet;
 
 pub(crate) use account::delete_profile;
+pub(crate) use debugged::Debugged;
 pub(crate) use folder_rights::set_rights;
+pub(crate) use library::{loaded_by, show_no_boxes, try_load};
 pub(crate) use process::Process;
 pub(crate) use service::keep_privileges;
+pub(crate) use wnet::Wnet;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
