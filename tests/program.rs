@@ -340,9 +340,9 @@ fn wrong_usage_is_told_apart_from_failure() {
 #[cfg(not(windows))]
 fn windows_commands_say_elsewhere_what_they_would_need() {
     let stage = Stage::new();
-    for command in ["install", "uninstall"] {
+    for (command, code) in [("install", 1), ("uninstall", 1), ("probe", 2)] {
         let output = program(&stage, &[command]);
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(code));
         assert!(text(&output.stderr).contains("Windows"), "{}", text(&output.stderr));
     }
 }

@@ -1332,3 +1332,194 @@ fn lines_of_many_processes_do_not_mix_and_without_a_folder_there_are_none() {
     assert!(!recorder.folder().exists());
     fs::create_dir(recorder.folder()).unwrap();
 }
+
+/// What the probe maps, and what it says of each way.
+const IPC: &str = r"\\localhost\IPC$";
+const MISSING: &str = r"\\localhost\mpr-otel-no-such-share";
+const ADDS: [&str; 3] = ["WNetAddConnection2W", "WNetAddConnection3W", "WNetUseConnectionW"];
+const CANCELS: [&str; 2] = ["WNetCancelConnectionW", "WNetCancelConnection2W"];
+
+impl Windows {
+    /// Runs the probe, of these ways alone if there are any, and expects this exit code.
+    fn probe(&self, only: &[&str], code: i32) -> Vec<Value> {
+        let mut arguments = vec!["probe", "--json"];
+        arguments.extend(only.iter().flat_map(|way| ["--only", *way]));
+        let ended = self.mpr_otel(&arguments);
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        let report = ended.json();
+        assert_eq!((&report["target"], &report["missing"]), (&json!(IPC), &json!(MISSING)));
+        assert_eq!(report["exit_code"], code, "{report}");
+        report["ways"].as_array().unwrap().clone()
+    }
+}
+
+/// Way, operation and verdict of each row.
+fn verdicts(rows: &[Value]) -> Vec<(&str, &str, &str)> {
+    let text = |row: &'_ Value, key: &str| row[key].as_str().unwrap().to_owned().leak() as &str;
+    rows.iter().map(|row| (text(row, "way"), text(row, "operation"), text(row, "result"))).collect()
+}
+
+#[test]
+fn the_probe_finds_every_way_of_a_sound_machine_notified_and_delivered() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": IPC, "takes_ms": 30 }]));
+    windows.install(&[]);
+    let rows = windows.probe(&[], 0);
+    // What Wine does not have.
+    let mut expected: Vec<(&str, &str, &str)> =
+        ["net use", "New-SmbMapping", "WScript.Network"].map(|way| (way, "map", "absent")).into();
+    for way in ADDS {
+        expected.extend([(way, "map", "notified"), (way, "map_missing", "notified")]);
+    }
+    expected.insert(7, ("WNetAddConnection4W", "map", "absent"));
+    expected.extend(CANCELS.map(|way| (way, "cancel", "notified")));
+    assert_eq!(verdicts(&rows), expected);
+    for row in rows.iter().filter(|row| row["result"] == "notified") {
+        let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key}: {row}"));
+        let (least, status) = if row["operation"] == "map_missing" { (0.0, 67) } else { (30.0, 0) };
+        assert_eq!((&row["call_status"], &row["post_status"]), (&json!(status), &json!(status)));
+        assert!(number("call_ms") >= least && number("span_ms") >= least, "{row}");
+        assert_eq!(
+            (&row["status_agrees"], &row["delivered"]),
+            (&json!(true), &json!(true)),
+            "{row}"
+        );
+        assert!(number("delivered_after_ms") <= 10_000.0, "{row}");
+        assert_eq!(
+            (&row["architecture"], &row["detail"]),
+            (&json!("amd64"), &Value::Null),
+            "{row}"
+        );
+    }
+    // Each mapping that succeeded was cancelled: five of each, and three of the missing share.
+    let mut operations = BTreeMap::new();
+    for span in windows.spans(13) {
+        let outcome = span.get("mpr.outcome").unwrap();
+        *operations.entry((span.get("mpr.operation.name").unwrap(), outcome)).or_insert(0) += 1;
+    }
+    let operations: Vec<_> =
+        operations.iter().map(|((name, end), n)| (&name[..], &end[..], *n)).collect();
+    let expected = [("add", "failure", 3), ("add", "success", 5), ("cancel", "success", 5)];
+    assert_eq!(operations, expected);
+}
+
+#[test]
+fn the_probe_shows_the_way_that_mpr_does_not_notify_and_the_status_that_post_did_not_have() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([
+        { "name": IPC, "not_notified": "WNetUseConnectionW" },
+        { "name": MISSING, "status": 67, "returns": 1222 },
+    ]));
+    windows.install(&[]);
+    let rows = windows.probe(&["WNetAddConnection2W", "WNetUseConnectionW"], 1);
+    let notified = [
+        ("WNetAddConnection2W", "map", "notified"),
+        ("WNetAddConnection2W", "map_missing", "notified"),
+        ("WNetUseConnectionW", "map", "not_notified"),
+        ("WNetUseConnectionW", "map_missing", "notified"),
+    ];
+    assert_eq!(verdicts(&rows), notified);
+    assert_eq!(rows[2]["detail"], "MPR did not load the DLL");
+    for row in [&rows[1], &rows[3]] {
+        assert_eq!((&row["call_status"], &row["post_status"]), (&json!(1222), &json!(67)), "{row}");
+        assert_eq!(
+            (&row["status_agrees"], &row["delivered"]),
+            (&json!(false), &json!(true)),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn the_probe_says_why_a_program_does_not_have_the_dll() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": IPC }]));
+    let expect = |result: &str, detail: &str| {
+        for row in windows.probe(&["WNetAddConnection2W", "WNetCancelConnectionW"], 1) {
+            assert_eq!(row["result"], result, "{row}");
+            assert!(row["detail"].as_str().unwrap().contains(detail), "{row}");
+        }
+    };
+    expect("not_registered", "mpr-otel install");
+    windows.install(&["--exclude-processes", "mpr-*.exe"]);
+    expect("excluded", "ExcludeProcesses");
+    windows.install(&["--exclude-processes", "", "--disabled", "true"]);
+    expect("disabled", "Disabled");
+    windows.install(&["--disabled", ""]);
+    let dll = windows.file("windows/system32/mpr_otel.dll");
+    fs::remove_file(&dll).unwrap();
+    expect("not_found", "error 126");
+    fs::copy(windows.programs.join("x86/mpr_otel.dll"), &dll).unwrap();
+    expect("wrong_architecture", "error 193");
+    fs::write(&dll, "no DLL at all").unwrap();
+    expect("wrong_architecture", "error 193");
+}
+
+#[test]
+fn the_probe_says_who_does_not_deliver() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": IPC }]));
+    let expect = |detail: &str| {
+        let rows = windows.probe(&["WNetCancelConnectionW"], 1);
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        assert_eq!((&row["result"], &row["delivered"]), (&json!("notified"), &json!(false)));
+        assert_eq!(row["delivered_after_ms"], Value::Null);
+        assert!(row["detail"].as_str().unwrap().contains(detail), "{row}");
+    };
+    // Nobody listens on port 1.
+    windows.install(&["--endpoint", "http://127.0.0.1:1"]);
+    expect("the collector did not take it");
+    windows.install(&["--delivery", "agent"]);
+    expect("no agent runs");
+    let _agent = windows.agent();
+    assert_eq!(windows.probe(&["WNetCancelConnectionW"], 0)[0]["delivered"], true);
+}
+
+#[test]
+fn what_a_killed_program_mapped_is_cancelled_by_the_probe() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": IPC, "kills": "probe-caller" }]));
+    windows.install(&[]);
+    let rows = windows.probe(&["WNetAddConnection2W"], 2);
+    assert_eq!(verdicts(&rows), [("WNetAddConnection2W", "map", "unknown")]);
+    assert_eq!(rows[0]["detail"], "its program has ended");
+    let mut spans = BTreeMap::new();
+    let _agent = windows.agent();
+    windows.gather(&mut spans, 2);
+    let names = spans.values().map(|span| span.get("mpr.operation.name").unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert_eq!(names, ["add", "cancel"], "one is the killed program's");
+}
+
+#[test]
+fn net_is_held_at_its_end_until_its_ledger_has_been_read() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": IPC, "takes_ms": 30 }]));
+    windows.install(&[]);
+    // Wine's own does not map. Wine runs it nevertheless, unless it is told otherwise.
+    let net = windows.file("windows/system32/net.exe");
+    let wines = fs::read(&net).unwrap();
+    fs::copy(windows.programs.join("caller.exe"), &net).unwrap();
+    let mut command = windows.command(windows.programs.join("mpr-otel.exe"));
+    command.args(["probe", "--json", "--only", "net use", "--only", "WNetAddConnection2W"]);
+    command.env("WINEDLLOVERRIDES", "mscoree,mshtml=;net.exe=n");
+    let ended = end(command.spawn().unwrap());
+    fs::write(&net, wines).unwrap();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report = ended.json();
+    let rows = report["ways"].as_array().unwrap();
+    for (row, (operation, status)) in
+        rows.iter().zip([("map", 0), ("cancel", 0), ("map_missing", 67)])
+    {
+        assert_eq!((&row["way"], &row["operation"]), (&json!("net use"), &json!(operation)));
+        assert_eq!(
+            (&row["result"], &row["delivered"]),
+            (&json!("notified"), &json!(true)),
+            "{row}"
+        );
+        assert_eq!((&row["call_status"], &row["post_status"]), (&json!(status), &json!(status)));
+        assert_eq!(row["call_ms"], Value::Null, "it does not say");
+    }
+    assert_eq!(rows.len(), 5, "{report}");
+}

@@ -12,6 +12,9 @@ mod install;
 #[cfg(windows)]
 mod machine;
 mod printable;
+mod probe;
+#[cfg(windows)]
+mod probe_caller;
 #[cfg(any(windows, test))]
 mod rights;
 mod setting_flags;
@@ -28,7 +31,9 @@ use std::process::ExitCode;
 /// Shows how long every drive and share mapping of a Windows machine takes and why it fails.
 #[derive(Debug, Parser)]
 #[command(name = "mpr-otel", version, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage; `status` has its own.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage; `status` and `probe` have their own."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,6 +44,10 @@ enum Command {
     Install(Box<install::Install>),
     Uninstall(install::Uninstall),
     Status(status::Status),
+    Probe(probe::Probe),
+    #[cfg(windows)]
+    #[command(hide = true)]
+    ProbeCaller(probe_caller::ProbeCaller),
     Agent(agent::command::AgentCommand),
     Inflight(inflight::InflightCommand),
     Drain(drain::Drain),
@@ -55,12 +64,13 @@ impl Command {
             Self::Install(install) => install.json,
             Self::Uninstall(uninstall) => uninstall.json,
             Self::Status(status) => status.json,
+            Self::Probe(probe) => probe.json,
             Self::Inflight(inflight) => inflight.json,
             Self::Drain(drain) => drain.json,
             Self::Errors(errors) => errors.json,
             Self::Agent(_) => false,
             #[cfg(windows)]
-            Self::TryLoad(_) => false,
+            Self::ProbeCaller(_) | Self::TryLoad(_) => false,
         }
     }
 }
@@ -73,6 +83,9 @@ fn main() -> ExitCode {
         Command::Install(install) => install.run(&mut out),
         Command::Uninstall(uninstall) => uninstall.run(&mut out),
         Command::Status(status) => status.run(&mut out),
+        Command::Probe(probe) => probe.run(&mut out),
+        #[cfg(windows)]
+        Command::ProbeCaller(caller) => caller.run(&mut out),
         Command::Agent(agent) => agent.run(),
         Command::Inflight(inflight) => inflight.run(&mut out),
         Command::Drain(drain) => drain.run(&mut out),

@@ -12,6 +12,7 @@ mod estate;
 mod folder;
 mod foreign;
 mod inflight;
+mod watch;
 
 pub use adopter::{Adopter, Batch, Buried, Look, Whose};
 pub use agent_ledger::{AgentLedger, AgentLedgerError, AgentStatus};
@@ -19,3 +20,4 @@ pub use census::Census;
 pub use folder::{AGENT_FOLDER, Entry, LedgerFolder, QUARANTINE_FOLDER, Survey};
 pub use foreign::ForeignLedger;
 pub use inflight::{Inflight, Snapshot};
+pub use watch::{HostSlots, Recorded, Watch};

@@ -8,7 +8,9 @@ use crate::dll_file::DllFile;
 use crate::windows;
 use serde::Serialize;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use windows_sys::Win32::Foundation::{ERROR_BAD_EXE_FORMAT, ERROR_MOD_NOT_FOUND};
 
 /// The DLL's file name.
 pub(super) const LIBRARY: &str = "mpr_otel.dll";
@@ -45,6 +47,23 @@ impl SystemDll {
             all.push(Self { path: folder.join(LIBRARY), architecture: Architecture::X86 });
         }
         Ok(all)
+    }
+
+    /// The one that programs of this architecture load.
+    pub(crate) fn of(architecture: Architecture) -> Option<Self> {
+        Self::all().ok()?.into_iter().find(|dll| dll.serves(architecture))
+    }
+
+    /// The Win32 code with which a program of this architecture could not load it, as far as its
+    /// file says. `None`: the file says nothing against it.
+    pub(crate) fn load_code(&self, architecture: Architecture) -> Option<u32> {
+        match fs::read(&self.path).map(|bytes| DllFile::parse(&bytes).architecture) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(ERROR_MOD_NOT_FOUND),
+            Ok(dll) if !dll.is_some_and(|dll| architecture.may_load(dll)) => {
+                Some(ERROR_BAD_EXE_FORMAT)
+            }
+            _ => None,
+        }
     }
 
     /// Where it is in the folder of what ships.

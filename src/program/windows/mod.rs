@@ -3,18 +3,24 @@
 #![allow(unsafe_code)] // This folder meets Win32.
 
 mod account;
+mod debugged;
 mod file_identity;
 mod folder_rights;
 mod load;
+mod loaded;
 mod process;
 mod service;
+mod wnet;
 
 pub(crate) use account::delete_profile;
+pub(crate) use debugged::Debugged;
 pub(crate) use file_identity::FileIdentity;
 pub(crate) use folder_rights::set_rights;
-pub(crate) use load::load;
+pub(crate) use load::{load, show_no_boxes};
+pub(crate) use loaded::loaded_by;
 pub(crate) use process::Process;
 pub(crate) use service::keep_privileges;
+pub(crate) use wnet::Wnet;
 
 use crate::architecture::Architecture;
 use std::ffi::{OsStr, OsString};

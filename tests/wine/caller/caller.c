@@ -13,6 +13,8 @@
  *   wait                              until standard input is closed
  *   exit CODE                         ExitProcess
  *   kill CODE                         TerminateProcess, as a task manager would
+ *
+ * Called net.exe, it does what `net use NAME` and `net use NAME /delete` do on Windows.
  */
 #include <windows.h>
 #include <stdio.h>
@@ -51,9 +53,28 @@ static DWORD number(void)
     return wcstoul(word(), NULL, 0);
 }
 
+/* Ends as `net use` does: with 2 and the code in a sentence if it fails. */
+static int net_use(wchar_t *remote, int cancel)
+{
+    NETRESOURCEW resource = {0};
+    DWORD code;
+    resource.lpRemoteName = remote;
+    code = cancel ? WNetCancelConnection2W(remote, 0, TRUE)
+                  : WNetAddConnection2W(&resource, NULL, NULL, 0);
+    if (!code) {
+        wprintf(L"The command completed successfully.\n");
+        return 0;
+    }
+    fwprintf(stderr, L"System error %lu has occurred.\n", code);
+    return 2;
+}
+
 int wmain(int count, wchar_t **words)
 {
     DWORD type = RESOURCETYPE_DISK, flags = 0, force = 0;
+    if (count > 2 && wcsstr(words[0], L"net.exe")) {
+        return net_use(words[2], count > 3);
+    }
     next_word = words + 1;
     last_word = words + count;
     while (next_word != last_word) {

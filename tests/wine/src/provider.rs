@@ -2,7 +2,8 @@
 
 #![allow(unsafe_code)] // This file meets C.
 
-use crate::{notifyees, script};
+use crate::notifyees;
+use crate::script::Operation;
 use mpr_otel_core::abi::NetResource;
 use mpr_otel_lab::double::Call;
 use std::ffi::c_void;
@@ -48,7 +49,7 @@ pub unsafe extern "system" fn NPAddConnection3(
     let local = unsafe { copy(resource.local_name) };
     let names = [text(remote.as_ref()), text(local.as_ref())];
     let call = Call::Add { remote, local, resource_type: resource.resource_type, flags };
-    notifyees::surround(&call, || script::perform(&names))
+    operate(&call, &Operation::on(&names))
 }
 
 /// Adds a connection, the older way.
@@ -78,7 +79,16 @@ pub unsafe extern "system" fn NPCancelConnection(name: *const u16, force: i32) -
     let names = [text(name.as_ref())];
     // Wine keeps the caller's flags to itself.
     let call = Call::Cancel { name, flags: 0, force: force != 0 };
-    notifyees::surround(&call, || script::perform(&names))
+    operate(&call, &Operation::on(&names))
+}
+
+/// Carries out an operation as MPR does: notified, or not.
+fn operate(call: &Call, operation: &Operation) -> u32 {
+    let status = match operation.is_notified() {
+        true => notifyees::surround(call, || operation.perform()),
+        false => operation.perform().status,
+    };
+    operation.result(status)
 }
 
 /// A string with its NUL.

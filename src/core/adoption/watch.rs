@@ -1,0 +1,150 @@
+//! What one process records, and whether it is delivered: seen from another process, without
+//! disturbing it.
+
+use super::folder::LedgerFolder;
+use crate::ledger::{Access, LedgerError, SLOT_COUNT, SlotImage, state::Phase};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often ledgers are looked at.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// A process' slots at one moment. Of a dead process with the same id there may be a ledger, too;
+/// nothing changes in it.
+#[derive(Debug, Default)]
+pub struct HostSlots {
+    slots: BTreeMap<Place, SlotImage>,
+    lost: u64,
+}
+
+/// A ledger and the slot in it.
+type Place = (PathBuf, usize);
+
+/// The slots that an operation took, to see them freed.
+#[derive(Debug)]
+pub struct Watch {
+    folder: LedgerFolder,
+    pid: u32,
+    /// With the generation of each.
+    slots: BTreeMap<Place, u64>,
+    lost: u64,
+    since: Instant,
+    /// What has been seen so far.
+    pub recorded: Recorded,
+}
+
+/// What became of an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// POST's status, and the time from PRE to POST; `None` if POST did not come.
+    pub post: Option<(u32, Duration)>,
+    /// How long after its end the slot was free; `None` if it was not, as far as it was watched.
+    pub freed_after: Option<Duration>,
+    /// Whether its process counted a loss meanwhile.
+    pub lost: bool,
+}
+
+impl HostSlots {
+    /// Reads the ledger of the process `pid`. A process that has none has no slots.
+    pub fn read(folder: &LedgerFolder, pid: u32) -> Result<Self, LedgerError> {
+        let mut host = Self::default();
+        let path = folder.path();
+        let survey = folder.survey().map_err(|source| failed("look for", path, source))?;
+        let prefix = format!("{pid}-");
+        for path in survey.ledgers.into_iter().map(|entry| entry.path) {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)) {
+                match host.add(&path) {
+                    // Emptied and removed meanwhile.
+                    Err(LedgerError::File { source, .. })
+                        if source.kind() == ErrorKind::NotFound => {}
+                    added => added?,
+                }
+            }
+        }
+        Ok(host)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), LedgerError> {
+        let access = Access::open(path)?;
+        self.lost = self.lost.saturating_add(access.header()?.counters.lost_in_all());
+        access
+            .each_slot(0..SLOT_COUNT, |index, slot| {
+                self.slots.insert((path.into(), index), slot);
+            })
+            .map_err(|source| failed("read", path, source))
+    }
+
+    fn generation(&self, place: &Place) -> u64 {
+        self.slots.get(place).map_or(0, |slot| slot.generation)
+    }
+}
+
+impl Watch {
+    /// What the process recorded since `before` of an operation that ended just now. What is not
+    /// there yet is waited for, for `limit` at most; `None` if nothing comes.
+    ///
+    /// What POST wrote is read from slots that may be free again: their numbers stay until the
+    /// process uses them for another operation.
+    pub fn begin(
+        folder: &LedgerFolder,
+        pid: u32,
+        before: &HostSlots,
+        limit: Duration,
+    ) -> Result<Option<Self>, LedgerError> {
+        let since = Instant::now();
+        loop {
+            let now = HostSlots::read(folder, pid)?;
+            let taken = |place: &&Place| now.generation(place) > before.generation(place);
+            let slots: BTreeMap<_, _> = now
+                .slots
+                .keys()
+                .filter(taken)
+                .map(|place| (place.clone(), now.generation(place)))
+                .collect();
+            let post = slots.keys().find_map(|place| post(&now.slots[place]));
+            if post.is_some() || since.elapsed() >= limit {
+                let recorded = Recorded { post, ..Recorded::default() };
+                let (folder, lost) = (folder.clone(), before.lost);
+                let watch = Self { folder, pid, slots, lost, since, recorded };
+                return Ok(Some(watch).filter(|watch| !watch.slots.is_empty()));
+            }
+            thread::sleep(INTERVAL);
+        }
+    }
+
+    /// Looks again. Returns whether there is nothing more to see: the slots are free, or `limit`
+    /// has passed since the operation ended. A ledger that is gone was emptied first.
+    pub fn is_over(&mut self, limit: Duration) -> bool {
+        let elapsed = self.since.elapsed();
+        if self.recorded.freed_after.is_none()
+            && let Ok(now) = HostSlots::read(&self.folder, self.pid)
+            && self.slots.iter().all(|(place, generation)| now.is_free(place, *generation))
+        {
+            self.recorded.freed_after = Some(elapsed);
+            self.recorded.lost = now.lost > self.lost;
+        }
+        self.recorded.freed_after.is_some() || elapsed > limit
+    }
+}
+
+impl HostSlots {
+    /// Whether the operation of `generation` is out of its slot.
+    fn is_free(&self, place: &Place, generation: u64) -> bool {
+        let slot = self.slots.get(place);
+        slot.is_none_or(|slot| slot.generation > generation || slot.phase == Some(Phase::Free))
+    }
+}
+
+/// What POST wrote, if it came.
+fn post(slot: &SlotImage) -> Option<(u32, Duration)> {
+    let came = matches!(slot.phase, Some(Phase::Done | Phase::Free));
+    let nanos = slot.body.ended.checked_sub(slot.body.started)?;
+    came.then_some((slot.body.status, Duration::from_nanos(nanos)))
+}
+
+fn failed(what: &'static str, path: &Path, source: std::io::Error) -> LedgerError {
+    LedgerError::File { what, path: path.into(), source }
+}

@@ -1,0 +1,99 @@
+//! The ways of mapping that are tried.
+
+use crate::architecture::Architecture;
+use crate::dll_file::DllFile;
+use crate::windows;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A function or command that maps or cancels.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) name: &'static str,
+    pub(super) program: Program,
+    /// In this order.
+    pub(super) steps: &'static [Step],
+}
+
+/// What calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    /// This program.
+    Ours,
+    PowerShell,
+    Cscript,
+    Net,
+}
+
+/// One operation.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// What the report calls it.
+    pub(super) name: &'static str,
+    pub(super) cancels: bool,
+    /// Whether it is about the share that does not exist.
+    pub(super) missing: bool,
+    /// Whether the report shows it. If not, another step needs it.
+    pub(super) shown: bool,
+}
+
+const MAP: Step = Step { name: "map", cancels: false, missing: false, shown: true };
+const CANCEL: Step = Step { name: "cancel", cancels: true, ..MAP };
+const MAP_MISSING: Step = Step { name: "map_missing", missing: true, ..MAP };
+const BY_PROGRAM: &[Step] = &[MAP, CANCEL, MAP_MISSING];
+const BY_ADD: &[Step] = &[MAP, Step { shown: false, ..CANCEL }, MAP_MISSING];
+const BY_CANCEL: &[Step] = &[Step { shown: false, ..MAP }, CANCEL];
+
+/// `net use` first: it ends at once, and where no agent runs, the next ones send what it left.
+pub(super) const ALL: [Way; 9] = [
+    Way { name: "net use", program: Program::Net, steps: BY_PROGRAM },
+    Way { name: "New-SmbMapping", program: Program::PowerShell, steps: BY_PROGRAM },
+    Way { name: "WScript.Network", program: Program::Cscript, steps: BY_PROGRAM },
+    Way { name: "WNetAddConnection2W", program: Program::Ours, steps: BY_ADD },
+    Way { name: "WNetAddConnection3W", program: Program::Ours, steps: BY_ADD },
+    Way { name: "WNetAddConnection4W", program: Program::Ours, steps: BY_ADD },
+    Way { name: "WNetUseConnectionW", program: Program::Ours, steps: BY_ADD },
+    Way { name: "WNetCancelConnectionW", program: Program::Ours, steps: BY_CANCEL },
+    Way { name: "WNetCancelConnection2W", program: Program::Ours, steps: BY_CANCEL },
+];
+
+/// The file that cscript reads.
+pub(super) fn script() -> PathBuf {
+    std::env::temp_dir().join(format!("mpr-otel-probe-{}.js", std::process::id()))
+}
+
+impl Way {
+    /// The programs that do it, one for each architecture that the machine has it for.
+    pub(super) fn programs(&self) -> io::Result<Vec<(PathBuf, Architecture)>> {
+        let name = match self.program {
+            Program::Ours => return Ok(vec![(std::env::current_exe()?, Architecture::OWN)]),
+            Program::PowerShell => r"WindowsPowerShell\v1.0\powershell.exe",
+            Program::Cscript => "cscript.exe",
+            Program::Net => "net.exe",
+        };
+        let folders = [Some(windows::system_folder()?), windows::wow64_folder().ok()];
+        let files = folders.into_iter().flatten().map(|folder| folder.join(name));
+        let here = files.filter_map(|file| {
+            let architecture = DllFile::parse(&std::fs::read(&file).ok()?).architecture?;
+            Some((file, architecture))
+        });
+        Ok(here.collect())
+    }
+
+    /// What starts one of them as a `Caller`.
+    pub(super) fn caller(&self, program: &Path) -> io::Result<Command> {
+        let mut command = Command::new(program);
+        match self.program {
+            Program::PowerShell => command
+                .args(["-NoLogo", "-NoProfile", "-NonInteractive", "-InputFormat", "None"])
+                .args(["-Command", include_str!("new-smb-mapping.ps1")]),
+            Program::Cscript => {
+                std::fs::write(script(), include_str!("wscript-network.js"))?;
+                command.args(["//NoLogo", "//E:JScript"]).arg(script())
+            }
+            Program::Ours | Program::Net => command.args(["probe-caller", self.name]),
+        };
+        Ok(command)
+    }
+}
