@@ -1349,6 +1349,7 @@ impl Windows {
         let report = ended.json();
         assert_eq!((&report["target"], &report["missing"]), (&json!(IPC), &json!(MISSING)));
         assert_eq!(report["exit_code"], code, "{report}");
+        json_page::compare("mpr-otel probe", std::slice::from_ref(&report));
         report["ways"].as_array().unwrap().clone()
     }
 }

@@ -231,7 +231,7 @@ fn the_table_has_a_line_for_each_row_and_a_sentence_at_the_end() {
     report.write(&mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[3].starts_with("x64    WNetAddConnection2W"), "{text}");
+    assert!(lines[3].starts_with("amd64  WNetAddConnection2W"), "{text}");
     assert!(lines[3].ends_with("0 = POST    in 1.0 s"), "{text}");
     assert!(lines[4].contains("code integrity"), "{text}");
     assert!(lines[4].ends_with("(error 4551): allow its publisher"), "{text}");
