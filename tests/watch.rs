@@ -64,10 +64,19 @@ fn an_operation_without_post_a_loss_and_a_ledger_that_is_gone_are_told_apart() {
     assert_eq!(open.recorded, Recorded::default());
     assert!(open.is_over(AT_ONCE), "it is watched no longer than asked");
 
+    // Given up by its exporter, it has an end, and no POST.
+    let before = slots(&yard);
+    let (given_up, _) = host.begin(r"\\files01\given_up");
+    assert!(host.ledger.abandon(given_up, 1, 2_000_000));
+    let unfinished = watch(&yard, &before).expect("it is recorded");
+    assert_eq!(unfinished.recorded, Recorded::default());
+
     host.end(context);
+    let before = HostSlots::default();
     let mut lost = watch(&yard, &before).expect("it is recorded");
     host.ledger.header().count_lost(Loss::Rejected, 1);
     host.ledger.release(slot);
+    host.ledger.release(given_up);
     assert!(lost.is_over(PATIENCE) && lost.recorded.lost, "{lost:?}");
 
     let before = slots(&yard);

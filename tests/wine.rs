@@ -1452,8 +1452,10 @@ fn the_probe_says_why_a_program_does_not_have_the_dll() {
     expect("not_found", "error 126");
     fs::copy(windows.programs.join("x86/mpr_otel.dll"), &dll).unwrap();
     expect("wrong_architecture", "error 193");
-    fs::write(&dll, "no DLL at all").unwrap();
-    expect("wrong_architecture", "error 193");
+    // Its header is right, so only loading it tells.
+    let whole = fs::read(windows.programs.join("mpr_otel.dll")).unwrap();
+    fs::write(&dll, &whole[..8192]).unwrap();
+    expect("wrong_architecture", "or damaged (error 193)");
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl Report {
         writeln!(out, "Mapped {}, and {}, which does not exist\n", self.target, self.missing)?;
         writeln!(
             out,
-            "{:<5}  {:<22}  {:<11}  {:<18}  {:>8}  {:>8}  {:<10}  DELIVERED",
+            "{:<5}  {:<22}  {:<11}  {:<18}  {:>8}  {:>8}  {:<13}  DELIVERED",
             "ARCH", "WAY", "OPERATION", "RESULT", "CALL ms", "SPAN ms", "STATUS"
         )?;
         let number =
@@ -40,7 +40,7 @@ impl Report {
             let result = serde_json::to_value(row.result)?;
             writeln!(
                 out,
-                "{:<5}  {:<22}  {:<11}  {:<18}  {:>8}  {:>8}  {:<10}  {delivered}",
+                "{:<5}  {:<22}  {:<11}  {:<18}  {:>8}  {:>8}  {:<13}  {delivered}",
                 row.architecture.map_or("-".to_owned(), |architecture| architecture.to_string()),
                 row.way,
                 row.operation.replace('_', " "),

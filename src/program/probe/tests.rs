@@ -232,7 +232,7 @@ fn the_table_has_a_line_for_each_row_and_a_sentence_at_the_end() {
     let text = String::from_utf8(out).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[3].starts_with("amd64  WNetAddConnection2W"), "{text}");
-    assert!(lines[3].ends_with("0 = POST    in 1.0 s"), "{text}");
+    assert!(lines[3].ends_with("0 = POST       in 1.0 s"), "{text}");
     assert!(lines[4].contains("code integrity"), "{text}");
     assert!(lines[4].ends_with("(error 4551): allow its publisher"), "{text}");
     assert_eq!(lines[6], "Not every way that this machine has is notified and delivered.");

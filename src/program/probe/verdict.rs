@@ -172,7 +172,7 @@ fn why_not_notified(machine: &Machine, excluded: bool, tried: &Tried) -> (Verdic
         // ERROR_BAD_EXE_FORMAT, ERROR_EXE_MACHINE_TYPE_MISMATCH
         193 | 216 => (
             Verdict::WrongArchitecture,
-            format!("the DLL is for other programs (error {code}): `mpr-otel install`"),
+            format!("the DLL is for other programs, or damaged (error {code}): `mpr-otel install`"),
         ),
         // ERROR_INVALID_IMAGE_HASH, ERROR_ACCESS_DISABLED_BY_POLICY, ERROR_SYSTEM_INTEGRITY_*
         577 | 1260 | 4550..=4559 | 4580..=4582 => (
