@@ -2,7 +2,7 @@
 
 use crate::run::{Log, Run};
 use crate::windows::{Architecture, Toolchain};
-use crate::{Result, folder, notices, pe, recorder};
+use crate::{Result, folder, notices, pe};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -100,7 +100,7 @@ fn collect(built: &Built, toolchain: &Toolchain, log: &mut Log) -> Result<()> {
         }
     }
     write_notices(toolchain, &dist)?;
-    recorder::refuse_in(&dist)?;
+    refuse_recorder(&dist)?;
     log.note(format!("in {}:", dist.display()));
     for name in ["mpr-otel.exe", "mpr-otel-lab.exe", "mpr_otel.dll", "x86/mpr_otel.dll"] {
         let size = fs::metadata(dist.join(name))?.len();
@@ -133,4 +133,38 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
         copy(&entry.path(), &to.join(entry.file_name()))?;
     }
     Ok(())
+}
+
+/// Refuses a recorder in what ships.
+fn refuse_recorder(shipped: &Path) -> Result<()> {
+    let folder = |error| format!("cannot read {}: {error}", shipped.display());
+    for entry in fs::read_dir(shipped).map_err(folder)? {
+        let path = entry.map_err(folder)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        if path.is_dir() {
+            refuse_recorder(&path)?;
+        } else if name.contains("recorder") {
+            return Err(format!("{} is an experiment and must not ship", path.display()).into());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::windows::RECORDER;
+
+    #[test]
+    fn a_recorder_does_not_ship() {
+        let shipped = std::env::temp_dir().join(format!("recorder-{}", std::process::id()));
+        let x86 = shipped.join("x86");
+        fs::create_dir_all(&x86).unwrap();
+        fs::write(x86.join("mpr_otel.dll"), "").unwrap();
+        assert!(refuse_recorder(&shipped).is_ok());
+        fs::write(x86.join(RECORDER), "").unwrap();
+        let refused = refuse_recorder(&shipped).unwrap_err().to_string();
+        fs::remove_dir_all(&shipped).unwrap();
+        assert!(refused.ends_with("is an experiment and must not ship"), "{refused}");
+    }
 }

@@ -3,14 +3,11 @@
 
 use crate::dist::{self, copy};
 use crate::run::{Log, Run};
-use crate::windows::{Architecture, Toolchain};
+use crate::windows::{Architecture, RECORDER, Toolchain};
 use crate::{Result, folder, pe};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// The recorder's DLL.
-pub const FILE: &str = "mpr_otel_recorder.dll";
 
 /// The recorder for both architectures.
 pub struct Recorder {
@@ -50,44 +47,11 @@ fn collect(recorder: &Recorder, log: &mut Log) -> Result<()> {
     let target = folder::target().join("recorder");
     let x86 = target.join("x86");
     fs::create_dir_all(&x86).map_err(|error| format!("cannot make {}: {error}", x86.display()))?;
-    copy(&recorder.x64, &target.join(FILE))?;
-    copy(&recorder.x86, &x86.join(FILE))?;
+    copy(&recorder.x64, &target.join(RECORDER))?;
+    copy(&recorder.x86, &x86.join(RECORDER))?;
     let root = folder::root();
     copy(&root.join("tests").join("recorder").join("run.ps1"), &target.join("run.ps1"))?;
     copy(&root.join("docs").join("WINDOWS.md"), &target.join("WINDOWS.md"))?;
     log.note(format!("in {}; WINDOWS.md there says how to go on", target.display()));
     Ok(())
-}
-
-/// Refuses a recorder in what ships.
-pub fn refuse_in(shipped: &Path) -> Result<()> {
-    let folder = |error| format!("cannot read {}: {error}", shipped.display());
-    for entry in fs::read_dir(shipped).map_err(folder)? {
-        let path = entry.map_err(folder)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        if path.is_dir() {
-            refuse_in(&path)?;
-        } else if name.contains("recorder") {
-            return Err(format!("{} is an experiment and must not ship", path.display()).into());
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_recorder_does_not_ship() {
-        let shipped = std::env::temp_dir().join(format!("recorder-{}", std::process::id()));
-        let x86 = shipped.join("x86");
-        fs::create_dir_all(&x86).unwrap();
-        fs::write(x86.join("mpr_otel.dll"), "").unwrap();
-        assert!(refuse_in(&shipped).is_ok());
-        fs::write(x86.join(FILE), "").unwrap();
-        let refused = refuse_in(&shipped).unwrap_err().to_string();
-        fs::remove_dir_all(&shipped).unwrap();
-        assert!(refused.ends_with("is an experiment and must not ship"), "{refused}");
-    }
 }

@@ -8,7 +8,7 @@ pub mod debian;
 
 use crate::packages::Need;
 use crate::run::Log;
-use crate::{Result, cargo, folder, packages, recorder};
+use crate::{Result, cargo, folder, packages};
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -31,6 +31,9 @@ const PACKAGES: [&str; 14] = [
     "--package",
     "mpr-otel-recorder",
 ];
+
+/// The DLL that writes down every call of it (tests/recorder).
+pub const RECORDER: &str = "mpr_otel_recorder.dll";
 
 /// The C compiler and linker for 64-bit Windows.
 const MINGW_X64: Need = Need {
@@ -142,7 +145,7 @@ impl Toolchain {
         let mut cargo = self.cargo("build", "release");
         cargo.args(["--release", "--package", "mpr-otel-recorder"]);
         log.run(&mut cargo)?;
-        Ok(self.output("release").join(recorder::FILE))
+        Ok(self.output("release").join(RECORDER))
     }
 
     /// Lints the Windows code.

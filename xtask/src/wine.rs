@@ -3,9 +3,9 @@
 use crate::cargo::cargo;
 use crate::dist::{self, Built};
 use crate::packages::Need;
-use crate::recorder::{self, Recorder};
+use crate::recorder::Recorder;
 use crate::run::{Log, Run};
-use crate::windows::Toolchain;
+use crate::windows::{RECORDER, Toolchain};
 use crate::{Result, folder, packages};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ impl Stage {
     ) -> Result<()> {
         remove(&self.programs)?;
         built.copy_to(&self.programs)?;
-        dist::copy(&recorder.x64, &self.programs.join(recorder::FILE))?;
+        dist::copy(&recorder.x64, &self.programs.join(RECORDER))?;
         let provider = x64.build_wine_provider(log)?;
         dist::copy(&provider, &self.programs.join("mpr_otel_wine_provider.dll"))?;
         let source = folder::root().join("tests").join("wine");

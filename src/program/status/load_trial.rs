@@ -4,7 +4,7 @@
 //! befall `status`. The child takes no path: it loads what MPR's list names, which administrators
 //! write, so that this program is no means to load any DLL.
 
-use super::registration::{Load, Loading};
+use super::load::{Load, Loading};
 use crate::answer::Failure;
 use crate::machine::listed;
 use crate::windows;

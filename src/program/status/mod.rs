@@ -3,6 +3,7 @@
 
 mod endpoint;
 mod ledgers;
+mod load;
 #[cfg(windows)]
 mod load_trial;
 mod protections;
@@ -155,7 +156,8 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::registration::{Dll, Entry, Load, Loading};
+    use super::load::{Load, Loading};
+    use super::registration::{Dll, Entry};
     use super::verdict::{Arrival, Collector, Problem};
     use super::*;
     use crate::architecture::Architecture;

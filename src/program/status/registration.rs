@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(windows), allow(dead_code))] // Windows alone has such a list.
 
+use super::load::{Load, Loading};
 use super::verdict::{DllState, Registered};
 use crate::answer::Failure;
 use crate::architecture::Architecture;
@@ -51,31 +52,6 @@ pub(super) struct Dll {
     pub(super) installed: Option<bool>,
     /// Whether a program could load it.
     pub(super) load: Load,
-}
-
-/// The end of a trial to load a DLL.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Loading {
-    Loaded,
-    Refused,
-    NotTried,
-}
-
-/// Whether a program could load a DLL.
-#[derive(Debug, Serialize)]
-pub(super) struct Load {
-    pub(super) result: Loading,
-    /// Windows' error code if it was refused.
-    pub(super) code: Option<u32>,
-    /// Why it was refused or not tried.
-    pub(super) detail: Option<Printable>,
-}
-
-impl Load {
-    pub(super) fn not_tried(why: &str) -> Self {
-        Self { result: Loading::NotTried, code: None, detail: Some(why.into()) }
-    }
 }
 
 impl Registration {
@@ -157,11 +133,12 @@ impl Dll {
 
 #[cfg(windows)]
 mod finding {
-    use super::{Dll, Entry, Load, Registration};
+    use super::{Dll, Entry, Registration};
     use crate::architecture::Architecture;
     use crate::dll_file::DllFile;
     use crate::machine::{Listed, SystemDll, listed};
     use crate::printable::Printable;
+    use crate::status::load::Load;
     use crate::status::load_trial;
     use crate::windows::{self, FileIdentity};
     use std::fs::File;

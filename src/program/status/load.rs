@@ -1,0 +1,31 @@
+//! Whether a program could load the DLL, as the report says it.
+
+#![cfg_attr(not(windows), allow(dead_code))] // Elsewhere only tests make one.
+
+use crate::printable::Printable;
+use serde::Serialize;
+
+/// The end of a trial to load a DLL.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Loading {
+    Loaded,
+    Refused,
+    NotTried,
+}
+
+/// Whether a program could load a DLL.
+#[derive(Debug, Serialize)]
+pub(super) struct Load {
+    pub(super) result: Loading,
+    /// Windows' error code if it was refused.
+    pub(super) code: Option<u32>,
+    /// Why it was refused or not tried.
+    pub(super) detail: Option<Printable>,
+}
+
+impl Load {
+    pub(super) fn not_tried(why: &str) -> Self {
+        Self { result: Loading::NotTried, code: None, detail: Some(why.into()) }
+    }
+}
