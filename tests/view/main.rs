@@ -107,7 +107,9 @@ const INCIDENTS: &[&str] = &[
     "account-expired@60m-90m:share=0.12",
     "server-hangs@50m-80m:server=5",
     "losses@100m-110m:share=0.05",
-    "hosts-vanish@120m-140m:share=0.3",
+    // A quarter of an hour until they are absent, and five minutes until the alert: half an hour leaves
+    // room on a busy machine.
+    "hosts-vanish@120m-150m:share=0.3",
     "silence@170m",
 ];
 
