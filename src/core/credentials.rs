@@ -6,10 +6,12 @@
 /// Takes user, password, query and fragment out of `name` if it is a URL, in place. `cut` says that
 /// the name went on behind what was kept of it. Returns the units that are left.
 ///
-/// Where it is not certain what is a host and what is a password, only the scheme is left.
+/// Where it is not certain what is a host and what is a password, only what stands before the host is
+/// left.
 pub fn remove_credentials(name: &mut [u16], cut: bool) -> usize {
     let Some(authority) = authority(name) else {
-        return name.len();
+        // No name of a device or of a share has this.
+        return if has_user_and_password(name) { 0 } else { name.len() };
     };
     let ends = |unit: &u16| matches!(char_of(*unit), '/' | '\\' | '?' | '#');
     let position = |from: usize, is: &dyn Fn(&u16) -> bool| {
@@ -25,65 +27,82 @@ pub fn remove_credentials(name: &mut [u16], cut: bool) -> usize {
         None => authority,
     };
     let rest = position(end, &|unit| matches!(char_of(*unit), '?' | '#'));
-    if !is_host_and_port(&name[host..end]) || has_password(&name[end..rest]) {
+    // An `@` behind the host may be the one behind a password with a slash or a `#` in it.
+    let is_certain = !has_at(&name[end..]) && !name[end..rest].iter().any(|unit| is(*unit, ':'));
+    if !is_certain || !is_host_and_port(&name[host..end]) {
         return authority;
     }
     name.copy_within(host..rest, authority);
     authority + (rest - host)
 }
 
-/// Where the authority of a URL begins; `None` if `name` is no URL.
+/// Where the authority of a URL begins; `None` if there is no URL in `name`.
 ///
-/// More is taken for a URL than is one: any scheme, slashes of either kind and any number of them,
-/// for http and https none at all. A typing error is no reason to store a password.
+/// More is taken for a URL than is one: any scheme wherever it stands, slashes of either kind and any
+/// number of them, for http and https none at all. A typing error is no reason to store a password.
 fn authority(name: &[u16]) -> Option<usize> {
-    let first = name.iter().position(|unit| !char_of(*unit).is_whitespace())?;
-    let colon = first + name[first..].iter().position(|unit| is(*unit, ':'))?;
-    let scheme = &name[first..colon];
-    let is_scheme = |unit: &u16| {
+    let in_scheme = |unit: &u16| {
         let c = char_of(*unit);
         c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
     };
-    // One letter and a colon are a drive.
-    if scheme.len() < 2 || !scheme.iter().all(is_scheme) {
-        return None;
+    let mut from = 0;
+    while let Some(at) = name[from..].iter().position(|unit| is(*unit, ':')) {
+        let before = &name[from..from + at];
+        let scheme = before.rsplit(|unit| !in_scheme(unit)).next().unwrap_or_default();
+        from += at + 1;
+        let slash = |unit: &&u16| matches!(char_of(**unit), '/' | '\\');
+        let slashes = name[from..].iter().take_while(slash).count();
+        let web = ["http", "https"].iter().any(|web| {
+            web.len() == scheme.len()
+                && web.chars().zip(scheme).all(|(a, b)| char_of(*b).eq_ignore_ascii_case(&a))
+        });
+        // One letter and a colon are a drive.
+        if web || slashes > 0 && scheme.len() > 1 {
+            return Some(from + slashes);
+        }
     }
-    let slashes =
-        name[colon + 1..].iter().take_while(|unit| matches!(char_of(**unit), '/' | '\\')).count();
-    let web = [&b"http"[..], b"https"].iter().any(|web| {
-        web.len() == scheme.len()
-            && web
-                .iter()
-                .zip(scheme)
-                .all(|(a, b)| char_of(*b).eq_ignore_ascii_case(&char::from(*a)))
-    });
-    (web || slashes > 0).then_some(colon + 1 + slashes)
+    None
 }
 
 /// Whether an authority without its user is `host`, `host:8443` or `[2001:db8::1]:8443`.
 fn is_host_and_port(authority: &[u16]) -> bool {
-    let bracket = authority.iter().rposition(|unit| is(*unit, ']')).map_or(0, |at| at + 1);
-    let colon = authority[bracket..].iter().position(|unit| is(*unit, ':'));
-    let (host, port) = match colon {
-        Some(at) => (&authority[..bracket + at], &authority[bracket + at + 1..]),
-        None => (authority, &authority[authority.len()..]),
-    };
     let in_host = |unit: &u16| {
         let c = char_of(*unit);
         c.is_ascii_alphanumeric() || !c.is_ascii() || matches!(c, '.' | '-' | '_')
     };
-    let in_address = |unit: &u16| in_host(unit) || matches!(char_of(*unit), ':' | '%' | '[' | ']');
-    !host.is_empty()
-        && port.iter().all(|unit| char_of(*unit).is_ascii_digit())
-        && if bracket > 0 { host.iter().all(in_address) } else { host.iter().all(in_host) }
+    let in_literal = |unit: &u16| in_host(unit) || matches!(char_of(*unit), ':' | '%');
+    let is_literal = authority.first().is_some_and(|unit| is(*unit, '['));
+    let (host, port) = if is_literal {
+        let Some(end) = authority.iter().position(|unit| is(*unit, ']')) else {
+            return false;
+        };
+        match &authority[end + 1..] {
+            [] => (&authority[1..end], &[][..]),
+            [colon, port @ ..] if is(*colon, ':') => (&authority[1..end], port),
+            _ => return false,
+        }
+    } else {
+        match authority.iter().position(|unit| is(*unit, ':')) {
+            Some(at) => (&authority[..at], &authority[at + 1..]),
+            None => (authority, &[][..]),
+        }
+    };
+    let in_port = |unit: &u16| char_of(*unit).is_ascii_digit();
+    let is_host = host.iter().all(|unit| if is_literal { in_literal(unit) } else { in_host(unit) });
+    !host.is_empty() && is_host && port.iter().all(in_port)
 }
 
-/// Whether a part of a path looks like `user:password@host`, as in `https://DOMAIN\user:pw@host`.
-/// Windows allows no colon in the name of a share or file.
-fn has_password(path: &[u16]) -> bool {
-    path.split(|unit| matches!(char_of(*unit), '/' | '\\')).any(|part| {
+/// Whether there is an `@`, as it is or percent-encoded.
+fn has_at(text: &[u16]) -> bool {
+    let encoded = |three: &[u16]| is(three[0], '%') && is(three[1], '4') && is(three[2], '0');
+    text.iter().any(|unit| is(*unit, '@')) || text.windows(3).any(encoded)
+}
+
+/// Whether a part of a name is like `user:password@host`.
+fn has_user_and_password(name: &[u16]) -> bool {
+    name.split(|unit| matches!(char_of(*unit), '/' | '\\')).any(|part| {
         let colon = part.iter().position(|unit| is(*unit, ':'));
-        colon.is_some_and(|at| part[at..].iter().any(|unit| is(*unit, '@')))
+        colon.is_some_and(|at| has_at(&part[at..]))
     })
 }
 
@@ -115,7 +134,7 @@ mod tests {
             (r"http:/\jdoe:hunter2@dav.corp.example\x", r"http:/\dav.corp.example\x"),
             ("HTTPS:jdoe:hunter2@dav.corp.example/x", "HTTPS:dav.corp.example/x"),
             ("  https://jdoe:hunter2@dav.corp.example", "  https://dav.corp.example"),
-            ("https://jdoe@dav.corp.example:8443/a@b", "https://dav.corp.example:8443/a@b"),
+            ("https://jdoe@dav.corp.example:8443/a", "https://dav.corp.example:8443/a"),
             ("https://jdoe:a@b@dav.corp.example", "https://dav.corp.example"),
             ("https://jdoe:pw@[2001:db8::1]:8443/x", "https://[2001:db8::1]:8443/x"),
             ("ftp://jdoe:hunter2@ftp.corp.example/x", "ftp://ftp.corp.example/x"),
@@ -146,11 +165,45 @@ mod tests {
         for name in [
             "https://jdoe:pa#ss@dav.corp.example/x",
             "https://jdoe:pa/ss@dav.corp.example/x",
+            "https://jdoe:pa]ss%40dav.corp.example/x",
+            "https://jdoe:p@ss/word@dav.corp.example/x",
+            "https://jdoe:p@ss?word@dav.corp.example/x",
+            "https://jdoe:1234/ss@dav.corp.example/x",
+            "https://jdoe:1234#ss@dav.corp.example/x",
+            "https://token/en@dav.corp.example/x",
+            "https://token?en%40dav.corp.example/x",
             "https://jdoe%3Ahunter2%40dav.corp.example/x",
+            r"https://CORP\jdoe@dav.corp.example/x",
             r"https://CORP\jdoe:hunter2@dav.corp.example/x",
+            r"https://CORP\jdoe:hunter2",
             "https://jdoe hunter2/x",
+            "https://[::1]jdoe/x",
         ] {
             assert_eq!(left_of(name, false), "https://", "{name}");
+        }
+    }
+
+    #[test]
+    fn what_stands_before_a_url_changes_nothing() {
+        for before in
+            ["\u{feff}", "\u{200b}", "\u{1}", "\"", "<", "url:", r"\", r"\\", "ht\n", "C: "]
+        {
+            let name = format!("{before}https://jdoe:hunter2@dav.corp.example/x");
+            let left = format!("{before}https://dav.corp.example/x");
+            assert_eq!(left_of(&name, false), left, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_a_user_and_a_password_without_a_scheme_nothing_is_left() {
+        for name in [
+            "jdoe:hunter2@dav.corp.example/x",
+            r"\\jdoe:hunter2@dav.corp.example\x",
+            "//jdoe:hunter2%40dav.corp.example/x",
+            "smb:jdoe:hunter2@fs01/x",
+            "https%3A//jdoe:hunter2@dav.corp.example/x",
+        ] {
+            assert_eq!(left_of(name, false), "", "{name}");
         }
     }
 
@@ -167,6 +220,7 @@ mod tests {
             r"\\server@SSL@8443\DavWWWRoot\a@b",
             "//server/share#x",
             r"C:\folder#x",
+            r"\\?\C:\folder\a@b",
             "https",
         ] {
             for cut in [false, true] {
@@ -197,7 +251,7 @@ mod tests {
         fn no_user_password_or_query_is_left(
             scheme in prop_oneof![Just("http"), Just("https"), Just("HTTPS")],
             slashes in r"[/\\]{0,3}",
-            user in "[A-Za-z0-9.!$*:@%-]{0,12}",
+            user in "[A-Za-z0-9.!$*:@%/?#\\\\\\[\\]-]{0,12}",
             host in "[a-z0-9.-]{1,12}",
             path in r"([/\\][A-Za-z0-9 @]{0,8}){0,3}",
             query in "([?#][a-z@:/=]{0,8}){0,2}",

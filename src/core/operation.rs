@@ -126,7 +126,8 @@ impl Operation {
         };
         let [first, second, provider] = body.names()?;
         let cut = body.truncated != 0;
-        let first = without_credentials(first, cut && first.len() == REMOTE_UNITS);
+        let first_cut = cut && first.len() == REMOTE_UNITS;
+        let first = without_credentials(first, first_cut);
         let second = without_credentials(second, cut && second.len() == LOCAL_UNITS);
         let provider = text(provider);
         // A cancel has one name, for a device or for a resource.
@@ -134,7 +135,11 @@ impl Operation {
             (Kind::Cancel, Some(name)) if is_local_device(&name) => (None, Some(name)),
             (_, first) => (first, second),
         };
-        let remote = remote_name.as_deref().map(RemoteName::parse).unwrap_or_default();
+        let mut remote = remote_name.as_deref().map(RemoteName::parse).unwrap_or_default();
+        if first_cut && remote.share.is_none() {
+            // What is there of the server is its beginning only.
+            remote = RemoteName::default();
+        }
         let status = (!record.unfinished).then_some(body.status);
         Some(Self {
             number: record.number,

@@ -3,6 +3,7 @@
 use crate::operation::Operation;
 use crate::remote_name::is_local_device;
 use crate::settings::{DfsRoot, NamePattern, PrivacyLevel, Settings};
+use percent_encoding::percent_decode_str;
 use std::ops::Deref;
 
 /// What stands for a name that is not sent.
@@ -82,10 +83,27 @@ impl Privacy {
 
     /// Whether a share's name says whose it is, or what is in it.
     fn is_private(&self, share: &str) -> bool {
+        // WebDAV's names may be encoded.
+        let decoded = percent_decode_str(share).decode_utf8_lossy();
+        decoded.contains(is_in_no_share) || self.matches(share) || self.matches(&decoded)
+    }
+
+    fn matches(&self, share: &str) -> bool {
         // Windows takes no notice of these at the end.
         let share = share.trim_start().trim_end_matches(|c: char| c.is_whitespace() || c == '.');
         !is_of_windows(share) && self.private_shares.iter().any(|pattern| pattern.matches(share))
     }
+}
+
+/// What the name of a share cannot have ([MS-FSCC] 2.1.6), and what is not seen: with it, a name is
+/// none that a pattern can be compared with. It may be a command line with a password in it.
+fn is_in_no_share(c: char) -> bool {
+    let is_invisible = matches!(
+        c,
+        '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FEFF}'
+    );
+    c.is_control() || is_invisible || r#""\/[]:|<>+=;,*?"#.contains(c)
 }
 
 /// Whether Windows itself makes a share of this name: they say nothing of anybody.
@@ -141,8 +159,32 @@ mod tests {
         for name in ["c$", "Z$", "ADMIN$", "ipc$", "Print$", "FAX$", "projects", "users2"] {
             assert_eq!(share(name), name);
         }
+        for name in [
+            "jdoe$::$DATA",
+            "users,x",
+            "jdoe$\u{200b}",
+            "\u{200b}users",
+            "jdoe%24",
+            "%55sers",
+            "projects%2Fbelow",
+            "share?sig=SAS",
+            "share\" P@ssw0rd ",
+        ] {
+            assert_eq!(share(name), MASK, "{name}");
+        }
         for name in ["a$", "cc$", "$", "home$", "HOME$", "Users", "profiles", "jdoe$", "users ."] {
             assert_eq!(share(name), MASK, "{name}");
+        }
+    }
+
+    #[test]
+    fn case_does_not_count_whatever_the_letters_are() {
+        for (pattern, share) in
+            [("ΟΔΟΣ*", "ΟΔΟΣΑ"), ("*σ", "ΟΔΟΣ"), ("strasse", "STRAßE"), ("K", "\u{212a}")]
+        {
+            let private_shares = NamePattern::list(pattern);
+            let privacy = Privacy { private_shares, ..policy(PrivacyLevel::Share) };
+            assert!(privacy.is_private(share), "{pattern} {share}");
         }
     }
 
@@ -159,6 +201,17 @@ mod tests {
     }
 
     #[test]
+    fn of_a_server_whose_name_was_cut_nothing_is_sent() {
+        let long = "s".repeat(300);
+        for name in [format!(r"\\?\UNC\{long}"), format!("////{long}")] {
+            let operation = operation(KIND_ADD, &name, "");
+            assert_eq!((operation.truncated, operation.remote.server.clone()), (true, None));
+            let text = sent(policy(PrivacyLevel::Share).disclose(operation));
+            assert!(!text.contains("sss"), "{text}");
+        }
+    }
+
+    #[test]
     fn the_link_of_a_dfs_root_is_sent_where_a_setting_names_the_root() {
         let roots = DfsRoot::list(r"\\corp.example\DFS; \\corp\dfs").unwrap();
         let link = |level, name: &str| {
@@ -170,6 +223,8 @@ mod tests {
             assert_eq!(link(level, r"\\corp\dfs\sales").as_deref(), Some("sales"));
             assert_eq!(link(level, r"\\corp\dfs"), None);
             assert_eq!(link(level, r"\\corp\other\sales"), None);
+            assert_eq!(link(level, r"\\corp@SSL\dfs\sales"), None);
+            assert_eq!(link(level, "https://corp/dfs/sales"), None);
         }
         assert_eq!(link(PrivacyLevel::Share, r"\\corp\dfs\jdoe$").as_deref(), Some(MASK));
         assert_eq!(link(PrivacyLevel::None, r"\\corp\dfs\sales"), None);

@@ -5,6 +5,12 @@ use std::net::Ipv6Addr;
 /// The most UTF-16 units that a host name has.
 const HOST_UNITS: usize = 253;
 
+/// Letters without a glyph.
+const HANGUL_FILLERS: [char; 4] = ['\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}'];
+
+/// The longest name of a network interface, as Linux has it; Windows numbers them.
+const ZONE: usize = 15;
+
 /// What Windows shows as a server and is none: a remote desktop client's drives, the Linux
 /// distributions of this machine, a virtual machine's host.
 const NO_SERVERS: [&str; 4] = ["tsclient", "wsl.localhost", "wsl$", "vmware-host"];
@@ -99,7 +105,7 @@ impl RemoteName {
         let known = pieces.clone().all(is_suffix);
         let no_server = NO_SERVERS.iter().any(|name| name.eq_ignore_ascii_case(host));
         let server = if known && !no_server { address(host) } else { None };
-        let is_root = no_server || server.is_some();
+        let is_root = known && no_server || server.is_some();
         let webdav = suffix.is_some() && known
             || share.as_deref().is_some_and(|share| share.eq_ignore_ascii_case("DavWWWRoot"));
         Self {
@@ -126,7 +132,8 @@ impl RemoteName {
                 .split_once(':')
                 .map_or((authority, None), |(host, port)| (host, Some(port))),
         };
-        let server = address(host);
+        // A zone's percent sign is encoded in a URL.
+        let server = address(&host.replacen("%25", "%", 1));
         let mut parts = path.split(is_slash).filter(|part| !part.is_empty()).map(str::to_owned);
         Self {
             root: server.is_some().then(|| format!("{scheme}//{authority}/")),
@@ -155,8 +162,14 @@ fn address(host: &str) -> Option<String> {
     if host.contains(':') {
         return ipv6(&host);
     }
-    let fits = |c: char| c.is_alphabetic() || c.is_ascii_digit() || matches!(c, '.' | '-' | '_');
-    let named = host.chars().all(fits) && host.contains(char::is_alphanumeric);
+    let fits = |c: char| {
+        (c.is_alphabetic() && !HANGUL_FILLERS.contains(&c))
+            || c.is_ascii_digit()
+            || matches!(c, '.' | '-' | '_')
+    };
+    let named = host.chars().all(fits)
+        && host.contains(char::is_alphanumeric)
+        && host.split('.').all(|label| !label.is_empty());
     (named && host.encode_utf16().count() <= HOST_UNITS).then_some(host)
 }
 
@@ -166,7 +179,7 @@ fn ipv6(text: &str) -> Option<String> {
     let ip: Ipv6Addr = ip.parse().ok()?;
     match zone {
         None | Some("") => Some(ip.to_string()),
-        Some(zone) if zone.chars().all(|c| c.is_ascii_alphanumeric()) => {
+        Some(zone) if zone.len() <= ZONE && zone.chars().all(|c| c.is_ascii_alphanumeric()) => {
             Some(format!("{ip}%{zone}"))
         }
         Some(_) => None,
@@ -237,6 +250,7 @@ mod tests {
         expect("https://Host:8443/path/x", "host", Some(8443), "path");
         expect("http://host/", "host", None, "");
         expect("http:/host/a", "host", None, "a");
+        expect("https://[fe80::1%25eth0]/path", "fe80::1%eth0", None, "path");
         expect("https://[2001:db8::1]:8443/path", "2001:db8::1", Some(8443), "path");
     }
 
@@ -249,6 +263,10 @@ mod tests {
             r"\\{{ .Labels }}\x",
             r"\\fs01'\x",
             r"\\-\x",
+            r"\\a..b\x",
+            "\\\\fs\u{3164}01\\x",
+            r"\\tsclient@jdoe:hunter2\x",
+            "https://[fe80::1%abcdefghijklmnop]/x",
             r"\\_._\x",
             "\\\\fs\u{202E}01\\x",
             "https://what ever/x",
@@ -346,7 +364,7 @@ mod tests {
 
         #[test]
         fn any_unc_name_gives_back_its_server_and_share(
-            server in "[a-z0-9][a-z0-9.-]{0,20}[a-z0-9]", share in "[A-Za-z0-9_$][A-Za-z0-9 _$]{0,20}[A-Za-z0-9_$]",
+            server in "[a-z0-9][a-z0-9-]{0,9}(\\.[a-z0-9_-]{1,8}){0,2}", share in "[A-Za-z0-9_$][A-Za-z0-9 _$]{0,20}[A-Za-z0-9_$]",
         ) {
             let name = format!(r"\\{server}\{share}\dir");
             prop_assert_eq!(parsed(&name), (Some(server), None, Some(share)));

@@ -62,7 +62,7 @@ attributes! {
     /// `webdav` or `rdp` where the remote name gives it away; `smb`, `webdav` or `rdp` where a cancel names the provider
     NETWORK_PROTOCOL_NAME: Text = "network.protocol.name", Known, "webdav";
 
-    /// the first part of the remote name's path; `***` if it matches `PrivateShares`
+    /// the first part of the remote name's path; `***` if it matches `PrivateShares`, or can be no share's name
     SHARE_NAME: Text = "mpr.share.name", Known, "projects";
 
     /// the next part of the path, where the share is one of `DfsRoots`

@@ -10,20 +10,21 @@ impl Body {
     pub fn set_names(&mut self, remote: WideStr<'_>, local: WideStr<'_>) {
         self.truncated = 0;
         self.provider_units = 0;
-        self.remote_units = self.set_name(remote, 0, REMOTE_UNITS);
-        self.local_units = self.set_name(local, usize::from(self.remote_units), LOCAL_UNITS);
+        let units = self.set_name(remote, 0, REMOTE_UNITS);
+        self.remote_units = units as u16;
+        self.local_units = self.set_name(local, units, LOCAL_UNITS) as u16;
     }
 
     /// Copies at most `room` units of `name` to `start`. Returns how many are kept.
-    fn set_name(&mut self, name: WideStr<'_>, start: usize, room: usize) -> u16 {
-        let place = &mut self.text[start..start + room];
-        let copied = name.copy_to(place);
-        let kept = &mut place[..usize::from(copied.units)];
+    fn set_name(&mut self, name: WideStr<'_>, start: usize, room: usize) -> usize {
+        // Not in the ledger: that is a file, and the host may be killed at the next instruction.
+        let mut aside = [0; REMOTE_UNITS];
+        let copied = name.copy_to(&mut aside[..room]);
+        let kept = &mut aside[..usize::from(copied.units)];
         let left = remove_credentials(kept, copied.truncated);
-        // What a shorter name does not overwrite is in the file as well.
-        kept[left..].fill(0);
+        self.text[start..start + left].copy_from_slice(&aside[..left]);
         self.truncated |= u8::from(copied.truncated);
-        left as u16
+        left
     }
 
     /// Copies the provider's name, within the call.

@@ -1,5 +1,6 @@
 //! The root of a DFS namespace.
 
+use super::pattern::fold;
 use crate::remote_name::RemoteName;
 use std::fmt;
 
@@ -33,10 +34,12 @@ impl DfsRoot {
 
     /// Whether `name` is this root, or below it.
     pub fn contains(&self, name: &RemoteName) -> bool {
-        let same = |name: Option<&str>, other: &str| {
-            name.is_some_and(|name| name.to_lowercase() == other.to_lowercase())
-        };
-        same(name.server.as_deref(), &self.server) && same(name.share.as_deref(), &self.share)
+        let same =
+            |name: Option<&str>, other: &str| name.is_some_and(|name| fold(name) == fold(other));
+        // WebDAV knows no DFS.
+        name.protocol.is_none()
+            && same(name.server.as_deref(), &self.server)
+            && same(name.share.as_deref(), &self.share)
     }
 }
 

@@ -38,7 +38,8 @@ pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, St
 
 /// An absolute http or https URL, used as it is.
 pub(super) fn url(text: &str) -> Result<Uri, String> {
-    let problem = || format!("`{text}` is not a URL such as http://127.0.0.1:4318");
+    // It may have a password in it: no message repeats it.
+    let problem = || "not a URL such as http://127.0.0.1:4318".to_owned();
     let uri: Uri = text.parse().map_err(|_| problem())?;
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
     let named = uri.authority().is_some_and(|authority| !authority.host().is_empty());
@@ -50,13 +51,17 @@ pub(super) fn base_url(text: &str) -> Result<Uri, String> {
     let mut parts = url(text)?.into_parts();
     let path = parts.path_and_query.as_ref().map_or("", PathAndQuery::path);
     let path = format!("{}/v1/traces", path.trim_end_matches('/'));
-    parts.path_and_query = Some(path.parse().map_err(|_| format!("`{text}` has a bad path"))?);
-    Uri::from_parts(parts).map_err(|_| format!("`{text}` is not a URL"))
+    parts.path_and_query = Some(path.parse().map_err(|_| "a URL with a bad path".to_owned())?);
+    Uri::from_parts(parts).map_err(|_| "not a URL".to_owned())
 }
 
-/// The URL without what stands before an `@`.
+/// The URL without what stands before an `@`, and without its query, which may hold a key.
 pub(super) fn without_password(uri: &Uri) -> String {
-    let text = uri.to_string();
+    let whole = uri.to_string();
+    let text = match whole.split_once('?') {
+        Some((before, _)) => format!("{before}?***"),
+        None => whole,
+    };
     match (text.split_once("://"), uri.authority()) {
         (Some((scheme, rest)), Some(authority)) if authority.as_str().contains('@') => {
             let rest = rest.split_once('@').map_or(rest, |(_, host)| host);

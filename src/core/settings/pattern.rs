@@ -6,11 +6,11 @@ pub struct NamePattern(String);
 
 impl NamePattern {
     /// The patterns of a list, separated by commas or semicolons.
-    pub(super) fn list(text: &str) -> Vec<Self> {
+    pub(crate) fn list(text: &str) -> Vec<Self> {
         text.split([',', ';'])
             .map(str::trim)
             .filter(|name| !name.is_empty())
-            .map(|name| Self(name.to_lowercase()))
+            .map(|name| Self(fold(name)))
             .collect()
     }
 
@@ -21,7 +21,7 @@ impl NamePattern {
 
     /// Whether the whole of `name` fits.
     pub fn matches(&self, name: &str) -> bool {
-        let name = name.to_lowercase();
+        let name = fold(name);
         let mut parts = self.0.split('*');
         let first = parts.next().unwrap_or_default();
         let Some(mut rest) = name.strip_prefix(first) else {
@@ -43,4 +43,10 @@ impl NamePattern {
         }
         true
     }
+}
+
+/// The name as it is compared: each character by itself, for `str::to_lowercase` looks at the
+/// neighbours of a sigma.
+pub(super) fn fold(name: &str) -> String {
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }

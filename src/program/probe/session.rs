@@ -6,6 +6,7 @@ use super::way::{self, Program, Step, Way};
 use crate::answer::Failure;
 use crate::architecture::Architecture;
 use crate::machine::{SystemDll, listed};
+use crate::printable::Printable;
 use crate::probe_caller::Caller;
 use crate::windows::{self, Debugged, Wnet};
 use mpr_otel_core::adoption::{AgentLedger, HostSlots, LedgerFolder, Watch};
@@ -43,7 +44,8 @@ type Tries = Result<(Tried, Option<Watch>), Outcome>;
 impl Session {
     pub(super) fn new(target: &str) -> Result<Self, Failure> {
         let server = target.strip_prefix(r"\\").and_then(|rest| rest.split_once('\\'));
-        let Some((server, _)) = server.filter(|_| !target.contains(char::is_control)) else {
+        let is_plain = Printable::from(target.to_owned()).to_string() == target;
+        let Some((server, _)) = server.filter(|_| is_plain) else {
             return Err(format!(r"--target: `{target}` is no share; write \\SERVER\SHARE").into());
         };
         windows::show_no_boxes();

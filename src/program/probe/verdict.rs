@@ -2,6 +2,7 @@
 //! of machines that are not at hand.
 
 use crate::architecture::Architecture;
+use crate::printable::Printable;
 use mpr_otel_core::adoption::Recorded;
 use mpr_otel_core::settings::DeliveryMode;
 use serde::Serialize;
@@ -120,7 +121,8 @@ pub(super) fn judge(machine: &Machine, seen: &Observation) -> Row {
         operation: seen.operation,
         result,
         delivered: result == Verdict::Notified && detail.is_none(),
-        detail,
+        // The registry and the system wrote parts of it.
+        detail: detail.map(|text| Printable::from(text).to_string()),
         call_status: tried.code,
         post_status: post.map(|(status, _)| status),
         status_agrees: tried.code.zip(post).map(|(code, (status, _))| code == status),
