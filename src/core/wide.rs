@@ -49,18 +49,31 @@ impl<'call> WideStr<'call> {
     ///
     /// Work is bounded by `target.len() + 1` units, whatever the string's own length.
     pub fn copy_to(self, target: &mut [u16]) -> Copied {
+        self.copy_while(target, |_, _| true).unwrap_or_default()
+    }
+
+    /// Copies as [`copy_to`](Self::copy_to) does, as long as `goes_on` for an index and the unit there.
+    /// An error is the index at which it did not.
+    pub fn copy_while(
+        self,
+        target: &mut [u16],
+        goes_on: impl Fn(usize, u16) -> bool,
+    ) -> Result<Copied, usize> {
         if self.first.is_null() {
-            return Copied::default();
+            return Ok(Copied::default());
         }
         let limit = target.len().min(usize::from(u16::MAX));
         for (at, place) in target[..limit].iter_mut().enumerate() {
             let unit = self.unit(at);
             if unit == 0 {
-                return Copied { units: at as u16, truncated: false };
+                return Ok(Copied { units: at as u16, truncated: false });
+            }
+            if !goes_on(at, unit) {
+                return Err(at);
             }
             *place = unit;
         }
-        Copied { units: limit as u16, truncated: self.unit(limit) != 0 }
+        Ok(Copied { units: limit as u16, truncated: self.unit(limit) != 0 })
     }
 
     /// The unit at `index`; only called when no unit before it was NUL.
@@ -121,6 +134,14 @@ mod tests {
         let (text, copied) = copy(&[65, 0, 66, 67, 0], 4);
         assert_eq!(text, [65]);
         assert_eq!(copied, Copied { units: 1, truncated: false });
+    }
+
+    #[test]
+    fn copying_stops_where_it_is_not_to_go_on() {
+        let mut target = [7; 4];
+        let text = WideStr::from_units(&[65, 66, 67, 0]);
+        assert_eq!(text.copy_while(&mut target, |at, unit| (at, unit) != (2, 67)), Err(2));
+        assert_eq!(target, [65, 66, 7, 7]);
     }
 
     #[test]

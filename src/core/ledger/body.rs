@@ -4,25 +4,36 @@ use super::layout::{Body, LOCAL_UNITS, PROVIDER_UNITS, REMOTE_UNITS};
 use crate::credentials::remove_credentials;
 use crate::wide::WideStr;
 
+const COLON: u16 = b':' as u16;
+
 impl Body {
     /// Copies the names that PRE is given, within the call, and removes credentials: they are in
     /// no ledger.
     pub fn set_names(&mut self, remote: WideStr<'_>, local: WideStr<'_>) {
         self.truncated = 0;
         self.provider_units = 0;
-        let units = self.set_name(remote, 0, REMOTE_UNITS);
+        let units = self.set_name::<REMOTE_UNITS>(remote, 0);
         self.remote_units = units as u16;
-        self.local_units = self.set_name(local, units, LOCAL_UNITS) as u16;
+        self.local_units = self.set_name::<LOCAL_UNITS>(local, units) as u16;
     }
 
-    /// Copies at most `room` units of `name` to `start`. Returns how many are kept.
-    fn set_name(&mut self, name: WideStr<'_>, start: usize, room: usize) -> usize {
-        // Not in the ledger: that is a file, and the host may be killed at the next instruction.
-        let mut aside = [0; REMOTE_UNITS];
-        let copied = name.copy_to(&mut aside[..room]);
-        let kept = &mut aside[..usize::from(copied.units)];
-        let left = remove_credentials(kept, copied.truncated);
-        self.text[start..start + left].copy_from_slice(&aside[..left]);
+    /// Copies at most `ROOM` units of `name` to `start`. Returns how many are kept.
+    fn set_name<const ROOM: usize>(&mut self, name: WideStr<'_>, start: usize) -> usize {
+        let place = &mut self.text[start..start + ROOM];
+        // Nearly no name has a colon but that of a drive, and without one it has no credentials.
+        let (copied, left) = match name.copy_while(place, |at, unit| unit != COLON || at == 1) {
+            Ok(copied) => (copied, copied.units.into()),
+            Err(stopped) => {
+                // Not in the ledger: that is a file, and the host may be killed at the next
+                // instruction.
+                let mut aside = [0; ROOM];
+                let copied = name.copy_to(&mut aside);
+                let left = remove_credentials(&mut aside[..copied.units.into()], copied.truncated);
+                place[..stopped].fill(0);
+                place[..left].copy_from_slice(&aside[..left]);
+                (copied, left)
+            }
+        };
         self.truncated |= u8::from(copied.truncated);
         left
     }
