@@ -54,7 +54,7 @@ pub(crate) enum Wnet {
 }
 
 impl Wnet {
-    /// The function of that name; `None` if mpr.dll does not have it, or it is none of these.
+    /// The function of that name; `None` if mpr.dll does not have it, or it is another function.
     pub(crate) fn find(name: &str) -> Option<Self> {
         macro_rules! typed {
             ($type:ty) => {{
