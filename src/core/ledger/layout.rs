@@ -191,7 +191,8 @@ pub struct Body {
     /// Not used by this version; aligns the text to eight bytes.
     pub reserved_text: [u8; 6],
     /// The names one behind the other, so that few cache lines are touched: `lpRemoteName` of an
-    /// add or `lpName` of a cancel, `lpLocalName` of an add, `lpProvider` of a success.
+    /// add or `lpName` of a cancel, `lpLocalName` of an add, `lpProvider` of a cancel that
+    /// succeeded; version 0.1 wrote that of adds too.
     pub text: [u16; TEXT_UNITS],
     /// Not used by this version.
     pub rest: [u8; 24],
