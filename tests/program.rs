@@ -186,7 +186,7 @@ fn status_ends_with_a_verdict_and_its_exit_code() {
     ] {
         assert_eq!(verdict_with(&stage, &[(variable, value)]), expected, "{variable}={value}");
     }
-    // Spans would go to the default endpoint, whoever listens there.
+    // Spans would go to the default endpoint, to any program that listens there.
     let (code, arrival, problems) =
         verdict_with(&stage, &[("MPR_OTEL_ENDPOINT", "collector:4318")]);
     assert_eq!((code, &*arrival, &*problems[0]), (Some(1), "never", "malformed_setting"));
