@@ -93,7 +93,7 @@ impl RemoteName {
     fn unc(rest: &str) -> Self {
         let mut parts = rest.split('\\').filter(|part| !part.is_empty());
         let machine = parts.next().unwrap_or_default();
-        let mut share = parts.next().map(str::to_owned);
+        let share = parts.next().map(str::to_owned);
         let link = parts.next().map(str::to_owned);
         let (host, suffix) =
             machine.split_once('@').map_or((machine, None), |(host, suffix)| (host, Some(suffix)));
@@ -117,7 +117,7 @@ impl RemoteName {
                 webdav.then_some(WEBDAV)
             },
             server,
-            share: share.take(),
+            share,
             link,
         }
     }

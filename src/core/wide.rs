@@ -57,7 +57,7 @@ impl<'call> WideStr<'call> {
     pub fn copy_while(
         self,
         target: &mut [u16],
-        goes_on: impl Fn(usize, u16) -> bool,
+        mut goes_on: impl FnMut(usize, u16) -> bool,
     ) -> Result<Copied, usize> {
         if self.first.is_null() {
             return Ok(Copied::default());

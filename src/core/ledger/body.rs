@@ -20,8 +20,15 @@ impl Body {
     /// Copies at most `ROOM` units of `name` to `start`. Returns how many are kept.
     fn set_name<const ROOM: usize>(&mut self, name: WideStr<'_>, start: usize) -> usize {
         let place = &mut self.text[start..start + ROOM];
-        // Nearly no name has a colon but that of a drive, and without one it has no credentials.
-        let (copied, left) = match name.copy_while(place, |at, unit| unit != COLON || at == 1) {
+        // Nearly no name has a colon but at the end of a drive's, and without one it has no
+        // credentials.
+        let mut is_drive = false;
+        let plain = name.copy_while(place, |at, unit| {
+            let goes_on = !is_drive && (unit != COLON || at == 1);
+            is_drive = unit == COLON;
+            goes_on
+        });
+        let (copied, left) = match plain {
             Ok(copied) => (copied, copied.units.into()),
             Err(stopped) => {
                 // Not in the ledger: that is a file, and the host may be killed at the next
