@@ -10,46 +10,46 @@ fn names_with_secrets() -> Vec<(String, Option<&'static str>, &'static str)> {
     let token = "PATtoken".repeat(40);
     vec![
         (
-            "https://QQuser:QQhunter2@dav.corp.example/x".into(),
+            "https://QQQQuser:QQQQhunter2@dav.corp.example/x".into(),
             Some("dav.corp.example"),
             "https://dav.corp.example/x",
         ),
         // The `@` is behind what is kept.
-        (format!("https://QQuser:{token}@dav.corp.example/x"), None, "https://"),
+        (format!("https://QQQQuser:{token}@dav.corp.example/x"), None, "https://"),
         (format!("https://{token}@dav.corp.example/x"), None, "https://"),
         (
-            "https://store.corp.example/share?sv=2024&sig=QQsas".into(),
+            "https://store.corp.example/share?sv=2024&sig=QQQQsas".into(),
             Some("store.corp.example"),
             "https://store.corp.example/share",
         ),
         (
-            "https://store.corp.example/share/x#QQfragment".into(),
+            "https://store.corp.example/share/x#QQQQfragment".into(),
             Some("store.corp.example"),
             "https://store.corp.example/share/x",
         ),
         (
-            r"http:\\QQuser:QQhunter2@dav.corp.example\x".into(),
+            r"http:\\QQQQuser:QQQQhunter2@dav.corp.example\x".into(),
             Some("dav.corp.example"),
             r"http:\\dav.corp.example\x",
         ),
         (
-            "HTTPS:/QQuser:QQhunter2@dav.corp.example:8443/x".into(),
+            "HTTPS:/QQQQuser:QQQQhunter2@dav.corp.example:8443/x".into(),
             Some("dav.corp.example"),
             "HTTPS:/dav.corp.example:8443/x",
         ),
-        (r"https://CORP\QQuser:QQhunter2@dav.corp.example/x".into(), None, "https://"),
-        (r"\\QQuser:QQpass@dav.corp.example\x".into(), None, ""),
+        (r"https://CORP\QQQQuser:QQQQhunter2@dav.corp.example/x".into(), None, "https://"),
+        (r"\\QQQQuser:QQQQpass@dav.corp.example\x".into(), None, ""),
         // Not a drive.
-        ("u:QQpass@dav.corp.example/x".into(), None, ""),
+        ("u:QQQQpass@dav.corp.example/x".into(), None, ""),
         (
-            "\u{feff}https://QQuser:QQhunter2@dav.corp.example/x".into(),
+            "\u{feff}https://QQQQuser:QQQQhunter2@dav.corp.example/x".into(),
             None,
             "\u{feff}https://dav.corp.example/x",
         ),
-        ("https://QQuser:1/QQpass@dav.corp.example/x".into(), None, "https://"),
-        ("https://QQuser:QQ#pass@dav.corp.example/x".into(), None, "https://"),
-        ("https://QQuser%3AQQpass%40dav.corp.example/x".into(), None, "https://"),
-        ("ftp://QQuser:QQhunter2@ftp.corp.example/x".into(), None, "ftp://ftp.corp.example/x"),
+        ("https://QQQQuser:1/QQQQpass@dav.corp.example/x".into(), None, "https://"),
+        ("https://QQQQuser:QQQQ#pass@dav.corp.example/x".into(), None, "https://"),
+        ("https://QQQQuser%3AQQQQpass%40dav.corp.example/x".into(), None, "https://"),
+        ("ftp://QQQQuser:QQQQhunter2@ftp.corp.example/x".into(), None, "ftp://ftp.corp.example/x"),
     ]
 }
 
@@ -88,7 +88,7 @@ fn no_credential_is_sent_or_stored() {
     let swapped = Step {
         request: ScriptedCall::Add(Add {
             remote: Some(r"\\files01\share".into()),
-            local: Some("http://QQu:QQp@dav/x".into()),
+            local: Some("http://QQQQu:QQQQp@dav/x".into()),
             resource_type: 1,
             flags: 0,
         }),
@@ -97,7 +97,7 @@ fn no_credential_is_sent_or_stored() {
     let steps: Vec<Step> = adds.chain(cancels).chain([swapped]).collect();
     let spans = sent(&stage, &[("MPR_OTEL_PRIVACY", "full")], steps);
 
-    for secret in ["QQ", "PATtoken"] {
+    for secret in ["QQQQ", "PATtoken"] {
         assert!(!format!("{spans:?}").contains(secret), "{secret} was sent");
     }
     for (span, (name, server, left)) in spans.iter().zip(names.iter().chain(&names)) {
@@ -108,7 +108,7 @@ fn no_credential_is_sent_or_stored() {
     for entry in fs::read_dir(stage.ledgers()).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();
         ledgers += usize::from(holds(&bytes, "store.corp.example/share"));
-        for secret in ["QQ", "PATtoken"] {
+        for secret in ["QQQQ", "PATtoken"] {
             assert!(!holds(&bytes, secret), "{secret} is in the ledger");
         }
     }
