@@ -10,12 +10,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use windows_sys::Win32::System::SystemInformation::GetSystemWindowsDirectoryW;
 
-/// Appends a line in one write that only appends (FILE_APPEND_DATA), so that those of several
-/// processes do not mix.
+/// Appends a line under the file's lock, so that those of several processes do not mix: a write that
+/// only appends (FILE_APPEND_DATA) is one step on Windows, but two under Wine.
 pub fn append(line: &Line) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
-    let mut file = OpenOptions::new().append(true).create(true).open(path()?)?;
+    // LockFileEx needs more than the right to append. The lock goes with the file's handle.
+    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path()?)?;
+    file.lock()?;
     match file.write(&text)? {
         count if count == text.len() => Ok(()),
         _ => Err(io::ErrorKind::StorageFull.into()),
