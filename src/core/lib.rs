@@ -16,6 +16,7 @@ pub mod abi;
 pub mod adoption;
 pub mod attribute;
 pub mod clock;
+pub mod control_page;
 pub mod courier;
 pub mod credentials;
 pub mod ledger;

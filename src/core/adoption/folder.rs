@@ -12,6 +12,9 @@ pub const QUARANTINE_FOLDER: &str = "quarantine";
 /// Folder in the ledger folder for the agent's own ledger.
 pub const AGENT_FOLDER: &str = "agent";
 
+/// The control page ([`crate::control_page`]), a file in the agent's folder.
+pub const CONTROL_PAGE: &str = "control";
+
 /// Damaged ledgers that are kept; older ones go.
 const QUARANTINED: usize = 16;
 /// A file that is still unnamed after this long has lost its host before it was born.
@@ -123,6 +126,11 @@ impl LedgerFolder {
     /// Where the agent keeps its own ledger.
     pub fn agent(&self) -> PathBuf {
         self.path.join(AGENT_FOLDER)
+    }
+
+    /// Where the control page is, if there is one.
+    pub fn control_page(&self) -> PathBuf {
+        self.agent().join(CONTROL_PAGE)
     }
 }
 

@@ -17,7 +17,7 @@ mod watch;
 pub use adopter::{Adopter, Batch, Buried, Look, Whose};
 pub use agent_ledger::{AgentLedger, AgentLedgerError, AgentStatus};
 pub use census::Census;
-pub use folder::{AGENT_FOLDER, Entry, LedgerFolder, QUARANTINE_FOLDER, Survey};
+pub use folder::{AGENT_FOLDER, CONTROL_PAGE, Entry, LedgerFolder, QUARANTINE_FOLDER, Survey};
 pub use foreign::ForeignLedger;
 pub use inflight::{Inflight, Snapshot};
 pub use watch::{HostSlots, Recorded, Watch};

@@ -56,7 +56,7 @@ pub use image::{Corruption, HeaderImage, SlotImage};
 pub(crate) use layout::offset;
 pub use layout::{
     Body, FILE_SIZE, HEADER_SIZE, Header, KIND_ADD, KIND_CANCEL, LOCAL_UNITS, PROVIDER_UNITS,
-    REMOTE_UNITS, SENT, SENT_UNFINISHED, SLOT_COUNT, SLOT_SIZE, Tally,
+    REMOTE_UNITS, SENT, SENT_UNFINISHED, SLOT_COUNT, SLOT_SIZE, Tally, VERSION as NEWEST_VERSION,
 };
 pub use slot::{Claim, Completion};
 

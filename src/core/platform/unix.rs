@@ -21,6 +21,14 @@ pub fn monotonic_nanos() -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
+/// Which boot of the machine this is; 0 if that is unknown. The kernel makes a UUID for each boot
+/// (random(4)), of which this is the first half.
+pub fn boot_id() -> u64 {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    u64::from_str_radix(&digits, 16).unwrap_or(0)
+}
+
 /// Keeps the library loaded for the life of the process. The linker flag `-z nodelete` (build.rs)
 /// has done it already.
 pub fn pin_module() {}
@@ -152,6 +160,11 @@ pub fn owner_only(options: &mut OpenOptions) {
     options.mode(0o600);
 }
 
+/// New files are for their owner to write and for everybody to read.
+pub fn others_read(options: &mut OpenOptions) {
+    options.mode(0o644);
+}
+
 /// Gives `file` its `size` in bytes, with all of the disk space that takes.
 pub fn allocate(file: &File, size: u64) -> io::Result<()> {
     let size = libc::off_t::try_from(size).map_err(io::Error::other)?;
@@ -165,8 +178,22 @@ pub fn allocate(file: &File, size: u64) -> io::Result<()> {
 /// Opens a file for reading and writing, but only a plain one: no link, no device, no pipe, and
 /// with no second name elsewhere, through which writing would reach another file.
 pub fn open_plain(path: &Path) -> io::Result<File> {
+    plain(OpenOptions::new().read(true).write(true), path)
+}
+
+/// Opens a file for reading alone, but only a plain one, as [`open_plain`] does. What is not one
+/// is an error of kind `InvalidData`.
+pub fn open_plain_to_read(path: &Path) -> io::Result<File> {
+    plain(OpenOptions::new().read(true), path).map_err(|error| match error.raw_os_error() {
+        // A link; a socket.
+        Some(libc::ELOOP | libc::ENXIO) => not_plain(),
+        _ => error,
+    })
+}
+
+fn plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    let file = options.custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
     match metadata.nlink() {
         // Removed in this moment.
@@ -185,6 +212,12 @@ pub fn is_mine(file: &File) -> io::Result<bool> {
     // SAFETY: takes nothing and cannot fail.
     let user = unsafe { libc::geteuid() };
     Ok(file.metadata()?.uid() == user)
+}
+
+/// Whether the file system says that `file` belongs to somebody who may tell this process what to
+/// do: root, or the user of this process.
+pub fn owner_is_trusted(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.uid() == 0 || is_mine(file)?)
 }
 
 /// Whom the file system says `file` belongs to.
@@ -209,6 +242,13 @@ mod tests {
         ] {
             assert_eq!(arch(machine), name);
         }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_boot_has_an_id_that_stays() {
+        assert_ne!(boot_id(), 0);
+        assert_eq!(boot_id(), boot_id());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod identity;
 mod plain_file;
 
 pub use identity::{computer_name, host_name, installation_id, machine_arch, os_version, site};
-pub use plain_file::{is_mine, open_plain, owner_of};
+pub use plain_file::{is_mine, open_plain, open_plain_to_read, owner_is_trusted, owner_of};
 
 use std::ffi::{OsStr, c_void};
 use std::fs::{File, OpenOptions};
@@ -49,6 +49,16 @@ pub fn monotonic_nanos() -> u64 {
             .wrapping_mul(1_000_000_000)
             .wrapping_add((ticks % frequency).wrapping_mul(1_000_000_000) / frequency),
     }
+}
+
+/// Which boot of the machine this is, counted by Windows; 0 if that is unknown.
+pub fn boot_id() -> u64 {
+    // KUSER_SHARED_DATA (ntddk.h) is at this address in every process, and its BootId, a ULONG, at
+    // this offset.
+    const BOOT_ID: *const u32 = (0x7FFE_0000_usize + 0x2C4) as *const u32;
+    // SAFETY: Windows maps that page, read-only, into every process for its whole life. The place
+    // is a multiple of four. The kernel writes it while Windows starts.
+    u64::from(unsafe { BOOT_ID.read_volatile() })
 }
 
 /// Keeps this module loaded for the life of the process, whoever calls FreeLibrary: a thread of
@@ -129,6 +139,9 @@ pub fn expand(text: &str) -> String {
 
 /// A new file inherits its folder's rights, which the installer set.
 pub fn owner_only(_options: &mut OpenOptions) {}
+
+/// A new file inherits its folder's rights, until the installer gives it its own.
+pub fn others_read(_options: &mut OpenOptions) {}
 
 /// Gives `file` its `size` in bytes. The file is not sparse, so NTFS takes the disk space now.
 pub fn allocate(file: &File, size: u64) -> io::Result<()> {

@@ -24,11 +24,17 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 /// Opens a file for reading and writing, but only a plain one: no link, no device, no pipe, and
 /// with no second name elsewhere, through which writing would reach another file.
 pub fn open_plain(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT)
-        .open(path)?;
+    plain(OpenOptions::new().read(true).write(true), path)
+}
+
+/// Opens a file for reading alone, but only a plain one, as [`open_plain`] does. What is not one
+/// is an error of kind `InvalidData`.
+pub fn open_plain_to_read(path: &Path) -> io::Result<File> {
+    plain(OpenOptions::new().read(true), path)
+}
+
+fn plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
     let unwanted = FILE_ATTRIBUTE_REPARSE_POINT | FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_DEVICE;
     let handle = file.as_raw_handle() as HANDLE;
     // SAFETY: the handle is open for as long as `file` is.
@@ -63,6 +69,12 @@ pub fn is_mine(file: &File) -> io::Result<bool> {
     // SAFETY: as above.
     let group = unsafe { EqualSid(owner.sid, group) } != 0;
     Ok(user || group)
+}
+
+/// Whether `file` may tell this process what to do. Here the rights that the installer gave the
+/// file and its folder say who writes to it, whoever owns it.
+pub fn owner_is_trusted(_file: &File) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// Whom the file system says `file` belongs to, as a SID: its name might be asked for over the
