@@ -2,12 +2,16 @@
 
 #![cfg(target_os = "linux")]
 
+use mpr_otel_core::adoption::LedgerFolder;
+use mpr_otel_core::control_page::{ControlPage, ControlPageWriter};
+use mpr_otel_core::ledger::NEWEST_VERSION;
 use mpr_otel_lab::double::Step;
 use mpr_otel_lab::equipment::stage::{
     Received, Running, Stage, add, c_host, lane, play, received, spawn, start,
 };
 use mpr_otel_lab::equipment::{library, program};
 use mpr_otel_lab::receiver::{Answer, Behaviour, Request, Stream};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
@@ -411,4 +415,68 @@ fn a_log_that_cannot_be_written_stops_no_agent() {
     stage.spans(1);
     let said = agent.interrupt();
     assert!(said.contains("the agent works without its log"), "{said}");
+}
+
+/// Waits until the stage has a control page.
+fn control_page(stage: &Stage) -> ControlPage {
+    let path = LedgerFolder::new(stage.ledgers()).control_page();
+    stage.until(|| ControlPage::open(&path).unwrap().is_some());
+    ControlPage::open(&path).unwrap().unwrap()
+}
+
+#[test]
+fn an_agent_beats_again_and_again_and_says_which_ledgers_it_reads() {
+    let stage = Stage::new();
+    let status = stage.status();
+    assert_eq!(status["control_page"], serde_json::Value::Null, "{status}");
+    let agent = agent(&stage);
+    let page = control_page(&stage);
+    stage.until(|| page.agent_lives());
+    assert!(page.reads_ledger_version(NEWEST_VERSION));
+    assert!(!page.reads_ledger_version(NEWEST_VERSION + 1));
+    // A heartbeat grows older until there is a new one.
+    let oldest = Cell::new(page.heartbeat_age());
+    stage.until(|| page.heartbeat_age() < oldest.replace(page.heartbeat_age()));
+    let shown = &stage.status()["control_page"];
+    assert_eq!((&shown["agent_lives"], &shown["stop"]), (&true.into(), &false.into()));
+    assert!(shown["last_heartbeat_unix_ms"].as_u64().unwrap() > 0);
+    assert_eq!(shown["newest_ledger_version"], NEWEST_VERSION);
+    agent.interrupt();
+}
+
+#[test]
+fn an_agent_has_hosts_stop_if_the_settings_disable_them_and_the_next_agent_has_them_go_on() {
+    let stage = Stage::new();
+    let mut command = stage.agent();
+    command.env("MPR_OTEL_DISABLED", "true");
+    let disabled = spawn(&mut command);
+    // What a host has mapped, from now to the end.
+    let page = control_page(&stage);
+    stage.until(|| page.stop_is_set());
+    disabled.interrupt();
+    assert!(page.stop_is_set());
+    assert_eq!(stage.status()["control_page"]["stop"], true);
+    let next = agent(&stage);
+    stage.until(|| !page.stop_is_set());
+    next.interrupt();
+}
+
+#[test]
+fn an_agent_repairs_a_damaged_page_and_works_without_one_that_it_may_not_have() {
+    let stage = Stage::new();
+    let folder = LedgerFolder::new(stage.ledgers());
+    fs::create_dir_all(folder.agent()).unwrap();
+    fs::write(folder.control_page(), [b'?'; 4096]).unwrap();
+    let repairing = agent(&stage);
+    let page = control_page(&stage);
+    stage.until(|| page.agent_lives());
+    repairing.interrupt();
+    fs::remove_file(folder.control_page()).unwrap();
+    fs::create_dir(folder.control_page()).unwrap();
+    assert!(ControlPageWriter::open(&folder.control_page()).is_err());
+    short_host(&stage);
+    let without = agent(&stage);
+    stage.spans(1);
+    let said = without.interrupt();
+    assert!(said.contains("hosts do not hear from this agent"), "{said}");
 }

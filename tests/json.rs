@@ -37,8 +37,11 @@ fn status_prints_the_fields_that_the_page_gives_it() {
     short_host(&stage);
     let agent = spawn(&mut stage.agent());
     stage.until(|| {
-        let agent = &json(&stage, &["status"], &[])["ledgers"]["agent"];
-        agent["last_export_unix_ms"].is_u64() && agent["last_round_unix_ms"].is_u64()
+        let status = json(&stage, &["status"], &[]);
+        let (agent, page) = (&status["ledgers"]["agent"], &status["control_page"]);
+        agent["last_export_unix_ms"].is_u64()
+            && agent["last_round_unix_ms"].is_u64()
+            && page["last_heartbeat_unix_ms"].is_u64()
     });
     let malformed = json(&stage, &["status"], &[("MPR_OTEL_TIMEOUT_MS", "soon")]);
     agent.kill();

@@ -7,6 +7,7 @@
 // It says so when there is nothing to test with.
 #![allow(clippy::print_stdout)]
 
+use mpr_otel_core::control_page::ControlPage;
 use mpr_otel_core::ledger::{self, Tally, is_ledger_name};
 use mpr_otel_core::machine::host_id;
 use mpr_otel_lab::equipment::json_page;
@@ -679,6 +680,30 @@ fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
     assert_eq!(windows.mpr_otel(&["status"]).code, Some(1));
 }
 
+#[test]
+fn install_makes_the_control_page_and_uninstall_has_running_hosts_stop_through_it() {
+    let windows = Windows::new();
+    windows.install(&[]);
+    let path = windows.file("ProgramData/mpr-otel/ledger/agent/control");
+    let bytes = fs::read(&path).unwrap();
+    assert_eq!((bytes.len(), &bytes[..8]), (4096, &b"MPRCTRL\0"[..]));
+    // What a running host has mapped, from now to the end.
+    let page = ControlPage::open(&path).unwrap().unwrap();
+    assert!(!page.stop_is_set() && page.heartbeat_age().is_none());
+    let shown = &windows.mpr_otel(&["status", "--json"]).json()["control_page"];
+    assert_eq!(shown["stop"], false, "{shown}");
+
+    windows.install(&["--disabled", "true"]);
+    assert!(page.stop_is_set(), "without an agent, too");
+    windows.install(&["--disabled", ""]);
+    assert!(!page.stop_is_set());
+
+    windows.json(&["uninstall", "--json"]);
+    assert!(page.stop_is_set());
+    assert!(!path.exists());
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
 /// Exit code, arrival and problems that `status --json` gives.
 fn verdict(windows: &Windows) -> (Option<i32>, String, Vec<String>) {
     let status = windows.mpr_otel(&["status", "--json"]);
@@ -774,11 +799,13 @@ fn json_has_the_fields_that_the_page_gives_it_on_windows() {
     };
 
     let installed = windows.install(&["--agent", "--delivery", "agent", "--ledger-dir", LEDGERS]);
-    let well = windows.mpr_otel(&["status", "--json"]).json();
+    let status = || windows.mpr_otel(&["status", "--json"]).json();
+    windows.until(|| status()["control_page"]["last_heartbeat_unix_ms"].is_u64());
+    let well = status();
     let x64 = windows.file("windows/system32/mpr_otel.dll");
     fs::write(&x64, &fs::read(&x64).unwrap()[..100_000]).unwrap();
     fs::remove_file(windows.file("windows/syswow64/mpr_otel.dll")).unwrap();
-    let broken = windows.mpr_otel(&["status", "--json"]).json();
+    let broken = status();
     let never = json_page::compare("mpr-otel status", &[well.clone(), broken]);
     // What a sound machine of this kind has not: an unreadable list, a malformed setting, a folder
     // that cannot be listed, spans that were sent.

@@ -1,5 +1,5 @@
-//! Who may do what in the folders of ours on Windows, in its security descriptor definition
-//! language (SDDL).
+//! Who may do what in the folders of ours on Windows and with the control page, in its security
+//! descriptor definition language (SDDL).
 
 /// Name of the agent's service.
 pub(crate) const AGENT_SERVICE: &str = "mpr-otel-agent";
@@ -25,23 +25,39 @@ macro_rules! ours {
     };
 }
 
-/// Who may do what in a folder.
+/// Who may do what in a folder or with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rights {
     /// Every user makes files and looks after those, and nobody looks into another's.
     Shared,
     /// Nobody but the system, administrators and the agent does anything.
     AgentsOnly,
+    /// The control page, a file in a folder of the agent's: the system, administrators and the agent
+    /// write it, and every program reads it.
+    ControlPage,
 }
 
 impl Rights {
-    /// The folder's security descriptor.
+    /// Whether they are a file's, and not a folder's.
+    #[cfg_attr(not(windows), allow(dead_code))] // Windows alone has such rights.
+    pub(crate) fn are_of_a_file(self) -> bool {
+        self == Self::ControlPage
+    }
+
+    /// The folder's or file's security descriptor.
     pub(crate) fn sddl(self) -> &'static str {
         match self {
             // A file's maker has full access to it. Users list the folder and add files to it
             // (FILE_GENERIC_READ | FILE_TRAVERSE | FILE_ADD_FILE), but no folders.
             Self::Shared => concat!(ours!(), "(A;OIIO;FA;;;CO)(A;;0x1200AB;;;AU)"),
             Self::AgentsOnly => ours!(),
+            // FILE_GENERIC_READ | FILE_GENERIC_WRITE for the agent. FILE_GENERIC_READ for every
+            // user, and for programs in an app container, which are not what their user is.
+            Self::ControlPage => concat!(
+                "O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;0x12019F;;;",
+                agent_sid!(),
+                ")(A;;0x120089;;;AU)(A;;0x120089;;;AC)"
+            ),
         }
     }
 }
@@ -66,6 +82,7 @@ mod tests {
     const AGENT: [&str; 2] = [AGENT_SID, "AU"];
     const USER: [&str; 2] = ["a user", "AU"];
     const OTHER_USER: [&str; 2] = ["another user", "AU"];
+    const APP_CONTAINER: [&str; 1] = ["AC"];
 
     /// Kind, flags, rights and SID of each entry.
     fn entries(rights: Rights) -> Vec<(&'static str, Vec<&'static str>, u32, &'static str)> {
@@ -86,8 +103,8 @@ mod tests {
             .collect()
     }
 
-    /// What a user with these SIDs may do with the folder.
-    fn with_folder(rights: Rights, sids: &[&str]) -> u32 {
+    /// What a user with these SIDs may do with the folder or file that has these rights.
+    fn with_it(rights: Rights, sids: &[&str]) -> u32 {
         entries(rights)
             .iter()
             .filter(|(_, flags, _, sid)| !flags.contains(&"IO") && sids.contains(sid))
@@ -124,7 +141,7 @@ mod tests {
     fn system_and_administrators_may_do_everything() {
         for rights in [Rights::Shared, Rights::AgentsOnly] {
             for who in [&SYSTEM[..], &ADMINISTRATOR] {
-                assert_eq!(with_folder(rights, who), FULL);
+                assert_eq!(with_it(rights, who), FULL);
                 assert_eq!(with_file(rights, "a user", who), FULL);
             }
         }
@@ -132,7 +149,7 @@ mod tests {
 
     #[test]
     fn users_make_files_and_no_folders_and_see_nobody_elses() {
-        let folder = with_folder(Rights::Shared, &USER);
+        let folder = with_it(Rights::Shared, &USER);
         assert_eq!(folder & (READ | WRITE), READ | WRITE);
         let never = ADD_FOLDER | DELETE_CHILD | DELETE | CHANGE_RIGHTS | CHANGE_OWNER;
         assert_eq!(folder & never, 0);
@@ -143,7 +160,7 @@ mod tests {
     #[test]
     fn the_agent_empties_and_removes_everybodys_ledgers_and_changes_no_rights() {
         for rights in [Rights::Shared, Rights::AgentsOnly] {
-            for granted in [with_folder(rights, &AGENT), with_file(rights, "a user", &AGENT)] {
+            for granted in [with_it(rights, &AGENT), with_file(rights, "a user", &AGENT)] {
                 assert_eq!(granted & (READ | WRITE | DELETE), READ | WRITE | DELETE);
                 assert_eq!(granted & (CHANGE_RIGHTS | CHANGE_OWNER | DELETE_CHILD), 0);
             }
@@ -151,8 +168,23 @@ mod tests {
     }
 
     #[test]
+    fn everybody_reads_the_control_page_and_the_agent_and_administrators_alone_write_it() {
+        let page = |who: &[&str]| with_it(Rights::ControlPage, who);
+        assert_eq!((page(&SYSTEM), page(&ADMINISTRATOR)), (FULL, FULL));
+        assert_eq!(page(&AGENT) & (READ | WRITE), READ | WRITE);
+        assert_eq!(page(&AGENT) & (DELETE | CHANGE_RIGHTS | CHANGE_OWNER), 0);
+        for who in [&USER[..], &APP_CONTAINER] {
+            assert_eq!(page(who) & READ, READ);
+            let never = WRITE | ADD_FOLDER | DELETE_CHILD | DELETE | CHANGE_RIGHTS | CHANGE_OWNER;
+            assert_eq!(page(who) & never, 0);
+        }
+        // Nothing of it is inherited, and nothing is inherited by it.
+        assert!(entries(Rights::ControlPage).iter().all(|(_, flags, ..)| flags.is_empty()));
+    }
+
+    #[test]
     fn users_do_nothing_in_the_agents_folders() {
-        assert_eq!(with_folder(Rights::AgentsOnly, &USER), 0);
+        assert_eq!(with_it(Rights::AgentsOnly, &USER), 0);
         assert_eq!(with_file(Rights::AgentsOnly, AGENT_SID, &USER), 0);
     }
 }

@@ -5,6 +5,7 @@
 //! included, so it can be killed at any instant: the next agent goes on where it stood.
 
 pub(crate) mod command;
+mod control;
 mod serve;
 #[cfg(windows)]
 pub(crate) mod service;
@@ -90,14 +91,17 @@ impl Agent {
             "the agent has started"
         );
         let round = self.settings.batch_delay.max(SHORTEST_ROUND);
+        let mut control = control::Control::new(self.adopter.folder());
         let mut progress = Progress::default();
         let mut said = progress;
         while !stop.is_asked() {
             if let Err(error) = self.ledger.note_round() {
                 tracing::debug!(%error, "`mpr-otel status` shows an older round than this");
             }
+            control.tend();
             let before = progress.exported;
-            self.round(stop, &mut progress, |_| ());
+            // A round may be long: it ends when nothing is left to send.
+            self.round(stop, &mut progress, |_| control.tend());
             let much = progress.exported - before >= MUCH;
             self.count(false);
             if progress != said && progress.waiting == 0 {

@@ -5,15 +5,17 @@ use crate::answer::Failure;
 use crate::rights::Rights;
 use crate::setting_flags::SettingFlags;
 use crate::windows;
-use mpr_otel_core::adoption::{AGENT_FOLDER, QUARANTINE_FOLDER};
+use mpr_otel_core::adoption::{self, AGENT_FOLDER, CONTROL_PAGE, QUARANTINE_FOLDER};
+use mpr_otel_core::control_page::ControlPageWriter;
 use mpr_otel_core::ledger::{EXTENSION, UNBORN, is_ledger_name};
 use mpr_otel_core::platform;
 use mpr_otel_core::settings::{DeliveryMode, Lookup, Settings, System};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the agent keeps in its own folder; what is left of it if it dies; its lock.
-const AGENT_FILES: [&str; 3] = ["agent.ledger", "agent.new", "lock"];
+/// What the agent keeps in its own folder; what is left of it if it dies; its lock; the page through
+/// which it and administrators reach hosts.
+const AGENT_FILES: [&str; 4] = ["agent.ledger", "agent.new", "lock", CONTROL_PAGE];
 
 /// The folder, the agent's own in it, and the log beside it.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(super) struct LedgerFolder {
     path: PathBuf,
     log: Option<PathBuf>,
     delivery: DeliveryMode,
+    disabled: bool,
 }
 
 /// The settings of all programs, with what is about to be written over what there is. This
@@ -47,9 +50,9 @@ impl Lookup for Machine<'_> {
 impl LedgerFolder {
     /// The one that the registry names once these settings are in it, or the default.
     pub(super) fn configured(given: &SettingFlags) -> Self {
-        let Settings { ledger_dir, log, delivery, .. } =
+        let Settings { ledger_dir, log, delivery, disabled, .. } =
             Settings::resolve(&Machine { given, system: System::open() });
-        Self { path: ledger_dir, log, delivery }
+        Self { path: ledger_dir, log, delivery, disabled }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -85,7 +88,32 @@ impl LedgerFolder {
         for folder in self.shared().rev() {
             make(folder, Rights::Shared)?;
         }
-        self.agents().iter().try_for_each(|folder| make(folder, Rights::AgentsOnly))
+        self.agents().iter().try_for_each(|folder| make(folder, Rights::AgentsOnly))?;
+        self.make_control_page()
+    }
+
+    /// Makes the control page, or takes it over as it is: hosts map it. Has them go on, unless the
+    /// settings disable them.
+    fn make_control_page(&self) -> Result<(), Failure> {
+        let path = self.control_page();
+        let failed =
+            |error| format!("cannot make {}: {error}; remove it and try again", path.display());
+        let page = ControlPageWriter::create(&path).map_err(failed)?;
+        windows::set_rights(&path, Rights::ControlPage).map_err(failed)?;
+        page.set_stop(self.disabled);
+        Ok(())
+    }
+
+    /// Has every running host stop, through the control page, if there is one. A page that cannot
+    /// be written to reaches nobody, and is removed like the rest.
+    pub(super) fn stop_hosts(&self) {
+        if let Ok(Some(page)) = ControlPageWriter::open(&self.control_page()) {
+            page.set_stop(true);
+        }
+    }
+
+    fn control_page(&self) -> PathBuf {
+        adoption::LedgerFolder::new(&self.path).control_page()
     }
 
     /// Removes the ledgers, what the agent keeps, and the folders unless there is something else

@@ -122,6 +122,8 @@ pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
     registry::unregister(&mut done)?;
     // It would make ledger and lock anew.
     AgentService::find()?.remove(&mut done)?;
+    // After the agent, which would have hosts go on; before anything that they use is removed.
+    folder.stop_hosts();
     for dll in SystemDll::all()? {
         dll.remove(&mut done)?;
     }

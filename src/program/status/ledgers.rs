@@ -195,7 +195,7 @@ fn elapsed(unix_ms: u64) -> Duration {
 }
 
 /// How long ago a date was, for people.
-fn ago(unix_ms: Option<u64>) -> String {
+pub(super) fn ago(unix_ms: Option<u64>) -> String {
     let Some(unix_ms) = unix_ms else { return "never".to_owned() };
     match elapsed(unix_ms).as_secs() {
         seconds @ 0..120 => format!("{seconds} s ago"),

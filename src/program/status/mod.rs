@@ -1,6 +1,7 @@
 //! `mpr-otel status`: what is registered, what each setting is and why, what was counted, whether
 //! the collector answers, and what all that means.
 
+mod control_page;
 mod endpoint;
 mod ledgers;
 mod load;
@@ -16,6 +17,7 @@ pub(super) use load_trial::TryLoad;
 use crate::answer::{Failure, write_json};
 use crate::printable::Printable;
 use clap::Args;
+use control_page::ControlPage;
 use endpoint::Endpoint;
 use ledgers::Ledgers;
 use mpr_otel_core::settings::{ENDPOINT, SettingReport, Settings, System};
@@ -48,6 +50,8 @@ struct Report {
     protections: Vec<Protection>,
     settings: Vec<Setting>,
     ledgers: Ledgers,
+    /// `None`: there is none that this user can read.
+    control_page: Option<ControlPage>,
     endpoint: Endpoint,
     verdict: Verdict,
 }
@@ -73,6 +77,7 @@ impl Status {
             protections: Protection::all(),
             settings: settings.reports.iter().map(Setting::from).collect(),
             ledgers: Ledgers::count(&settings.ledger_dir),
+            control_page: ControlPage::find(&settings.ledger_dir),
             endpoint: Endpoint::try_out(&settings),
             verdict: Verdict::default(),
         };
@@ -148,6 +153,7 @@ impl Report {
             }
         }
         self.ledgers.write(out)?;
+        ControlPage::write(self.control_page.as_ref(), out)?;
         self.endpoint.write(out)?;
         self.verdict.write(out)?;
         Ok(())
@@ -203,6 +209,7 @@ mod tests {
                 malformed: Some(malformed.into()),
             }],
             ledgers: Ledgers::of_folder(folder, problem),
+            control_page: None,
             endpoint: Endpoint {
                 url: url.into(),
                 collector: Collector::Refuses,

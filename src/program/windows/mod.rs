@@ -15,7 +15,7 @@ mod wnet;
 pub(crate) use account::delete_profile;
 pub(crate) use debugged::Debugged;
 pub(crate) use file_identity::FileIdentity;
-pub(crate) use folder_rights::set_rights;
+pub(crate) use folder_rights::{set_rights, set_rights_of_own};
 pub(crate) use load::{load, show_no_boxes};
 pub(crate) use loaded::loaded_by;
 pub(crate) use process::Process;

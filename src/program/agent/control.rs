@@ -1,0 +1,74 @@
+//! The agent's part in the control page: its heartbeat, and the stop word from the setting Disabled.
+
+use mpr_otel_core::adoption::LedgerFolder;
+use mpr_otel_core::control_page::ControlPageWriter;
+use mpr_otel_core::ledger::NEWEST_VERSION;
+use mpr_otel_core::settings::{Settings, System};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The heartbeat is not written more often.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// How often the settings are resolved, and the page is opened anew: somebody may have removed it.
+const RESOLVE_EVERY: Duration = Duration::from_secs(60);
+
+/// The control page of the agent's folder.
+#[derive(Debug)]
+pub(super) struct Control {
+    path: PathBuf,
+    /// `None`: it can be neither opened nor made.
+    page: Option<ControlPageWriter>,
+    resolved: Option<Instant>,
+    beaten: Option<Instant>,
+}
+
+impl Control {
+    pub(super) fn new(folder: &LedgerFolder) -> Self {
+        Self { path: folder.control_page(), page: None, resolved: None, beaten: None }
+    }
+
+    /// Beats, and says whether hosts are to stop, each if it is time for that.
+    ///
+    /// The stop word is the last writer's. `uninstall` stops the service before it writes it, so
+    /// no agent of the service manager writes after it.
+    pub(super) fn tend(&mut self) {
+        if is_due(&mut self.resolved, RESOLVE_EVERY) {
+            self.page = open(&self.path)
+                .inspect_err(|error| {
+                    let page = self.path.display();
+                    tracing::warn!(%page, %error, "hosts do not hear from this agent");
+                })
+                .ok();
+            if let Some(page) = &self.page {
+                page.set_stop(Settings::resolve(&System::open()).disabled);
+            }
+        }
+        if is_due(&mut self.beaten, BEAT_EVERY)
+            && let Some(page) = &self.page
+        {
+            page.beat(NEWEST_VERSION);
+        }
+    }
+}
+
+/// Whether something that was last done at `last` is to be done again, and then is done now.
+fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
+    let due = last.is_none_or(|at| at.elapsed() >= every);
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
+}
+
+/// The page that `install` made, or a new one.
+fn open(path: &Path) -> io::Result<ControlPageWriter> {
+    if let Some(page) = ControlPageWriter::open(path)? {
+        return Ok(page);
+    }
+    let page = ControlPageWriter::create(path)?;
+    // Until then hosts of users cannot read it.
+    #[cfg(windows)]
+    crate::windows::set_rights_of_own(path, crate::rights::Rights::ControlPage)?;
+    Ok(page)
+}

@@ -1,0 +1,52 @@
+//! What `status` says of the control page.
+
+use super::ledgers::ago;
+use crate::answer::Failure;
+use mpr_otel_core::adoption::LedgerFolder;
+use mpr_otel_core::clock;
+use mpr_otel_core::control_page;
+use serde::Serialize;
+use std::io::Write;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// The page through which running hosts are reached, as they see it.
+#[derive(Debug, Serialize)]
+pub(super) struct ControlPage {
+    /// Whether hosts are to record nothing.
+    stop: bool,
+    /// When an agent last beat, in milliseconds since 1970; `None`: never since the machine started.
+    last_heartbeat_unix_ms: Option<u64>,
+    /// Whether hosts count the agent as alive.
+    agent_lives: bool,
+    /// The newest version of a ledger that the last agent read; 0: there was none.
+    newest_ledger_version: u32,
+}
+
+impl ControlPage {
+    /// The page of the ledger folder at `path`; `None` if there is none that this user can read.
+    pub(super) fn find(path: &Path) -> Option<Self> {
+        let place = LedgerFolder::new(path).control_page();
+        let page = control_page::ControlPage::open(&place).ok().flatten()?;
+        let heartbeat = page.heartbeat_age().and_then(|age| SystemTime::now().checked_sub(age));
+        Some(Self {
+            stop: page.stop_is_set(),
+            last_heartbeat_unix_ms: heartbeat.map(|at| clock::unix_nanos(at) / 1_000_000),
+            agent_lives: page.agent_lives(),
+            newest_ledger_version: page.newest_ledger_version(),
+        })
+    }
+
+    pub(super) fn write(page: Option<&Self>, out: &mut dyn Write) -> Result<(), Failure> {
+        let state = match page {
+            None => "missing, so running programs hear neither of Disabled nor of the agent",
+            Some(Self { stop: true, .. }) => "stop: running programs record nothing",
+            Some(Self { stop: false, .. }) => "go",
+        };
+        writeln!(out, "\nControl page: {state}")?;
+        if let Some(page) = page {
+            writeln!(out, "  last heartbeat of an agent: {}", ago(page.last_heartbeat_unix_ms))?;
+        }
+        Ok(())
+    }
+}
