@@ -76,8 +76,10 @@ impl Layout {
 
     /// The monotonic time of the last heartbeat in this boot.
     fn heartbeat(&self) -> Option<u64> {
-        let nanos = (0..ATTEMPTS).find_map(|_| self.written_heartbeat())?;
+        // The boot first: a heartbeat that is seen after it is of this boot or of a later one.
         let of_this_boot = load_halves(&self.boot) == platform::boot_id();
+        fence(Ordering::Acquire);
+        let nanos = (0..ATTEMPTS).find_map(|_| self.written_heartbeat())?;
         (nanos != 0 && of_this_boot).then_some(nanos)
     }
 
@@ -263,6 +265,7 @@ impl ControlPageWriter {
         if load_halves(&layout.boot) != boot {
             // The heartbeat of an earlier boot must not count in this one.
             layout.set_heartbeat(0);
+            fence(Ordering::Release);
             store_halves(&layout.boot, boot);
         }
         layout.set_heartbeat(platform::monotonic_nanos());
