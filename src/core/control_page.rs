@@ -447,6 +447,7 @@ mod tests {
         let place = place();
         let (writer, page) = place.beaten();
         writer.0.layout().heartbeat[1].store(BEING_WRITTEN, Ordering::Relaxed);
+        assert_eq!(page.0.layout().written_heartbeat(), None, "it is read again");
         assert!(!page.agent_lives());
         writer.beat(7);
         assert!(page.agent_lives());
