@@ -18,6 +18,8 @@ pub mod attribute;
 pub mod clock;
 pub mod courier;
 pub mod credentials;
+#[cfg(any(windows, test))]
+mod expand;
 pub mod ledger;
 pub mod machine;
 pub mod operation;
