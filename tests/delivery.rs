@@ -296,11 +296,12 @@ fn a_hostile_environment_steers_nothing() {
     let stage = Stage::new();
     let mut command = stage.host();
     for (name, value) in [
+        ("OTEL_SDK_DISABLED", "true"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "no url at all"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere.pem"),
         ("OTEL_SERVICE_NAME", "theirs"),
@@ -325,6 +326,34 @@ fn a_hostile_environment_steers_nothing() {
     assert!(spans[0].span.attributes.len() > 5);
     assert!(spans[0].span.parent_span_id.is_empty());
     host.end_quietly();
+}
+
+#[test]
+fn a_program_in_the_foreground_may_be_given_its_endpoint_by_open_telemetry_and_a_host_may_not() {
+    let stage = Stage::new();
+    let mut command = stage.host();
+    // Nobody listens on port 1.
+    command.env("MPR_OTEL_ENDPOINT", "http://127.0.0.1:1");
+    let (host, _) = start(command, &lane(vec![add(r"\\server\share")]));
+    host.end_quietly();
+    let named = |mut command: std::process::Command| {
+        let ended = command
+            .env_remove("MPR_OTEL_ENDPOINT")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", stage.receiver.endpoint())
+            .output()
+            .unwrap();
+        (ended.status.code(), String::from_utf8_lossy(&ended.stdout).into_owned())
+    };
+    // What hosts go by: the default, whatever this program's own environment says.
+    let mut status = stage.program();
+    status.args(["status", "--json"]);
+    let (_, shown) = named(status);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["endpoint"]["url"], "http://127.0.0.1:4318/v1/traces");
+    let mut drain = stage.program();
+    drain.arg("drain");
+    assert_eq!(named(drain).0, Some(0));
+    assert_eq!(received(stage.request()).len(), 1);
 }
 
 #[test]

@@ -547,24 +547,25 @@ fn a_host_whose_collector_is_gone_notices_nothing() {
     assert_eq!(windows.tally().seen, 2);
 }
 
+/// Wine gives every process an administrator's full rights.
 #[test]
-fn the_machines_settings_stand_above_the_hosts_environment() {
+fn the_environment_of_an_elevated_host_counts_for_nothing_even_where_the_registry_allows_it() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
-    windows.install(&["--service-name", "drives", "--resource-attributes", "site=berlin"]);
+    windows.install(&["--allow-environment", "1", "--resource-attributes", "site=berlin"]);
     let caller = windows
         .caller(&["add2", "-", SHARE, "wait"])
-        .env("MPR_OTEL_ENDPOINT", "http://127.0.0.1:1")
+        .env("MPR_OTEL_DISABLED", "true")
         .env("MPR_OTEL_SERVICE_NAME", "host")
-        .env("OTEL_SERVICE_NAME", "host")
+        .env("OTEL_SDK_DISABLED", "true")
         .env("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
         .spawn()
         .unwrap();
     let spans = windows.spans(1);
     assert!(end(caller).ended_with(0));
-    assert_eq!(spans[0].resource("service.name").as_deref(), Some("drives"));
+    assert_eq!(spans[0].resource("service.name").as_deref(), Some("mpr-otel"));
     assert_eq!(spans[0].resource("site").as_deref(), Some("berlin"));
-    assert_eq!(spans[0].span.parent_span_id, 0xb7ad_6b71_6920_3331_u64.to_be_bytes());
+    assert!(spans[0].span.parent_span_id.is_empty());
 
     // An excluded program is left alone altogether.
     windows.install(&["--exclude-processes", "CALL*.exe"]);
@@ -574,6 +575,46 @@ fn the_machines_settings_stand_above_the_hosts_environment() {
     let ended = windows.call(&["add2", "-", SHARE]);
     assert!(ended.ended_with(0) && ended.output == "add2 0\n", "{ended:?}");
     assert_eq!(windows.ledgers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn without_an_endpoint_a_host_records_and_sends_nothing() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.install(&["--endpoint", ""]);
+    let ended = windows.call(&["add2", "-", SHARE, "exit", "0"]);
+    assert!(ended.ended_with(0) && ended.output == "add2 0\n", "{ended:?}");
+    let tally = windows.tally();
+    assert_eq!((tally.seen, tally.pending()), (1, 1), "{tally:?}");
+    assert_eq!(verdict(&windows), judged(1, "never", &["no_endpoint"]));
+    // Named at last, it gets what was recorded.
+    windows.install(&[]);
+    windows.json(&["drain", "--json"]);
+    windows.spans(1);
+    windows.until_no_ledgers();
+}
+
+#[test]
+fn a_text_in_the_registry_is_expanded_by_windows_own_folders_and_by_no_variable() {
+    let windows = Windows::new();
+    windows.install(&[]);
+    let shown = |text: &str| {
+        let value = ["/v", "ServiceName", "/t", "REG_EXPAND_SZ", "/d", text, "/f"];
+        assert_eq!(windows.reg(&[&["add", SETTINGS][..], &value].concat()).code, Some(0));
+        let mut command = windows.command(windows.programs.join("mpr-otel.exe"));
+        command.args(["status", "--json"]).env("ProgramData", r"C:\elsewhere");
+        let status = end(command.spawn().unwrap()).json();
+        let settings = status["settings"].as_array().unwrap();
+        let of = |name: &str| settings.iter().find(|setting| setting["registry"] == name).unwrap();
+        assert_eq!(of("LedgerDir")["value"], LEDGERS);
+        let name = of("ServiceName");
+        (name["value"].as_str().unwrap().to_ascii_lowercase(), name["malformed"].clone())
+    };
+    let (value, malformed) = shown("%SYSTEMROOT%|%ProgramData%");
+    assert_eq!((&*value, malformed), (r"c:\windows|c:\programdata", Value::Null));
+    let (value, malformed) = shown("%TEMP%");
+    assert_eq!(value, "mpr-otel");
+    assert!(malformed.as_str().unwrap().starts_with("%TEMP% is unknown here"), "{malformed}");
 }
 
 /// From a 64-bit program. That a 32-bit and an emulated one send the same is not run: Wine without
@@ -1169,15 +1210,15 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
     assert!(typed.errors.contains("mpr-otel install --agent"), "{typed:?}");
 }
 
+/// Where it counts, as it does for an ordinary user of Windows, the demo is not run.
 #[test]
-fn the_demo_runs_on_windows() {
+fn the_demo_says_what_to_do_where_its_programs_environment_does_not_count() {
     let windows = Windows::new();
     let mut lab = windows.command(windows.programs.join("mpr-otel-lab.exe"));
     let demo = end(lab.args(["demo", "--json"]).spawn().unwrap());
-    assert_eq!(demo.code, Some(0), "{demo:?}");
-    let summary = demo.json();
-    assert_eq!(summary["spans"], summary["operations"], "{summary}");
-    assert_eq!(summary["lost"], 0);
+    assert_eq!(demo.code, Some(1), "{demo:?}");
+    let said = demo.output + &demo.errors;
+    assert!(said.contains("set AllowEnvironment to 1") && said.contains("ordinary user"), "{said}");
 }
 
 /// The DLL that writes down every call of it, registered by hand as docs/WINDOWS.md says.

@@ -19,6 +19,8 @@ pub mod clock;
 pub mod control_page;
 pub mod courier;
 pub mod credentials;
+#[cfg(any(windows, test))]
+mod expand;
 pub mod ledger;
 pub mod machine;
 pub mod operation;

@@ -126,7 +126,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn policy(level: PrivacyLevel) -> Privacy {
-        Privacy { level, ..Privacy::of(&Settings::resolve(&System::open())) }
+        Privacy { level, ..Privacy::of(&Settings::resolve(&System::host())) }
     }
 
     fn operation(kind: u8, remote: &str, local: &str) -> Operation {

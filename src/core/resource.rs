@@ -64,7 +64,7 @@ mod tests {
     fn a_setting_adds_attributes_and_changes_none_that_is_known() {
         let named = |key: &str| (key.to_owned(), "named".to_owned());
         let keys = ["host.arch", "os.version", "os.build_id", "host.id", "host.name", "mpr.site"];
-        let mut settings = Settings::resolve(&System::open());
+        let mut settings = Settings::resolve(&System::host());
         settings.resource_attributes =
             keys.into_iter().chain(["os.type", "team"]).map(named).collect();
         let unknown = Machine {

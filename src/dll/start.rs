@@ -15,7 +15,7 @@ use mpr_otel_core::ledger::{Keeper, Ledger, Seed};
 use mpr_otel_core::origin::Origin;
 use mpr_otel_core::platform;
 use mpr_otel_core::process::Identity;
-use mpr_otel_core::settings::{DeliveryMode, Settings, System};
+use mpr_otel_core::settings::{DeliveryMode, Lookup, Settings, System};
 use mpr_otel_core::trace_context::{IdSource, Parent};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -91,7 +91,8 @@ fn silence_panics() {
 
 impl Runtime {
     fn new() -> Self {
-        let settings = Settings::resolve(&System::open());
+        let system = System::host();
+        let settings = Settings::resolve(&system);
         let identity = Identity::current();
         if settings.disabled || settings.excludes(&identity.executable) {
             return Self::Off;
@@ -105,7 +106,7 @@ impl Runtime {
             u64::from_le_bytes(std::array::from_fn(|byte| random[word * 8 + byte]))
         });
         let parent =
-            std::env::var("TRACEPARENT").ok().and_then(|value| Parent::parse(value.trim()));
+            system.environment("TRACEPARENT").and_then(|value| Parent::parse(value.trim()));
         let clock = Clock::start();
         let keeper = match settings.delivery {
             DeliveryMode::InProcess => Keeper::Host,

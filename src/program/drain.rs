@@ -44,7 +44,7 @@ struct Summary {
 
 impl Drain {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let settings = Settings::resolve(&System::open());
+        let settings = Settings::resolve(&System::program());
         let summary = if self.dry_run { survey(&settings)? } else { drain(settings)? };
         if self.json {
             write_json(out, &summary)?;

@@ -56,7 +56,7 @@ struct Row {
 
 impl InflightCommand {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let settings = Settings::resolve(&System::open());
+        let settings = Settings::resolve(&System::host());
         let privacy = Privacy::of(&settings);
         let folder = LedgerFolder::new(settings.ledger_dir);
         loop {

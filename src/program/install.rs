@@ -15,8 +15,8 @@ use std::process::ExitCode;
 /// MPR load the DLL into programs that start from then on. Can be repeated, to update.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mpr-otel install --endpoint http://collector.corp.example:4318\n  \
-    mpr-otel install --agent --delivery agent --endpoint http://collector.corp.example:4318\n  \
+    after_help = "Examples:\n  mpr-otel install --endpoint https://collector.corp.example:4318\n  \
+    mpr-otel install --agent --delivery agent --endpoint https://collector.corp.example:4318\n  \
     mpr-otel install --exclude-processes \"msmpeng.exe,backup*.exe\" --json\n\n\
     Needs administrator rights."
 )]

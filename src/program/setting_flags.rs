@@ -2,7 +2,7 @@
 
 use crate::answer::Failure;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
-use mpr_otel_core::settings::{ALL, Lookup, Name, Row, SettingReport, Settings};
+use mpr_otel_core::settings::{ALL, Lookup, Name, Reading, Row, SettingReport, Settings};
 
 /// Settings to write for the whole machine: registry values and what they are to be. An empty value
 /// removes the setting.
@@ -13,8 +13,11 @@ impl SettingFlags {
     /// Checks every value as the DLL will, before anything is written. Returns what is to be
     /// written, secrets masked for showing.
     pub(super) fn check(&self) -> Result<Vec<SettingReport>, Failure> {
-        let mut given = Settings::resolve(self).reports;
-        given.retain(|report| self.machine(report.name.registry).is_some());
+        let (_, reports) = Settings::resolve_with_reports(self);
+        let given: Vec<SettingReport> = reports
+            .into_iter()
+            .filter(|report| self.0.iter().any(|(name, _)| *name == report.name.registry))
+            .collect();
         let malformed = given.iter().find_map(|report| Some((report, report.malformed.as_ref()?)));
         match malformed {
             None => Ok(given),
@@ -33,16 +36,20 @@ impl SettingFlags {
 
 /// The flags alone, as if they stood in the registry already.
 impl Lookup for SettingFlags {
-    fn policy(&self, _name: &str) -> Option<String> {
-        None
+    fn policy(&self, _name: &str) -> Reading {
+        Ok(None)
     }
 
-    fn machine(&self, name: &str) -> Option<String> {
-        let (_, value) = self.0.iter().find(|(registry, _)| *registry == name)?;
-        Some(value.clone())
+    fn machine(&self, name: &str) -> Reading {
+        let given = self.0.iter().find(|(registry, _)| *registry == name);
+        Ok(given.map(|(_, value)| value.clone()))
     }
 
     fn environment(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    fn open_telemetry(&self, _name: &str) -> Option<String> {
         None
     }
 }

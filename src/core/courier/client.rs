@@ -66,12 +66,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the settings' endpoint.
-    pub fn new(settings: &Settings) -> Result<Self, ClientError> {
-        Self::to(settings, settings.endpoint.clone())
-    }
-
-    /// A client for another endpoint of the same collector.
+    /// A client for an endpoint of the settings' collector.
     pub fn to(settings: &Settings, endpoint: Uri) -> Result<Self, ClientError> {
         let root_certs = match &settings.ca_certificate {
             None => RootCerts::PlatformVerifier,

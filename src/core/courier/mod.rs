@@ -24,11 +24,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use verdict::judge;
 
+/// Why nothing is sent where no setting names a collector.
+const NO_ENDPOINT: &str = "no collector is named; set Endpoint";
+
 /// The way to one collector.
 #[derive(Debug)]
 pub struct Courier {
     settings: Settings,
-    endpoint: Uri,
+    /// `None`: no setting names a collector.
+    endpoint: Option<Uri>,
     /// Made by the first batch; made again by the next if it could not be made.
     connection: Option<Connection>,
     backoff: Backoff,
@@ -48,14 +52,18 @@ impl Courier {
     /// A courier to the settings' endpoint. Connects to nobody yet.
     pub fn new(settings: Settings) -> Self {
         let endpoint = settings.endpoint.clone();
-        Self::to(settings, endpoint)
+        Self { endpoint, ..Self::nowhere(settings) }
     }
 
     /// A courier to another endpoint of the same collector.
     pub fn to(settings: Settings, endpoint: Uri) -> Self {
+        Self { endpoint: Some(endpoint), ..Self::nowhere(settings) }
+    }
+
+    fn nowhere(settings: Settings) -> Self {
         Self {
             settings,
-            endpoint,
+            endpoint: None,
             connection: None,
             backoff: Backoff::default(),
             not_before: None,
@@ -105,9 +113,12 @@ impl Courier {
     }
 
     fn attempt(&mut self, post: impl FnOnce(&Connection, &Settings) -> Verdict) -> Verdict {
+        let Some(endpoint) = &self.endpoint else {
+            return Verdict::Later { reason: NO_ENDPOINT.to_owned(), after: None, answered: false };
+        };
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            None => match Connection::new(&self.settings, &self.endpoint) {
+            None => match Connection::new(&self.settings, endpoint) {
                 Ok(connection) => self.connection.insert(connection),
                 // A certificate that is missing now may be there in a minute.
                 Err(error) => {

@@ -2,11 +2,12 @@
 //! docs/SETTINGS.md are made from it; if the page differs, its test prints the table as it should be.
 
 use super::dfs_root::DfsRoot;
+use super::environment::ALLOW_ENVIRONMENT;
 use super::parse;
 use super::pattern::NamePattern;
 use super::resolve::Resolver;
-use super::table::{Name, Row, Setting, code, settings};
-use super::{Compression, DeliveryMode, Lookup, PrivacyLevel, SettingReport, Source};
+use super::table::{Context, Name, Row, Setting, code, settings};
+use super::{Compression, DeliveryMode, PrivacyLevel, RegistryError, Source};
 use crate::platform;
 use http::{HeaderName, HeaderValue, Uri};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// The registry value of the collector's URL.
 pub const ENDPOINT: &str = "Endpoint";
+/// The registry value that lets names travel in the clear.
+pub const ALLOW_INSECURE: &str = "AllowInsecure";
 /// `MPR_OTEL_DELIVERY`: a thread in the host sends.
 pub const DELIVERY_IN_PROCESS: &str = "in-process";
 /// `MPR_OTEL_DELIVERY`: the agent sends.
@@ -23,27 +26,58 @@ settings! {
     /// Switches everything off: `true` or `1`.
     disabled: bool {
         registry: "Disabled",
-        otel: ["OTEL_SDK_DISABLED"],
         value: "BOOLEAN",
         default: false,
         parse: |text, _| parse::boolean(text),
         show: bool::to_string,
     }
 
-    /// Base URL of the collector, http or https. `/v1/traces` is appended, except to OpenTelemetry's
-    /// variable for traces.
-    endpoint: Uri {
+    /// On Windows, `MPR_OTEL_*` and `TRACEPARENT` count in ordinary processes: `true` or `1`. Never in
+    /// one that is elevated, a service, or impersonating. Elsewhere they always count.
+    allow_environment: bool {
+        registry: ALLOW_ENVIRONMENT,
+        of_registry_alone: true,
+        value: "BOOLEAN",
+        default: false,
+        parse: |text, _| parse::boolean(text),
+        show: bool::to_string,
+    }
+
+    /// Plain http is a way to other machines, too: `true` or `1`. Everybody on the network can read
+    /// and change what is sent.
+    allow_insecure: bool {
+        registry: ALLOW_INSECURE,
+        value: "BOOLEAN",
+        default: false,
+        parse: |text, _| parse::boolean(text),
+        show: bool::to_string,
+    }
+
+    /// Base URL of the collector: https, or http to this machine. `/v1/traces` is appended, except to
+    /// OpenTelemetry's variable for traces.
+    endpoint: Option<Uri> {
         registry: ENDPOINT,
         otel: ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
         value: "URL",
-        default: Uri::from_static("http://127.0.0.1:4318/v1/traces"),
-        default_text: "`http://127.0.0.1:4318`",
-        // OTLP spec: the traces variable is used as it is, a base URL gets the signal's path.
-        parse: |text, source| match source {
-            Source::OtelEnvironment("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") => parse::url(text),
-            _ => parse::base_url(text),
+        default: match cfg!(windows) {
+            true => None,
+            false => Some(Uri::from_static("http://127.0.0.1:4318/v1/traces")),
         },
-        show: parse::without_password,
+        default_text: "none on Windows: recorded, not sent; elsewhere `http://127.0.0.1:4318`",
+        // OTLP spec: the traces variable is used as it is, a base URL gets the signal's path.
+        parse: |text, Context { source, allow_insecure }| {
+            let url = match source {
+                Source::OtelEnvironment("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") => parse::url(text),
+                _ => parse::base_url(text),
+            }?;
+            match parse::is_private(&url) || *allow_insecure {
+                true => Ok(Some(url)),
+                false => Err("plain http to another machine, which everybody on the network can \
+                              read; write https, or set AllowInsecure to 1 as well"
+                    .to_owned()),
+            }
+        },
+        show: |url| url.as_ref().map_or_else(|| "none".to_owned(), parse::without_password),
     }
 
     /// Headers of every request: `name=value,name=value`, values percent-encoded. Every user of this
@@ -241,7 +275,7 @@ settings! {
         show: |pairs| joined(pairs.iter().map(|(key, value)| format!("{key}={value}"))),
     }
 
-    /// File for diagnostics, on a local disk.
+    /// File for the diagnostics of the agent and of `mpr-otel`, on a local disk. Hosts keep no log.
     log: Option<PathBuf> {
         registry: "Log",
         value: "FILE",

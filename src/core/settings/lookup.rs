@@ -1,71 +1,142 @@
 //! Where raw values are read.
 
 use super::ENDPOINT;
+#[cfg(windows)]
+use super::environment::{ALLOW_ENVIRONMENT, Circumstances, is_service};
+#[cfg(windows)]
+use super::registry::{Key, MACHINE_KEY, POLICY_KEY};
+#[cfg(windows)]
+use super::resolve;
+#[cfg(windows)]
+use crate::platform;
+
+/// What a registry key has for a value: its text, or `None` if there is no such key or value.
+pub type Reading = Result<Option<String>, Unusable>;
+
+/// Why what a registry key has is of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// Nobody knows what it is: it could switch everything off, so this process is switched off.
+    Unreadable(RegistryError),
+    /// What is wrong with it, and what to write instead.
+    Malformed(String),
+}
+
+/// Windows did not let a key or a value be read that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    r"HKLM\{key} cannot be read (error {code:#010x}); give all users the right to read the key, or remove it"
+)]
+pub struct RegistryError {
+    /// The key, under `HKEY_LOCAL_MACHINE`.
+    pub key: &'static str,
+    /// What Windows said, as an HRESULT.
+    pub code: i32,
+}
+
+impl RegistryError {
+    /// Judges an HRESULT: `Ok(None)` says that there is no such key or value. Everything else that
+    /// Windows may say leaves open what is there.
+    #[cfg_attr(not(windows), allow(dead_code))] // Elsewhere there is no registry.
+    pub(super) fn unless_absent<T>(key: &'static str, code: i32) -> Result<Option<T>, Self> {
+        // ERROR_FILE_NOT_FOUND and ERROR_PATH_NOT_FOUND (winerror.h, HRESULT_FROM_WIN32).
+        match code.cast_unsigned() {
+            0x8007_0002 | 0x8007_0003 => Ok(None),
+            _ => Err(Self { key, code }),
+        }
+    }
+}
 
 /// The sources of raw values. An empty value counts as unset.
 pub trait Lookup {
     /// Value `name` of the group policy's registry key.
-    fn policy(&self, name: &str) -> Option<String>;
+    fn policy(&self, name: &str) -> Reading;
     /// Value `name` of the installer's registry key.
-    fn machine(&self, name: &str) -> Option<String>;
-    /// Variable `name` of the process' environment.
+    fn machine(&self, name: &str) -> Reading;
+    /// Variable `name` of the process' environment, `MPR_OTEL_*` or `TRACEPARENT`, if it counts.
     fn environment(&self, name: &str) -> Option<String>;
+    /// OpenTelemetry's variable `name`, if those count.
+    fn open_telemetry(&self, name: &str) -> Option<String>;
 }
-
-/// Under `HKEY_LOCAL_MACHINE`: what group policy writes.
-#[cfg(windows)]
-pub const POLICY_KEY: &str = r"SOFTWARE\Policies\mpr-otel";
-/// Under `HKEY_LOCAL_MACHINE`: what the installer writes.
-#[cfg(windows)]
-pub const MACHINE_KEY: &str = r"SOFTWARE\mpr-otel";
 
 /// This machine and this process.
 #[derive(Debug)]
 pub struct System {
     #[cfg(windows)]
-    policy: Option<windows_registry::Key>,
+    policy: Key,
     #[cfg(windows)]
-    machine: Option<windows_registry::Key>,
+    machine: Key,
+    environment: bool,
+    open_telemetry: bool,
 }
 
 impl System {
-    /// Opens the registry keys, where there are any.
-    pub fn open() -> Self {
+    /// As a host or a service reads it: OpenTelemetry's variables are the program's own, or nobody's,
+    /// and do not count.
+    pub fn host() -> Self {
+        Self::open(false)
+    }
+
+    /// As a program in the foreground reads it, whose environment a person set for it.
+    pub fn program() -> Self {
+        Self::open(true)
+    }
+
+    /// Whether this process' environment counts.
+    pub fn environment_counts(&self) -> bool {
+        self.environment
+    }
+
+    fn open(open_telemetry: bool) -> Self {
         #[cfg(windows)]
         {
-            // The 64-bit view, so that a 32-bit host reads the same settings.
-            let open =
-                |path| windows_registry::LOCAL_MACHINE.options().read().wow64_64().open(path).ok();
-            Self { policy: open(POLICY_KEY), machine: open(MACHINE_KEY) }
+            let (policy, machine) = (Key::open(POLICY_KEY), Key::open(MACHINE_KEY));
+            let allowed = [&policy, &machine].map(|key| key.read(ALLOW_ENVIRONMENT));
+            // What cannot be found out is taken for the worst.
+            let circumstances = Circumstances {
+                allowed: resolve::is_on(allowed),
+                elevated: platform::is_elevated().unwrap_or(true),
+                service: platform::session_id()
+                    .zip(platform::user_sid().ok())
+                    .is_none_or(|(session, user)| is_service(session, &user)),
+                impersonating: platform::is_impersonating().unwrap_or(true),
+            };
+            let environment = circumstances.environment_counts();
+            Self { policy, machine, environment, open_telemetry }
         }
         #[cfg(not(windows))]
-        Self {}
+        Self { environment: true, open_telemetry }
     }
 }
 
 impl Lookup for System {
     #[cfg(windows)]
-    fn policy(&self, name: &str) -> Option<String> {
-        registry_value(self.policy.as_ref()?, name)
+    fn policy(&self, name: &str) -> Reading {
+        self.policy.read(name)
     }
 
     #[cfg(windows)]
-    fn machine(&self, name: &str) -> Option<String> {
-        registry_value(self.machine.as_ref()?, name)
+    fn machine(&self, name: &str) -> Reading {
+        self.machine.read(name)
     }
 
     #[cfg(not(windows))]
-    fn policy(&self, _name: &str) -> Option<String> {
-        None
+    fn policy(&self, _name: &str) -> Reading {
+        Ok(None)
     }
 
     #[cfg(not(windows))]
-    fn machine(&self, _name: &str) -> Option<String> {
-        None
+    fn machine(&self, _name: &str) -> Reading {
+        Ok(None)
     }
 
     fn environment(&self, name: &str) -> Option<String> {
-        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+        let value = self.environment.then(|| std::env::var_os(name)).flatten()?;
+        Some(value.to_string_lossy().into_owned())
+    }
+
+    fn open_telemetry(&self, name: &str) -> Option<String> {
+        self.open_telemetry.then(|| self.environment(name)).flatten()
     }
 }
 
@@ -84,32 +155,52 @@ impl<'a, L: Lookup> WithEndpoint<'a, L> {
 }
 
 impl<L: Lookup> Lookup for WithEndpoint<'_, L> {
-    fn policy(&self, name: &str) -> Option<String> {
+    fn policy(&self, name: &str) -> Reading {
         match self.endpoint {
-            Some(endpoint) if name == ENDPOINT => Some(endpoint.to_owned()),
+            Some(endpoint) if name == ENDPOINT => Ok(Some(endpoint.to_owned())),
             _ => self.lookup.policy(name),
         }
     }
 
-    fn machine(&self, name: &str) -> Option<String> {
+    fn machine(&self, name: &str) -> Reading {
         self.lookup.machine(name)
     }
 
     fn environment(&self, name: &str) -> Option<String> {
         self.lookup.environment(name)
     }
+
+    fn open_telemetry(&self, name: &str) -> Option<String> {
+        self.lookup.open_telemetry(name)
+    }
 }
 
-/// A value as text, whatever its type: REG_DWORD in decimal, REG_MULTI_SZ joined by commas.
-#[cfg(windows)]
-fn registry_value(key: &windows_registry::Key, name: &str) -> Option<String> {
-    use windows_registry::Type;
-    match key.get_type(name).ok()? {
-        Type::String => key.get_string(name).ok(),
-        Type::ExpandString => key.get_string(name).ok().map(|text| crate::platform::expand(&text)),
-        Type::U32 | Type::U64 => key.get_u64(name).ok().map(|number| number.to_string()),
-        Type::MultiString => key.get_multi_string(name).ok().map(|items| items.join(",")),
-        // Present, but of a type that no setting has: let the parser refuse it.
-        _ => Some("(binary)".to_owned()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// HRESULT_FROM_WIN32
+    fn judged(code: u32) -> Result<Option<()>, RegistryError> {
+        RegistryError::unless_absent("KEY", (code | 0x8007_0000).cast_signed())
+    }
+
+    #[test]
+    fn only_a_key_or_value_that_is_not_there_counts_as_no_setting() {
+        for not_found in [2, 3] {
+            assert_eq!(judged(not_found), Ok(None), "{not_found}");
+        }
+        // Access denied, sharing, no memory, corrupt, I/O, key deleted, more data, no service.
+        for other in [0, 1, 5, 6, 8, 13, 32, 234, 1009, 1015, 1016, 1017, 1018, 1072, 1450, 1722] {
+            assert!(judged(other).is_err(), "{other}");
+        }
+        // The same numbers of another facility are something else.
+        assert!(RegistryError::unless_absent::<()>("KEY", 2).is_err());
+    }
+
+    #[test]
+    fn a_host_reads_no_variable_of_open_telemetry() {
+        // PATH stands for any variable: each process of the tests has it.
+        assert_eq!(System::host().open_telemetry("PATH"), None);
+        assert_eq!(System::program().open_telemetry("PATH"), System::program().environment("PATH"));
     }
 }

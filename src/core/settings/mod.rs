@@ -1,26 +1,33 @@
 //! The settings: where each comes from, what it may be, and what it is instead if it is malformed.
 //!
 //! Highest first: group policy, the installer's registry key, `MPR_OTEL_*`, some
-//! `OTEL_EXPORTER_OTLP_*`, the default. A malformed value is reported and replaced by the default,
-//! never by a lower source: a typing error in a policy must not hand the setting to the host's
-//! environment.
+//! `OTEL_EXPORTER_OTLP_*`, the default. On Windows the environment counts only in ordinary processes,
+//! and only if the registry allows it; OpenTelemetry's variables never count in a host or a service.
+//! A malformed value is reported and replaced by the default, never by a lower source: a typing error
+//! in a policy must not hand the setting to the host's environment. A registry that does not let
+//! itself be read disables the process.
 
 mod bounds;
 mod dfs_root;
+mod environment;
 mod list;
 mod lookup;
 mod parse;
 mod pattern;
+#[cfg(windows)]
+mod registry;
 mod resolve;
 mod table;
 
 pub use bounds::Bounds;
 pub use dfs_root::DfsRoot;
-pub use list::{ALL, DELIVERY_AGENT, DELIVERY_IN_PROCESS, ENDPOINT, Settings};
-pub use lookup::{Lookup, System, WithEndpoint};
-#[cfg(windows)]
-pub use lookup::{MACHINE_KEY, POLICY_KEY};
+pub use environment::{ALLOW_ENVIRONMENT, Circumstances};
+pub use list::{ALL, ALLOW_INSECURE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, ENDPOINT, Settings};
+pub use lookup::{Lookup, Reading, RegistryError, System, Unusable, WithEndpoint};
 pub use pattern::NamePattern;
+#[cfg(windows)]
+pub use registry::{MACHINE_KEY, POLICY_KEY};
+use resolve::Resolver;
 pub use table::{Name, Row};
 
 /// How finished operations reach the collector.
@@ -90,6 +97,32 @@ impl std::fmt::Display for Source {
     }
 }
 
+/// How each setting came to its value, in the order of the documentation. They are made only when
+/// somebody asks: a host makes none.
+#[derive(Clone, Debug)]
+pub struct Reports(Vec<SettingReport>);
+
+impl Reports {
+    /// Of the setting with this registry value.
+    pub fn of(&self, registry: &str) -> Option<&SettingReport> {
+        self.iter().find(|report| report.name.registry == registry)
+    }
+
+    /// Each.
+    pub fn iter(&self) -> std::slice::Iter<'_, SettingReport> {
+        self.0.iter()
+    }
+}
+
+impl IntoIterator for Reports {
+    type Item = SettingReport;
+    type IntoIter = std::vec::IntoIter<SettingReport>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 /// One setting as it was resolved, for `mpr-otel status` and the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingReport {
@@ -113,9 +146,22 @@ pub struct Malformed {
 }
 
 impl Settings {
-    /// How the setting with this registry value came to its value.
-    pub fn report(&self, registry: &str) -> Option<&SettingReport> {
-        self.reports.iter().find(|report| report.name.registry == registry)
+    /// Resolves every setting. Never fails: see the [module](self).
+    pub fn resolve(lookup: &dyn Lookup) -> Self {
+        Self::by(&mut Resolver::new(lookup))
+    }
+
+    /// Resolves every setting, and reports how each came to its value.
+    pub fn resolve_with_reports(lookup: &dyn Lookup) -> (Self, Reports) {
+        let mut resolver = Resolver::with_reports(lookup);
+        let settings = Self::by(&mut resolver);
+        (settings, resolver.into_reports())
+    }
+
+    fn by(resolver: &mut Resolver<'_>) -> Self {
+        let mut settings = Self::each(resolver);
+        settings.disabled |= settings.unreadable.is_some();
+        settings
     }
 
     /// How large the folder of the ledgers may grow.

@@ -4,6 +4,7 @@ use crate::platform;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +45,15 @@ pub(super) fn url(text: &str) -> Result<Uri, String> {
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
     let named = uri.authority().is_some_and(|authority| !authority.host().is_empty());
     (known && named).then_some(uri).ok_or_else(problem)
+}
+
+/// Whether nobody between here and the server can read what is sent: TLS, or no network at all.
+pub(super) fn is_private(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+    url.scheme_str() == Some("https")
+        || host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// A base URL, to which OTLP/HTTP's path for traces is appended.

@@ -1,65 +1,125 @@
 //! The rule that picks one value among the sources.
 
-use super::table::{Name, Setting};
-use super::{ENDPOINT, Lookup, Malformed, SettingReport, Source};
+use super::lookup::{Lookup, Reading, RegistryError, Unusable};
+use super::parse;
+use super::table::{Context, Name, Setting};
+use super::{ALLOW_INSECURE, ENDPOINT, Malformed, Reports, SettingReport, Source};
 
-/// Resolves one setting after another and keeps the reports.
+/// Resolves one setting after another.
 pub(super) struct Resolver<'a> {
     lookup: &'a dyn Lookup,
-    reports: Vec<SettingReport>,
+    allow_insecure: bool,
+    /// Where the endpoint came from, once it is resolved.
+    endpoint: Option<Source>,
+    unreadable: Option<RegistryError>,
+    /// `None`: nobody asked for any.
+    reports: Option<Vec<SettingReport>>,
 }
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(lookup: &'a dyn Lookup) -> Self {
-        Self { lookup, reports: Vec::new() }
+        let name = Name { registry: ALLOW_INSECURE };
+        let environment = Ok(lookup.environment(&name.variable()));
+        Self {
+            lookup,
+            allow_insecure: is_on([
+                lookup.policy(name.registry),
+                lookup.machine(name.registry),
+                environment,
+            ]),
+            endpoint: None,
+            unreadable: None,
+            reports: None,
+        }
+    }
+
+    pub(super) fn with_reports(lookup: &'a dyn Lookup) -> Self {
+        Self { reports: Some(Vec::new()), ..Self::new(lookup) }
     }
 
     pub(super) fn setting<T>(&mut self, setting: &Setting<T>) -> T {
         let mut malformed = None;
-        let (value, source) = match self.first(setting) {
-            None => ((setting.default)(), Source::Default),
-            Some((source, text)) => match (setting.parse)(&text, source) {
-                Ok(value) => (value, source),
-                Err(problem) => {
-                    malformed = Some(Malformed { source, problem });
-                    ((setting.default)(), Source::Default)
-                }
-            },
+        let mut refused = |source, problem| {
+            malformed = Some(Malformed { source, problem });
+            ((setting.default)(), Source::Default)
         };
-        let shown = (setting.show)(&value);
-        self.reports.push(SettingReport { name: setting.name, value: shown, source, malformed });
+        let (value, source) = match self.first(setting) {
+            Ok(None) => ((setting.default)(), Source::Default),
+            Ok(Some((source, text))) => {
+                let context = Context { source, allow_insecure: self.allow_insecure };
+                match (setting.parse)(&text, &context) {
+                    Ok(value) => (value, source),
+                    Err(problem) => refused(source, problem),
+                }
+            }
+            Err((source, Unusable::Malformed(problem))) => refused(source, problem),
+            Err((source, Unusable::Unreadable(error))) => {
+                self.unreadable.get_or_insert(error);
+                refused(source, error.to_string())
+            }
+        };
+        if setting.name.registry == ENDPOINT {
+            self.endpoint = Some(source);
+        }
+        if let Some(reports) = &mut self.reports {
+            let shown = (setting.show)(&value);
+            reports.push(SettingReport { name: setting.name, value: shown, source, malformed });
+        }
         value
     }
 
-    pub(super) fn into_reports(self) -> Vec<SettingReport> {
-        self.reports
+    /// What the registry did not let be read.
+    pub(super) fn unreadable(&self) -> Option<RegistryError> {
+        self.unreadable
+    }
+
+    pub(super) fn into_reports(self) -> Reports {
+        Reports(self.reports.unwrap_or_default())
     }
 
     /// The highest source that has a value.
-    fn first<T>(&self, setting: &Setting<T>) -> Option<(Source, String)> {
-        let filled = |value: Option<String>| {
-            value.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-        };
+    fn first<T>(
+        &self,
+        setting: &Setting<T>,
+    ) -> Result<Option<(Source, String)>, (Source, Unusable)> {
         let Name { registry } = setting.name;
-        let own = |source, value| filled(value).map(|text| (source, text));
-        own(Source::Policy, self.lookup.policy(registry))
-            .or_else(|| own(Source::Registry, self.lookup.machine(registry)))
-            .or_else(|| own(Source::Environment, self.lookup.environment(&setting.name.variable())))
-            .or_else(|| {
-                let counts = !setting.of_endpoint || self.endpoint_may_be_the_hosts();
-                let variables = if counts { setting.otel } else { &[] };
-                variables.iter().find_map(|variable| {
-                    own(Source::OtelEnvironment(variable), self.lookup.environment(variable))
-                })
-            })
+        let registries = [
+            (Source::Policy, self.lookup.policy(registry)),
+            (Source::Registry, self.lookup.machine(registry)),
+        ];
+        for (source, reading) in registries {
+            if let Some(text) = filled(reading.map_err(|unusable| (source, unusable))?) {
+                return Ok(Some((source, text)));
+            }
+        }
+        if setting.of_registry_alone {
+            return Ok(None);
+        }
+        if let Some(text) = filled(self.lookup.environment(&setting.name.variable())) {
+            return Ok(Some((Source::Environment, text)));
+        }
+        let counts = !setting.of_endpoint || self.endpoint_may_be_the_hosts();
+        let variables = if counts { setting.otel } else { &[] };
+        Ok(variables.iter().find_map(|variable| {
+            let text = filled(self.lookup.open_telemetry(variable))?;
+            Some((Source::OtelEnvironment(variable), text))
+        }))
     }
 
-    /// Credentials and trust belong to the endpoint they were meant for: a host's own OTLP headers
-    /// never travel to an endpoint that somebody else configured.
+    /// Credentials and trust belong to the endpoint they were meant for: OpenTelemetry's headers never
+    /// travel to an endpoint that somebody else configured.
     fn endpoint_may_be_the_hosts(&self) -> bool {
-        let endpoint = self.reports.iter().find(|report| report.name.registry == ENDPOINT);
-        endpoint.is_some_and(|report| {
-            matches!(report.source, Source::OtelEnvironment(_) | Source::Default)
-        })
+        matches!(self.endpoint, Some(Source::OtelEnvironment(_) | Source::Default))
     }
+}
+
+/// A value without the spaces around it, if anything is left.
+fn filled(value: Option<String>) -> Option<String> {
+    value.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Whether the first source that has anything for a switch switches it on.
+pub(super) fn is_on<const SOURCES: usize>(readings: [Reading; SOURCES]) -> bool {
+    let first = readings.into_iter().find_map(|reading| reading.map(filled).transpose());
+    first.is_some_and(|text| text.is_ok_and(|text| parse::boolean(&text) == Ok(true)))
 }

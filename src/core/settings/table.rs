@@ -28,6 +28,8 @@ impl Name {
 pub struct Row {
     /// Its names.
     pub name: Name,
+    /// Whether the environment never sets it.
+    pub of_registry_alone: bool,
     /// OpenTelemetry's own variables that are its fourth source, highest first.
     pub otel: &'static [&'static str],
     /// What stands for the value in a command line's help.
@@ -40,15 +42,23 @@ pub struct Row {
     pub about: &'static str,
 }
 
+/// What a setting's parser has to know beside the text.
+pub(super) struct Context {
+    pub(super) source: Source,
+    /// The setting AllowInsecure.
+    pub(super) allow_insecure: bool,
+}
+
 /// How one setting is resolved. Apart from [`Row`], so that the DLL has no texts in it.
 pub(super) struct Setting<T> {
     pub(super) name: Name,
+    pub(super) of_registry_alone: bool,
     pub(super) otel: &'static [&'static str],
     /// OpenTelemetry's variables count only if the endpoint, too, is OpenTelemetry's or the default.
     /// Such a setting stands below the endpoint.
     pub(super) of_endpoint: bool,
     pub(super) default: fn() -> T,
-    pub(super) parse: fn(&str, Source) -> Result<T, String>,
+    pub(super) parse: fn(&str, &Context) -> Result<T, String>,
     /// A secret's text is masked.
     pub(super) show: fn(&T) -> String,
 }
@@ -59,6 +69,7 @@ pub(super) struct Setting<T> {
 /// every help says. Its columns, in this order:
 ///
 /// - `registry`: the registry value, in camel case
+/// - `of_registry_alone`, if it is so: see [`Row::of_registry_alone`]
 /// - `otel`, if there are any: see [`Row::otel`]
 /// - `of_endpoint`, if it is so: see [`Setting::of_endpoint`]
 /// - `value`: see [`Row::value`]
@@ -71,6 +82,7 @@ macro_rules! settings {
         $(#[doc = $about:literal])+
         $field:ident: $type:ty {
             registry: $registry:expr,
+            $(of_registry_alone: $of_registry_alone:literal,)?
             $(otel: [$($otel:literal),+],)?
             $(of_endpoint: $of_endpoint:literal,)?
             value: $value:literal,
@@ -87,24 +99,24 @@ macro_rules! settings {
                 $(#[doc = $about])+
                 pub $field: $type,
             )+
-            /// How each setting came to its value, in the order of the documentation.
-            pub reports: Vec<SettingReport>,
+            /// What the registry did not let be read. Then the process is [`disabled`](Self::disabled).
+            pub unreadable: Option<RegistryError>,
         }
 
         impl Settings {
-            /// Resolves every setting. Never fails: see the [module](super).
-            pub fn resolve(lookup: &dyn Lookup) -> Self {
-                let mut from = Resolver::new(lookup);
+            /// Every setting as it is resolved by itself.
+            pub(super) fn each(from: &mut Resolver<'_>) -> Self {
                 Self {
                     $($field: from.setting(&Setting::<$type> {
                         name: Name { registry: $registry },
+                        of_registry_alone: settings!(@first $($of_registry_alone)? false),
                         otel: &[$($($otel),+)?],
                         of_endpoint: settings!(@first $($of_endpoint)? false),
                         default: || $default,
                         parse: $parse,
                         show: $text,
                     }),)+
-                    reports: from.into_reports(),
+                    unreadable: from.unreadable(),
                 }
             }
         }
@@ -112,6 +124,7 @@ macro_rules! settings {
         /// Every setting, in the order of the documentation.
         pub const ALL: &[Row] = &[$(Row {
             name: Name { registry: $registry },
+            of_registry_alone: settings!(@first $($of_registry_alone)? false),
             otel: &[$($($otel),+)?],
             value: $value,
             default: || {

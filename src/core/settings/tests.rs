@@ -8,7 +8,11 @@ struct Machine {
     policy: HashMap<String, String>,
     registry: HashMap<String, String>,
     environment: HashMap<String, String>,
+    /// A registry value that cannot be read.
+    unreadable: Option<&'static str>,
 }
+
+const DENIED: RegistryError = RegistryError { key: "KEY", code: 0x8007_0005_u32.cast_signed() };
 
 impl Machine {
     fn policy(mut self, name: &str, value: &str) -> Self {
@@ -29,29 +33,53 @@ impl Machine {
     fn settings(&self) -> Settings {
         Settings::resolve(self)
     }
+
+    fn endpoint(&self) -> String {
+        self.settings().endpoint.map(|url| url.to_string()).unwrap_or_default()
+    }
+
+    fn reports(&self) -> Reports {
+        Settings::resolve_with_reports(self).1
+    }
+
+    fn report(&self, registry: &str) -> SettingReport {
+        self.reports().of(registry).expect("every setting has a report").clone()
+    }
 }
 
 impl Lookup for Machine {
-    fn policy(&self, name: &str) -> Option<String> {
-        self.policy.get(name).cloned()
+    fn policy(&self, name: &str) -> Reading {
+        match self.unreadable {
+            Some(unreadable) if unreadable == name => Err(Unusable::Unreadable(DENIED)),
+            _ => Ok(self.policy.get(name).cloned()),
+        }
     }
-    fn machine(&self, name: &str) -> Option<String> {
-        self.registry.get(name).cloned()
+    fn machine(&self, name: &str) -> Reading {
+        match self.registry.get(name) {
+            Some(text) if text.contains("%TEMP%") => Err(Unusable::Malformed("unknown".into())),
+            text => Ok(text.cloned()),
+        }
     }
     fn environment(&self, name: &str) -> Option<String> {
         self.environment.get(name).cloned()
     }
+    fn open_telemetry(&self, name: &str) -> Option<String> {
+        self.environment.get(name).cloned()
+    }
 }
 
-fn report<'a>(settings: &'a Settings, registry: &str) -> &'a SettingReport {
-    settings.report(registry).expect("every setting has a report")
+/// The endpoint where no setting names one.
+fn default_endpoint() -> String {
+    if cfg!(windows) { "" } else { "http://127.0.0.1:4318/v1/traces" }.to_owned()
 }
 
 #[test]
 fn an_empty_machine_gets_the_documented_defaults() {
-    let settings = Machine::default().settings();
-    assert!(!settings.disabled);
-    assert_eq!(settings.endpoint, "http://127.0.0.1:4318/v1/traces");
+    let machine = Machine::default();
+    let settings = machine.settings();
+    assert!(!settings.disabled && !settings.allow_environment && !settings.allow_insecure);
+    assert_eq!(machine.endpoint(), default_endpoint());
+    assert_eq!(settings.endpoint.is_none(), cfg!(windows));
     assert!(settings.headers.is_empty());
     assert_eq!(settings.timeout, Duration::from_secs(10));
     assert_eq!(settings.compression, Compression::Gzip);
@@ -65,7 +93,7 @@ fn an_empty_machine_gets_the_documented_defaults() {
     assert_eq!(settings.unfinished_after, Duration::from_secs(600));
     assert_eq!(settings.service_name, "mpr-otel");
     assert_eq!(settings.log, None);
-    assert!(settings.reports.iter().all(|report| report.source == Source::Default));
+    assert!(machine.reports().iter().all(|report| report.source == Source::Default));
 }
 
 #[test]
@@ -77,25 +105,23 @@ fn policy_beats_registry_beats_environment_beats_otel() {
     let registry = environment.registry("TimeoutMs", "3");
     assert_eq!(registry.settings().timeout, Duration::from_millis(3));
     let policy = registry.policy("TimeoutMs", "4");
-    let settings = policy.settings();
-    assert_eq!(settings.timeout, Duration::from_millis(4));
-    assert_eq!(report(&settings, "TimeoutMs").source, Source::Policy);
+    assert_eq!(policy.settings().timeout, Duration::from_millis(4));
+    assert_eq!(policy.report("TimeoutMs").source, Source::Policy);
 }
 
 #[test]
 fn an_empty_value_counts_as_unset() {
-    let machine = Machine::default().policy("Endpoint", "  ").env("MPR_OTEL_ENDPOINT", "http://a");
-    assert_eq!(machine.settings().endpoint, "http://a/v1/traces");
+    let machine = Machine::default().policy("Endpoint", "  ").env("MPR_OTEL_ENDPOINT", "https://a");
+    assert_eq!(machine.endpoint(), "https://a/v1/traces");
 }
 
 #[test]
 fn a_malformed_value_is_reported_and_replaced_by_the_default_not_by_a_lower_source() {
     let machine = Machine::default()
         .policy("Endpoint", "ftp://files")
-        .env("MPR_OTEL_ENDPOINT", "http://elsewhere");
-    let settings = machine.settings();
-    assert_eq!(settings.endpoint, "http://127.0.0.1:4318/v1/traces");
-    let report = report(&settings, "Endpoint");
+        .env("MPR_OTEL_ENDPOINT", "https://elsewhere");
+    assert_eq!(machine.endpoint(), default_endpoint());
+    let report = machine.report("Endpoint");
     assert_eq!(report.source, Source::Default);
     let malformed = report.malformed.as_ref().expect("reported");
     assert_eq!(malformed.source, Source::Policy);
@@ -107,6 +133,9 @@ fn a_malformed_value_is_reported_and_replaced_by_the_default_not_by_a_lower_sour
 fn every_setting_survives_a_malformed_value() {
     for (name, value) in [
         ("Disabled", "maybe"),
+        ("AllowEnvironment", "maybe"),
+        ("AllowInsecure", "yes"),
+        ("LedgerDir", r"%TEMP%\x"),
         ("Endpoint", "127.0.0.1:4318"),
         ("Endpoint", "http://"),
         ("Endpoint", "http://a b"),
@@ -125,8 +154,7 @@ fn every_setting_survives_a_malformed_value() {
         ("ResourceAttributes", "=x"),
         ("Log", "relative.log"),
     ] {
-        let settings = Machine::default().registry(name, value).settings();
-        let report = report(&settings, name);
+        let report = Machine::default().registry(name, value).report(name);
         assert!(report.malformed.is_some(), "{name}={value} was accepted");
         assert_eq!(report.source, Source::Default, "{name}={value}");
     }
@@ -135,29 +163,29 @@ fn every_setting_survives_a_malformed_value() {
 #[test]
 fn base_urls_get_the_path_for_traces_and_the_traces_variable_is_used_as_it_is() {
     for (base, full) in [
-        ("http://c:4318", "http://c:4318/v1/traces"),
-        ("http://c:4318/", "http://c:4318/v1/traces"),
+        ("https://c:4318", "https://c:4318/v1/traces"),
+        ("https://c:4318/", "https://c:4318/v1/traces"),
         ("https://c/otlp/", "https://c/otlp/v1/traces"),
     ] {
         let machine = Machine::default().env("MPR_OTEL_ENDPOINT", base);
-        assert_eq!(machine.settings().endpoint, full);
+        assert_eq!(machine.endpoint(), full);
         let machine = Machine::default().env("OTEL_EXPORTER_OTLP_ENDPOINT", base);
-        assert_eq!(machine.settings().endpoint, full);
+        assert_eq!(machine.endpoint(), full);
     }
     let machine = Machine::default()
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://base")
-        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/traces");
-    assert_eq!(machine.settings().endpoint, "http://c/traces");
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://base")
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c/traces");
+    assert_eq!(machine.endpoint(), "https://c/traces");
 }
 
 #[test]
 fn the_hosts_otlp_headers_follow_the_hosts_endpoint_only() {
     let host = Machine::default()
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://host")
         .env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret")
         .env("OTEL_EXPORTER_OTLP_CERTIFICATE", "/host.pem");
     assert_eq!(host.settings().headers.len(), 1);
-    let ours = host.env("MPR_OTEL_ENDPOINT", "http://ours");
+    let ours = host.env("MPR_OTEL_ENDPOINT", "https://ours");
     let settings = ours.settings();
     assert!(settings.headers.is_empty());
     assert_eq!(settings.ca_certificate, None);
@@ -183,26 +211,91 @@ fn reports_hide_secrets() {
     assert_eq!(secrets, [Name { registry: "Headers" }]);
     for name in secrets {
         for value in ["authorization=secret", "secret", "x=a,secret", "x=a%0Dsecret"] {
-            let settings = Machine::default().policy(name.registry, value).settings();
-            assert!(!format!("{:?}", settings.reports).contains("secret"), "{name:?}={value}");
+            let reports = Machine::default().policy(name.registry, value).reports();
+            assert!(!format!("{reports:?}").contains("secret"), "{name:?}={value}");
         }
     }
-    let settings = Machine::default()
+    let machine = Machine::default()
         .env("MPR_OTEL_ENDPOINT", "https://user:secret@c:1")
-        .env("MPR_OTEL_HEADERS", "authorization=secret")
-        .settings();
-    assert_eq!(report(&settings, "Headers").value, "authorization=***");
-    assert_eq!(report(&settings, "Endpoint").value, "https://***@c:1/v1/traces");
+        .env("MPR_OTEL_HEADERS", "authorization=secret");
+    assert_eq!(machine.report("Headers").value, "authorization=***");
+    assert_eq!(machine.report("Endpoint").value, "https://***@c:1/v1/traces");
 }
 
 #[test]
 fn an_endpoint_that_is_given_beats_every_source() {
-    let machine = Machine::default().policy("Endpoint", "http://fleet").policy("BatchMax", "7");
-    let settings = Settings::resolve(&WithEndpoint::new(machine, Some("http://here")));
-    assert_eq!((settings.endpoint.host(), settings.batch_max), (Some("here"), 7));
-    let machine = Machine::default().policy("Endpoint", "http://fleet");
+    let machine = Machine::default().policy("Endpoint", "https://fleet").policy("BatchMax", "7");
+    let settings = Settings::resolve(&WithEndpoint::new(machine, Some("https://here")));
+    assert_eq!(settings.endpoint.unwrap().host(), Some("here"));
+    assert_eq!(settings.batch_max, 7);
+    let machine = Machine::default().policy("Endpoint", "https://fleet");
     let settings = Settings::resolve(&WithEndpoint::new(machine, None));
-    assert_eq!(settings.endpoint.host(), Some("fleet"));
+    assert_eq!(settings.endpoint.unwrap().host(), Some("fleet"));
+}
+
+#[test]
+fn a_registry_that_cannot_be_read_disables_the_process_whichever_value_it_is() {
+    for Row { name, .. } in ALL {
+        let machine = Machine { unreadable: Some(name.registry), ..Machine::default() }
+            .registry("Disabled", "false");
+        let settings = machine.settings();
+        assert_eq!((settings.disabled, settings.unreadable), (true, Some(DENIED)), "{name:?}");
+        let report = machine.report(name.registry);
+        assert_eq!(report.source, Source::Default, "no lower source, but {report:?}");
+        let malformed = report.malformed.expect("reported");
+        assert_eq!((malformed.source, malformed.problem), (Source::Policy, DENIED.to_string()));
+    }
+    let readable = Machine::default().settings();
+    assert_eq!((readable.disabled, readable.unreadable), (false, None));
+}
+
+#[test]
+fn the_environment_is_not_asked_whether_it_counts() {
+    let machine = Machine::default().env("MPR_OTEL_ALLOW_ENVIRONMENT", "1");
+    assert!(!machine.settings().allow_environment);
+    assert!(machine.registry("AllowEnvironment", "1").settings().allow_environment);
+}
+
+#[test]
+fn plain_http_goes_to_this_machine_alone_unless_a_setting_allows_more() {
+    for private in [
+        "http://127.0.0.1:4318",
+        "http://127.9.9.9",
+        "http://LocalHost:1",
+        "http://[::1]:4318",
+        "https://collector.corp.example",
+    ] {
+        let machine = Machine::default().registry("Endpoint", private);
+        assert_eq!(machine.report("Endpoint").malformed, None, "{private}");
+    }
+    for public in [
+        "http://collector.corp.example:4318",
+        "http://10.0.0.1",
+        "http://[fe80::1]",
+        "http://localhost.corp.example",
+        "http://127.0.0.1@collector.corp.example",
+    ] {
+        let machine = Machine::default().registry("Endpoint", public);
+        let problem = machine.report("Endpoint").malformed.expect(public).problem;
+        assert!(problem.contains("https") && problem.contains("AllowInsecure"), "{problem}");
+        assert_eq!(machine.endpoint(), default_endpoint());
+        let allowed = machine.policy("AllowInsecure", "1");
+        assert_eq!(allowed.report("Endpoint").malformed, None, "{public}");
+        let forbidden = Machine::default()
+            .policy("AllowInsecure", "0")
+            .env("MPR_OTEL_ALLOW_INSECURE", "1")
+            .env("MPR_OTEL_ENDPOINT", public);
+        assert!(forbidden.report("Endpoint").malformed.is_some(), "{public}");
+    }
+}
+
+#[test]
+fn reports_are_made_only_when_somebody_asks() {
+    let machine = Machine::default();
+    let mut resolver = Resolver::new(&machine);
+    Settings::by(&mut resolver);
+    assert_eq!(resolver.into_reports().iter().count(), 0);
+    assert_eq!(machine.reports().iter().count(), ALL.len());
 }
 
 #[test]
@@ -233,11 +326,13 @@ fn the_page_on_settings_has_the_table_that_the_code_makes() {
     let mut table = "| variable | registry value | OpenTelemetry | default | meaning |\n\
                      |---|---|---|---|---|\n"
         .to_owned();
-    for Row { name, otel, default, about, .. } in ALL {
+    for Row { name, of_registry_alone, otel, default, about, .. } in ALL {
+        let variable =
+            if *of_registry_alone { String::new() } else { format!("`{}`", name.variable()) };
         let otel: Vec<String> = otel.iter().map(|variable| format!("`{variable}`")).collect();
         table += &format!(
-            "| `{}` | `{}` | {} | {} | {about} |\n",
-            name.variable(),
+            "| {} | `{}` | {} | {} | {about} |\n",
+            or_dash(variable),
             name.registry,
             or_dash(otel.join(", ")),
             or_dash(default()),

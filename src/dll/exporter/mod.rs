@@ -79,18 +79,8 @@ impl Exporter {
         if let Some(error) = &self.host.unprotected {
             tracing::warn!(%error, "operations are recorded in memory only");
         }
-        for report in &self.host.settings.reports {
-            if let Some(malformed) = &report.malformed {
-                tracing::warn!(
-                    setting = report.name.variable(),
-                    origin = %malformed.source,
-                    problem = malformed.problem,
-                    using = report.value,
-                    "malformed setting"
-                );
-            }
-        }
-        tracing::info!(collector = self.host.settings.endpoint.host(), "started");
+        let collector = self.host.settings.endpoint.as_ref().and_then(|url| url.host());
+        tracing::info!(collector, "started");
         self.adoption.keep_within_bounds(false);
         loop {
             // A fault in one round must not end the exporter: the slots it did not free are
@@ -176,6 +166,8 @@ impl Exporter {
 
     /// When the next batch is to be sent; `None` if nothing is ready.
     fn due_at(&self, now: u64) -> Option<u64> {
+        // Without a collector everything waits in the ledger.
+        self.host.settings.endpoint.as_ref()?;
         let first = self.ready.front()?;
         let full = self.ready.len() >= self.host.settings.batch_max;
         let due = if full {
@@ -188,6 +180,7 @@ impl Exporter {
 
     /// When dead hosts' operations are to be sent next; `None` if there is nothing to look for.
     fn adoption_due_at(&self, now: u64) -> Option<u64> {
+        self.host.settings.endpoint.as_ref()?;
         self.adoption.due_at().map(|due| due.max(self.not_before(now)))
     }
 

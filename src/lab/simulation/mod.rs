@@ -38,6 +38,7 @@ pub use truth::{AgentsTruth, HostTruth, IncidentTruth, SeriesTruth, Truth};
 use agent_report::Meters;
 use engine::Engine;
 use fleet::Fleet;
+use http::Uri;
 use incident::Incidents;
 use mpr_otel_core::courier::{Courier, Verdict, metrics_endpoint};
 use mpr_otel_core::settings::Settings;
@@ -119,6 +120,9 @@ pub enum SimulationError {
     /// An incident strikes nobody.
     #[error("{0}")]
     Incident(String),
+    /// No collector is named.
+    #[error("no collector is named; say with --endpoint where the simulated spans are to be sent")]
+    NoEndpoint,
     /// No collector takes spans.
     #[error(
         "no collector takes spans at {endpoint}: {reason}; start one, or name another with \
@@ -161,13 +165,13 @@ pub fn run(
     let fleet = Fleet::new(scenario.seed, scenario.hosts, scenario.servers.max(1));
     let incidents =
         Incidents::new(&fleet, &scenario.incidents).map_err(SimulationError::Incident)?;
-    let endpoint = metrics_endpoint(&settings.endpoint);
-    let endpoint = match (scenario.agents, endpoint) {
+    let collector = settings.endpoint.as_ref().ok_or(SimulationError::NoEndpoint)?;
+    let endpoint = match (scenario.agents, metrics_endpoint(collector)) {
         (false, _) => None,
         (true, Some(endpoint)) => Some(endpoint),
-        (true, None) => return Err(SimulationError::NoMetrics(settings.endpoint.to_string())),
+        (true, None) => return Err(SimulationError::NoMetrics(collector.to_string())),
     };
-    check_collector(settings)?;
+    check_collector(settings, collector)?;
     let shared = Arc::new(SenderShared::new(
         fleet.clone(),
         settings.clone(),
@@ -175,7 +179,7 @@ pub fn run(
         stop.clone(),
         scenario.agents.then(|| Meters::new(scenario.hosts)),
     ));
-    let spans = sender::spans(&shared, scenario.senders.max(1))?;
+    let spans = sender::spans(&shared, collector, scenario.senders.max(1))?;
     let (from, end) = (nanos(scenario.from), nanos(scenario.length));
     let timeline = Timeline::begin(scenario.pace, end);
     let begun = timeline.begun_unix_nanos();
@@ -229,9 +233,8 @@ pub fn run(
 
 /// Checks first that a collector answers, so that a day is not simulated for nothing. One that is
 /// busy or restarting passes: the senders wait for it.
-fn check_collector(settings: &Settings) -> Result<(), SimulationError> {
-    let error =
-        |reason| SimulationError::NoCollector { endpoint: settings.endpoint.to_string(), reason };
+fn check_collector(settings: &Settings, collector: &Uri) -> Result<(), SimulationError> {
+    let error = |reason| SimulationError::NoCollector { endpoint: collector.to_string(), reason };
     match Courier::new(settings.clone()).probe() {
         Verdict::Accepted { .. } | Verdict::Later { answered: true, .. } => Ok(()),
         Verdict::Later { reason, .. } | Verdict::Refused { reason } => Err(error(reason)),

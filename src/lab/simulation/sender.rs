@@ -225,10 +225,10 @@ impl<T> Senders<T> {
 /// Starts threads that send operations.
 pub(super) fn spans(
     shared: &Arc<SenderShared>,
+    endpoint: &Uri,
     threads: usize,
 ) -> Result<Senders<Vec<Finished>>, SenderError> {
-    let endpoint = shared.settings.endpoint.clone();
-    start(shared, &endpoint, threads, |connection, finished| {
+    start(shared, endpoint, threads, |connection, finished| {
         let shared = Arc::clone(&connection.shared);
         for outgoing in pack(finished, &shared.fleet, &shared.settings, shared.direct) {
             connection.send(&outgoing);

@@ -3,6 +3,7 @@
 use super::serve::serve;
 use crate::answer::Failure;
 use clap::Args;
+use mpr_otel_core::settings::System;
 use mpr_otel_core::stop::Stop;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 /// about itself to the collector. On Windows `mpr-otel install --agent` makes it a service.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel agent\n  \
-    MPR_OTEL_ENDPOINT=http://collector.corp.example:4318 mpr-otel agent\n\n\
+    MPR_OTEL_ENDPOINT=https://collector.corp.example:4318 mpr-otel agent\n\n\
     Ctrl-C or a termination signal stops it within seconds; nothing is lost by it.")]
 pub(crate) struct AgentCommand {
     /// Run under Windows' service manager.
@@ -33,7 +34,7 @@ impl AgentCommand {
         let asked = stop.clone();
         ctrlc::set_handler(move || asked.ask())
             .map_err(|error| format!("cannot listen for a signal to stop: {error}"))?;
-        serve(&stop, true, || ())?;
+        serve(&System::program(), &stop, true, || ())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -41,7 +41,11 @@ impl Control {
                 })
                 .ok();
             if let Some(page) = &self.page {
-                page.set_stop(Settings::resolve(&System::open()).disabled);
+                let settings = Settings::resolve(&System::host());
+                // What cannot be read is no word of an administrator.
+                if settings.unreadable.is_none() {
+                    page.set_stop(settings.disabled);
+                }
             }
         }
         if is_due(&mut self.beaten, BEAT_EVERY)

@@ -87,7 +87,7 @@ impl Agent {
     pub fn run(&mut self, stop: &Stop) {
         tracing::info!(
             ledgers = %self.settings.ledger_dir.display(),
-            collector = self.settings.endpoint.host(),
+            collector = self.settings.endpoint.as_ref().and_then(|url| url.host()),
             "the agent has started"
         );
         let round = self.settings.batch_delay.max(SHORTEST_ROUND);

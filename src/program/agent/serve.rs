@@ -12,12 +12,17 @@ use std::time::Duration;
 /// How long the agent may take to stop. What it has not sent by then is in the ledgers.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 
-/// Runs the agent until `stop` is requested. `heard`: somebody reads standard error, so the log goes
-/// there. Calls `started` once nothing can be refused any more.
-pub(super) fn serve(stop: &Stop, heard: bool, started: impl FnOnce()) -> Result<(), Failure> {
-    let settings = Settings::resolve(&System::open());
+/// Runs the agent, with the settings that `system` has for it, until `stop` is requested. `heard`:
+/// somebody reads standard error, so the log goes there. Calls `started` once nothing can be refused any more.
+pub(super) fn serve(
+    system: &System,
+    stop: &Stop,
+    heard: bool,
+    started: impl FnOnce(),
+) -> Result<(), Failure> {
+    let (settings, reports) = Settings::resolve_with_reports(system);
     let telemetry = Telemetry::start(&settings, heard)?;
-    for report in &settings.reports {
+    for report in reports.iter() {
         if let Some(malformed) = &report.malformed {
             tracing::warn!(
                 setting = report.name.variable(),

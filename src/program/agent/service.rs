@@ -72,7 +72,7 @@ fn run(_arguments: Vec<OsString>) {
     };
     let manager = *MANAGER.get_or_init(|| manager);
     tell(&manager, ServiceState::StartPending, ServiceExitCode::NO_ERROR);
-    let ended = serve(&STOP, false, || {
+    let ended = serve(&System::host(), &STOP, false, || {
         tell(&manager, ServiceState::Running, ServiceExitCode::NO_ERROR);
     });
     let code = match ended {
@@ -123,7 +123,7 @@ fn tell(manager: &ServiceStatusHandle, state: ServiceState, exit_code: ServiceEx
 /// Says in the log file, if there is one, why the agent ended. The agent's own telemetry may be
 /// what failed.
 fn log(failure: &Failure) {
-    let path = Settings::resolve(&System::open()).log;
+    let path = Settings::resolve(&System::host()).log;
     let file =
         path.and_then(|path| std::fs::File::options().create(true).append(true).open(path).ok());
     let Some(file) = file else { return };

@@ -11,6 +11,7 @@ use mpr_otel_core::machine::Machine;
 use mpr_otel_core::resource;
 use mpr_otel_core::settings::Settings;
 use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{
     Aggregation, Instrument, PeriodicReader, SdkMeterProvider, Stream,
 };
@@ -59,37 +60,14 @@ pub enum TelemetryError {
 #[derive(Debug)]
 pub struct Telemetry {
     metrics: Option<SdkMeterProvider>,
-    traces: SdkTracerProvider,
+    traces: Option<SdkTracerProvider>,
 }
 
 impl Telemetry {
     /// Starts exporting, and logging to standard error (if it is `heard`) and the log file.
     pub fn start(settings: &Settings, heard: bool) -> Result<Self, TelemetryError> {
         let resource = resource::agent_resource(settings, Machine::this());
-        let client = Arc::new(Client::new(settings)?);
-        let spans = opentelemetry_otlp::SpanExporter::builder().with_http();
-        let spans = configured(spans, client, settings, &settings.endpoint);
-        let traces = SdkTracerProvider::builder()
-            .with_resource(resource.clone())
-            .with_batch_exporter(spans.build()?)
-            .build();
-        let metrics = match metrics_endpoint(&settings.endpoint) {
-            None => None,
-            Some(endpoint) => {
-                let client = Arc::new(Client::to(settings, endpoint.clone())?);
-                let exporter = opentelemetry_otlp::MetricExporter::builder().with_http();
-                let exporter = configured(exporter, client, settings, &endpoint);
-                let reader = PeriodicReader::builder(exporter.build()?)
-                    .with_interval(metric_interval())
-                    .build();
-                let provider = SdkMeterProvider::builder()
-                    .with_resource(resource)
-                    .with_reader(reader)
-                    .with_view(view)
-                    .build();
-                Some(provider)
-            }
-        };
+        let (traces, metrics) = exporters(settings, resource)?;
         let ours = filter_fn(|metadata| metadata.target() == TARGET);
         let log = settings.log.as_deref().map(open_log).transpose();
         let (log, no_log) = match log {
@@ -102,14 +80,14 @@ impl Telemetry {
                     .clone()
                     .map(|provider| MetricsLayer::new(provider).with_filter(ours.clone())),
             )
-            .with(
+            .with(traces.as_ref().map(|traces: &SdkTracerProvider| {
                 tracing_opentelemetry::layer()
                     .with_tracer(traces.tracer(SCOPE))
                     .with_location(false)
                     .with_threads(false)
                     .with_target(false)
-                    .with_filter(ours),
-            )
+                    .with_filter(ours)
+            }))
             .with(heard.then(|| {
                 tracing_subscriber::fmt::layer()
                     .with_target(false)
@@ -137,8 +115,42 @@ impl Telemetry {
         if let Some(metrics) = self.metrics {
             let _ = metrics.shutdown();
         }
-        let _ = self.traces.shutdown();
+        if let Some(traces) = self.traces {
+            let _ = traces.shutdown();
+        }
     }
+}
+
+/// What sends the agent's own spans and metrics. Nothing does without an endpoint, and no metrics go
+/// to one that is for traces alone.
+fn exporters(
+    settings: &Settings,
+    resource: Resource,
+) -> Result<(Option<SdkTracerProvider>, Option<SdkMeterProvider>), TelemetryError> {
+    let Some(endpoint) = &settings.endpoint else {
+        return Ok((None, None));
+    };
+    let client = Arc::new(Client::to(settings, endpoint.clone())?);
+    let spans = opentelemetry_otlp::SpanExporter::builder().with_http();
+    let spans = configured(spans, client, settings, endpoint);
+    let traces = SdkTracerProvider::builder()
+        .with_resource(resource.clone())
+        .with_batch_exporter(spans.build()?)
+        .build();
+    let Some(endpoint) = metrics_endpoint(endpoint) else {
+        return Ok((Some(traces), None));
+    };
+    let client = Arc::new(Client::to(settings, endpoint.clone())?);
+    let exporter = opentelemetry_otlp::MetricExporter::builder().with_http();
+    let exporter = configured(exporter, client, settings, &endpoint);
+    let reader =
+        PeriodicReader::builder(exporter.build()?).with_interval(metric_interval()).build();
+    let metrics = SdkMeterProvider::builder()
+        .with_resource(resource)
+        .with_reader(reader)
+        .with_view(view)
+        .build();
+    Ok((Some(traces), Some(metrics)))
 }
 
 /// Opens the log for appending: hosts write to it as well.

@@ -9,7 +9,7 @@ use mpr_otel_core::adoption::{self, AGENT_FOLDER, CONTROL_PAGE, QUARANTINE_FOLDE
 use mpr_otel_core::control_page::ControlPageWriter;
 use mpr_otel_core::ledger::{EXTENSION, UNBORN, is_ledger_name};
 use mpr_otel_core::platform;
-use mpr_otel_core::settings::{DeliveryMode, Lookup, Settings, System};
+use mpr_otel_core::settings::{DeliveryMode, Lookup, Reading, Settings, System};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,15 +34,22 @@ struct Machine<'a> {
 }
 
 impl Lookup for Machine<'_> {
-    fn policy(&self, name: &str) -> Option<String> {
+    fn policy(&self, name: &str) -> Reading {
         self.system.policy(name)
     }
 
-    fn machine(&self, name: &str) -> Option<String> {
-        self.given.machine(name).or_else(|| self.system.machine(name))
+    fn machine(&self, name: &str) -> Reading {
+        match self.given.machine(name)? {
+            None => self.system.machine(name),
+            given => Ok(given),
+        }
     }
 
     fn environment(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    fn open_telemetry(&self, _name: &str) -> Option<String> {
         None
     }
 }
@@ -51,7 +58,7 @@ impl LedgerFolder {
     /// The one that the registry names once these settings are in it, or the default.
     pub(super) fn configured(given: &SettingFlags) -> Self {
         let Settings { ledger_dir, log, delivery, disabled, .. } =
-            Settings::resolve(&Machine { given, system: System::open() });
+            Settings::resolve(&Machine { given, system: System::host() });
         Self { path: ledger_dir, log, delivery, disabled }
     }
 

@@ -4,7 +4,7 @@ use super::Uninstalled;
 use super::system_dll::LIBRARY;
 use crate::answer::Failure;
 use crate::setting_flags::SettingFlags;
-use mpr_otel_core::platform;
+use crate::windows;
 use mpr_otel_core::settings::MACHINE_KEY;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,13 +35,13 @@ pub(crate) struct Listed {
 impl Listed {
     /// Whether MPR loads it: documented are REG_EXPAND_SZ and a path.
     pub(crate) fn is_well_formed(&self) -> bool {
-        self.is_expanded && Path::new(&platform::expand(&self.data)).is_absolute()
+        self.is_expanded && Path::new(&windows::expand(&self.data)).is_absolute()
     }
 
     /// The path that it leads to: expanded, and without `..`, as Windows does before it redirects
     /// 32-bit programs.
     pub(crate) fn path(&self) -> PathBuf {
-        let path = PathBuf::from(platform::expand(&self.data));
+        let path = PathBuf::from(windows::expand(&self.data));
         std::path::absolute(&path).unwrap_or(path)
     }
 }

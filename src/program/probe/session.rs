@@ -49,7 +49,7 @@ impl Session {
             return Err(format!(r"--target: `{target}` is no share; write \\SERVER\SHARE").into());
         };
         windows::show_no_boxes();
-        let settings = Settings::resolve(&System::open());
+        let settings = Settings::resolve(&System::host());
         let folder = LedgerFolder::new(&settings.ledger_dir);
         let machine = Machine {
             unregistered: match listed() {

@@ -4,7 +4,7 @@ use super::verdict::Collector;
 use crate::answer::Failure;
 use crate::printable::Printable;
 use mpr_otel_core::courier::{Courier, Verdict};
-use mpr_otel_core::settings::{ENDPOINT, Settings};
+use mpr_otel_core::settings::{SettingReport, Settings};
 use serde::Serialize;
 use std::io::Write;
 
@@ -19,9 +19,12 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Sends it an empty batch.
-    pub(super) fn try_out(settings: &Settings) -> Self {
+    /// Sends it an empty batch. `report`: how the setting came to its value.
+    pub(super) fn try_out(settings: &Settings, report: Option<&SettingReport>) -> Self {
         let (collector, detail) = match Courier::new(settings.clone()).probe() {
+            _ if settings.endpoint.is_none() => {
+                (Collector::Unnamed, "no setting names a collector: recorded, not sent".to_owned())
+            }
             Verdict::Accepted { message, .. } if message.is_empty() => {
                 (Collector::Accepts, "accepts spans".to_owned())
             }
@@ -36,7 +39,7 @@ impl Endpoint {
                 (Collector::Away, format!("does not answer: {reason}"))
             }
         };
-        let url = settings.report(ENDPOINT).map(|report| report.value.as_str().into());
+        let url = report.map(|report| report.value.as_str().into());
         Self { url: url.unwrap_or_default(), collector, detail: detail.into() }
     }
 

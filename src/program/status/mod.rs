@@ -20,7 +20,7 @@ use clap::Args;
 use control_page::ControlPage;
 use endpoint::Endpoint;
 use ledgers::Ledgers;
-use mpr_otel_core::settings::{ENDPOINT, SettingReport, Settings, System};
+use mpr_otel_core::settings::{ENDPOINT, Reports, SettingReport, Settings, System};
 use protections::Protection;
 use registration::Registration;
 use serde::Serialize;
@@ -67,7 +67,8 @@ struct Setting {
 
 impl Status {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let settings = Settings::resolve(&System::open());
+        // What hosts go by.
+        let (settings, reports) = Settings::resolve_with_reports(&System::host());
         let mut report = Report {
             version: env!("CARGO_PKG_VERSION"),
             #[cfg(windows)]
@@ -75,13 +76,13 @@ impl Status {
             #[cfg(not(windows))]
             registration: None,
             protections: Protection::all(),
-            settings: settings.reports.iter().map(Setting::from).collect(),
+            settings: reports.iter().map(Setting::from).collect(),
             ledgers: Ledgers::count(&settings.ledger_dir),
             control_page: ControlPage::find(&settings.ledger_dir),
-            endpoint: Endpoint::try_out(&settings),
+            endpoint: Endpoint::try_out(&settings, reports.of(ENDPOINT)),
             verdict: Verdict::default(),
         };
-        report.verdict = Verdict::on(&report.observations(&settings));
+        report.verdict = Verdict::on(&report.observations(&settings, &reports));
         if self.json {
             write_json(out, &report)?;
         } else {
@@ -106,7 +107,7 @@ impl From<&SettingReport> for Setting {
 }
 
 impl Report {
-    fn observations(&self, settings: &Settings) -> Observations {
+    fn observations(&self, settings: &Settings, reports: &Reports) -> Observations {
         let malformed = self.settings.iter().filter_map(|setting| {
             Some(MalformedSetting {
                 registry: setting.registry,
@@ -114,12 +115,14 @@ impl Report {
                 is_endpoint: setting.registry == ENDPOINT,
             })
         });
-        let disabled_by = settings.report(DISABLED).filter(|_| settings.disabled);
+        let switched_off = settings.disabled && settings.unreadable.is_none();
+        let disabled_by = reports.of(DISABLED).filter(|_| switched_off);
         let registration = self.registration.as_ref();
         let dlls = registration.map(|registration| {
             registration.dlls.iter().map(|dll| (dll.programs, dll.state())).collect()
         });
         Observations {
+            unreadable: settings.unreadable.map(|error| error.to_string().into()),
             disabled_by: disabled_by.map(|report| report.source.to_string()),
             delivery: settings.delivery,
             malformed: malformed.collect(),

@@ -17,6 +17,8 @@ const AGENT_HANGS_AFTER: Duration = Duration::from_secs(15 * 60);
 /// What `status` saw, as far as it counts.
 #[derive(Clone, Debug)]
 pub(super) struct Observations {
+    /// What the registry did not let be read.
+    pub(super) unreadable: Option<Printable>,
     /// Where `Disabled` comes from, if it is true.
     pub(super) disabled_by: Option<String>,
     /// Who sends.
@@ -86,6 +88,8 @@ pub(super) enum Collector {
     Refuses,
     /// It did not answer, or wants to be asked again.
     Away,
+    /// No setting says which it is.
+    Unnamed,
 }
 
 /// What becomes of what is done on this machine, the worst last.
@@ -146,6 +150,14 @@ impl Verdict {
     }
 
     fn settings(&mut self, seen: &Observations) {
+        if let Some(error) = &seen.unreadable {
+            self.found(
+                "settings_unreadable",
+                Arrival::Never,
+                format!("{error}; until then programs are left alone"),
+                "repair the key's permissions with regedit, and run `mpr-otel status` again",
+            );
+        }
         if let Some(source) = &seen.disabled_by {
             self.found(
                 "disabled",
@@ -288,6 +300,15 @@ impl Verdict {
                 "nothing, if this machine is away from its network; else start the collector or \
                  correct the setting Endpoint",
             ),
+            // A setting that is malformed names it already.
+            Collector::Unnamed if seen.malformed.iter().any(|setting| setting.is_endpoint) => {}
+            Collector::Unnamed => self.found(
+                "no_endpoint",
+                Arrival::Never,
+                "no setting names a collector, so what is recorded is not sent",
+                "run `mpr-otel install --endpoint https://...` as administrator, or set Endpoint by \
+                 group policy",
+            ),
         }
     }
 
@@ -341,6 +362,7 @@ mod tests {
     /// A machine on which all is well.
     fn well() -> Observations {
         Observations {
+            unreadable: None,
             disabled_by: None,
             delivery: DeliveryMode::InProcess,
             malformed: Vec::new(),
@@ -381,6 +403,18 @@ mod tests {
         (
             |seen| seen.disabled_by = Some("group policy".to_owned()),
             &["disabled"],
+            Arrival::Never,
+            1,
+        ),
+        (
+            |seen| seen.unreadable = Some("HKLM\\KEY cannot be read".into()),
+            &["settings_unreadable"],
+            Arrival::Never,
+            1,
+        ),
+        (
+            |seen| seen.collector = (Collector::Unnamed, "no setting names it".into()),
+            &["no_endpoint"],
             Arrival::Never,
             1,
         ),

@@ -28,6 +28,7 @@ use std::io;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use windows_sys::Win32::Storage::FileSystem::{MOVEFILE_DELAY_UNTIL_REBOOT, MoveFileExW};
+use windows_sys::Win32::System::Environment::ExpandEnvironmentStringsW;
 use windows_sys::Win32::System::SystemInformation::{
     GetSystemDirectoryW, GetSystemWow64DirectoryW,
 };
@@ -89,6 +90,21 @@ fn filled(buffer: &[u16], units: u32) -> io::Result<PathBuf> {
         Some([]) => Err(io::Error::last_os_error()),
         Some(path) => Ok(PathBuf::from(OsString::from_wide(path))),
         None => Err(io::ErrorKind::InvalidFilename.into()),
+    }
+}
+
+/// Replaces `%NAME%` by the environment's value, as MPR does with its list of notification DLLs.
+pub(crate) fn expand(text: &str) -> String {
+    let source = wide(text.as_ref());
+    let mut target = vec![0_u16; 4096];
+    // SAFETY: `source` ends in NUL; writes at most as many units as `target` has.
+    let units = unsafe {
+        ExpandEnvironmentStringsW(source.as_ptr(), target.as_mut_ptr(), target.len() as u32)
+    } as usize;
+    match units {
+        0 => text.to_owned(),
+        units if units > target.len() => text.to_owned(),
+        units => String::from_utf16_lossy(&target[..units - 1]),
     }
 }
 

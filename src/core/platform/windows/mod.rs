@@ -2,21 +2,23 @@
 
 #![allow(unsafe_code)] // This file meets Win32.
 
+mod folder;
 mod identity;
 mod plain_file;
+mod token;
 
+pub use folder::{default_ledger_dir, program_data, windows_folder};
 pub use identity::{computer_name, host_name, installation_id, machine_arch, os_version, site};
 pub use plain_file::{is_mine, open_plain, open_plain_to_read, owner_is_trusted, owner_of};
+pub use token::{is_elevated, is_impersonating, user_sid};
 
-use std::ffi::{OsStr, c_void};
+use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::windows::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf, Prefix};
+use std::path::{Component, Path, Prefix};
 use std::sync::atomic::{AtomicU64, Ordering};
 use windows_sys::Win32::Foundation::HMODULE;
 use windows_sys::Win32::Storage::FileSystem::QueryDosDeviceW;
-use windows_sys::Win32::System::Environment::ExpandEnvironmentStringsW;
 use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
 };
@@ -91,16 +93,6 @@ pub fn session_id() -> Option<u32> {
     (found != 0).then_some(session)
 }
 
-/// Where ledgers live unless a setting says otherwise.
-pub fn default_ledger_dir() -> PathBuf {
-    let folder = std::env::var_os("ProgramData").map(PathBuf::from);
-    folder
-        .filter(|path| path.is_absolute())
-        .unwrap_or_else(|| PathBuf::from(r"C:\ProgramData"))
-        .join("mpr-otel")
-        .join("ledger")
-}
-
 /// Whether `path` is on a disk of this machine, told from its spelling and from what its drive
 /// letter stands for in the object manager's namespace. No file is opened: opening one on a
 /// dead server takes twenty seconds, and a UNC path re-enters MPR.
@@ -122,21 +114,6 @@ pub fn is_local(path: &Path) -> bool {
     target.starts_with(r"\device\harddisk")
 }
 
-/// Replaces `%NAME%` by the environment's value, as REG_EXPAND_SZ asks for.
-pub fn expand(text: &str) -> String {
-    let source = wide(text.as_ref());
-    let mut target = vec![0_u16; 4096];
-    // SAFETY: `source` ends in NUL; writes at most as many units as `target` has.
-    let units = unsafe {
-        ExpandEnvironmentStringsW(source.as_ptr(), target.as_mut_ptr(), target.len() as u32)
-    } as usize;
-    match units {
-        0 => text.to_owned(),
-        units if units > target.len() => text.to_owned(),
-        units => String::from_utf16_lossy(&target[..units - 1]),
-    }
-}
-
 /// A new file inherits its folder's rights, which the installer set.
 pub fn owner_only(_options: &mut OpenOptions) {}
 
@@ -146,11 +123,6 @@ pub fn others_read(_options: &mut OpenOptions) {}
 /// Gives `file` its `size` in bytes. The file is not sparse, so NTFS takes the disk space now.
 pub fn allocate(file: &File, size: u64) -> io::Result<()> {
     file.set_len(size)
-}
-
-/// The text with a NUL.
-fn wide(text: &OsStr) -> Vec<u16> {
-    text.encode_wide().chain([0]).collect()
 }
 
 /// The text at a pointer.

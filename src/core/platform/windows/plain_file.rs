@@ -1,25 +1,19 @@
 //! Files that any user may have put where they are: what they are, and whose.
 
-use super::wide_text;
+use super::token;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
-use windows_sys::Win32::Foundation::{CloseHandle, ERROR_SUCCESS, HANDLE, LocalFree};
-use windows_sys::Win32::Security::Authorization::{
-    ConvertSidToStringSidW, GetSecurityInfo, SE_FILE_OBJECT,
-};
-use windows_sys::Win32::Security::{
-    EqualSid, GetTokenInformation, OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
-    TOKEN_OWNER, TOKEN_QUERY, TOKEN_USER, TokenOwner, TokenUser,
-};
+use windows_sys::Win32::Foundation::{ERROR_SUCCESS, HANDLE, LocalFree};
+use windows_sys::Win32::Security::Authorization::{GetSecurityInfo, SE_FILE_OBJECT};
+use windows_sys::Win32::Security::{OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID};
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_DEVICE, FILE_ATTRIBUTE_DIRECTORY,
     FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_OPEN_REPARSE_POINT, FILE_TYPE_DISK,
     GetFileInformationByHandle, GetFileType,
 };
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
 /// Opens a file for reading and writing, but only a plain one: no link, no device, no pipe, and
 /// with no second name elsewhere, through which writing would reach another file.
@@ -58,17 +52,8 @@ fn plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 /// administrator makes belongs to the administrators, if Windows is set up so.
 pub fn is_mine(file: &File) -> io::Result<bool> {
     let owner = Owner::of(file)?;
-    let user = Token::open()?.information(TokenUser)?;
-    let group = Token::open()?.information(TokenOwner)?;
-    // SAFETY: Windows wrote a TOKEN_USER at the start of the buffer, which is aligned for it.
-    let user = unsafe { (*user.as_ptr().cast::<TOKEN_USER>()).User.Sid };
-    // SAFETY: Windows wrote a TOKEN_OWNER at the start of the buffer, which is aligned for it.
-    let group = unsafe { (*group.as_ptr().cast::<TOKEN_OWNER>()).Owner };
-    // SAFETY: both are valid SIDs: one inside the descriptor, one inside the live buffer.
-    let user = unsafe { EqualSid(owner.sid, user) } != 0;
-    // SAFETY: as above.
-    let group = unsafe { EqualSid(owner.sid, group) } != 0;
-    Ok(user || group)
+    // SAFETY: the SID is valid while `owner` lives.
+    unsafe { token::is_mine(owner.sid) }
 }
 
 /// Whether `file` may tell this process what to do. Here the rights that the installer gave the
@@ -81,16 +66,8 @@ pub fn owner_is_trusted(_file: &File) -> io::Result<bool> {
 /// network.
 pub fn owner_of(file: &File) -> io::Result<String> {
     let owner = Owner::of(file)?;
-    let mut text = std::ptr::null_mut();
-    // SAFETY: the SID is valid while `owner` lives, and `text` is writable.
-    if unsafe { ConvertSidToStringSidW(owner.sid, &mut text) } == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the text that Windows made ends in NUL.
-    let said = unsafe { wide_text(text) };
-    // SAFETY: the text was allocated for us with LocalAlloc, and is not used again.
-    unsafe { LocalFree(text.cast()) };
-    Ok(said)
+    // SAFETY: the SID is valid while `owner` lives.
+    unsafe { token::sid_text(owner.sid) }
 }
 
 /// A file's owner, inside the descriptor that Windows made for us.
@@ -129,41 +106,5 @@ impl Drop for Owner {
     fn drop(&mut self) {
         // SAFETY: the descriptor was allocated for us with LocalAlloc, and goes with `self`.
         unsafe { LocalFree(self.descriptor) };
-    }
-}
-
-/// This process' token.
-struct Token(HANDLE);
-
-impl Token {
-    fn open() -> io::Result<Self> {
-        // SAFETY: takes nothing and cannot fail.
-        let process = unsafe { GetCurrentProcess() };
-        let mut token = std::ptr::null_mut();
-        // SAFETY: `process` needs no closing, and `token` is writable.
-        if unsafe { OpenProcessToken(process, TOKEN_QUERY, &mut token) } == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(Self(token))
-    }
-
-    /// A fact about the token, in memory that is aligned for every structure of it.
-    fn information(&self, class: i32) -> io::Result<Vec<u64>> {
-        // The largest SID has 68 bytes.
-        let mut buffer = vec![0_u64; 32];
-        let mut length = 0;
-        let room = size_of_val(buffer.as_slice()) as u32;
-        // SAFETY: writes at most `room` bytes, which `buffer` has; `length` is writable.
-        let done = unsafe {
-            GetTokenInformation(self.0, class, buffer.as_mut_ptr().cast(), room, &mut length)
-        };
-        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(buffer) }
-    }
-}
-
-impl Drop for Token {
-    fn drop(&mut self) {
-        // SAFETY: the handle is ours, and goes with `self`.
-        unsafe { CloseHandle(self.0) };
     }
 }

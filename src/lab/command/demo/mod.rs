@@ -9,7 +9,9 @@ use super::answer::{Failure, write_json};
 use super::progress_line::ProgressLine;
 use clap::Args;
 use mpr_otel_core::courier::{Courier, Verdict};
-use mpr_otel_core::settings::{ENDPOINT, Settings, Source, System, WithEndpoint};
+use mpr_otel_core::settings::{
+    ALLOW_ENVIRONMENT, ENDPOINT, Settings, Source, System, WithEndpoint,
+};
 use mpr_otel_lab::double;
 use mpr_otel_lab::receiver::Receiver;
 use play::Stage;
@@ -100,12 +102,20 @@ fn library() -> Result<PathBuf, Failure> {
 /// Registry settings beat the environment that the demo gives its hosts: with them it would send
 /// its made-up operations to the fleet's collector.
 fn refuse_fixed_settings() -> Result<(), Failure> {
-    let settings = Settings::resolve(&System::open());
-    let fixed = settings.reports.iter().find(|report| {
+    let system = System::host();
+    let (_, reports) = Settings::resolve_with_reports(&system);
+    let fixed = reports.iter().find(|report| {
         let source = report.malformed.as_ref().map_or(report.source, |malformed| malformed.source);
-        matches!(source, Source::Policy | Source::Registry)
+        report.name.registry != ALLOW_ENVIRONMENT
+            && matches!(source, Source::Policy | Source::Registry)
     });
     match fixed {
+        None if !system.environment_counts() => Err(
+            "the demo gives its programs settings through their environment, which does not count \
+             here; set AllowEnvironment to 1 in HKLM\\SOFTWARE\\mpr-otel, and run the demo as an \
+             ordinary user"
+                .into(),
+        ),
         None => Ok(()),
         Some(report) => Err(format!(
             "this machine's registry sets {} for every process, the demo's as well; run the demo \
@@ -119,9 +129,9 @@ fn refuse_fixed_settings() -> Result<(), Failure> {
 /// Checks first that a collector answers, so that the demo does not wait in vain for its spans to be
 /// taken.
 fn check_collector(endpoint: &str) -> Result<(), Failure> {
-    let settings = Settings::resolve(&WithEndpoint::new(System::open(), Some(endpoint)));
-    if let Some(malformed) = settings.report(ENDPOINT).and_then(|report| report.malformed.as_ref())
-    {
+    let lookup = WithEndpoint::new(System::program(), Some(endpoint));
+    let (settings, reports) = Settings::resolve_with_reports(&lookup);
+    if let Some(malformed) = reports.of(ENDPOINT).and_then(|report| report.malformed.as_ref()) {
         return Err(malformed.problem.clone().into());
     }
     match Courier::new(settings).probe() {

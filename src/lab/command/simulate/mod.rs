@@ -104,6 +104,7 @@ impl Simulate {
             incidents: self.incident.clone(),
         };
         let (line, begun) = (ProgressLine::new(), Instant::now());
+        let endpoint = settings.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
         let outcome = simulation::run(&scenario, &settings, &stop, &mut |progress| {
             line.show(&bar::text(progress, begun.elapsed().as_secs_f64()));
         });
@@ -113,7 +114,7 @@ impl Simulate {
             file.set_len(0)?;
             write_json(&mut file, &outcome.truth)?;
         }
-        let view = View::new(&settings.endpoint, &outcome);
+        let view = View::new(&endpoint, &outcome);
         if self.json {
             write_json(out, &view.summary)?;
         } else {
@@ -124,9 +125,9 @@ impl Simulate {
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
-        let settings =
-            Settings::resolve(&WithEndpoint::new(System::open(), self.endpoint.as_deref()));
-        let endpoint = settings.report(ENDPOINT);
+        let lookup = WithEndpoint::new(System::program(), self.endpoint.as_deref());
+        let (settings, reports) = Settings::resolve_with_reports(&lookup);
+        let endpoint = reports.of(ENDPOINT);
         if let Some(malformed) = endpoint.and_then(|report| report.malformed.as_ref()) {
             return Err(malformed.problem.clone().into());
         }

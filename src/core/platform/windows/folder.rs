@@ -1,0 +1,44 @@
+//! Windows' own folders. None is taken from the environment, which is the user's to change.
+
+use crate::expand::expand;
+use std::path::PathBuf;
+use windows_registry::LOCAL_MACHINE;
+use windows_sys::Win32::System::SystemInformation::GetSystemWindowsDirectoryW;
+
+/// The folder of Windows, such as `C:\Windows`, and what `%SystemRoot%` stands for.
+pub fn windows_folder() -> Option<String> {
+    let mut folder = [0_u16; 512];
+    // SAFETY: writes at most as many units as `folder` has.
+    let units = unsafe { GetSystemWindowsDirectoryW(folder.as_mut_ptr(), folder.len() as u32) };
+    let folder = folder.get(..units as usize).filter(|folder| !folder.is_empty())?;
+    String::from_utf16(folder).ok()
+}
+
+/// What `%ProgramData%` stands for: where Windows' list of profiles says it is.
+pub fn program_data() -> Option<String> {
+    let windows = windows_folder()?;
+    let drive = windows.get(..2).filter(|drive| drive.ends_with(':'))?;
+    let listed = LOCAL_MACHINE
+        .options()
+        .read()
+        .wow64_64()
+        .open(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList")
+        .and_then(|key| key.get_string("ProgramData"));
+    let usual = || format!(r"{drive}\ProgramData");
+    expand(&listed.unwrap_or_else(|_| usual()), |name| match name {
+        "SYSTEMDRIVE" => Some(drive.to_owned()),
+        "SYSTEMROOT" => Some(windows.clone()),
+        _ => None,
+    })
+    .ok()
+}
+
+/// Where ledgers live unless a setting says otherwise.
+pub fn default_ledger_dir() -> PathBuf {
+    let folder = program_data().map(PathBuf::from);
+    folder
+        .filter(|path| path.is_absolute())
+        .unwrap_or_else(|| PathBuf::from(r"C:\ProgramData"))
+        .join("mpr-otel")
+        .join("ledger")
+}

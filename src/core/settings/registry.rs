@@ -1,0 +1,71 @@
+//! The settings in Windows' registry.
+
+use super::lookup::{Reading, RegistryError, Unusable};
+use crate::expand::expand;
+use crate::platform;
+use windows_registry::{LOCAL_MACHINE, Type, Value};
+
+/// Under `HKEY_LOCAL_MACHINE`: what group policy writes.
+pub const POLICY_KEY: &str = r"SOFTWARE\Policies\mpr-otel";
+/// Under `HKEY_LOCAL_MACHINE`: what the installer writes.
+pub const MACHINE_KEY: &str = r"SOFTWARE\mpr-otel";
+
+/// One of the two keys.
+#[derive(Debug)]
+pub(super) struct Key {
+    path: &'static str,
+    /// `None`: there is no such key.
+    opened: Result<Option<windows_registry::Key>, RegistryError>,
+}
+
+impl Key {
+    pub(super) fn open(path: &'static str) -> Self {
+        // The 64-bit view, so that a 32-bit host reads the same settings.
+        let opened = LOCAL_MACHINE.options().read().wow64_64().open(path);
+        Self { path, opened: found(path, opened) }
+    }
+
+    /// Value `name` as text: REG_DWORD in decimal, REG_MULTI_SZ joined by commas.
+    pub(super) fn read(&self, name: &str) -> Reading {
+        let Some(key) = self.opened.as_ref().map_err(|error| Unusable::Unreadable(*error))? else {
+            return Ok(None);
+        };
+        match found(self.path, key.get_value(name)).map_err(Unusable::Unreadable)? {
+            None => Ok(None),
+            Some(value) => text(value).map(Some).map_err(Unusable::Malformed),
+        }
+    }
+}
+
+fn found<T>(
+    key: &'static str,
+    result: windows_registry::Result<T>,
+) -> Result<Option<T>, RegistryError> {
+    result.map_or_else(|error| RegistryError::unless_absent(key, error.code().0), |it| Ok(Some(it)))
+}
+
+/// The text of a value of any type that a setting has.
+fn text(value: Value) -> Result<String, String> {
+    let read = match value.ty() {
+        Type::String => String::try_from(value).ok(),
+        Type::U32 | Type::U64 => u64::try_from(value).ok().map(|number| number.to_string()),
+        Type::MultiString => Vec::try_from(value).ok().map(|items: Vec<String>| items.join(",")),
+        Type::ExpandString => match String::try_from(value) {
+            Ok(text) => {
+                return expand(&text, |name| match name {
+                    "SYSTEMROOT" => platform::windows_folder(),
+                    "PROGRAMDATA" => platform::program_data(),
+                    _ => None,
+                })
+                .map_err(|unknown| {
+                    format!("{unknown}; only %SystemRoot% and %ProgramData% are replaced")
+                });
+            }
+            Err(_) => None,
+        },
+        _ => None,
+    };
+    read.ok_or_else(|| {
+        "no text of a setting; write it as REG_SZ, or a number as REG_DWORD".to_owned()
+    })
+}
