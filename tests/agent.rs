@@ -309,38 +309,6 @@ fn status_shows_what_was_counted_after_every_ledger_is_gone() {
     assert_eq!(stage.status()["ledgers"]["agent"]["running"], false);
 }
 
-#[test]
-fn the_next_host_of_the_same_user_exports_what_others_left() {
-    let stage = Stage::new();
-    for _ in 0..40 {
-        short_host(&stage);
-    }
-    let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\own")]));
-    let spans = stage.spans(41);
-    let recovered = spans.iter().filter(|span| span.get("mpr.recovered").is_some());
-    assert_eq!(recovered.count(), 40);
-    assert_eq!(span_ids(&spans).len(), 41);
-    // Only its own is left, and it has inherited what the others counted.
-    stage.until(|| ledgers(&stage).len() == 1);
-    let tally = stage.tally_when(|tally| tally.pending() == 0);
-    assert_eq!((tally.seen, tally.exported, tally.lost_in_all()), (41, 41, 0));
-    host.end_quietly();
-}
-
-#[test]
-fn a_host_leaves_to_the_agent_what_is_the_agents() {
-    let stage = Stage::new();
-    let (left, _) = start(agent_host(&stage), &lane(vec![add(r"\\server\agents")]));
-    left.end_quietly();
-    let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\own")]));
-    assert_eq!(stage.spans(1)[0].get("mpr.share.name").as_deref(), Some("own"));
-    stage.tally_when(|tally| tally.pending() == 1);
-    host.end_quietly();
-    let agent = agent(&stage);
-    assert_eq!(stage.spans(1)[0].get("mpr.share.name").as_deref(), Some("agents"));
-    agent.interrupt();
-}
-
 /// A storm while the collector is away: what is kept, what is lost, and what the agent needs.
 #[test]
 fn a_collector_that_is_away_for_long_costs_bounded_files_and_memory_and_every_loss_is_counted() {

@@ -1,7 +1,9 @@
 //! What becomes of spans when the collector is slow, broken, strict or gone.
 
 use mpr_otel_lab::equipment::Authority;
-use mpr_otel_lab::equipment::stage::{PATIENCE, Stage, add, lane, received, spawn, start};
+use mpr_otel_lab::equipment::stage::{
+    PATIENCE, Received, Stage, add, lane, received, spawn, start,
+};
 use mpr_otel_lab::receiver::{Answer, Behaviour, Receiver, Request, Stream};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
@@ -243,13 +245,17 @@ fn a_full_table_leaves_the_context_null_and_the_loss_is_told() {
     let mut command = stage.c("fill");
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500");
     let mut host = spawn(&mut command);
-    assert_eq!(host.line(), "without context: 476");
-    let spans = stage.spans(1024);
+    // The exporter may send the first operation, and free its slot, before the table is full.
+    let line = host.line();
+    let lost: u64 = line.strip_prefix("without context: ").unwrap().parse().unwrap();
+    assert!([476, 477].contains(&lost), "{line}");
+    let spans = stage.spans(1501 - lost as usize);
     let told: Vec<_> = spans.iter().filter_map(|span| span.get("mpr.lost")).collect();
-    assert_eq!(told, ["476"]);
-    assert!(spans.iter().all(|span| span.get("mpr.outcome").as_deref() == Some("unfinished")));
+    assert_eq!(told, [lost.to_string()]);
+    let unfinished = |span: &&Received| span.get("mpr.outcome").as_deref() == Some("unfinished");
+    assert_eq!(spans.iter().filter(unfinished).count(), 1500 - lost as usize);
     let tally = stage.tally_when(|tally| tally.pending() == 0);
-    assert_eq!((tally.seen, tally.exported, tally.lost[0]), (1500, 1024, 476));
+    assert_eq!((tally.seen, tally.exported, tally.lost[0]), (1501, 1501 - lost, lost));
     assert_eq!(host.line(), "played");
     host.end_quietly();
 }

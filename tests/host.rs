@@ -2,6 +2,11 @@
 
 #![cfg(target_os = "linux")]
 
+use mpr_otel_core::adoption::{Census, LedgerFolder};
+use mpr_otel_core::control_page::ControlPageWriter;
+use mpr_otel_core::ledger::{Loss, NEWEST_VERSION};
+use mpr_otel_core::platform;
+use mpr_otel_core::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};
 use mpr_otel_lab::double::Step;
 use mpr_otel_lab::equipment::library;
 use mpr_otel_lab::equipment::stage::{
@@ -9,6 +14,7 @@ use mpr_otel_lab::equipment::stage::{
     start_c,
 };
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -129,21 +135,35 @@ fn exporter(pid: u32) -> Option<PathBuf> {
     tasks.map(|task| task.unwrap().path()).find(named)
 }
 
-/// Waits until the exporter's thread sleeps in the kernel without a time-out.
+/// Waits until the exporter's thread sleeps in the kernel until a time that is far away.
 fn wait_until_idle(pid: u32) {
+    const FAR: u64 = 60_000_000_000;
     let deadline = Instant::now() + PATIENCE;
     loop {
         let call = exporter(pid)
             .and_then(|task| fs::read_to_string(task.join("syscall")).ok())
             .unwrap_or_default();
         let words: Vec<&str> = call.split_whitespace().collect();
-        // futex(address, FUTEX_WAIT_BITSET | PRIVATE, value, timeout = NULL)
-        if words.len() > 4 && words[0] == futex() && words[4] == "0x0" {
+        // futex(address, FUTEX_WAIT_BITSET | PRIVATE, value, the time when it wakes by itself)
+        if words.len() > 4
+            && words[0] == futex()
+            && wakes_at(pid, words[4]).is_some_and(|at| at > platform::monotonic_nanos() + FAR)
+        {
             return;
         }
         assert!(Instant::now() < deadline, "the exporter is in {call}");
         std::thread::yield_now();
     }
+}
+
+/// The time in another process' memory, in nanoseconds of the monotonic clock.
+fn wakes_at(pid: u32, address: &str) -> Option<u64> {
+    let address = u64::from_str_radix(address.strip_prefix("0x")?, 16).ok()?;
+    let mut time = [0; 16];
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).ok()?;
+    memory.read_exact_at(&mut time, address).ok()?;
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    Some(number(&time[..8]) * 1_000_000_000 + number(&time[8..]))
 }
 
 /// The number of the futex system call.
@@ -152,7 +172,7 @@ fn futex() -> &'static str {
 }
 
 #[test]
-fn an_idle_exporter_is_one_thread_that_sleeps_without_a_time_out() {
+fn an_idle_exporter_is_one_thread_that_sleeps_until_an_operation_could_be_overdue() {
     let stage = Stage::new();
     let host = start_c(stage.c("contract"));
     stage.spans(3);
@@ -161,37 +181,17 @@ fn an_idle_exporter_is_one_thread_that_sleeps_without_a_time_out() {
     host.end_quietly();
 }
 
-/// Checks that a host with this variable is left alone: no thread, no ledger, no context.
+/// Checks that a host with this variable is left alone: no thread, no ledger, and no context but
+/// that of the first operation, during which the library finds it out.
 fn left_alone(name: &str, value: &str) {
     let stage = Stage::new();
     let mut command = stage.host();
     command.env(name, value);
     let (host, report) = start(command, &lane(vec![add(r"\\server\share"); 3]));
-    assert_eq!((report.operations, report.untracked), (3, 3));
+    assert_eq!((report.operations, report.untracked), (3, 2));
     assert_eq!(report.breaches, Vec::<String>::new());
     assert_eq!(exporter(host.pid()), None);
     assert!(!stage.ledgers().exists());
-    host.end_quietly();
-}
-
-#[test]
-fn a_dead_hosts_ledger_that_cannot_be_removed_is_not_tried_without_end() {
-    let stage = Stage::new();
-    let mut dead = stage.c("exit");
-    dead.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
-    assert!(spawn(&mut dead).end().0.success());
-    let ledger = fs::read_dir(stage.ledgers()).unwrap().next().unwrap().unwrap().path();
-    // A file that something is mounted on cannot be removed, and all the rest works.
-    let mount = r#"mount --bind "$0" "$0" && exec "$@""#;
-    let host = stage.c("contract");
-    let mut command = stage.command("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount]).arg(&ledger);
-    command.arg(host.get_program()).args(host.get_args());
-    let host = start_c(command);
-    stage.spans(1 + 3);
-    stage.wait_for_log("cannot remove a ledger");
-    wait_until_idle(host.pid());
-    assert!(ledger.exists());
     host.end_quietly();
 }
 
@@ -216,6 +216,95 @@ fn a_host_that_leaves_delivery_to_the_agent_only_writes_its_ledger() {
     let tally = stage.tally();
     assert_eq!((tally.seen, tally.pending()), (3, 3));
     assert!(stage.receiver.requests().try_recv().is_err());
+    host.end_quietly();
+}
+
+/// Checks that a running host stops at its next notification when the control page says so: it
+/// closes its file, has no thread left, and what it has not sent is there for others.
+fn stops(delivery: &str) {
+    let stage = Stage::new();
+    let folder = LedgerFolder::new(stage.ledgers());
+    fs::create_dir_all(folder.agent()).unwrap();
+    let page = ControlPageWriter::create(&folder.control_page()).unwrap();
+    let mut command = stage.c("asked");
+    command.env("MPR_OTEL_DELIVERY", delivery).env("MPR_OTEL_BATCH_DELAY_MS", "600000");
+    let mut host = spawn(&mut command);
+    assert_eq!((host.ask(), host.ask()), ("recorded".into(), "recorded".into()));
+    assert_eq!(Census::take(&folder).unwrap().live, 1);
+    page.set_stop(true);
+    assert_eq!((host.ask(), host.ask()), ("not recorded".into(), "not recorded".into()));
+    stage.until(|| Census::take(&folder).unwrap().live == 0);
+    stage.until(|| fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap().count() == 1);
+    let census = Census::take(&folder).unwrap();
+    assert_eq!((census.ledgers, census.orphaned, census.tally.seen), (1, 2, 2));
+    // Not before a minute has passed.
+    page.set_stop(false);
+    assert_eq!(host.ask(), "not recorded");
+    host.end_quietly();
+}
+
+#[test]
+fn the_stop_word_of_the_control_page_stops_a_running_host() {
+    stops(DELIVERY_IN_PROCESS);
+    stops(DELIVERY_AGENT);
+}
+
+#[test]
+fn a_host_that_finds_the_stop_word_set_makes_no_ledger() {
+    let stage = Stage::new();
+    let folder = LedgerFolder::new(stage.ledgers());
+    fs::create_dir_all(folder.agent()).unwrap();
+    ControlPageWriter::create(&folder.control_page()).unwrap().set_stop(true);
+    let mut host = spawn(&mut stage.c("asked"));
+    // During the first one the library finds it out.
+    assert_eq!((host.ask(), host.ask()), ("recorded".into(), "not recorded".into()));
+    assert_eq!(Census::take(&folder).unwrap().ledgers, 0);
+    host.end_quietly();
+}
+
+#[test]
+fn where_an_agent_lives_a_full_folder_keeps_no_host_from_recording() {
+    let stage = Stage::new();
+    let folder = LedgerFolder::new(stage.ledgers());
+    fs::create_dir_all(folder.agent()).unwrap();
+    for number in 0..600 {
+        fs::write(folder.path().join(format!("foreign-{number}")), "").unwrap();
+    }
+    let page = ControlPageWriter::create(&folder.control_page()).unwrap();
+    let ledgers = || {
+        let mut host = spawn(stage.c("asked").env("MPR_OTEL_DELIVERY", DELIVERY_AGENT));
+        host.ask();
+        let ledgers = Census::take(&folder).unwrap().ledgers;
+        host.end_quietly();
+        ledgers
+    };
+    assert_eq!(ledgers(), 0);
+    page.beat(NEWEST_VERSION);
+    assert_eq!(ledgers(), 1);
+}
+
+#[test]
+fn a_start_that_failed_is_tried_again_and_what_it_cost_is_counted() {
+    let stage = Stage::new();
+    // In its place there is a file.
+    fs::write(stage.ledgers(), "").unwrap();
+    let mut command = stage.c("asked");
+    let mut host = spawn(command.env("MPR_OTEL_DELIVERY", DELIVERY_AGENT));
+    let mut lost = 0;
+    for _ in 0..20 {
+        lost += u64::from(host.ask() == "not recorded");
+    }
+    // Sixteen wait for a ledger.
+    assert_eq!(lost, 4);
+    fs::remove_file(stage.ledgers()).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while host.ask() == "not recorded" {
+        lost += 1;
+        assert!(Instant::now() < deadline);
+    }
+    let tally = stage.tally_when(|tally| tally.pending() == 17);
+    assert_eq!(tally.lost[Loss::LedgerUnavailable as usize], lost);
+    assert_eq!(tally.seen, tally.pending() + lost);
     host.end_quietly();
 }
 

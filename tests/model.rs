@@ -283,7 +283,7 @@ fn an_old_handle_never_completes_the_slots_next_operation() {
 
 /// An exporter that sleeps at `depth` until every one of `callers` has sent a signal. If a
 /// wake-up could be lost, loom would find the exporter asleep for ever.
-fn nobody_oversleeps(depth: Sleep, done: bool, callers: usize) {
+fn nobody_oversleeps(depth: Sleep, callers: usize) {
     let mut model = loom::model::Builder::new();
     // Two callers and the exporter have too many interleavings to try all; three switches where a
     // thread need not have stopped find every lost wake-up of two flags.
@@ -296,7 +296,7 @@ fn nobody_oversleeps(depth: Sleep, done: bool, callers: usize) {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || {
                     shared.1.fetch_add(1, Ordering::Relaxed);
-                    shared.0.ring(done, || shared.1.load(Ordering::Relaxed) >= callers);
+                    shared.0.ring(|| shared.1.load(Ordering::Relaxed) >= callers);
                 })
             })
             .collect();
@@ -310,16 +310,11 @@ fn nobody_oversleeps(depth: Sleep, done: bool, callers: usize) {
 }
 
 #[test]
-fn an_idle_exporter_hears_the_first_signal() {
-    nobody_oversleeps(Sleep::Idle, false, 1);
-}
-
-#[test]
-fn a_watching_exporter_hears_the_end_of_an_operation() {
-    nobody_oversleeps(Sleep::Watching, true, 1);
+fn an_idle_exporter_hears_the_end_of_an_operation() {
+    nobody_oversleeps(Sleep::Idle, 1);
 }
 
 #[test]
 fn a_collecting_exporter_hears_the_signal_that_fills_its_batch() {
-    nobody_oversleeps(Sleep::Collecting, true, 2);
+    nobody_oversleeps(Sleep::Collecting, 2);
 }

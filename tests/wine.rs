@@ -1549,7 +1549,9 @@ fn the_probe_says_who_does_not_deliver() {
 #[test]
 fn what_a_killed_program_mapped_is_cancelled_by_the_probe() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": IPC, "kills": "probe-caller" }]));
+    // It dies when it has made its ledger: what begins before that dies with it.
+    let network = json!([{ "name": IPC, "takes_ms": 2000, "kills": "probe-caller" }]);
+    windows.set_up_network(&network);
     windows.install(&[]);
     let rows = windows.probe(&["WNetAddConnection2W"], 2);
     assert_eq!(verdicts(&rows), [("WNetAddConnection2W", "map", "unknown")]);
@@ -1568,6 +1570,8 @@ fn net_is_held_at_its_end_until_its_ledger_has_been_read() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": IPC, "takes_ms": 30 }]));
     windows.install(&[]);
+    // It sends what a program left that has ended.
+    let _agent = windows.agent();
     // Wine's own does not map. Wine runs it nevertheless, unless it is told otherwise.
     let net = windows.file("windows/system32/net.exe");
     let wines = fs::read(&net).unwrap();

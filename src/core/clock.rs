@@ -3,37 +3,37 @@
 use crate::platform;
 use std::time::{Duration, SystemTime};
 
-/// Counts nanoseconds from an anchor that ties the monotonic clock to the wall clock once.
+/// Counts nanoseconds of the machine's monotonic clock, and knows the date of its zero.
 ///
 /// Every date is `anchor + elapsed`, so setting the wall clock moves no span and no duration,
-/// and another process that knows the anchor computes the same dates.
+/// and another process that knows the anchor computes the same dates. The anchor is the clock's
+/// own zero and not the process' start, so that what happened before the anchor was taken has a
+/// time as well.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// The monotonic clock at the anchor.
+    /// The date of the monotonic clock's zero, in nanoseconds since 1970.
     anchor: u64,
-    /// The wall clock at the anchor.
-    wall: SystemTime,
 }
 
 impl Clock {
     /// Anchors the monotonic clock to the wall clock, now.
     pub fn start() -> Self {
-        Self { anchor: platform::monotonic_nanos(), wall: SystemTime::now() }
+        Self { anchor: unix_nanos(SystemTime::now()).saturating_sub(platform::monotonic_nanos()) }
     }
 
-    /// Nanoseconds since the anchor, monotonic.
+    /// Nanoseconds of the monotonic clock.
     pub fn now(&self) -> u64 {
-        platform::monotonic_nanos().saturating_sub(self.anchor)
+        platform::monotonic_nanos()
     }
 
     /// The anchor by the monotonic clock, which all processes share until the machine restarts.
     pub fn anchor_monotonic(&self) -> u64 {
-        self.anchor
+        0
     }
 
     /// The anchor's date in nanoseconds since the Unix epoch; 0 for a clock before it.
     pub fn anchor_unix_nanos(&self) -> u64 {
-        unix_nanos(self.wall)
+        self.anchor
     }
 }
 

@@ -53,12 +53,20 @@ impl Default for Channel {
 }
 
 impl Channel {
-    /// Sends a signal and wakes the exporter if it wants to be. Returns whether there was room.
+    /// Sends a signal, and wakes the exporter if an operation ended and it wants to be woken. Returns
+    /// whether there was room.
     pub fn send(&self, signal: Signal) -> bool {
         let sent = self.sender.try_send(signal).is_ok();
-        let done = matches!(signal, Signal::After { .. });
-        self.doorbell.ring(done, || self.sender.len() >= self.enough.load(Ordering::Relaxed));
+        // A Before makes no wake-up call: real operations come alone, and each would pay for it.
+        if matches!(signal, Signal::After { .. }) {
+            self.doorbell.ring(|| self.sender.len() >= self.enough.load(Ordering::Relaxed));
+        }
         sent
+    }
+
+    /// Wakes the exporter if it sleeps.
+    pub fn wake(&self) {
+        self.doorbell.wake();
     }
 
     /// Makes the calling thread the one to wake.

@@ -1,4 +1,4 @@
-//! Wakes the exporter, but only while it sleeps, and only for the signals that it sleeps for.
+//! Wakes the exporter, but only while it sleeps, and only for operations that ended.
 //!
 //! The exporter stores how deep it sleeps and then looks for work. A caller sends a signal and then
 //! loads how deep the exporter sleeps. Both have a sequentially consistent fence between the two
@@ -16,10 +16,9 @@ pub enum Sleep {
     Awake = 0,
     /// Collecting a batch: wake it only when much is waiting.
     Collecting = 1,
-    /// Watching open operations: wake it for one that is done.
-    Watching = 2,
-    /// Nothing to do: wake it for anything.
-    Idle = 3,
+    /// Nothing to send: wake it for an operation that ended. It wakes by itself to see which have
+    /// been open for too long.
+    Idle = 2,
 }
 
 /// How a caller wakes the exporter.
@@ -43,29 +42,22 @@ impl Doorbell {
         let _ = self.exporter.set(current());
     }
 
-    /// Wakes the exporter if it sleeps for this signal. Called right after the signal was sent into
-    /// the exporter's channel.
+    /// Wakes the exporter if it sleeps for this. Called right after the signal that an operation
+    /// ended was sent into the exporter's channel.
     ///
-    /// `done`: the signal ends an operation. `pressing` is called only if needed, and says whether
-    /// many signals are queued.
-    pub fn ring(&self, done: bool, pressing: impl FnOnce() -> bool) {
+    /// `pressing` is called only if needed, and says whether many signals are queued.
+    pub fn ring(&self, pressing: impl FnOnce() -> bool) {
         fence(Ordering::SeqCst);
         let sleep = self.sleep.load(Ordering::Relaxed);
-        if sleep == Sleep::Awake as u8 {
-            return;
-        }
-        let wanted = if sleep == Sleep::Collecting as u8 {
-            pressing()
-        } else {
-            done || sleep == Sleep::Idle as u8
-        };
-        if wanted {
+        if sleep == Sleep::Idle as u8 || (sleep == Sleep::Collecting as u8 && pressing()) {
             self.wake();
         }
     }
 
+    /// Wakes the exporter if it sleeps.
     #[cold]
-    fn wake(&self) {
+    pub fn wake(&self) {
+        fence(Ordering::SeqCst);
         // If several callers find it asleep, one of them wakes it.
         if self.sleep.swap(Sleep::Awake as u8, Ordering::Relaxed) != Sleep::Awake as u8
             && let Some(exporter) = self.exporter.get()

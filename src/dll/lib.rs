@@ -9,6 +9,7 @@
 //!           └──── signals ─> channel ─> exporter: pairing ─> operation ─> span ─> OTLP
 //! ```
 
+mod allocator;
 mod channel;
 mod diagnostics;
 mod doorbell;

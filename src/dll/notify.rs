@@ -1,21 +1,23 @@
 //! The two functions that MPR calls, on the thread and in the process of whoever maps a drive.
 //!
-//! Both always return `WN_SUCCESS`: this library observes. Work is bounded, nothing waits, and
-//! nothing is allocated after the first call.
+//! Both always return `WN_SUCCESS`: this library observes. Work is bounded and nothing is
+//! allocated. PRE waits for nothing. POST waits for a start of the library that is under way, 50 ms
+//! at most.
 
 #![allow(unsafe_code)] // This file meets C.
 
 use crate::channel::Signal;
-use crate::host::Host;
-use crate::start;
+use crate::start::{self, EARLY, Place, UNCOUNTED};
 use mpr_otel_core::abi::{
     NOTIFY_POST, NOTIFY_PRE, NotifyAdd, NotifyCancel, NotifyInfo, RESOURCETYPE_ANY, WN_SUCCESS,
 };
-use mpr_otel_core::ledger::{KIND_ADD, KIND_CANCEL, Loss};
+use mpr_otel_core::ledger::early_table::EarlyTable;
+use mpr_otel_core::ledger::{Body, KIND_ADD, KIND_CANCEL};
 use mpr_otel_core::platform;
 use mpr_otel_core::wide::WideStr;
 use mpr_otel_core::win32_error::{Meaning, meaning};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 
 /// What PRE is told, whichever function it came through.
 struct Before<'call> {
@@ -39,18 +41,17 @@ pub unsafe extern "system" fn AddConnectNotify(
     info: *mut NotifyInfo,
     add: *const NotifyAdd,
 ) -> u32 {
-    guarded(|host| {
+    guarded(|| {
         // SAFETY: NULL or valid for the call, and no other thread's, says the contract.
         let info = unsafe { info.as_mut() };
         // SAFETY: NULL or valid for the call, says the contract.
         let add = unsafe { add.as_ref() };
         let (Some(info), Some(add)) = (info, add) else {
-            return host.ledger.header().count_malformed();
+            return count_malformed();
         };
         let resource = &add.net_resource;
         match info.notify_status {
             NOTIFY_PRE => before(
-                host,
                 info,
                 &Before {
                     kind: KIND_ADD,
@@ -64,8 +65,8 @@ pub unsafe extern "system" fn AddConnectNotify(
                 },
             ),
             // NetResource.lpProvider is promised for Windows 98 only, so it is not read.
-            NOTIFY_POST => after(host, info, KIND_ADD, || WideStr::EMPTY),
-            _ => host.ledger.header().count_malformed(),
+            NOTIFY_POST => after(info, KIND_ADD, || WideStr::EMPTY),
+            _ => count_malformed(),
         }
     })
 }
@@ -80,17 +81,16 @@ pub unsafe extern "system" fn CancelConnectNotify(
     info: *mut NotifyInfo,
     cancel: *const NotifyCancel,
 ) -> u32 {
-    guarded(|host| {
+    guarded(|| {
         // SAFETY: NULL or valid for the call, and no other thread's, says the contract.
         let info = unsafe { info.as_mut() };
         // SAFETY: NULL or valid for the call, says the contract.
         let cancel = unsafe { cancel.as_ref() };
         let (Some(info), Some(cancel)) = (info, cancel) else {
-            return host.ledger.header().count_malformed();
+            return count_malformed();
         };
         match info.notify_status {
             NOTIFY_PRE => before(
-                host,
                 info,
                 &Before {
                     kind: KIND_CANCEL,
@@ -102,35 +102,60 @@ pub unsafe extern "system" fn CancelConnectNotify(
                     force: cancel.force != 0,
                 },
             ),
-            NOTIFY_POST => after(host, info, KIND_CANCEL, || {
+            NOTIFY_POST => after(info, KIND_CANCEL, || {
                 // SAFETY: `after` asks for the provider of a success only, where it is defined.
                 unsafe { WideStr::from_ptr(cancel.provider) }
             }),
-            _ => host.ledger.header().count_malformed(),
+            _ => count_malformed(),
         }
     })
 }
 
-/// Runs `work` if this host is to be observed. Whatever happens inside, MPR hears success.
-fn guarded(work: impl FnOnce(&'static Host)) -> u32 {
+/// Runs `work`. Whatever happens inside, MPR hears success.
+fn guarded(work: impl FnOnce()) -> u32 {
     // A panic must not cross into C, and there is nothing to unwind to: the operation goes on
     // unobserved. What `work` touches are atomics and a slot that no one else owns.
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        if let Some(host) = start::host() {
-            work(host);
-        }
-    }));
+    let _ = catch_unwind(AssertUnwindSafe(work));
     WN_SUCCESS
+}
+
+fn count_malformed() {
+    match start::place() {
+        Place::Host(host) => host.ledger.header().count_malformed(),
+        Place::Early => {
+            UNCOUNTED.malformed.fetch_add(1, Ordering::Relaxed);
+        }
+        Place::Nowhere => {}
+    }
 }
 
 /// PRE: records the operation and leaves its handle in `lpContext`. A full table leaves NULL
 /// there, and MPR sends no POST.
-fn before(host: &Host, info: &mut NotifyInfo, before: &Before<'_>) {
+fn before(info: &mut NotifyInfo, before: &Before<'_>) {
     let thread_id = platform::thread_id();
-    let Some((slot, mut claim)) = host.ledger.claim(thread_id) else {
-        return;
+    let handle = match start::place() {
+        Place::Host(host) => {
+            let Some((slot, mut claim)) = host.ledger.claim(thread_id) else { return };
+            let started = fill(&mut claim, before, thread_id);
+            let (handle, generation) = host.ledger.publish(slot, claim);
+            host.send(Signal::Before { slot, generation, started });
+            handle
+        }
+        Place::Early => {
+            let Some((index, mut claim)) = EARLY.claim() else {
+                UNCOUNTED.unavailable.fetch_add(1, Ordering::Relaxed);
+                return;
+            };
+            fill(&mut claim, before, thread_id);
+            EARLY.publish(index, claim)
+        }
+        Place::Nowhere => return,
     };
-    let body = &mut *claim;
+    info.context = handle.to_context() as *mut _;
+}
+
+/// Writes what PRE knows. Gives when the operation began.
+fn fill(body: &mut Body, before: &Before<'_>, thread_id: u32) -> u64 {
     body.thread_id = thread_id;
     body.flags = before.flags;
     body.resource_type = before.resource_type;
@@ -140,45 +165,79 @@ fn before(host: &Host, info: &mut NotifyInfo, before: &Before<'_>) {
     body.ended = 0;
     body.sent = 0;
     // Last, so that the span measures the operation and not us.
-    let started = host.clock.now();
-    body.started = started;
-    let (handle, generation) = host.ledger.publish(slot, claim);
-    info.context = handle.to_context() as *mut _;
-    send(host, Signal::Before { slot, generation, started });
+    body.started = platform::monotonic_nanos();
+    body.started
+}
+
+/// What POST is told.
+struct After<P> {
+    kind: u8,
+    ended: u64,
+    status: u32,
+    /// The provider's name, to be asked for after a success only.
+    provider: P,
 }
 
 /// POST: completes the operation that `lpContext` names, if it is open and of this kind.
-fn after<'call>(
-    host: &Host,
-    info: &NotifyInfo,
-    kind: u8,
-    provider: impl FnOnce() -> WideStr<'call>,
-) {
+fn after<'call>(info: &NotifyInfo, kind: u8, provider: impl FnOnce() -> WideStr<'call>) {
     // First, so that the span measures the operation and not us.
-    let ended = host.clock.now();
-    let Some((slot, mut completion)) = host.ledger.complete(info.context as usize) else {
-        return;
-    };
-    let body = &mut *completion;
-    if body.kind != kind {
-        // Another operation's handle: that one stays open.
-        return host.ledger.header().count_unmatched();
+    let ended = platform::monotonic_nanos();
+    let after = After { kind, ended, status: info.operation_status, provider };
+    let context = info.context as usize;
+    if EarlyTable::index_of(context).is_some() {
+        after_early(context, after);
+    } else {
+        after_in_ledger(context, after);
     }
-    body.ended = ended;
-    body.status = info.operation_status;
-    if meaning(info.operation_status) == Meaning::Success {
-        body.set_provider(provider());
-    }
-    host.ledger.finish(slot, completion);
-    send(host, Signal::After { slot, ended });
 }
 
-fn send(host: &Host, signal: Signal) {
-    if let Some(channel) = &host.channel
-        && !channel.send(signal)
-    {
-        // The channel has room for every slot's signals, so this cannot happen; if it did, the
-        // operation would wait in the ledger for an adopter.
-        host.ledger.header().count_lost(Loss::ChannelFull, 1);
+/// POST of an operation that is in the ledger.
+fn after_in_ledger<'call>(context: usize, after: After<impl FnOnce() -> WideStr<'call>>) {
+    let Some(host) = start::host() else { return count_unmatched() };
+    let Some((slot, mut completion)) = host.ledger.complete(context) else { return };
+    let ended = after.ended;
+    if !finish(&mut completion, after) {
+        return host.ledger.header().count_unmatched();
     }
+    host.ledger.finish(slot, completion);
+    host.send(Signal::After { slot, ended });
+}
+
+/// POST of an operation that began before there was a ledger. If there is one now, it is put there;
+/// else the thread that makes it does that.
+fn after_early<'call>(context: usize, after: After<impl FnOnce() -> WideStr<'call>>) {
+    start::wait();
+    if let Some((index, mut completion)) = EARLY.complete(context) {
+        if !finish(&mut completion, after) {
+            return count_unmatched();
+        }
+        completion.finish();
+        start::take_in(index);
+    } else if let Some(handle) = EARLY.moved(context) {
+        after_in_ledger(handle.to_context(), after);
+    } else {
+        count_unmatched();
+    }
+}
+
+fn count_unmatched() {
+    match start::host() {
+        Some(host) => host.ledger.header().count_unmatched(),
+        None => {
+            UNCOUNTED.unmatched.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Writes what POST knows. False if this is another operation's handle: that one stays open.
+fn finish<'call>(body: &mut Body, after: After<impl FnOnce() -> WideStr<'call>>) -> bool {
+    if body.kind != after.kind {
+        return false;
+    }
+    body.ended = after.ended;
+    body.status = after.status;
+    if meaning(after.status) == Meaning::Success {
+        body.set_provider((after.provider)());
+    }
+    true
 }

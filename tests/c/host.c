@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -19,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 typedef uint32_t DWORD;
@@ -62,6 +64,36 @@ void *realloc(void *old, size_t size) { allocations++; return __libc_realloc(old
 int posix_memalign(void **place, size_t alignment, size_t size) {
     allocations++;
     return (*place = __libc_memalign(alignment, size)) ? 0 : 12;
+}
+#endif
+
+#ifdef FAIL_ALLOCATION
+/* The allocation of other threads than main's that fails, counted from 0, and all behind it. These
+ * definitions take the C library's place for this program and all it loads. */
+static long failing = -1;
+static _Atomic long others_allocations;
+static _Atomic int has_failed;
+static __thread int is_main;
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
+/* Two of glibc's own succeed, because it ends the process without them: the memory of a library's
+ * thread-local variables, and the registration of their destructors. Windows has neither. */
+static int fails(void *caller) {
+    Dl_info place;
+    if (is_main || failing < 0) return 0;
+    if (dladdr(caller, &place)
+        && (strstr(place.dli_fname, "ld-linux")
+            || (place.dli_sname && !strcmp(place.dli_sname, "__cxa_thread_atexit_impl"))))
+        return 0;
+    if (others_allocations++ < failing) return 0;
+    has_failed = 1;
+    return 1;
+}
+void *malloc(size_t size) { return fails(__builtin_return_address(0)) ? NULL : __libc_malloc(size); }
+void *calloc(size_t count, size_t size) { return fails(__builtin_return_address(0)) ? NULL : __libc_calloc(count, size); }
+void *realloc(void *old, size_t size) { return fails(__builtin_return_address(0)) ? NULL : __libc_realloc(old, size); }
+int posix_memalign(void **place, size_t alignment, size_t size) {
+    return (*place = fails(__builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size)) ? 0 : 12;
 }
 #endif
 
@@ -113,12 +145,15 @@ static void post_add(NOTIFYADD *add, void *context, DWORD status) {
     must_succeed(add_notify(&info, add));
 }
 
+/* Whether the library may be without memory. */
+static int may_go_unrecorded;
+
 static void whole_add(const WCHAR *remote, const WCHAR *local, DWORD status, int ms) {
     NOTIFYADD add = an_add(remote, local, DISK, 1);
     void *context = pre_add(&add);
-    if (!context) fail("no context for an operation");
+    if (context == NULL && !may_go_unrecorded) fail("no context for an operation");
     wait_ms(ms);
-    post_add(&add, context, status);
+    if (context) post_add(&add, context, status);
 }
 
 static void whole_cancel(const WCHAR *name, DWORD status, int ms) {
@@ -131,6 +166,36 @@ static void whole_cancel(const WCHAR *name, DWORD status, int ms) {
     info.dwOperationStatus = status;
     cancel.lpProvider = status ? unmapped : u"Microsoft Windows Network";
     must_succeed(cancel_notify(&info, &cancel));
+}
+
+#ifdef FAIL_ALLOCATION
+/* Maps until an allocation has failed or nobody wants more of it. */
+static void starve(const char *at) {
+    is_main = may_go_unrecorded = 1;
+    failing = atol(at);
+    struct pollfd input = {0, POLLIN, 0};
+    do whole_add(u"\\\\files01\\starve", NULL, 0, 0);
+    while (!has_failed && poll(&input, 1, 1) == 0);
+    /* The library goes on without its thread, or without this allocation. */
+    for (int i = 0; i < 3; i++) whole_add(u"\\\\files01\\starve", NULL, 0, 0);
+}
+#endif
+
+/* The stack that a first operation needs, from its caller's frame on: what is no longer painted. */
+static unsigned char painted[256 * 1024] __attribute__((aligned(16)));
+static ucontext_t outer, inner;
+static void first_operation(void) { whole_add(u"\\\\files01\\stack", u"Z:", 0, 0); }
+static void stack(void) {
+    memset(painted, 0xA5, sizeof painted);
+    getcontext(&inner);
+    inner.uc_stack.ss_sp = painted;
+    inner.uc_stack.ss_size = sizeof painted;
+    inner.uc_link = &outer;
+    makecontext(&inner, first_operation, 0);
+    swapcontext(&outer, &inner);
+    size_t untouched = 0;
+    while (untouched < sizeof painted && painted[untouched] == 0xA5) untouched++;
+    printf("stack: %zu\n", sizeof painted - untouched);
 }
 
 static void contract(void) {
@@ -262,12 +327,29 @@ int main(int count, char **words) {
 #ifdef COUNT_ALLOCATIONS
     else if (!strcmp(mode, "allocations")) allocate_nothing();
 #endif
+#ifdef FAIL_ALLOCATION
+    else if (!strcmp(mode, "starve")) { starve(words[3]); puts("played"); return 0; }
+#endif
     else if (!strcmp(mode, "hostile")) hostile();
-    else if (!strcmp(mode, "threads")) threads(64, 4);
+    else if (!strcmp(mode, "asked")) {
+        /* An operation for each line of input. */
+        may_go_unrecorded = 1;
+        for (int letter; (letter = getchar()) != EOF;)
+            if (letter == '\n') {
+                NOTIFYADD add = an_add(u"\\\\files01\\asked", NULL, DISK, 0);
+                void *context = pre_add(&add);
+                if (context) post_add(&add, context, 0);
+                puts(context ? "recorded" : "not recorded");
+                fflush(stdout);
+            }
+        return 0;
+    } else if (!strcmp(mode, "stack")) stack();
+    else if (!strcmp(mode, "threads")) threads(8, 32);
     else if (!strcmp(mode, "exit")) { whole_add(u"\\\\files01\\exit", NULL, 0, 0); return 0; }
     else if (!strcmp(mode, "kill")) { whole_add(u"\\\\files01\\kill", NULL, 0, 0); raise(SIGKILL); }
     else if (!strcmp(mode, "fill")) {
-        /* More operations at once than the table has slots. */
+        /* More operations at once than the table has slots. The library has started before. */
+        whole_add(u"\\\\files01\\first", NULL, 0, 0);
         NOTIFYADD add = an_add(u"\\\\files01\\fill", NULL, DISK, 0);
         int without = 0;
         for (int i = 0; i < 1500; i++) without += pre_add(&add) == NULL;

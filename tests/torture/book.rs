@@ -160,7 +160,17 @@ impl Book {
     pub fn judge(mut self, tally: &Tally, forgotten: &Tally) -> Vec<String> {
         let mut problems = std::mem::take(&mut self.breaches);
         let mut ids = HashSet::new();
+        let later = |name: &str, entry: &Entry| entry.taken > 0 && !script::is_first(name);
+        let received = self.entries.iter().filter(|(name, entry)| later(name, entry));
+        let heard_of: HashSet<_> = received.filter_map(|(name, _)| script::host(name)).collect();
         for (name, entry) in &self.entries {
+            // What begins before its host has a ledger dies with a host that is killed then.
+            let host = script::host(name);
+            let too_early =
+                script::is_first(name) && host.is_some_and(|host| !heard_of.contains(&host));
+            if too_early && entry.taken == 0 {
+                continue;
+            }
             problems.extend(entry.judge(name));
             if let Some(sent) = &entry.sent
                 && !ids.insert(&sent.span_id)

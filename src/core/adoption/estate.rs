@@ -61,7 +61,7 @@ impl Estate {
         damaged |= slots < SLOT_COUNT;
 
         let left = ready.len() as u64 + torn;
-        let unrecorded = header.counters.lost[Loss::TableFull as usize];
+        let unrecorded = header.counters.unrecorded();
         let seen = recorded.saturating_add(unrecorded);
         let (mut counters, astray) = Tally { seen, ..header.counters }.balanced(left);
         let recorded = counters.seen.saturating_sub(unrecorded);

@@ -17,17 +17,10 @@ pub const CONTROL_PAGE: &str = "control";
 
 /// Damaged ledgers that are kept; older ones go.
 const QUARANTINED: usize = 16;
+/// Names in a folder at which hosts without an agent make no more ledgers.
+const NAMES: usize = 500;
 /// A file that is still unnamed after this long has lost its host before it was born.
 const UNBORN_FOR: Duration = Duration::from_secs(60);
-
-/// The most ledgers that `bounds` allow, whole ones as every host makes them; 0 is no bound.
-fn most_ledgers(bounds: Bounds) -> usize {
-    let in_bytes = usize::try_from(bounds.bytes.div_ceil(FILE_SIZE as u64)).unwrap_or(usize::MAX);
-    match (bounds.files, in_bytes) {
-        (0, most) | (most, 0) => most,
-        (files, in_bytes) => files.min(in_bytes),
-    }
-}
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -92,12 +85,10 @@ impl LedgerFolder {
         Ok(survey)
     }
 
-    /// Whether there may be more ledgers than the bounds allow. Counts names and looks at nothing:
-    /// a caller of MPR waits for it.
-    pub fn is_crowded(&self, bounds: Bounds) -> bool {
-        let most = most_ledgers(bounds);
-        most > 0
-            && fs::read_dir(&self.path).is_ok_and(|entries| entries.take(most + 1).count() > most)
+    /// Whether no more ledgers are to be made where no agent empties them. Counts names up to a
+    /// bound and looks at nothing: any user can put any number of files here.
+    pub fn is_full(&self) -> bool {
+        fs::read_dir(&self.path).is_ok_and(|names| names.take(NAMES).count() == NAMES)
     }
 
     /// Where a damaged ledger is moved to. Makes the folder, and room in it.

@@ -98,7 +98,7 @@ attributes! {
     /// the session (logon or remote desktop) of the program
     SESSION_ID: i64 = "mpr.session.id", Windows, "2";
 
-    /// the program died before it sent the span; the agent or another program of the same user did
+    /// the program died before it sent the span; the agent or `mpr-otel drain` did
     RECOVERED: bool = "mpr.recovered", Recovered, "true";
 
     /// a name was longer than its place in the ledger: 256 units of UTF-16 for a remote name, 24 for a local one, 64 for a provider

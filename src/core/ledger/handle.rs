@@ -1,12 +1,15 @@
 //! What PRE leaves in `lpContext`: a checked handle, never a pointer.
 
 use super::SLOT_COUNT;
+use super::early_table::EARLY_SLOTS;
 use std::num::NonZeroUsize;
 
 /// Bits that hold `slot + 1`; the rest holds the tag, cut to what fits.
 const SLOT_BITS: u32 = 11;
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
-const _: () = assert!(SLOT_COUNT < 1 << SLOT_BITS);
+/// Those of a ledger, and behind them those of the table for what begins before there is one.
+const SLOTS: usize = SLOT_COUNT + EARLY_SLOTS;
+const _: () = assert!(SLOTS < 1 << SLOT_BITS);
 
 /// Names one operation of one process: `tag << 11 | slot + 1`, never zero.
 ///
@@ -27,7 +30,7 @@ impl Handle {
     /// Reads `lpContext`, which may be anything. `None` if it can name no slot.
     pub fn from_context(context: usize) -> Option<Self> {
         let handle = Self(NonZeroUsize::new(context)?);
-        (1..=SLOT_COUNT).contains(&(context & SLOT_MASK)).then_some(handle)
+        (1..=SLOTS).contains(&(context & SLOT_MASK)).then_some(handle)
     }
 
     /// The value for `lpContext`.
@@ -35,7 +38,7 @@ impl Handle {
         self.0.get()
     }
 
-    /// The slot, below [`SLOT_COUNT`].
+    /// The slot: of the ledger below [`SLOT_COUNT`], else of the [early table](super::early_table).
     pub fn slot(self) -> usize {
         (self.0.get() & SLOT_MASK) - 1
     }
@@ -68,7 +71,7 @@ mod tests {
     fn values_that_name_no_slot_are_refused() {
         assert_eq!(Handle::from_context(0), None);
         assert_eq!(Handle::from_context(1 << SLOT_BITS), None);
-        assert_eq!(Handle::from_context(SLOT_COUNT + 1), None);
+        assert_eq!(Handle::from_context(SLOTS + 1), None);
         assert_eq!(Handle::from_context(usize::MAX), None);
     }
 }

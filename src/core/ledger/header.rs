@@ -40,7 +40,7 @@ pub enum Loss {
     TableFull = 0,
     /// The exporter could not be told; the operation stays in the ledger.
     ChannelFull = 1,
-    /// Neither a file nor memory could be had for a ledger.
+    /// There was no ledger yet, and no room in the table for what begins before there is one.
     LedgerUnavailable = 2,
     /// The collector refused the span for good.
     Rejected = 3,
@@ -83,6 +83,12 @@ impl Tally {
     /// Operations lost, for whatever reason.
     pub fn lost_in_all(&self) -> u64 {
         self.lost.iter().fold(0, |sum, lost| sum.saturating_add(*lost))
+    }
+
+    /// Operations that were seen and never had a slot.
+    pub(crate) fn unrecorded(&self) -> u64 {
+        let lost = |loss: Loss| self.lost[loss as usize];
+        lost(Loss::TableFull).saturating_add(lost(Loss::LedgerUnavailable))
     }
 
     /// The tally of a ledger that nobody uses any more and that holds `left` operations, made to

@@ -3,7 +3,7 @@
 //! Nothing here touches a file, and nothing trusts a byte: what comes out is either within the
 //! format's limits or named corrupt. This is what fuzz/ feeds with random bytes.
 
-use super::header::{Keeper, Loss};
+use super::header::Keeper;
 use super::layout::{
     Body, HEADER_SIZE, Header, MAGIC, NO_SESSION, SLOT_COUNT, SLOT_SIZE, StoredSlot, TALLY_WORDS,
     Tally, VERSION,
@@ -111,8 +111,8 @@ impl HeaderImage {
     /// The tally of this host alone, for slots that have had `recorded` operations; what is
     /// damaged beyond belief counts as nothing.
     pub fn tally(&self, recorded: u64) -> Tally {
-        let unrecorded = self.counters.lost[Loss::TableFull as usize];
-        plausible(Tally { seen: recorded.saturating_add(unrecorded), ..self.counters })
+        let seen = recorded.saturating_add(self.counters.unrecorded());
+        plausible(Tally { seen, ..self.counters })
     }
 }
 

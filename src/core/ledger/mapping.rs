@@ -10,6 +10,7 @@ use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 const _: () = assert!(size_of::<Slot>() == SLOT_SIZE);
 const _: () = assert!(Slot::BODY == offset_of!(StoredSlot, body));
@@ -19,7 +20,7 @@ const _: () = assert!(Slot::BODY == offset_of!(StoredSlot, body));
 pub struct Mapping {
     memory: MmapRaw,
     /// Locked while the host lives; the kernel releases the lock with the process.
-    _file: Option<File>,
+    file: Mutex<Option<File>>,
     path: Option<PathBuf>,
 }
 
@@ -77,7 +78,7 @@ impl Mapping {
             return Err(LedgerError::Corrupt { path: path.into(), corruption });
         }
         let memory = MmapOptions::new().len(FILE_SIZE).map_raw(&file).map_err(failed("map"))?;
-        Ok(Some(Self { memory, _file: Some(file), path: Some(path.into()) }))
+        Ok(Some(Self { memory, file: Mutex::new(Some(file)), path: Some(path.into()) }))
     }
 
     /// Anonymous memory: the same table, gone with the process.
@@ -95,7 +96,17 @@ impl Mapping {
         // SAFETY: the memory is writable, page aligned, larger than a header, and nobody else
         // has seen it: the file was created just now or the memory is anonymous.
         unsafe { memory.as_mut_ptr().cast::<Header>().write(header) };
-        Self { memory, _file: file, path }
+        Self { memory, file: Mutex::new(file), path }
+    }
+
+    /// Closes the file and gives up its lock. The memory stays mapped.
+    pub fn close(&self) {
+        // Nothing can go wrong under this lock.
+        if let Some(file) = self.file.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // On Linux the mapping keeps the open file, and so its lock, after the descriptor is
+            // closed. Should it fail, the file belongs to this process until it ends.
+            let _ = file.unlock();
+        }
     }
 
     /// The header.

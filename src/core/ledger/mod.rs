@@ -40,6 +40,7 @@
 
 mod access;
 mod body;
+pub mod early_table;
 mod handle;
 mod header;
 mod image;
@@ -105,6 +106,18 @@ pub enum LedgerError {
     /// The folder is not one that a host program may touch during a WNet call.
     #[error("the ledger folder {} is not on a local disk; set MPR_OTEL_LEDGER_DIR to a folder that is", path.display())]
     NotLocal {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Nobody empties the folder.
+    #[error("the ledger folder {} is full; start the agent, which empties it", path.display())]
+    Full {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// What is made here would not be read.
+    #[error("the agent that empties {} does not read ledgers of this version; update it", path.display())]
+    AgentTooOld {
         /// The folder.
         path: PathBuf,
     },
@@ -242,7 +255,7 @@ impl Ledger {
         let completion = Handle::from_context(context).and_then(|handle| {
             let slot = handle.slot();
             let expected = |generation| handle.names(self.tag.wrapping_add(generation));
-            Some((slot, self.mapping.slots()[slot].complete(expected)?))
+            Some((slot, self.mapping.slots().get(slot)?.complete(expected)?))
         });
         if completion.is_none() {
             self.header().count_unmatched();
@@ -295,19 +308,15 @@ impl Ledger {
         }
     }
 
+    /// Closes the file, whose lock goes with it: to other processes this host is dead. The memory
+    /// stays, because a caller may be at it.
+    pub fn close(&self) {
+        self.mapping.close();
+    }
+
     /// The file, if there is one.
     pub fn path(&self) -> Option<&Path> {
         self.mapping.path()
-    }
-
-    /// Removes the file of a ledger that was never used.
-    pub fn discard(self) {
-        let path = self.mapping.path().map(Path::to_path_buf);
-        drop(self);
-        if let Some(path) = path {
-            // Best effort: an unlocked ledger without operations is no harm.
-            let _ = std::fs::remove_file(path);
-        }
     }
 }
 

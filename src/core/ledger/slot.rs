@@ -70,6 +70,25 @@ impl Slot {
         Some((phase, generation, self.body.with(|body| unsafe { *body })))
     }
 
+    /// The generation of the operation that is open in it.
+    pub(super) fn open_generation(&self) -> Option<u64> {
+        match self.state.load() {
+            (Some(Phase::Open), generation) => Some(generation),
+            _ => None,
+        }
+    }
+
+    /// Takes a finished operation out of a slot that has no exporter. The caller that is first gets it.
+    pub(super) fn take(&self) -> Option<Body> {
+        self.state.take().then(|| {
+            // SAFETY: the slot is Completing by this thread's exchange, so nobody else touches the
+            // body, and the exchange was Acquire and saw Done.
+            let body = self.body.with(|body| unsafe { *body });
+            self.state.release();
+            body
+        })
+    }
+
     /// Writes when an abandoned operation was given up.
     pub(super) fn set_abandoned_at(&self, ended: u64) {
         if let (Some(Phase::Unfinished), _) = self.state.load() {

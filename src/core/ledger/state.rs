@@ -15,6 +15,9 @@
 //! | Completing | the thread in POST, alone |
 //! | Done, Unfinished | the exporter, alone |
 //!
+//! The table for what begins before there is a ledger has no exporter: there one thread takes a
+//! finished operation by `Done -> Completing` and frees the slot.
+//!
 //! The word is `generation << 8 | phase`. `generation` (56 bits) counts the slot's operations, the
 //! current one included; freeing the slot does not reset it.
 //!
@@ -155,6 +158,21 @@ impl State {
                 Ordering::Relaxed,
             )
             .is_ok()
+    }
+
+    /// Done -> Completing, where there is no exporter: only the thread that did it frees the slot.
+    pub fn take(&self) -> bool {
+        let found = self.0.load(Ordering::Relaxed);
+        found == word(found >> PHASE_BITS, Phase::Done)
+            && self
+                .0
+                .compare_exchange(
+                    found,
+                    word(found >> PHASE_BITS, Phase::Completing),
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
     }
 
     /// Done or Unfinished -> Free. Only the exporter calls this; if there is a bitmap, before it

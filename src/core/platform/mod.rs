@@ -3,6 +3,9 @@
 //! Nothing here calls WNet or the Shell, and nothing touches a path that could be remote: those
 //! re-enter MPR.
 
+mod thread;
+pub use thread::{THREAD_STACK, name_thread, park_for_ever, start_thread, wait_while, wake_all};
+
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]

@@ -30,6 +30,11 @@ pub fn counting_c_host() -> PathBuf {
     compile_c_host("counting-host", &["-DCOUNT_ALLOCATIONS"])
 }
 
+/// The C host program in which an allocation of the library's thread fails.
+pub fn starving_c_host() -> PathBuf {
+    compile_c_host("starving-host", &["-DFAIL_ALLOCATION"])
+}
+
 fn compile_c_host(name: &str, options: &[&str]) -> PathBuf {
     let source = repository().join("tests/c/host.c");
     // One for each test program: another may be running its own.
@@ -240,6 +245,17 @@ impl Running {
         if let Some(mut stderr) = self.child.stderr.take() {
             stderr.read_to_string(errors).unwrap();
         }
+    }
+
+    /// Gives the host a line to read, and waits for its answer.
+    pub fn ask(&mut self) -> String {
+        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        self.line()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Ends the host where it stands.

@@ -189,7 +189,7 @@ fn why_a_record_was_not_delivered_depends_on_who_delivers() {
         (
             on(DeliveryMode::InProcess, Some(false)),
             &waiting(None, false, true),
-            "the program has ended and no agent runs; the user's next program sends it",
+            "the program has ended and no agent runs: `mpr-otel drain` sends what it left",
         ),
         (
             machine(),

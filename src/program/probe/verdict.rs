@@ -149,7 +149,7 @@ fn why_not_delivered(machine: &Machine, tried: &Tried, record: &Recorded) -> Opt
         (None, ..) if record.post.is_none() => "POST did not come",
         (None, DeliveryMode::Agent, Some(false)) => "no agent runs: `mpr-otel install --agent`",
         (None, DeliveryMode::InProcess, Some(false)) if tried.ended => {
-            "the program has ended and no agent runs; the user's next program sends it"
+            "the program has ended and no agent runs: `mpr-otel drain` sends what it left"
         }
         _ => "the collector did not take it: see `mpr-otel status`",
     };

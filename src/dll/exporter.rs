@@ -4,39 +4,38 @@
 //! the span, or has refused it for good. Until then the slot is the span's only copy, so a
 //! request that is repeated is built again from the same slots, with the same ids.
 
-mod adoption;
-
 use crate::channel::{Channel, Signal};
 use crate::diagnostics;
 use crate::doorbell::Sleep;
 use crate::host::Host;
 use crate::pairing::{Open, Pairing};
-use adoption::Adoption;
+use crate::start;
 use mpr_otel_core::clock;
 use mpr_otel_core::courier::{Courier, Verdict};
 use mpr_otel_core::ledger::Loss;
 use mpr_otel_core::operation::Operation;
+use mpr_otel_core::platform;
 use mpr_otel_core::privacy::Privacy;
+use mpr_otel_core::settings::{Settings, System};
 use mpr_otel_core::span::span;
 use opentelemetry_sdk::trace::SpanData;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-/// Starts the exporter's thread. If there is none to be had, operations wait in the ledger.
-pub(crate) fn spawn(host: &'static Host, channel: &'static Channel) {
-    // The handle is dropped: nobody ever waits for this thread.
-    let _ = std::thread::Builder::new()
-        .name("mpr-otel-export".to_owned())
-        // TLS handshakes are the deepest thing it does.
-        .stack_size(512 * 1024)
-        .spawn(move || {
-            channel.register_waiter();
-            diagnostics::with_log(&host.settings, &host.origin.identity, || {
-                Exporter::new(host, channel).run();
-            });
-        });
+/// Exports for the life of the process. The calling thread is the channel's waiter.
+pub(crate) fn run(host: &'static Host, channel: &'static Channel) {
+    platform::name_thread();
+    diagnostics::with_log(&host.settings, &host.origin.identity, || {
+        Exporter::new(host, channel).run();
+    });
 }
+
+/// How often the settings are read again, by an exporter that wakes for something else.
+const READ_SETTINGS: Duration = Duration::from_secs(60);
+/// The least time between two looks for operations that have been open for too long.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A finished operation that waits to be sent.
 #[derive(Clone, Copy)]
@@ -56,8 +55,8 @@ struct Exporter {
     busy_until: u64,
     privacy: Privacy,
     courier: Courier,
-    /// What dead hosts of this user left.
-    adoption: Adoption,
+    /// When the settings are to be read again, by the monotonic clock.
+    read_settings_at: u64,
 }
 
 impl Exporter {
@@ -70,19 +69,18 @@ impl Exporter {
             busy_until: 0,
             privacy: Privacy::of(&host.settings),
             courier: Courier::new(host.settings.clone()),
-            adoption: Adoption::new(host),
+            read_settings_at: host.clock.now().saturating_add(nanos(READ_SETTINGS)),
         }
     }
 
-    /// Works for the life of the process.
+    /// Works until the host is stopped.
     fn run(&mut self) {
         if let Some(error) = &self.host.unprotected {
             tracing::warn!(%error, "operations are recorded in memory only");
         }
         let collector = self.host.settings.endpoint.as_ref().and_then(|url| url.host());
         tracing::info!(collector, "started");
-        self.adoption.keep_within_bounds(false);
-        loop {
+        while !self.host.stopped.load(Ordering::Acquire) {
             // A fault in one round must not end the exporter: the slots it did not free are
             // still ready in the next one. It sleeps first, so that a fault that repeats does
             // not burn the host's processor.
@@ -90,6 +88,21 @@ impl Exporter {
                 tracing::error!("a fault in the exporter; it goes on");
                 self.courier.postpone(None);
             }
+        }
+        tracing::info!("stopped");
+        self.host.ledger.close();
+    }
+
+    /// Stops the host if somebody wants that, or if the settings have been changed to say so. They
+    /// are read once a minute at most.
+    fn look_for_stop(&mut self, now: u64) {
+        let disabled = || Settings::resolve(&System::host()).disabled;
+        let due = now >= self.read_settings_at;
+        if due {
+            self.read_settings_at = now.saturating_add(nanos(READ_SETTINGS));
+        }
+        if self.host.is_to_stop() || (due && disabled()) {
+            start::stop(self.host);
         }
     }
 
@@ -99,15 +112,16 @@ impl Exporter {
         let now = self.host.clock.now();
         if any {
             self.expect_more(now);
-            self.adoption.expect_more(now);
         }
         self.host.ledger.header().note_alive(now);
+        self.look_for_stop(now);
+        if self.host.stopped.load(Ordering::Acquire) {
+            return;
+        }
         self.give_up_overdue(now);
         if self.due_at(now).is_some_and(|due| due <= now) {
             self.send_batch();
             self.expect_more(self.host.clock.now());
-        } else if self.adoption_due_at(now).is_some_and(|due| due <= now) {
-            self.adopt(now);
         } else {
             let (depth, limit) = self.sleep_plan(now);
             let enough = self.signals_to_fill_batch();
@@ -132,9 +146,7 @@ impl Exporter {
                     self.pairing.before(Open { slot, generation, started });
                 }
                 Some(Signal::After { slot, ended }) => {
-                    if !self.pairing.after(slot) {
-                        tracing::warn!(slot, "an After without its Before");
-                    }
+                    self.pairing.after(slot);
                     self.ready.push_back(Ready { slot, since: ended });
                 }
                 None => break,
@@ -178,12 +190,6 @@ impl Exporter {
         Some(due.max(self.not_before(now)))
     }
 
-    /// When dead hosts' operations are to be sent next; `None` if there is nothing to look for.
-    fn adoption_due_at(&self, now: u64) -> Option<u64> {
-        self.host.settings.endpoint.as_ref()?;
-        self.adoption.due_at().map(|due| due.max(self.not_before(now)))
-    }
-
     /// The earliest time for a request, in nanoseconds after the anchor.
     fn not_before(&self, now: u64) -> u64 {
         now.saturating_add(nanos(self.courier.wait()))
@@ -196,14 +202,11 @@ impl Exporter {
     fn sleep_plan(&mut self, now: u64) -> (Sleep, Option<Duration>) {
         let overdue = self.pairing.oldest().map(|open| self.overdue_at(open));
         let busy_until = Some(self.busy_until).filter(|until| now < *until);
-        let adoption = self.adoption_due_at(now);
-        let look_at = self.due_at(now).or(busy_until).into_iter().chain(adoption).min();
-        let depth = match (look_at, overdue) {
-            (Some(_), _) => Sleep::Collecting,
-            (None, Some(_)) => Sleep::Watching,
-            (None, None) => Sleep::Idle,
-        };
-        let wake_at = look_at.into_iter().chain(overdue).min();
+        let look_at = self.due_at(now).or(busy_until);
+        let depth = if look_at.is_some() { Sleep::Collecting } else { Sleep::Idle };
+        // No caller wakes it for a Before, so it looks in time for the oldest that may have come.
+        let unseen = now.saturating_add(nanos(self.host.settings.unfinished_after.max(SOON)));
+        let wake_at = look_at.into_iter().chain(overdue).chain([unseen]).min();
         (depth, wake_at.map(|at| Duration::from_nanos(at.saturating_sub(now))))
     }
 
@@ -282,24 +285,6 @@ impl Exporter {
     /// Notes that the collector took or refused a batch.
     fn answered(&mut self) {
         self.host.ledger.header().note_export(clock::unix_nanos(SystemTime::now()));
-    }
-
-    /// Sends a part of what dead hosts left, or sees what they did leave.
-    fn adopt(&mut self, now: u64) {
-        let Some(mut batch) = self.adoption.batch(now, &self.privacy) else { return };
-        let spans = std::mem::take(&mut batch.spans);
-        let count = spans.len();
-        match self.courier.send(spans) {
-            Verdict::Accepted { rejected, .. } => {
-                self.adoption.settle(&batch, rejected);
-                self.answered();
-            }
-            Verdict::Refused { .. } => {
-                self.adoption.settle(&batch, count as u64);
-                self.answered();
-            }
-            Verdict::Later { .. } => self.adoption.keep_within_bounds(true),
-        }
     }
 }
 
