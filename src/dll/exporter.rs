@@ -9,7 +9,6 @@ use crate::diagnostics;
 use crate::doorbell::Sleep;
 use crate::host::Host;
 use crate::pairing::{Open, Pairing};
-use crate::start;
 use mpr_otel_core::clock;
 use mpr_otel_core::courier::{Courier, Verdict};
 use mpr_otel_core::ledger::Loss;
@@ -24,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-/// Exports for the life of the process. The calling thread is the channel's waiter.
+/// Exports until the host is stopped, or is to stop. The calling thread is the channel's waiter.
 pub(crate) fn run(host: &'static Host, channel: &'static Channel) {
     platform::name_thread();
     diagnostics::with_log(&host.settings, &host.origin.identity, || {
@@ -80,7 +79,7 @@ impl Exporter {
         }
         let collector = self.host.settings.endpoint.as_ref().and_then(|url| url.host());
         tracing::info!(collector, "started");
-        while !self.host.stopped.load(Ordering::Acquire) {
+        while !self.is_over() {
             // A fault in one round must not end the exporter: the slots it did not free are
             // still ready in the next one. It sleeps first, so that a fault that repeats does
             // not burn the host's processor.
@@ -90,20 +89,19 @@ impl Exporter {
             }
         }
         tracing::info!("stopped");
-        self.host.ledger.close();
     }
 
-    /// Stops the host if somebody wants that, or if the settings have been changed to say so. They
-    /// are read once a minute at most.
-    fn look_for_stop(&mut self, now: u64) {
-        let disabled = || Settings::resolve(&System::host()).disabled;
+    /// Whether the host has been stopped, or somebody wants that: by the control page, or by
+    /// settings that have been changed. They are read once a minute at most.
+    fn is_over(&mut self) -> bool {
+        let now = self.host.clock.now();
         let due = now >= self.read_settings_at;
         if due {
             self.read_settings_at = now.saturating_add(nanos(READ_SETTINGS));
         }
-        if self.host.is_to_stop() || (due && disabled()) {
-            start::stop(self.host);
-        }
+        self.host.stopped.load(Ordering::Acquire)
+            || self.host.is_to_stop()
+            || (due && Settings::resolve(&System::host()).disabled)
     }
 
     /// Takes what has arrived, sends what is due, and sleeps until there is more to do.
@@ -114,10 +112,6 @@ impl Exporter {
             self.expect_more(now);
         }
         self.host.ledger.header().note_alive(now);
-        self.look_for_stop(now);
-        if self.host.stopped.load(Ordering::Acquire) {
-            return;
-        }
         self.give_up_overdue(now);
         if self.due_at(now).is_some_and(|due| due <= now) {
             self.send_batch();

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)] // This file meets C.
 
 use crate::channel::Signal;
-use crate::start::{self, EARLY, Place, UNCOUNTED};
+use crate::start::{self, EARLY, Place};
 use mpr_otel_core::abi::{
     NOTIFY_POST, NOTIFY_PRE, NotifyAdd, NotifyCancel, NotifyInfo, RESOURCETYPE_ANY, WN_SUCCESS,
 };
@@ -17,7 +17,6 @@ use mpr_otel_core::platform;
 use mpr_otel_core::wide::WideStr;
 use mpr_otel_core::win32_error::{Meaning, meaning};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 
 /// What PRE is told, whichever function it came through.
 struct Before<'call> {
@@ -122,9 +121,7 @@ fn guarded(work: impl FnOnce()) -> u32 {
 fn count_malformed() {
     match start::place() {
         Place::Host(host) => host.ledger.header().count_malformed(),
-        Place::Early => {
-            UNCOUNTED.malformed.fetch_add(1, Ordering::Relaxed);
-        }
+        Place::Early => start::count(|uncounted| &uncounted.malformed),
         Place::Nowhere => {}
     }
 }
@@ -143,8 +140,7 @@ fn before(info: &mut NotifyInfo, before: &Before<'_>) {
         }
         Place::Early => {
             let Some((index, mut claim)) = EARLY.claim() else {
-                UNCOUNTED.unavailable.fetch_add(1, Ordering::Relaxed);
-                return;
+                return start::count(|uncounted| &uncounted.unavailable);
             };
             fill(&mut claim, before, thread_id);
             EARLY.publish(index, claim)
@@ -223,9 +219,7 @@ fn after_early<'call>(context: usize, after: After<impl FnOnce() -> WideStr<'cal
 fn count_unmatched() {
     match start::host() {
         Some(host) => host.ledger.header().count_unmatched(),
-        None => {
-            UNCOUNTED.unmatched.fetch_add(1, Ordering::Relaxed);
-        }
+        None => start::count(|uncounted| &uncounted.unmatched),
     }
 }
 

@@ -60,7 +60,7 @@ static OWN_THREAD: AtomicU32 = AtomicU32::new(0);
 /// What begins before there is a ledger.
 pub static EARLY: EarlyTable = EarlyTable::new();
 /// Counted before there is a ledger.
-pub static UNCOUNTED: Uncounted = Uncounted {
+static UNCOUNTED: Uncounted = Uncounted {
     unavailable: AtomicU64::new(0),
     unmatched: AtomicU64::new(0),
     malformed: AtomicU64::new(0),
@@ -136,8 +136,9 @@ pub fn place() -> Place {
     match host() {
         Some(host) => Place::Host(host),
         None => {
+            let off = OFF.load(Ordering::Relaxed);
             begin();
-            if OFF.load(Ordering::Relaxed) { Place::Nowhere } else { Place::Early }
+            if off { Place::Nowhere } else { Place::Early }
         }
     }
 }
@@ -179,6 +180,16 @@ pub fn take_in(index: usize) {
     } else if OFF.load(Ordering::Relaxed) {
         // Nobody is to see it.
         EARLY.take_finished(index);
+    }
+}
+
+/// Counts what came when there was no ledger. If there is one by now, it is counted there.
+pub fn count(counter: fn(&Uncounted) -> &AtomicU64) {
+    counter(&UNCOUNTED).fetch_add(1, Ordering::Relaxed);
+    // Pairs with the fence in `publish`, as in `take_in`.
+    fence(Ordering::SeqCst);
+    if let Some(host) = host() {
+        UNCOUNTED.carry_into(host);
     }
 }
 
@@ -240,6 +251,8 @@ fn work() {
             publish(host);
             if let Some(channel) = &host.channel {
                 exporter::run(host, channel);
+                stop(host);
+                host.ledger.close();
             }
         }
         Ok(None) => {
@@ -257,11 +270,11 @@ fn work() {
 fn publish(host: &'static Host) {
     OFF.store(false, Ordering::Relaxed);
     FAILED.store(0, Ordering::Relaxed);
-    UNCOUNTED.carry_into(host);
     // From here on a PRE records in the ledger. One that has just looked may still come to the
     // early table: its POST then sees the host and puts the operation into the ledger itself.
     HOST.store(std::ptr::from_ref(host).cast_mut(), Ordering::SeqCst);
     fence(Ordering::SeqCst);
+    UNCOUNTED.carry_into(host);
     for index in 0..EARLY_SLOTS {
         EARLY.move_open(index, |body| host.begin(body));
         take_in(index);

@@ -10,14 +10,13 @@
 
 #![allow(unsafe_code)] // A static of zeros.
 
+pub use super::handle::EARLY_SLOTS;
+
 use super::layout::Body;
 use super::slot::{Claim, Completion, Slot};
 use super::state::Phase;
 use super::{Handle, SLOT_COUNT};
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Operations that can begin before there is a ledger.
-pub const EARLY_SLOTS: usize = 16;
 
 /// The table. In a process there is one, and it is static.
 #[derive(Debug)]

@@ -1,12 +1,13 @@
 //! What PRE leaves in `lpContext`: a checked handle, never a pointer.
 
 use super::SLOT_COUNT;
-use super::early_table::EARLY_SLOTS;
 use std::num::NonZeroUsize;
 
 /// Bits that hold `slot + 1`; the rest holds the tag, cut to what fits.
 const SLOT_BITS: u32 = 11;
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
+/// Operations that can begin before there is a ledger.
+pub const EARLY_SLOTS: usize = 16;
 /// Those of a ledger, and behind them those of the table for what begins before there is one.
 const SLOTS: usize = SLOT_COUNT + EARLY_SLOTS;
 const _: () = assert!(SLOTS < 1 << SLOT_BITS);
