@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Keeper {
-    /// The host itself; after its death the next host or the agent.
+    /// The host itself; after its death the agent.
     Host = 0,
     /// The agent, even while the host lives.
     Agent = 1,
