@@ -64,9 +64,9 @@ impl Channel {
         sent
     }
 
-    /// Wakes the exporter if it sleeps.
-    pub fn wake(&self) {
-        self.doorbell.wake();
+    /// Wakes the exporter, or keeps it from its next sleep.
+    pub fn wake_surely(&self) {
+        self.doorbell.wake_surely();
     }
 
     /// Makes the calling thread the one to wake.

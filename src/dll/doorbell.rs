@@ -54,10 +54,16 @@ impl Doorbell {
         }
     }
 
-    /// Wakes the exporter if it sleeps.
+    /// Wakes the exporter, or keeps it from its next sleep: for what it looks at before it sleeps and
+    /// not while it falls asleep.
+    pub fn wake_surely(&self) {
+        if let Some(exporter) = self.exporter.get() {
+            exporter.unpark();
+        }
+    }
+
     #[cold]
-    pub fn wake(&self) {
-        fence(Ordering::SeqCst);
+    fn wake(&self) {
         // If several callers find it asleep, one of them wakes it.
         if self.sleep.swap(Sleep::Awake as u8, Ordering::Relaxed) != Sleep::Awake as u8
             && let Some(exporter) = self.exporter.get()

@@ -113,7 +113,7 @@ pub fn stop(host: &'static Host) {
     set_again_at(RETRIES[RETRIES.len() - 1]);
     host.stopped.store(true, Ordering::Release);
     match &host.channel {
-        Some(channel) => channel.wake(),
+        Some(channel) => channel.wake_surely(),
         // Without an exporter another thread closes the file, because that takes as long as the
         // system likes. If there is none to be had, the file stays open.
         None => {

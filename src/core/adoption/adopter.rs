@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 /// Whose ledgers an adopter takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// Dead hosts' of the same user, which exported by themselves. For a host's exporter.
+    /// Dead hosts' of the same user, which exported by themselves.
     Mine,
     /// Every dead host's, and live ones' that leave the export to the agent.
     Everybodys,

@@ -1,9 +1,9 @@
 //! Ledgers of other processes, emptied from here: those of hosts that have died, and those of
 //! live hosts that leave the export to the agent.
 //!
-//! A host's exporter adopts what other hosts of its user left; the agent adopts everything. Both
-//! look into the folder (`LedgerFolder`), open what they find ([`ForeignLedger`]), build spans as the
-//! host would have, and remove the file when nothing is left in it ([`Adopter`]).
+//! The agent and `drain` look into the folder (`LedgerFolder`), open what they find
+//! ([`ForeignLedger`]), build spans as the host would have, and remove the file when nothing is left
+//! in it ([`Adopter`]). No host does.
 
 mod adopter;
 mod agent_ledger;

@@ -27,7 +27,7 @@
 //!   writes, publishes `Done`. The exporter frees it once a collector has the span. The phases
 //!   and who may touch the body in each are in `state.rs`.
 //! - **Count.** `seen = exported + pending + lost`, where `seen` is the sum of all slots'
-//!   generations and of the operations that found the table full. An operation's number,
+//!   generations and of the operations that found the table full or no ledger. An operation's number,
 //!   `generation * 1024 + slot`, is unique in the file. An operation is counted first and its slot
 //!   freed then. A process that dies between the two leaves the operation both counted and in its
 //!   slot; the adopter corrects the sum (`balanced` in header.rs). Before a ledger is removed, its

@@ -57,7 +57,7 @@ pub fn is_mine(file: &File) -> io::Result<bool> {
 }
 
 /// Whether `file` may tell this process what to do. Here the rights that the installer gave the
-/// file and its folder say who writes to it, whoever owns it.
+/// file and its folder say who writes to it, and its owner does not.
 pub fn owner_is_trusted(_file: &File) -> io::Result<bool> {
     Ok(true)
 }

@@ -48,7 +48,7 @@ pub fn is_impersonating() -> io::Result<bool> {
     }
 }
 
-/// Whether `sid` is the user of this process, or whoever its new files belong to: for an
+/// Whether `sid` is the user of this process, or the owner of its new files: for an
 /// administrator that may be the group of administrators.
 ///
 /// # Safety
