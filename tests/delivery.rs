@@ -243,13 +243,13 @@ fn a_full_table_leaves_the_context_null_and_the_loss_is_told() {
     let mut command = stage.c("fill");
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500");
     let mut host = spawn(&mut command);
-    assert_eq!(host.line(), "without context: 476");
-    let spans = stage.spans(1024);
+    assert_eq!(host.line(), "without context: 1340");
+    let spans = stage.spans(160);
     let told: Vec<_> = spans.iter().filter_map(|span| span.get("mpr.lost")).collect();
-    assert_eq!(told, ["476"]);
+    assert_eq!(told, ["1340"]);
     assert!(spans.iter().all(|span| span.get("mpr.outcome").as_deref() == Some("unfinished")));
     let tally = stage.tally_when(|tally| tally.pending() == 0);
-    assert_eq!((tally.seen, tally.exported, tally.lost[0]), (1500, 1024, 476));
+    assert_eq!((tally.seen, tally.exported, tally.lost[0]), (1500, 160, 1340));
     assert_eq!(host.line(), "played");
     host.end_quietly();
 }

@@ -1,4 +1,4 @@
-//! Time of one process: durations from the monotonic clock, dates from one anchor.
+//! Time of one process: durations from the monotonic clock without sleep, dates from one anchor.
 
 use crate::platform;
 use std::time::{Duration, SystemTime};
@@ -18,12 +18,12 @@ pub struct Clock {
 impl Clock {
     /// Anchors the monotonic clock to the wall clock, now.
     pub fn start() -> Self {
-        Self { anchor: platform::monotonic_nanos(), wall: SystemTime::now() }
+        Self { anchor: platform::awake_nanos(), wall: SystemTime::now() }
     }
 
     /// Nanoseconds since the anchor, monotonic.
     pub fn now(&self) -> u64 {
-        platform::monotonic_nanos().saturating_sub(self.anchor)
+        platform::awake_nanos().saturating_sub(self.anchor)
     }
 
     /// The anchor by the monotonic clock, which all processes share until the machine restarts.

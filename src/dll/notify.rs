@@ -11,11 +11,13 @@ use crate::start;
 use mpr_otel_core::abi::{
     NOTIFY_POST, NOTIFY_PRE, NotifyAdd, NotifyCancel, NotifyInfo, RESOURCETYPE_ANY, WN_SUCCESS,
 };
-use mpr_otel_core::ledger::{KIND_ADD, KIND_CANCEL, Loss};
+use mpr_otel_core::clock::unix_nanos;
+use mpr_otel_core::ledger::{KIND_ADD, KIND_CANCEL, Loss, NO_SESSION};
 use mpr_otel_core::platform;
 use mpr_otel_core::wide::WideStr;
 use mpr_otel_core::win32_error::{Meaning, meaning};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::SystemTime;
 
 /// What PRE is told, whichever function it came through.
 struct Before<'call> {
@@ -137,8 +139,19 @@ fn before(host: &Host, info: &mut NotifyInfo, before: &Before<'_>) {
     body.kind = before.kind;
     body.force = u8::from(before.force);
     body.set_names(before.remote, before.local);
+    let token = platform::effective_token();
+    body.session_id = token.session_id.unwrap_or(NO_SESSION);
+    body.logon_id = token.logon_id;
+    body.elevation = token.elevation;
+    body.impersonated = u8::from(token.impersonated);
+    body.user_sid_bytes = 0;
+    body.checksum = 0;
+    body.status = 0;
     body.ended = 0;
     body.sent = 0;
+    body.asleep_before = platform::asleep_nanos();
+    body.asleep_after = 0;
+    body.started_unix_nanos = unix_nanos(SystemTime::now());
     // Last, so that the span measures the operation and not us.
     let started = host.clock.now();
     body.started = started;
@@ -165,6 +178,7 @@ fn after<'call>(
         return host.ledger.header().count_unmatched();
     }
     body.ended = ended;
+    body.asleep_after = platform::asleep_nanos();
     body.status = info.operation_status;
     if meaning(info.operation_status) == Meaning::Success {
         body.set_provider(provider());

@@ -111,7 +111,14 @@ impl Runtime {
             DeliveryMode::InProcess => Keeper::Host,
             DeliveryMode::Agent => Keeper::Agent,
         };
-        let seed = Seed { identity: &identity, parent: parent.as_ref(), clock, id_seed, keeper };
+        let seed = Seed {
+            identity: &identity,
+            parent: parent.as_ref(),
+            clock,
+            id_seed,
+            boot_id: 0,
+            keeper,
+        };
         let (ledger, unprotected) = match Ledger::create(&settings.ledger_dir, seed) {
             Ok(ledger) => (ledger, None),
             // Memory of ours is nothing that the agent could export from.
@@ -135,6 +142,7 @@ impl Runtime {
             clock,
             origin: Origin {
                 anchor_unix_nanos: clock.anchor_unix_nanos(),
+                boot_id: 0,
                 ids: IdSource::new(id_seed, parent),
                 identity,
                 parent,

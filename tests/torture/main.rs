@@ -60,7 +60,7 @@ fn half_buried(ledger: &Path) -> Option<Tally> {
         return None;
     }
     let mut recorded = 0;
-    access.each_slot(0..SLOT_COUNT, |_, slot| recorded += slot.had()).ok()?;
+    access.all_slots(&header, |_, slot| recorded += slot.had()).ok()?;
     let mut tally = header.tally(recorded);
     tally += header.inherited;
     Some(tally)

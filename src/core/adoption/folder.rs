@@ -14,8 +14,8 @@ pub const AGENT_FOLDER: &str = "agent";
 
 /// Damaged ledgers that are kept; older ones go.
 const QUARANTINED: usize = 16;
-/// A file that is still unnamed after this long has lost its host before it was born.
-const UNBORN_FOR: Duration = Duration::from_secs(60);
+/// A file that is no ledger yet after this long has lost its host before it was born.
+pub(super) const UNBORN_FOR: Duration = Duration::from_secs(60);
 
 /// The most ledgers that `bounds` allow, whole ones as every host makes them; 0 is no bound.
 fn most_ledgers(bounds: Bounds) -> usize {

@@ -4,15 +4,18 @@ use super::SLOT_COUNT;
 use std::num::NonZeroUsize;
 
 /// Bits that hold `slot + 1`; the rest holds the tag, cut to what fits.
-const SLOT_BITS: u32 = 11;
+const SLOT_BITS: u32 = 8;
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
-const _: () = assert!(SLOT_COUNT < 1 << SLOT_BITS);
+/// Slots that a handle can name: those of a ledger, and behind them those of the table that a host
+/// has until its ledger is there.
+pub const HANDLE_SLOTS: usize = SLOT_COUNT + 16;
+const _: () = assert!(HANDLE_SLOTS < 1 << SLOT_BITS);
 
-/// Names one operation of one process: `tag << 11 | slot + 1`, never zero.
+/// Names one operation of one process: `tag << 8 | slot + 1`, never zero.
 ///
 /// The tag is the slot's generation plus a random value of the process. So a handle of another
 /// process, of an earlier operation or made of chance finds no open slot with its tag. A 64-bit
-/// host compares 53 bits of the tag, a 32-bit host 21.
+/// host compares 56 bits of the tag, a 32-bit host 24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handle(NonZeroUsize);
 
@@ -27,7 +30,7 @@ impl Handle {
     /// Reads `lpContext`, which may be anything. `None` if it can name no slot.
     pub fn from_context(context: usize) -> Option<Self> {
         let handle = Self(NonZeroUsize::new(context)?);
-        (1..=SLOT_COUNT).contains(&(context & SLOT_MASK)).then_some(handle)
+        (1..=HANDLE_SLOTS).contains(&(context & SLOT_MASK)).then_some(handle)
     }
 
     /// The value for `lpContext`.
@@ -35,7 +38,7 @@ impl Handle {
         self.0.get()
     }
 
-    /// The slot, below [`SLOT_COUNT`].
+    /// The slot, below [`HANDLE_SLOTS`].
     pub fn slot(self) -> usize {
         (self.0.get() & SLOT_MASK) - 1
     }
@@ -52,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_handle_gives_back_its_slot_and_knows_its_tag() {
-        for slot in [0, 1, SLOT_COUNT - 1] {
+        for slot in [0, 1, SLOT_COUNT - 1, HANDLE_SLOTS - 1] {
             for tag in [0, 1, 0xABCD_EF01_2345, u64::MAX] {
                 let handle = Handle::new(tag, slot);
                 let again = Handle::from_context(handle.to_context());
@@ -68,7 +71,7 @@ mod tests {
     fn values_that_name_no_slot_are_refused() {
         assert_eq!(Handle::from_context(0), None);
         assert_eq!(Handle::from_context(1 << SLOT_BITS), None);
-        assert_eq!(Handle::from_context(SLOT_COUNT + 1), None);
+        assert_eq!(Handle::from_context(HANDLE_SLOTS + 1), None);
         assert_eq!(Handle::from_context(usize::MAX), None);
     }
 }

@@ -3,6 +3,8 @@
 //! Nothing here calls WNet or the Shell, and nothing touches a path that could be remote: those
 //! re-enter MPR.
 
+mod token;
+pub use token::Token;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
