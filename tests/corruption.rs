@@ -37,11 +37,14 @@ mod at {
     pub const INHERITED: std::ops::Range<usize> = 1152..1248;
 
     // In a slot:
-    pub const STARTED: usize = 8;
-    pub const ENDED: usize = 16;
-    pub const KIND: usize = 40;
-    pub const SENT: usize = 43;
-    pub const LENGTHS: [usize; 3] = [44, 46, 48];
+    pub const CHECKSUM: usize = 8;
+    pub const SENT: usize = 16;
+    pub const KIND: usize = 17;
+    pub const STARTED: usize = 24;
+    pub const ENDED: usize = 32;
+    pub const STATUS: usize = 88;
+    pub const LENGTHS: [usize; 3] = [92, 94, 96];
+    pub const TEXT: usize = 104;
 }
 
 fn lost(tally: &Tally, reason: Loss) -> u64 {
@@ -101,20 +104,29 @@ fn a_slot_with_a_generation_beyond_belief_costs_its_operation_alone() {
 #[test]
 fn a_slot_of_no_known_kind_costs_its_operation_alone() {
     for kind in [0, KIND_CANCEL + 1, 255] {
-        costs_the_middle_one(|grave| grave.patch_slot(1, at::KIND, &[kind]));
+        costs_the_middle_one(|grave| {
+            grave.patch_slot(1, at::KIND, &[kind]);
+            grave.reseal(1);
+        });
     }
 }
 
 #[test]
 fn names_that_do_not_fit_their_slot_cost_its_operation_alone() {
     for length in at::LENGTHS {
-        for units in [345_u16, 0x8000, u16::MAX] {
-            costs_the_middle_one(|grave| grave.patch_slot(1, length, &units.to_le_bytes()));
+        for units in [321_u16, 0x8000, u16::MAX] {
+            costs_the_middle_one(|grave| {
+                grave.patch_slot(1, length, &units.to_le_bytes());
+                grave.reseal(1);
+            });
         }
     }
     // Each fits, all of them do not.
-    let lengths = [200_u16, 100, 45].map(u16::to_le_bytes);
-    costs_the_middle_one(|grave| grave.patch_slot(1, at::LENGTHS[0], lengths.as_flattened()));
+    let lengths = [200_u16, 100, 21].map(u16::to_le_bytes);
+    costs_the_middle_one(|grave| {
+        grave.patch_slot(1, at::LENGTHS[0], lengths.as_flattened());
+        grave.reseal(1);
+    });
 }
 
 #[test]
@@ -243,7 +255,7 @@ fn no_flipped_bit_in_a_slot_costs_another_slot() {
 
 #[test]
 fn a_file_that_ends_within_its_header_is_put_aside_unread() {
-    for length in [0, 1, 7, 8, HEADER_SIZE - 1] {
+    for length in [1, 7, 8, HEADER_SIZE - 1] {
         let yard = Graveyard::new();
         yard.dead(&["a", "b"]).resize(length as u64);
         let adopted = yard.adopt(Whose::Everybodys);
@@ -310,7 +322,7 @@ fn a_ledger_of_an_older_version_is_put_aside() {
 #[test]
 fn a_ledger_of_a_newer_version_is_left_as_it_is() {
     for whose in BOTH {
-        for version in [2, u32::MAX] {
+        for version in [3, u32::MAX] {
             let yard = Graveyard::new();
             let grave = yard.dead(&["a"]);
             grave.patch(at::VERSION, &u32::to_le_bytes(version));
@@ -344,12 +356,74 @@ fn a_ledger_of_nobody_is_refused() {
 }
 
 #[test]
-fn a_file_of_zeros_is_put_aside() {
+fn a_ledger_that_was_never_born_is_removed_and_is_no_damage() {
+    for whose in BOTH {
+        // The host died before it gave the file its size, or before it wrote the magic; or the
+        // machine lost power, and the first page was not written.
+        let births: [fn(&Grave); 3] = [
+            |grave| grave.resize(0),
+            |grave| grave.patch(0, &[0; FILE_SIZE]),
+            |grave| grave.patch(0, &[0; 8]),
+        ];
+        for birth in births {
+            let yard = Graveyard::new();
+            let grave = yard.dead(&["a"]);
+            birth(&grave);
+            set_date(&grave, long_ago());
+            let adopted = yard.adopt(whose);
+            assert_eq!((adopted.spans.len(), adopted.look.quarantined), (0, 0));
+            assert_eq!(adopted.look.refused, 0);
+            assert_eq!(yard.files(), (0, 0));
+            assert_eq!(yard.inherited(), Tally::default());
+        }
+    }
+}
+
+#[test]
+fn a_ledger_that_is_being_made_is_left_alone() {
+    for whose in BOTH {
+        let yard = Graveyard::new();
+        // Its host has not locked it yet, which may be long ago in a file system's eyes only.
+        let grave = yard.dead(&["a"]);
+        grave.patch(0, &[0; 8]);
+        untouched(&yard, &grave, |yard| {
+            assert_eq!(yard.adopt(whose).look.live, 1);
+        });
+        // It has.
+        let host = yard.host(Keeper::Agent);
+        let path = host.ledger.path().unwrap().to_path_buf();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0; 8], 0).unwrap();
+        file.set_modified(long_ago()).unwrap();
+        let look = yard.adopt(whose).look;
+        assert_eq!((look.live, look.refused, look.quarantined), (2, 0, 0));
+        assert!(path.exists());
+    }
+}
+
+#[test]
+fn what_does_not_fit_its_checksum_costs_its_operation_alone() {
+    for (place, bytes) in [
+        (at::CHECKSUM, &[0_u8; 8][..]),
+        (at::STARTED, &[9]),
+        (at::ENDED, &[9]),
+        (at::STATUS, &[53]),
+        (at::LENGTHS[0], &[0]),
+        (at::TEXT, b"x"),
+    ] {
+        costs_the_middle_one(|grave| grave.patch_slot(1, place, bytes));
+    }
+}
+
+#[test]
+fn what_is_behind_the_names_and_what_was_sent_is_not_in_the_checksum() {
     let yard = Graveyard::new();
-    yard.dead(&["a"]).patch(0, &[0; FILE_SIZE]);
+    let grave = yard.dead(&["a", "b", "c"]);
+    grave.patch_slot(1, at::TEXT + 2, &[77; 638]);
+    grave.patch_slot(1, at::SENT, &[1]);
     let adopted = yard.adopt(Whose::Everybodys);
-    assert_eq!((adopted.spans.len(), adopted.look.quarantined), (0, 1));
-    assert_eq!(yard.files(), (0, 1));
+    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b"), (2, "c")]));
+    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
 }
 
 #[test]
@@ -713,6 +787,7 @@ fn a_ledger_whose_clock_was_wrong_is_exported() {
             grave.patch(at::ANCHOR, &anchor.to_le_bytes());
             grave.patch(at::LAST_SEEN, &moment.to_le_bytes());
             grave.patch_slot(0, at::ENDED, &moment.to_le_bytes());
+            grave.reseal(0);
             let adopted = yard.adopt(Whose::Mine);
             assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
             can_be_sent(&adopted.spans);
@@ -742,6 +817,7 @@ fn a_ledger_from_before_a_restart_of_the_machine_is_exported_with_its_own_dates(
         for (slot, ended) in [(0, 2 * second), (1, Duration::ZERO)] {
             grave.patch_slot(slot, at::STARTED, &(second.as_nanos() as u64).to_le_bytes());
             grave.patch_slot(slot, at::ENDED, &(ended.as_nanos() as u64).to_le_bytes());
+            grave.reseal(slot);
         }
         let adopted = yard.adopt(whose);
         assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
@@ -763,6 +839,7 @@ fn operations_that_ended_before_they_began_took_no_time() {
     for slot in [0, 1] {
         grave.patch_slot(slot, at::STARTED, &5_000_000_u64.to_le_bytes());
         grave.patch_slot(slot, at::ENDED, &1_u64.to_le_bytes());
+        grave.reseal(slot);
     }
     let adopted = yard.adopt(Whose::Mine);
     assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));

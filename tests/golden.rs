@@ -7,7 +7,7 @@
 use mpr_otel_core::adoption::{Buried, Whose};
 use mpr_otel_core::ledger::state::Phase;
 use mpr_otel_core::ledger::{
-    Access, HEADER_SIZE, HeaderImage, Keeper, Loss, Record, SLOT_COUNT, SLOT_SIZE, SlotImage, Tally,
+    Access, Geometry, HEADER_SIZE, HeaderImage, Keeper, Loss, Record, SlotImage, Tally,
 };
 use mpr_otel_core::operation::{Kind, Operation, Outcome};
 use mpr_otel_core::origin::Origin;
@@ -21,6 +21,7 @@ use mpr_otel_lab::equipment::graveyard::Graveyard;
 use std::io::Read;
 
 const ANCHOR: u64 = 1_795_643_151_373_025_798;
+const SLOT_COUNT: usize = 1024;
 const MAIN_THREAD: u32 = 7187;
 /// The latest time that the file knows of: when the open operation began.
 const LAST_MOMENT: u64 = 1_912_865_868;
@@ -38,9 +39,11 @@ fn header() -> HeaderImage {
 
 fn slots() -> Vec<SlotImage> {
     let bytes = golden();
-    let (slots, rest) = bytes[HEADER_SIZE..].as_chunks::<SLOT_SIZE>();
-    assert_eq!((slots.len(), rest.len()), (SLOT_COUNT, 0));
-    slots.iter().map(SlotImage::parse).collect()
+    let header = header();
+    let Geometry { slot_size, slot_count, .. } = header.geometry;
+    let slots = bytes[HEADER_SIZE..].chunks_exact(slot_size);
+    assert_eq!((header.geometry, slots.len()), (Geometry::V1, slot_count));
+    slots.map(|bytes| header.slot(bytes).unwrap()).collect()
 }
 
 /// A successful add of a share on one server, from the main thread.
@@ -52,7 +55,13 @@ fn add(slot: u64, share: &str, local: &str, [started, ended]: [u64; 2]) -> Opera
         status: Some(0),
         started,
         ended,
+        started_unix_nanos: ANCHOR + started,
+        asleep: 0,
         thread_id: MAIN_THREAD,
+        session_id: None,
+        logon_id: 0,
+        elevation: None,
+        impersonated: false,
         flags: vec![],
         force: None,
         resource_type: Some("disk"),
@@ -183,7 +192,7 @@ fn operations() -> Vec<(Phase, u64, Operation)> {
 fn its_header_says_whose_it_is_and_what_was_counted() {
     let header = header();
     let Origin { identity, parent, anchor_unix_nanos, .. } = header.origin;
-    let host = Identity { pid: 7187, executable: "host".into(), session_id: None };
+    let host = Identity { pid: 7187, executable: "host".into(), session_id: None, service: None };
     assert_eq!((identity, anchor_unix_nanos), (host, ANCHOR));
     let trace_id = 0x1a2b_3c4d_5e6f_7081_92a3_b4c5_d6e7_f809_u128.to_be_bytes();
     let span_id = 0xa1b2_c3d4_e5f6_0718_u64.to_be_bytes();
@@ -193,7 +202,7 @@ fn its_header_says_whose_it_is_and_what_was_counted() {
     assert_eq!(header.last_seen, 1_681_623_500);
     assert_eq!(header.last_export_unix_nanos, 1_795_643_151_681_342_415);
     assert_eq!(header.lost_told, 1);
-    assert_eq!(header.activity, [0; SLOT_COUNT / 64]);
+    assert_eq!(header.activity, [0; 3]);
     let lost = [0, 0, 0, 1, 0, 0];
     let counters =
         Tally { exported: 3, lost, unmatched: 4, malformed: 5, repeated: 2, ..Tally::default() };
@@ -255,7 +264,7 @@ fn it_is_exported_as_its_host_would_have_and_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("7187-218b2ae646e67e24.ledger");
         std::fs::write(&path, golden()).unwrap();
-        assert!(Access::open(&path).unwrap().is_whole());
+        assert!(Access::open(&path).unwrap().is_whole(&header()));
         let yard = Graveyard::within(folder.path());
         let adopted = yard.adopt(whose);
 

@@ -91,7 +91,7 @@ fn calls_that_break_the_contract_harm_nobody_and_are_counted() {
     assert!(flags.ends_with(",0xFFF80000]"), "{flags}");
 
     let threads = by("mpr.share.name", "threads");
-    assert_eq!(threads.len(), 256);
+    assert_eq!(threads.len(), 128);
     let ids: std::collections::HashSet<_> =
         threads.iter().map(|span| span.get("thread.id")).collect();
     assert_eq!(ids.len(), 64);

@@ -1,4 +1,4 @@
-//! Time of one process: durations from the monotonic clock, dates from one anchor.
+//! Time of one process: durations from the monotonic clock without sleep, dates from one anchor.
 
 use crate::platform;
 use std::time::{Duration, SystemTime};
@@ -18,12 +18,12 @@ pub struct Clock {
 impl Clock {
     /// Anchors the monotonic clock to the wall clock, now.
     pub fn start() -> Self {
-        Self { anchor: unix_nanos(SystemTime::now()).saturating_sub(platform::monotonic_nanos()) }
+        Self { anchor: unix_nanos(SystemTime::now()).saturating_sub(platform::awake_nanos()) }
     }
 
     /// Nanoseconds of the monotonic clock.
     pub fn now(&self) -> u64 {
-        platform::monotonic_nanos()
+        platform::awake_nanos()
     }
 
     /// The anchor by the monotonic clock, which all processes share until the machine restarts.

@@ -51,7 +51,7 @@ struct Layout {
     /// The boot of the heartbeat ([`platform::boot_id`]), lower half first.
     boot: [AtomicU32; 2],
     /// When the agent last looked into the ledger folder, in nanoseconds of that boot's monotonic
-    /// clock ([`platform::monotonic_nanos`]), lower half first. 0: never.
+    /// clock ([`platform::awake_nanos`]), lower half first. 0: never.
     heartbeat: [AtomicU32; 2],
 }
 
@@ -158,7 +158,7 @@ impl ControlPage {
 
     /// Whether an agent empties the ledger folder: it did so in the last ten minutes.
     pub fn agent_lives(&self) -> bool {
-        self.agent_lives_by(platform::monotonic_nanos)
+        self.agent_lives_by(platform::awake_nanos)
     }
 
     fn agent_lives_by(&self, clock: impl Fn() -> u64) -> bool {
@@ -168,7 +168,7 @@ impl ControlPage {
     /// How old the agent's last heartbeat is; `None` if there was none in this boot, or one that
     /// is still to come by this machine's clock.
     pub fn heartbeat_age(&self) -> Option<Duration> {
-        self.heartbeat_age_by(platform::monotonic_nanos)
+        self.heartbeat_age_by(platform::awake_nanos)
     }
 
     /// The clock is read after the heartbeat, which may be written in this moment.
@@ -268,7 +268,7 @@ impl ControlPageWriter {
             fence(Ordering::Release);
             store_halves(&layout.boot, boot);
         }
-        layout.set_heartbeat(platform::monotonic_nanos());
+        layout.set_heartbeat(platform::awake_nanos());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::platform;
 use hmac_sha256::Hash;
+use std::sync::OnceLock;
 
 /// Which machine telemetry is of: `host.*` and `os.*` of the semantic conventions.
 #[derive(Clone, Debug)]
@@ -26,8 +27,7 @@ impl Machine {
     /// The machine that this runs on. Reads files or the registry: for a thread that sends, never
     /// for one that a notification came on.
     pub fn this() -> Self {
-        let installation = platform::installation_id().zip(platform::computer_name());
-        let id = installation.map(|(installation, name)| host_id(&installation, &name));
+        let id = Some(this_id().to_owned()).filter(|id| !id.is_empty());
         let (os_version, os_build) = platform::os_version();
         Self {
             name: platform::host_name(),
@@ -39,6 +39,25 @@ impl Machine {
             site: platform::site().and_then(|text| site(&text)),
         }
     }
+}
+
+/// The id of this machine, read once: for a thread that sends, as [`Machine::this`] is.
+fn this_id() -> &'static str {
+    static ID: OnceLock<String> = OnceLock::new();
+    ID.get_or_init(|| {
+        let installation = platform::installation_id().zip(platform::computer_name());
+        installation.map(|(installation, name)| host_id(&installation, &name)).unwrap_or_default()
+    })
+}
+
+/// `mpr.logon.id` of a logon to this machine: the first 16 hexadecimal digits of SHA-256 of
+/// `host.id`, the boot and the LUID, the two as eight bytes each, the lowest first.
+pub fn logon_id(boot_id: u64, luid: u64) -> String {
+    let mut hash = Hash::new();
+    hash.update(this_id());
+    hash.update(boot_id.to_le_bytes());
+    hash.update(luid.to_le_bytes());
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `host.id`: SHA-256, in 64 lower-case hexadecimal digits, of the id of the installation, one

@@ -2,7 +2,10 @@
 
 use crate::abi::{CONNECT_FLAGS, RESOURCETYPE_ANY, RESOURCETYPE_DISK, RESOURCETYPE_PRINT};
 use crate::credentials::remove_credentials;
-use crate::ledger::{Body, KIND_ADD, KIND_CANCEL, LOCAL_UNITS, REMOTE_UNITS, Record};
+use crate::ledger::{
+    Body, ELEVATION_DEFAULT, ELEVATION_FULL, ELEVATION_LIMITED, KIND_ADD, KIND_CANCEL, LOCAL_UNITS,
+    NO_SESSION, REMOTE_UNITS, Record,
+};
 use crate::remote_name::{RDP, RemoteName, WEBDAV, is_local_device};
 use crate::win32_error::{self, Class, ERROR_NOT_CONNECTED, Meaning};
 use std::borrow::Cow;
@@ -93,8 +96,20 @@ pub struct Operation {
     pub started: u64,
     /// Nanoseconds from the ledger's anchor to the end, never before `started`.
     pub ended: u64,
+    /// PRE by the wall clock, in nanoseconds since 1970; 0 if it is not known.
+    pub started_unix_nanos: u64,
+    /// For how long the machine slept meanwhile, in nanoseconds, which are not in its duration.
+    pub asleep: u64,
     /// The calling thread.
     pub thread_id: u32,
+    /// The session of its effective token, as far as it is known.
+    pub session_id: Option<u32>,
+    /// The LUID of its logon; 0 if it is not known.
+    pub logon_id: u64,
+    /// `mpr.elevation` of it, as far as it is known.
+    pub elevation: Option<&'static str>,
+    /// Whether the thread impersonated.
+    pub impersonated: bool,
     /// Names of the `CONNECT_*` flags that were set; unknown bits in hexadecimal.
     pub flags: Vec<Cow<'static, str>>,
     /// Whether a cancel was forced; `None` for an add.
@@ -148,7 +163,19 @@ impl Operation {
             status,
             started: body.started,
             ended: body.ended.max(body.started),
+            started_unix_nanos: body.started_unix_nanos,
+            // POST has not written it, or is writing it, if it is unfinished.
+            asleep: status.map_or(0, |_| body.asleep_after.saturating_sub(body.asleep_before)),
             thread_id: body.thread_id,
+            session_id: Some(body.session_id).filter(|session| *session != NO_SESSION),
+            logon_id: body.logon_id,
+            elevation: match body.elevation {
+                ELEVATION_DEFAULT => Some("default"),
+                ELEVATION_FULL => Some("full"),
+                ELEVATION_LIMITED => Some("limited"),
+                _ => None,
+            },
+            impersonated: body.impersonated == 1,
             flags: flag_names(body.flags),
             force: (kind == Kind::Cancel).then_some(body.force != 0),
             resource_type: (kind == Kind::Add).then(|| resource_type(body)),

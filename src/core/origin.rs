@@ -14,6 +14,8 @@ pub struct Origin {
     pub ids: IdSource,
     /// The ledger's anchor, in nanoseconds since 1970.
     pub anchor_unix_nanos: u64,
+    /// The boot of the machine that the host belonged to; 0 if it is not known.
+    pub boot_id: u64,
     /// Whether the host died before it exported them.
     pub recovered: bool,
 }

@@ -116,7 +116,7 @@ fn is_of_windows(share: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{KIND_ADD, KIND_CANCEL, Record, SLOT_SIZE, SlotImage};
+    use crate::ledger::{Body, KIND_ADD, KIND_CANCEL, Record};
     use crate::origin::Origin;
     use crate::process::Identity;
     use crate::settings::System;
@@ -131,7 +131,7 @@ mod tests {
 
     fn operation(kind: u8, remote: &str, local: &str) -> Operation {
         let wide = |text: &str| text.encode_utf16().chain([0]).collect::<Vec<u16>>();
-        let mut body = SlotImage::parse(&[0; SLOT_SIZE]).body;
+        let mut body = Body::empty();
         body.kind = kind;
         let (remote, local) = (wide(remote), wide(local));
         body.set_names(WideStr::from_units(&remote), WideStr::from_units(&local));
@@ -141,10 +141,16 @@ mod tests {
     /// All that is sent, as text.
     fn sent(operation: Disclosed) -> String {
         let origin = Origin {
-            identity: Identity { pid: 1, executable: "host.exe".into(), session_id: None },
+            identity: Identity {
+                pid: 1,
+                executable: "host.exe".into(),
+                session_id: None,
+                service: None,
+            },
             parent: None,
             ids: IdSource::new([1, 2, 3], None),
             anchor_unix_nanos: 0,
+            boot_id: 0,
             recovered: false,
         };
         format!("{:?}", span(operation, &origin, 0))

@@ -12,6 +12,8 @@ pub struct Identity {
     pub executable: Arc<str>,
     /// Windows session (the user's logon or RDP session); `None` where there are none.
     pub session_id: Option<u32>,
+    /// The service that it is, where the command line of svchost.exe names it.
+    pub service: Option<Arc<str>>,
 }
 
 impl Identity {
@@ -21,10 +23,34 @@ impl Identity {
             .ok()
             .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
             .unwrap_or_default();
+        let service = executable
+            .eq_ignore_ascii_case("svchost.exe")
+            .then(|| service(std::env::args_os().map(|part| part.to_string_lossy().into_owned())))
+            .flatten();
         Self {
             pid: std::process::id(),
             executable: executable.into(),
             session_id: platform::session_id(),
+            service,
         }
+    }
+}
+
+/// What follows `-s`: `svchost.exe -k netsvcs -p -s Schedule`.
+fn service(mut command_line: impl Iterator<Item = String>) -> Option<Arc<str>> {
+    command_line.find(|part| part.eq_ignore_ascii_case("-s"))?;
+    command_line.next().filter(|name| !name.is_empty()).map(Arc::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_what_its_command_line_names() {
+        let named = |line: &str| service(line.split(' ').map(str::to_owned));
+        assert_eq!(named("svchost.exe -k netsvcs -p -s Schedule").as_deref(), Some("Schedule"));
+        assert_eq!(named("svchost.exe -k netsvcs -p"), None);
+        assert_eq!(named("svchost.exe -k netsvcs -s"), None);
     }
 }

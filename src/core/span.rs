@@ -2,6 +2,7 @@
 
 use crate::attribute::{Attributes, Text, span};
 use crate::clock;
+use crate::machine::logon_id;
 use crate::operation::{Kind, Operation};
 use crate::origin::Origin;
 use crate::privacy::Disclosed;
@@ -25,6 +26,10 @@ pub fn span(operation: Disclosed, origin: &Origin, lost: u64) -> SpanData {
     let operation = operation.into_operation();
     let parent = origin.parent;
     let ids = origin.ids.ids(operation.number);
+    let started = match operation.started_unix_nanos {
+        0 => origin.anchor_unix_nanos.saturating_add(operation.started),
+        wall => wall,
+    };
     SpanData {
         span_context: SpanContext::new(
             TraceId::from_bytes(ids.trace_id),
@@ -40,8 +45,8 @@ pub fn span(operation: Disclosed, origin: &Origin, lost: u64) -> SpanData {
             Kind::Add => "mpr.add_connection",
             Kind::Cancel => "mpr.cancel_connection",
         }),
-        start_time: clock::date(origin.anchor_unix_nanos, operation.started),
-        end_time: clock::date(origin.anchor_unix_nanos, operation.ended),
+        start_time: clock::date(started, 0),
+        end_time: clock::date(started, operation.ended.saturating_sub(operation.started)),
         status: status(&operation),
         attributes: attributes(operation, origin, lost).into_list(),
         dropped_attributes_count: 0,
@@ -69,7 +74,7 @@ fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Attributes {
     let executable = (!identity.executable.is_empty()).then(|| Arc::clone(&identity.executable));
     let flag = |is: bool| is.then_some(true);
 
-    let mut list = Attributes::with_capacity(20);
+    let mut list = Attributes::with_capacity(24);
     list.add(&span::OPERATION_NAME, operation.kind.name());
     list.add(&span::OUTCOME, operation.outcome.name());
     list.add_some(&span::STATUS_CODE, operation.status);
@@ -89,7 +94,14 @@ fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Attributes {
     list.add(&span::PROCESS_PID, identity.pid);
     list.add_some(&span::PROCESS_EXECUTABLE_NAME, executable);
     list.add(&span::THREAD_ID, operation.thread_id);
-    list.add_some(&span::SESSION_ID, identity.session_id);
+    list.add_some(&span::SESSION_ID, operation.session_id.or(identity.session_id));
+    let luid = operation.logon_id;
+    list.add_some(&span::LOGON_ID, (luid != 0).then(|| logon_id(origin.boot_id, luid)));
+    list.add_some(&span::ELEVATION, operation.elevation);
+    list.add_some(&span::IMPERSONATED, flag(operation.impersonated));
+    list.add_some(&span::SERVICE, identity.service.clone());
+    let asleep = operation.asleep / 1_000_000_000;
+    list.add_some(&span::SUSPENDED, (asleep > 0).then_some(asleep as i64));
     list.add_some(&span::TRUNCATED, flag(operation.truncated));
     list.add_some(&span::RECOVERED, flag(origin.recovered));
     list.add_some(&span::LOST, (lost > 0).then(|| i64::try_from(lost).unwrap_or(i64::MAX)));

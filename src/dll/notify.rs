@@ -11,12 +11,14 @@ use crate::start::{self, EARLY, Place};
 use mpr_otel_core::abi::{
     NOTIFY_POST, NOTIFY_PRE, NotifyAdd, NotifyCancel, NotifyInfo, RESOURCETYPE_ANY, WN_SUCCESS,
 };
+use mpr_otel_core::clock::unix_nanos;
 use mpr_otel_core::ledger::early_table::EarlyTable;
-use mpr_otel_core::ledger::{Body, KIND_ADD, KIND_CANCEL};
+use mpr_otel_core::ledger::{Body, KIND_ADD, KIND_CANCEL, NO_SESSION};
 use mpr_otel_core::platform;
 use mpr_otel_core::wide::WideStr;
 use mpr_otel_core::win32_error::{Meaning, meaning};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::SystemTime;
 
 /// What PRE is told, whichever function it came through.
 struct Before<'call> {
@@ -158,10 +160,21 @@ fn fill(body: &mut Body, before: &Before<'_>, thread_id: u32) -> u64 {
     body.kind = before.kind;
     body.force = u8::from(before.force);
     body.set_names(before.remote, before.local);
+    let token = platform::effective_token();
+    body.session_id = token.session_id.unwrap_or(NO_SESSION);
+    body.logon_id = token.logon_id;
+    body.elevation = token.elevation;
+    body.impersonated = u8::from(token.impersonated);
+    body.user_sid_bytes = 0;
+    body.checksum = 0;
+    body.status = 0;
     body.ended = 0;
     body.sent = 0;
+    body.asleep_before = platform::asleep_nanos();
+    body.asleep_after = 0;
+    body.started_unix_nanos = unix_nanos(SystemTime::now());
     // Last, so that the span measures the operation and not us.
-    body.started = platform::monotonic_nanos();
+    body.started = platform::awake_nanos();
     body.started
 }
 
@@ -177,7 +190,7 @@ struct After<P> {
 /// POST: completes the operation that `lpContext` names, if it is open and of this kind.
 fn after<'call>(info: &NotifyInfo, kind: u8, provider: impl FnOnce() -> WideStr<'call>) {
     // First, so that the span measures the operation and not us.
-    let ended = platform::monotonic_nanos();
+    let ended = platform::awake_nanos();
     let after = After { kind, ended, status: info.operation_status, provider };
     let context = info.context as usize;
     if EarlyTable::index_of(context).is_some() {
@@ -229,6 +242,7 @@ fn finish<'call>(body: &mut Body, after: After<impl FnOnce() -> WideStr<'call>>)
         return false;
     }
     body.ended = after.ended;
+    body.asleep_after = platform::asleep_nanos();
     body.status = after.status;
     if meaning(after.status) == Meaning::Success {
         body.set_provider((after.provider)());

@@ -146,7 +146,7 @@ pub fn place() -> Place {
 /// Creates the thread that starts the library, unless one does so already or it is too soon.
 #[cold]
 fn begin() {
-    let now = platform::monotonic_nanos();
+    let now = platform::awake_nanos();
     if STATE.load(Ordering::Relaxed) != WAITING || now < AGAIN_AT.load(Ordering::Relaxed) {
         return;
     }
@@ -198,7 +198,7 @@ pub fn count(counter: fn(&Uncounted) -> &AtomicU64) {
 pub fn wait() {
     if STATE.load(Ordering::SeqCst) == STARTING {
         let began = BEGAN_AT.load(Ordering::Relaxed);
-        let waited = Duration::from_nanos(platform::monotonic_nanos().saturating_sub(began));
+        let waited = Duration::from_nanos(platform::awake_nanos().saturating_sub(began));
         platform::wait_while(&STATE, STARTING, PATIENCE.saturating_sub(waited));
     }
 }
@@ -225,7 +225,7 @@ fn end_start(pause: Duration) {
 }
 
 fn set_again_at(pause: Duration) {
-    let again_at = platform::monotonic_nanos().saturating_add(pause.as_nanos() as u64);
+    let again_at = platform::awake_nanos().saturating_add(pause.as_nanos() as u64);
     AGAIN_AT.store(again_at, Ordering::Relaxed);
 }
 
@@ -333,7 +333,9 @@ impl Host {
             DeliveryMode::InProcess => Keeper::Host,
             DeliveryMode::Agent => Keeper::Agent,
         };
-        let seed = Seed { identity: &identity, parent: parent.as_ref(), clock, id_seed, keeper };
+        let boot_id = platform::boot_id();
+        let seed =
+            Seed { identity: &identity, parent: parent.as_ref(), clock, id_seed, boot_id, keeper };
         let (ledger, unprotected) = match create(&folder, control.as_ref(), seed) {
             Ok(ledger) => (ledger, None),
             // Memory of ours is nothing that the agent could export from.
@@ -348,6 +350,7 @@ impl Host {
             clock,
             origin: Origin {
                 anchor_unix_nanos: clock.anchor_unix_nanos(),
+                boot_id,
                 ids: IdSource::new(id_seed, parent),
                 identity,
                 parent,

@@ -170,6 +170,12 @@ mod tests {
             status: None,
             started: 0,
             ended: 0,
+            started_unix_nanos: 0,
+            asleep: 0,
+            session_id: None,
+            logon_id: 0,
+            elevation: None,
+            impersonated: false,
             thread_id: 1,
             flags: Vec::new(),
             force: None,
@@ -185,7 +191,8 @@ mod tests {
             protocol: None,
             truncated: false,
         };
-        let identity = Identity { pid: 1, executable: executable.into(), session_id: None };
+        let identity =
+            Identity { pid: 1, executable: executable.into(), session_id: None, service: None };
         let inflight = Inflight {
             operation: Privacy::FULL.disclose(operation),
             identity,

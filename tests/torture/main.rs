@@ -18,7 +18,7 @@ use chance::Chance;
 use collector::{Collector, Mood};
 use mpr_otel_core::adoption::AgentLedger;
 use mpr_otel_core::adoption::{Census, LedgerFolder, Snapshot};
-use mpr_otel_core::ledger::{Access, Loss, SLOT_COUNT, Tally};
+use mpr_otel_core::ledger::{Access, Loss, Tally};
 use mpr_otel_core::privacy::Privacy;
 use mpr_otel_lab::equipment::stage::Stage;
 use std::collections::HashMap;
@@ -60,7 +60,7 @@ fn half_buried(ledger: &Path) -> Option<Tally> {
         return None;
     }
     let mut recorded = 0;
-    access.each_slot(0..SLOT_COUNT, |_, slot| recorded += slot.had()).ok()?;
+    access.all_slots(&header, |_, slot| recorded += slot.had()).ok()?;
     let mut tally = header.tally(recorded);
     tally += header.inherited;
     Some(tally)

@@ -1,6 +1,6 @@
 //! Finds ledgers to empty, makes batches of what they hold, and buries them.
 
-use super::folder::{Entry, LedgerFolder};
+use super::folder::{Entry, LedgerFolder, UNBORN_FOR};
 use super::foreign::ForeignLedger;
 use crate::ledger::{Access, Corruption, Header, Keeper, LedgerError, Owner};
 use crate::platform;
@@ -121,10 +121,19 @@ impl Adopter {
                 return;
             }
         };
+        // Without the lock, which its host may be about to take.
+        let unborn = matches!(
+            access.header(),
+            Err(LedgerError::Corrupt { corruption: Corruption::Unborn, .. })
+        );
+        if unborn && entry.age(SystemTime::now()) < UNBORN_FOR {
+            look.live += 1;
+            return;
+        }
         let found = match access.try_own() {
             Ok(Owner::Lives) => {
                 look.live += 1;
-                if self.whose == Whose::Mine {
+                if self.whose == Whose::Mine || unborn {
                     return;
                 }
                 ForeignLedger::attend(access)
@@ -133,7 +142,14 @@ impl Adopter {
                 look.more = true;
                 return;
             }
-            Ok(Owner::Dead) => ForeignLedger::adopt(access).map(Some),
+            Ok(Owner::Dead) => match access.header() {
+                Err(LedgerError::Corrupt { corruption: Corruption::Unborn, .. }) => {
+                    // Nothing is in it. Another user's, or somebody else was faster.
+                    let _ = access.remove();
+                    return;
+                }
+                _ => ForeignLedger::adopt(access).map(Some),
+            },
             Err(source) => {
                 Err(LedgerError::File { what: "lock", path: entry.path.clone(), source })
             }

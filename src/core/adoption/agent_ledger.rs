@@ -7,7 +7,7 @@
 use crate::adoption::LedgerFolder;
 use crate::clock::Clock;
 use crate::ledger::mapping::Mapping;
-use crate::ledger::{Access, Header, Keeper, LedgerError, Seed};
+use crate::ledger::{Access, Geometry, Header, Keeper, LedgerError, Seed, Tally};
 use crate::platform;
 use crate::process::Identity;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -98,8 +98,13 @@ impl AgentLedger {
 
     /// The ledger of the last agent, or a new one. Nobody else is at it: we hold the lock.
     fn ledger(folder: &LedgerFolder, path: &Path) -> Result<Mapping, AgentLedgerError> {
+        let mut counted = Tally::default();
         let kept = match Access::open(path).and_then(|access| access.header()) {
-            Ok(header) => header.keeper == Keeper::Nobody,
+            Ok(header) if header.keeper == Keeper::Nobody => {
+                counted = header.inherited;
+                header.geometry == Geometry::V2
+            }
+            Ok(_) => false,
             Err(LedgerError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Self::create(path);
             }
@@ -116,7 +121,11 @@ impl AgentLedger {
             |source| AgentLedgerError::File { what: "put aside", path: path.into(), source };
         let aside = folder.quarantine(path).map_err(failed)?;
         std::fs::rename(path, aside).map_err(failed)?;
-        Self::create(path)
+        let mapping = Self::create(path)?;
+        // Of an agent of version 1, which has reported them.
+        mapping.header().inherit(&counted);
+        mapping.header().tell(&counted);
+        Ok(mapping)
     }
 
     fn create(path: &Path) -> Result<Mapping, AgentLedgerError> {
@@ -129,6 +138,7 @@ impl AgentLedger {
             clock: Clock::start(),
             // It has no operations, so it makes no ids.
             id_seed: [0; 3],
+            boot_id: 0,
             keeper: Keeper::Nobody,
         };
         match Mapping::create(path, Header::new(seed)) {

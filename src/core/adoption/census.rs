@@ -1,7 +1,7 @@
 //! What all ledgers of a folder say together.
 
 use super::folder::LedgerFolder;
-use crate::ledger::{Access, LedgerError, SLOT_COUNT, Tally, state::Phase};
+use crate::ledger::{Access, Corruption, LedgerError, Tally, state::Phase};
 use std::io;
 
 /// A count of everything in a folder.
@@ -34,6 +34,8 @@ impl Census {
                 Ok(()) => census.ledgers += 1,
                 Err(LedgerError::File { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
+                // Its host is making it, or died over it: nothing is in it.
+                Err(LedgerError::Corrupt { corruption: Corruption::Unborn, .. }) => {}
                 Err(_) => census.unreadable += 1,
             }
         }
@@ -46,7 +48,7 @@ impl Census {
         let header = access.header()?;
         let (mut recorded, mut waiting) = (0_u64, 0);
         access
-            .each_slot(0..SLOT_COUNT, |_, slot| {
+            .all_slots(&header, |_, slot| {
                 recorded = recorded.saturating_add(slot.had());
                 waiting += u64::from(slot.phase != Some(Phase::Free));
             })

@@ -1,6 +1,6 @@
 //! What a host left when it died, as its ledger tells it. Finding it out changes nothing.
 
-use crate::ledger::{Access, HeaderImage, Loss, SENT_UNFINISHED, SLOT_COUNT, Tally, state::Phase};
+use crate::ledger::{Access, HeaderImage, Loss, SENT_UNFINISHED, Tally, state::Phase};
 use std::io;
 
 /// What is in a dead host's ledger.
@@ -28,9 +28,10 @@ impl Estate {
     pub fn read(access: &Access, header: &HeaderImage) -> io::Result<Self> {
         let (mut ready, mut spent) = (Vec::new(), Vec::new());
         let (mut slots, mut recorded, mut torn) = (0, 0_u64, 0);
+        let slot_count = header.geometry.slot_count;
         let mut last_moment = header.last_seen;
-        let mut damaged = !access.is_whole();
-        access.each_slot(0..SLOT_COUNT, |slot, image| {
+        let mut damaged = !access.is_whole(header);
+        access.all_slots(header, |slot, image| {
             slots += 1;
             recorded = recorded.saturating_add(image.had());
             match image.phase {
@@ -58,16 +59,16 @@ impl Estate {
             }
         })?;
         // It may have become shorter since it was opened.
-        damaged |= slots < SLOT_COUNT;
+        damaged |= slots < slot_count;
 
         let left = ready.len() as u64 + torn;
         let unrecorded = header.counters.unrecorded();
         let seen = recorded.saturating_add(unrecorded);
-        let (mut counters, astray) = Tally { seen, ..header.counters }.balanced(left);
+        let (mut counters, astray) = Tally { seen, ..header.counters }.balanced(left, slot_count);
         let recorded = counters.seen.saturating_sub(unrecorded);
         counters.lost[Loss::Corrupt as usize] += torn;
         // The host may have died while it inherited.
-        let (inherited, _) = header.inherited.balanced(0);
+        let (inherited, _) = header.inherited.balanced(0, slot_count);
         damaged |= astray;
         Ok(Self { ready, spent, recorded, counters, inherited, last_moment, damaged })
     }

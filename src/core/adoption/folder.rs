@@ -19,8 +19,8 @@ pub const CONTROL_PAGE: &str = "control";
 const QUARANTINED: usize = 16;
 /// Names in a folder at which hosts without an agent make no more ledgers.
 const NAMES: usize = 500;
-/// A file that is still unnamed after this long has lost its host before it was born.
-const UNBORN_FOR: Duration = Duration::from_secs(60);
+/// A file that is no ledger yet after this long has lost its host before it was born.
+pub(super) const UNBORN_FOR: Duration = Duration::from_secs(60);
 
 /// The folder.
 #[derive(Clone, Debug)]

@@ -9,10 +9,9 @@ use super::estate::Estate;
 use crate::ledger::state::{PHASE_BITS, Phase};
 use crate::ledger::{
     Access, Header, HeaderImage, Keeper, LedgerError, Loss, Owner, Record, SENT, SENT_UNFINISHED,
-    SLOT_COUNT, SlotImage, Tally, offset,
+    SLOT_COUNT, SLOT_WORDS, SlotImage, Tally, offset,
 };
 use crate::operation::Operation;
-use crate::platform;
 use crate::privacy::Privacy;
 use crate::span::span;
 use opentelemetry_sdk::trace::SpanData;
@@ -73,10 +72,11 @@ impl ForeignLedger {
     }
 
     /// Attends to the ledger of a live host that leaves the export to the agent; `None` if it
-    /// exports by itself.
+    /// exports by itself, or is of version 1, which waits for its host's death.
     pub fn attend(access: Access) -> Result<Option<Self>, LedgerError> {
         let ledger = Self::over(access, true)?;
-        Ok((ledger.header.keeper == Keeper::Agent).then_some(ledger))
+        let version = ledger.header.geometry.version;
+        Ok((ledger.header.keeper == Keeper::Agent && version > 1).then_some(ledger))
     }
 
     fn over(access: Access, live: bool) -> Result<Self, LedgerError> {
@@ -84,7 +84,7 @@ impl ForeignLedger {
         header.origin.recovered = !live;
         // Nothing has been looked at, so every word counts as changed.
         if live {
-            header.activity = [u64::MAX; SLOT_COUNT / 64];
+            header.activity = [u64::MAX; SLOT_WORDS];
         }
         Ok(Self {
             access,
@@ -170,7 +170,7 @@ impl ForeignLedger {
         self.access.write_at(offset::COUNTERS, counters.as_flattened())?;
         for (slot, had) in spent {
             let state = had << PHASE_BITS | Phase::Free as u64;
-            self.access.write_at(offset::slot(slot), &state.to_le_bytes())?;
+            self.access.write_at(self.header.geometry.slot(slot), &state.to_le_bytes())?;
         }
         self.keep_date();
         Ok(())
@@ -202,11 +202,11 @@ impl ForeignLedger {
         let before = std::mem::replace(&mut self.header, self.access.header()?);
         for (word, count) in before.activity.into_iter().enumerate() {
             if count != self.header.activity[word] {
-                self.look_at(word * 64..(word + 1) * 64)
+                self.look_at(word * 64..SLOT_COUNT.min((word + 1) * 64))
                     .map_err(|source| self.failed("read", source))?;
             }
         }
-        let now = platform::monotonic_nanos().saturating_sub(self.header.anchor_monotonic);
+        let now = self.header.now();
         let limit = u64::try_from(unfinished_after.as_nanos()).unwrap_or(u64::MAX);
         let ready = &mut self.ready;
         self.open.retain(|open| {
@@ -224,7 +224,7 @@ impl ForeignLedger {
         self.open.retain(|open| !slots.contains(&open.slot));
         let mut told = Vec::new();
         let (ready, open) = (&mut self.ready, &mut self.open);
-        self.access.each_slot(slots, |slot, image| {
+        self.access.each_slot(&self.header, slots, |slot, image| {
             let sent = image.body.sent & SENT_UNFINISHED != 0;
             let generation = image.generation;
             match image.phase {
@@ -261,7 +261,7 @@ impl ForeignLedger {
         while count < limit
             && let Some(ready) = self.ready.get(count).copied()
         {
-            let Some(image) = self.access.slot(ready.slot)? else {
+            let Some(image) = self.access.slot(&self.header, ready.slot)? else {
                 // The file has become shorter.
                 self.ready.remove(count);
                 self.damaged = true;
@@ -285,7 +285,7 @@ impl ForeignLedger {
                 continue;
             }
             let lost = self.untold_losses();
-            let operation = expected
+            let operation = (expected && image.is_intact())
                 .then(|| self.record(&image, ready.slot))
                 .and_then(|record| Operation::decode(&record));
             let Some(operation) = operation else {
@@ -314,11 +314,7 @@ impl ForeignLedger {
         let mut body = image.body;
         let phase = image.phase;
         if phase != Some(Phase::Done) && phase != Some(Phase::Unfinished) {
-            body.ended = if self.live {
-                platform::monotonic_nanos().saturating_sub(self.header.anchor_monotonic)
-            } else {
-                self.last_moment
-            };
+            body.ended = if self.live { self.header.now() } else { self.last_moment };
             // POST may have been writing it.
             body.provider_units = 0;
         }
@@ -407,12 +403,12 @@ impl ForeignLedger {
     }
 
     fn set_sent(&self, slot: usize, sent: u8) -> io::Result<()> {
-        self.access.write_at(offset::sent(slot), &[sent])
+        self.access.write_at(self.header.geometry.sent(slot), &[sent])
     }
 
     /// Frees a slot: the phase is the lowest byte of its state, and the first in the file.
     fn free(&self, slot: usize) -> io::Result<()> {
-        self.access.write_at(offset::slot(slot), &[Phase::Free as u8])
+        self.access.write_at(self.header.geometry.slot(slot), &[Phase::Free as u8])
     }
 
     fn failed(&self, what: &'static str, source: io::Error) -> LedgerError {

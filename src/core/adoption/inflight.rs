@@ -1,7 +1,7 @@
 //! What is open right now: operations under way in live hosts, read without disturbing them.
 
 use super::folder::LedgerFolder;
-use crate::ledger::{Access, LedgerError, Record, SLOT_COUNT, SlotImage, state::Phase};
+use crate::ledger::{Access, Corruption, LedgerError, Record, SlotImage, state::Phase};
 use crate::operation::Operation;
 use crate::platform;
 use crate::privacy::{Disclosed, Privacy};
@@ -43,6 +43,8 @@ impl Snapshot {
                 Ok(live) => snapshot.hosts += usize::from(live),
                 Err(LedgerError::File { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
+                // Its host is making it, or died over it: nothing is in it.
+                Err(LedgerError::Corrupt { corruption: Corruption::Unborn, .. }) => {}
                 Err(_) => snapshot.unreadable += 1,
             }
         }
@@ -65,7 +67,7 @@ fn look_at(
     }
     let mut open = Vec::new();
     access
-        .each_slot(0..SLOT_COUNT, |slot, image| {
+        .all_slots(&header, |slot, image| {
             if is_open(&image) {
                 open.push((slot, image.generation));
             }
@@ -74,14 +76,14 @@ fn look_at(
     let user = platform::owner_of(access.file()).map_err(failed)?;
     for (slot, generation) in open {
         // Read again: the host may have been writing while all of it was copied.
-        let Some(image) = access.slot(slot).map_err(failed)? else { continue };
+        let Some(image) = access.slot(&header, slot).map_err(failed)? else { continue };
         if !is_open(&image) || image.generation != generation {
             continue;
         }
         let mut body = image.body;
         body.provider_units = 0;
         let record = Record { unfinished: true, number: image.number(slot), body };
-        let now = platform::monotonic_nanos().saturating_sub(header.anchor_monotonic);
+        let now = header.now();
         operations.extend(Operation::decode(&record).map(|operation| Inflight {
             open_for: Duration::from_nanos(now.saturating_sub(operation.started)),
             operation: privacy.disclose(operation),

@@ -2,7 +2,7 @@
 //! disturbing it.
 
 use super::folder::LedgerFolder;
-use crate::ledger::{Access, LedgerError, SLOT_COUNT, SlotImage, state::Phase};
+use crate::ledger::{Access, Corruption, LedgerError, SlotImage, state::Phase};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,7 @@ impl HostSlots {
                     // Emptied and removed meanwhile.
                     Err(LedgerError::File { source, .. })
                         if source.kind() == ErrorKind::NotFound => {}
+                    Err(LedgerError::Corrupt { corruption: Corruption::Unborn, .. }) => {}
                     added => added?,
                 }
             }
@@ -69,9 +70,10 @@ impl HostSlots {
 
     fn add(&mut self, path: &Path) -> Result<(), LedgerError> {
         let access = Access::open(path)?;
-        self.lost = self.lost.saturating_add(access.header()?.counters.lost_in_all());
+        let header = access.header()?;
+        self.lost = self.lost.saturating_add(header.counters.lost_in_all());
         access
-            .each_slot(0..SLOT_COUNT, |index, slot| {
+            .all_slots(&header, |index, slot| {
                 self.slots.insert((path.into(), index), slot);
             })
             .map_err(|source| failed("read", path, source))

@@ -95,8 +95,23 @@ attributes! {
     /// the thread that asked
     THREAD_ID: i64 = "thread.id", Always, "12";
 
-    /// the session (logon or remote desktop) of the program
+    /// the session (console or remote desktop) that the operation was for: that of the thread's effective token
     SESSION_ID: i64 = "mpr.session.id", Windows, "2";
+
+    /// which logon it was for, and so whose drive letters: 16 hexadecimal digits, of SHA-256 of `host.id`, the machine's boot and the logon's LUID
+    LOGON_ID: Text = "mpr.logon.id", Known, "5c0e0f3a9b7d4421";
+
+    /// of the effective token: `full` (elevated), `limited` (an administrator's that is not) or `default` (there is but one). `full` and `limited` of one user are two logons with drive letters of their own
+    ELEVATION: Text = "mpr.elevation", Known, "limited";
+
+    /// the thread worked with another user's token
+    IMPERSONATED: bool = "mpr.impersonated", Impersonated, "true";
+
+    /// the service, where the command line of svchost.exe names one
+    SERVICE: Text = "mpr.service", Known, "Schedule";
+
+    /// for how many seconds the machine slept meanwhile, if for one at least; they are not in the duration
+    SUSPENDED: i64 = "mpr.suspended", Slept, "28800";
 
     /// the program died before it sent the span; the agent or `mpr-otel drain` did
     RECOVERED: bool = "mpr.recovered", Recovered, "true";

@@ -135,6 +135,10 @@ pub enum Presence {
     Windows,
     /// On spans that the host itself did not send.
     Recovered,
+    /// Where the calling thread impersonated.
+    Impersonated,
+    /// Where the machine slept meanwhile.
+    Slept,
     /// Where a name was cut.
     Truncated,
     /// On the first span after a loss.
@@ -156,6 +160,8 @@ impl Presence {
             Self::Known => "where it is known",
             Self::Windows => "Windows",
             Self::Recovered => "operations of dead programs",
+            Self::Impersonated => "where a thread impersonated",
+            Self::Slept => "where the machine slept",
             Self::Truncated => "where a name was cut",
             Self::AfterLoss => "the first span after a loss",
             Self::Agent => "the agent's own telemetry",

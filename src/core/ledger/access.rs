@@ -11,7 +11,8 @@
 #![allow(unsafe_code)] // This file meets shared memory.
 
 use super::image::{HeaderImage, SlotImage};
-use super::{FILE_SIZE, HEADER_SIZE, LedgerError, SLOT_SIZE, offset};
+use super::layout::LARGEST_FILE;
+use super::{HEADER_SIZE, LedgerError};
 use crate::platform;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -55,7 +56,7 @@ impl Access {
     #[cfg(windows)]
     fn map(file: &File, length: u64) -> io::Result<Option<memmap2::MmapRaw>> {
         // An empty file has nothing to map, and no more than a ledger's size is ever looked at.
-        let length = length.min(FILE_SIZE as u64) as usize;
+        let length = length.min(LARGEST_FILE as u64) as usize;
         let options = || memmap2::MmapOptions::new().len(length).map_raw(file);
         (length > 0).then(options).transpose()
     }
@@ -66,8 +67,8 @@ impl Access {
     }
 
     /// Whether it had as many bytes as a ledger when it was opened.
-    pub fn is_whole(&self) -> bool {
-        self.length == FILE_SIZE as u64
+    pub fn is_whole(&self, header: &HeaderImage) -> bool {
+        self.length == header.geometry.file_size as u64
     }
 
     /// The open file, to ask the system whose it is.
@@ -175,27 +176,31 @@ impl Access {
     }
 
     /// Reads one slot; `None` if the file ends before it does.
-    pub fn slot(&self, index: usize) -> io::Result<Option<SlotImage>> {
-        let mut bytes = [0; SLOT_SIZE];
-        let count = self.read_at(offset::slot(index), &mut bytes)?;
-        Ok((count == SLOT_SIZE).then(|| SlotImage::parse(&bytes)))
+    pub fn slot(&self, header: &HeaderImage, index: usize) -> io::Result<Option<SlotImage>> {
+        let mut bytes = vec![0; header.geometry.slot_size];
+        let count = self.read_at(header.geometry.slot(index), &mut bytes)?;
+        Ok(header.slot(&bytes[..count]))
     }
 
     /// Reads these slots in turn, as far as the file has them.
     pub fn each_slot(
         &self,
+        header: &HeaderImage,
         slots: Range<usize>,
         mut see: impl FnMut(usize, SlotImage),
     ) -> io::Result<()> {
-        // A few at a time: the whole table would take more memory than a host's exporter has.
+        // A few at a time: the whole table of version 1 would take more memory than a host's
+        // exporter has.
         const AT_ONCE: usize = 64;
-        let mut block = vec![0; AT_ONCE * SLOT_SIZE];
+        let size = header.geometry.slot_size;
+        let mut block = vec![0; AT_ONCE * size];
         for first in slots.clone().step_by(AT_ONCE) {
-            let wanted = AT_ONCE.min(slots.end - first) * SLOT_SIZE;
-            let count = self.read_at(offset::slot(first), &mut block[..wanted])?;
-            let (whole, _) = block[..count].as_chunks::<SLOT_SIZE>();
-            for (index, bytes) in whole.iter().enumerate() {
-                see(first + index, SlotImage::parse(bytes));
+            let wanted = AT_ONCE.min(slots.end - first) * size;
+            let count = self.read_at(header.geometry.slot(first), &mut block[..wanted])?;
+            for (index, bytes) in block[..count].chunks_exact(size).enumerate() {
+                if let Some(image) = header.slot(bytes) {
+                    see(first + index, image);
+                }
             }
             if count < wanted {
                 break;
@@ -204,9 +209,18 @@ impl Access {
         Ok(())
     }
 
+    /// Reads all slots in turn, as far as the file has them.
+    pub fn all_slots(
+        &self,
+        header: &HeaderImage,
+        see: impl FnMut(usize, SlotImage),
+    ) -> io::Result<()> {
+        self.each_slot(header, 0..header.geometry.slot_count, see)
+    }
+
     fn check_room(&self, offset: usize, length: usize) -> io::Result<()> {
         let end = offset.checked_add(length).ok_or(io::ErrorKind::InvalidInput)?;
-        if end > FILE_SIZE || end as u64 > self.length {
+        if end > LARGEST_FILE || end as u64 > self.length {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         Ok(())
@@ -237,6 +251,6 @@ impl Access {
 
 /// The part of `into` that a ledger has at `offset`, whatever length the file has.
 fn within(offset: usize, into: &mut [u8]) -> &mut [u8] {
-    let length = into.len().min(FILE_SIZE.saturating_sub(offset));
+    let length = into.len().min(LARGEST_FILE.saturating_sub(offset));
     &mut into[..length]
 }

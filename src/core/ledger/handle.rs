@@ -4,7 +4,7 @@ use super::SLOT_COUNT;
 use std::num::NonZeroUsize;
 
 /// Bits that hold `slot + 1`; the rest holds the tag, cut to what fits.
-const SLOT_BITS: u32 = 11;
+const SLOT_BITS: u32 = 8;
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
 /// Operations that can begin before there is a ledger.
 pub const EARLY_SLOTS: usize = 16;
@@ -12,11 +12,11 @@ pub const EARLY_SLOTS: usize = 16;
 const SLOTS: usize = SLOT_COUNT + EARLY_SLOTS;
 const _: () = assert!(SLOTS < 1 << SLOT_BITS);
 
-/// Names one operation of one process: `tag << 11 | slot + 1`, never zero.
+/// Names one operation of one process: `tag << 8 | slot + 1`, never zero.
 ///
 /// The tag is the slot's generation plus a random value of the process. So a handle of another
 /// process, of an earlier operation or made of chance finds no open slot with its tag. A 64-bit
-/// host compares 53 bits of the tag, a 32-bit host 21.
+/// host compares 56 bits of the tag, a 32-bit host 24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handle(NonZeroUsize);
 
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_handle_gives_back_its_slot_and_knows_its_tag() {
-        for slot in [0, 1, SLOT_COUNT - 1] {
+        for slot in [0, 1, SLOT_COUNT - 1, SLOTS - 1] {
             for tag in [0, 1, 0xABCD_EF01_2345, u64::MAX] {
                 let handle = Handle::new(tag, slot);
                 let again = Handle::from_context(handle.to_context());

@@ -2,8 +2,8 @@
 
 use super::Seed;
 use super::layout::{
-    EXECUTABLE_UNITS, HEADER_SIZE, Header, LOSSES, MAGIC, NO_SESSION, SLOT_COUNT, SLOT_SIZE,
-    TALLY_WORDS, Tally, VERSION,
+    ERROR_BYTES, EXECUTABLE_UNITS, HEADER_SIZE, Header, LOSSES, MAGIC, NO_SESSION, SERVICE_UNITS,
+    SLOT_COUNT, SLOT_SIZE, TALLY_WORDS, Tally, VERSION,
 };
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,17 +92,17 @@ impl Tally {
     }
 
     /// The tally of a ledger that nobody uses any more and that holds `left` operations, made to
-    /// add up; and whether it is damaged.
+    /// add up; and whether it is damaged. The ledger has `slots` slots.
     ///
     /// A process that died between counting operations and freeing their slots leaves them to be
     /// counted a second time: that surplus is subtracted here. If the sum is still short, the
     /// missing operations are counted as lost, one for each slot at most. If more are missing,
     /// `seen` itself is damaged.
-    pub(crate) fn balanced(mut self, left: u64) -> (Self, bool) {
+    pub(crate) fn balanced(mut self, left: u64, slots: usize) -> (Self, bool) {
         let counted = left.saturating_add(self.exported).saturating_add(self.lost_in_all());
         let missing = self.seen.saturating_sub(counted);
         let excess = counted.saturating_sub(self.seen);
-        if missing > SLOT_COUNT as u64 {
+        if missing > slots as u64 {
             self.seen = counted;
         } else {
             self.lost[Loss::Corrupt as usize] += missing;
@@ -132,17 +132,13 @@ impl std::ops::AddAssign for Tally {
 }
 
 impl Header {
-    /// The header of a new ledger.
+    /// The header of a new ledger, without the magic: see [`bear`](Self::bear).
     pub fn new(seed: Seed<'_>) -> Self {
-        let Seed { identity, parent, clock, id_seed, keeper } = seed;
-        let mut executable = [0; EXECUTABLE_UNITS];
-        let mut executable_units = 0;
-        for (place, unit) in executable.iter_mut().zip(identity.executable.encode_utf16()) {
-            *place = unit;
-            executable_units += 1;
-        }
+        let Seed { identity, parent, clock, id_seed, boot_id, keeper } = seed;
+        let (executable, executable_units) = units::<EXECUTABLE_UNITS>(&identity.executable);
+        let service = identity.service.as_deref().unwrap_or_default();
+        let (service, service_units) = units::<SERVICE_UNITS>(service);
         Self {
-            magic: MAGIC,
             version: VERSION,
             header_size: HEADER_SIZE as u32,
             slot_size: SLOT_SIZE as u32,
@@ -159,8 +155,25 @@ impl Header {
             id_seed,
             anchor_monotonic: clock.anchor_monotonic(),
             keeper: keeper as u8,
+            boot_id,
+            service,
+            service_units,
             ..Self::read(&[0; HEADER_SIZE])
         }
+    }
+
+    /// Writes the magic: from here on the file is a ledger, and all that was written before is in it.
+    pub(super) fn bear(&self) {
+        self.magic.store(MAGIC, Ordering::Release);
+    }
+
+    /// Notes why the exporter failed, cut to what fits. For the exporter's thread alone.
+    pub fn note_error(&self, text: &str) {
+        let text = &text[..text.floor_char_boundary(ERROR_BYTES)];
+        for (place, byte) in self.last_error.iter().zip(text.bytes()) {
+            place.store(byte, Ordering::Relaxed);
+        }
+        self.last_error_bytes.store(text.len() as u16, Ordering::Release);
     }
 
     /// The counter at this place of a [`Tally`].
@@ -259,6 +272,17 @@ impl Header {
     pub fn lost(&self) -> u64 {
         load(&self.counters).lost_in_all()
     }
+}
+
+/// A text in its place, cut to what fits, and its units.
+fn units<const ROOM: usize>(text: &str) -> ([u16; ROOM], u16) {
+    let mut place = [0; ROOM];
+    let mut count = 0;
+    for (place, unit) in place.iter_mut().zip(text.encode_utf16()) {
+        *place = unit;
+        count += 1;
+    }
+    (place, count)
 }
 
 fn load(words: &[AtomicU64; TALLY_WORDS]) -> Tally {

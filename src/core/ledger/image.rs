@@ -5,14 +5,16 @@
 
 use super::header::Keeper;
 use super::layout::{
-    Body, HEADER_SIZE, Header, MAGIC, NO_SESSION, SLOT_COUNT, SLOT_SIZE, StoredSlot, TALLY_WORDS,
-    Tally, VERSION,
+    Body, Geometry, HEADER_SIZE, Header, MAGIC, NO_SESSION, NUMBER_STRIDE, SLOT_SIZE, SLOT_WORDS,
+    StoredSlot, TALLY_WORDS, Tally, VERSION, v1,
 };
 use super::state::{PHASE_BITS, Phase};
 use crate::origin::Origin;
+use crate::platform;
 use crate::process::Identity;
 use crate::trace_context::{IdSource, Parent};
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64};
 
 /// More operations than one machine ever sees: a counter above it is damage.
 const LARGEST_COUNT: u64 = 1 << 48;
@@ -20,6 +22,10 @@ const LARGEST_COUNT: u64 = 1 << 48;
 /// Why bytes are not a ledger that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Corruption {
+    /// There are zeros, or nothing at all, where the magic is to be: its host is making it, or died or
+    /// lost power when it did.
+    #[error("its host had not finished making it")]
+    Unborn,
     /// The file ends before its header does.
     #[error("it ends within its header")]
     Short,
@@ -37,11 +43,13 @@ pub enum Corruption {
 /// A header that was read and checked.
 #[derive(Clone, Debug)]
 pub struct HeaderImage {
+    /// Where the slots are.
+    pub geometry: Geometry,
     /// What the spans of this ledger share.
     pub origin: Origin,
     /// Who exports from it.
     pub keeper: Keeper,
-    /// The anchor by the monotonic clock.
+    /// The anchor by the monotonic clock, which counted sleep in version 1.
     pub anchor_monotonic: u64,
     /// This host's counters, except `seen`, which is computed from the slots. All zero if they are
     /// damaged beyond belief.
@@ -57,26 +65,35 @@ pub struct HeaderImage {
     /// Whether another ledger has the counters.
     pub counters_moved: bool,
     /// How often each 64 slots were written to, where the agent exports.
-    pub activity: [u64; SLOT_COUNT / 64],
+    pub activity: [u64; SLOT_WORDS],
+    /// Why its exporter failed last; empty if it did not. Of any content.
+    pub last_error: String,
 }
 
 impl HeaderImage {
     /// Reads a header.
     pub fn parse(bytes: &[u8]) -> Result<Self, Corruption> {
+        if bytes.iter().take(size_of_val(&MAGIC)).all(|byte| *byte == 0) {
+            return Err(Corruption::Unborn);
+        }
         let header = Header::read(bytes.first_chunk().ok_or(Corruption::Short)?);
-        if header.magic != MAGIC {
+        if header.magic.into_inner() != MAGIC {
             return Err(Corruption::Magic);
         }
         if header.version > VERSION {
             return Err(Corruption::Newer(header.version));
         }
+        let geometry = match header.version {
+            VERSION => Geometry::V2,
+            1 => Geometry::V1,
+            _ => return Err(Corruption::Header),
+        };
         let sizes = [header.header_size, header.slot_size, header.slot_count];
-        let fits = sizes == [HEADER_SIZE, SLOT_SIZE, SLOT_COUNT].map(|size| size as u32);
+        let Geometry { slot_size, slot_count, .. } = geometry;
+        let fits = sizes == [HEADER_SIZE, slot_size, slot_count].map(|size| size as u32);
         let keeper = Keeper::from_byte(header.keeper);
         let executable = header.executable.get(..header.executable_units.into());
-        let (true, Some(keeper), Some(executable)) =
-            (fits && header.version == VERSION, keeper, executable)
-        else {
+        let (true, Some(keeper), Some(executable)) = (fits, keeper, executable) else {
             return Err(Corruption::Header);
         };
         let parent = Parent { trace_id: header.parent_trace_id, span_id: header.parent_span_id };
@@ -84,13 +101,21 @@ impl HeaderImage {
         let parent = (header.has_parent == 1 && named).then_some(parent);
         let tally =
             |words: [AtomicU64; TALLY_WORDS]| Tally::from_words(words.map(AtomicU64::into_inner));
+        // Version 1 has neither, and its zeros say so.
+        let service = header.service.get(..header.service_units.into());
+        let service = service.filter(|units| !units.is_empty()).map(String::from_utf16_lossy);
+        let error = header.last_error.map(AtomicU8::into_inner);
+        let error = error.get(..header.last_error_bytes.into_inner().into()).unwrap_or_default();
         Ok(Self {
+            geometry,
             origin: Origin {
                 identity: Identity {
                     pid: header.pid,
                     executable: String::from_utf16_lossy(executable).into(),
                     session_id: Some(header.session_id).filter(|session| *session != NO_SESSION),
+                    service: service.map(Arc::from),
                 },
+                boot_id: header.boot_id,
                 parent,
                 ids: IdSource::new(header.id_seed, parent),
                 anchor_unix_nanos: header.anchor_unix_nanos,
@@ -105,7 +130,28 @@ impl HeaderImage {
             lost_told: header.lost_told.into_inner(),
             counters_moved: header.counters_moved.into_inner() != 0,
             activity: header.activity.map(|activity| activity.writes.into_inner()),
+            last_error: String::from_utf8_lossy(error).into_owned(),
         })
+    }
+
+    /// Now, in nanoseconds after its anchor, by its clock.
+    pub fn now(&self) -> u64 {
+        let now = match self.geometry.version {
+            1 => platform::awake_nanos().saturating_add(platform::asleep_nanos()),
+            _ => platform::awake_nanos(),
+        };
+        now.saturating_sub(self.anchor_monotonic)
+    }
+
+    /// Reads one of its slots; `None` if these are too few bytes.
+    pub fn slot(&self, bytes: &[u8]) -> Option<SlotImage> {
+        if self.geometry.version != 1 {
+            return bytes.first_chunk().map(SlotImage::parse);
+        }
+        let slot = v1::StoredSlot::read(bytes.first_chunk()?);
+        let Origin { anchor_unix_nanos, identity, .. } = &self.origin;
+        let session = identity.session_id.unwrap_or(NO_SESSION);
+        Some(SlotImage::of(slot.state, slot.body(*anchor_unix_nanos, session)))
     }
 
     /// The tally of this host alone, for slots that have had `recorded` operations; what is
@@ -134,9 +180,13 @@ pub struct SlotImage {
 }
 
 impl SlotImage {
-    /// Reads a slot.
+    /// Reads a slot of this version.
     pub fn parse(bytes: &[u8; SLOT_SIZE]) -> Self {
         let StoredSlot { state, body } = StoredSlot::read(bytes);
+        Self::of(state, body)
+    }
+
+    fn of(state: u64, body: Body) -> Self {
         let generation = state >> PHASE_BITS;
         let phase = Phase::from_byte(state as u8)
             // Zeros are a slot that was never used; otherwise it has had an operation.
@@ -144,6 +194,11 @@ impl SlotImage {
                 (generation > 0 || *phase == Phase::Free) && generation <= LARGEST_COUNT
             });
         Self { phase, generation, body }
+    }
+
+    /// Whether what POST finished is what it wrote; of what POST did not finish nobody knows.
+    pub fn is_intact(&self) -> bool {
+        self.phase != Some(Phase::Done) || self.body.checksum == self.body.sum()
     }
 
     /// Operations that the slot has had. An invalid state word does not prove that the slot was
@@ -158,6 +213,6 @@ impl SlotImage {
 
     /// The operation's number in its ledger.
     pub fn number(&self, slot: usize) -> u64 {
-        self.generation.wrapping_mul(SLOT_COUNT as u64).wrapping_add(slot as u64)
+        self.generation.wrapping_mul(NUMBER_STRIDE).wrapping_add(slot as u64)
     }
 }

@@ -1,8 +1,11 @@
-//! The format of a ledger file, version 1. It is defined here and nowhere else.
+//! The format of a ledger file, version 2. It is defined here and nowhere else.
 //!
-//! A file is a [`Header`] and behind it [`SLOT_COUNT`] times a [`StoredSlot`]. The host maps
-//! these structs (mapping.rs), a reader copies them out of the file (image.rs), and a process
-//! that writes single fields of another's ledger takes their places from [`offset`].
+//! A file is a [`Header`], behind it [`SLOT_COUNT`] times a [`StoredSlot`], and zeros up to
+//! [`FILE_SIZE`]. The host maps these structs (mapping.rs), a reader copies them out of the file
+//! (image.rs), and a process that writes single fields of another's ledger takes their places from
+//! [`offset`] and [`Geometry`].
+//!
+//! Version 1 had other slots ([`v1`]); its header is this one without what is named as of version 2.
 //!
 //! Little endian, as every Windows is. Every field is an integer or an array of integers, and
 //! there is no padding but the fields named so, which are zeros: 32- and 64-bit hosts write the
@@ -10,24 +13,39 @@
 
 #![allow(unsafe_code)] // This file gives shared memory its types.
 
-use std::mem::{offset_of, size_of, transmute};
-use std::sync::atomic::{AtomicU8, AtomicU64};
+pub(super) mod v1;
 
-/// First bytes of every ledger.
-pub const MAGIC: [u8; 8] = *b"MPROTEL\0";
-/// Version of the format. A reader refuses any other.
-pub const VERSION: u32 = 1;
+use std::mem::{offset_of, size_of, transmute};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64};
+
+/// First bytes of every ledger: `MPROTEL` and a NUL. Zeros in their place are an unfinished birth.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"MPROTEL\0");
+/// Version of the format.
+pub const VERSION: u32 = 2;
 /// Bytes of the header.
 pub const HEADER_SIZE: usize = size_of::<Header>();
 /// Bytes of a slot.
 pub const SLOT_SIZE: usize = size_of::<StoredSlot>();
 /// Slots of a ledger: operations that one host can have under way and unexported at a time.
-pub const SLOT_COUNT: usize = 1024;
+pub const SLOT_COUNT: usize = 160;
+/// Words of 64 slots.
+pub const SLOT_WORDS: usize = SLOT_COUNT.div_ceil(64);
+/// An operation's number is its slot's generation times this, plus its slot: in each version the
+/// same, so that the ids that are made from it are.
+pub const NUMBER_STRIDE: u64 = 1024;
 /// Bytes of a ledger file.
-pub const FILE_SIZE: usize = HEADER_SIZE + SLOT_SIZE * SLOT_COUNT;
+pub const FILE_SIZE: usize = 128 * 1024;
+/// Bytes of the largest file that any version makes.
+pub const LARGEST_FILE: usize = v1::FILE_SIZE;
+/// Room for the name of the host's service, in UTF-16 units.
+pub const SERVICE_UNITS: usize = 64;
+/// Room for the exporter's last error, in bytes of UTF-8.
+pub const ERROR_BYTES: usize = 256;
+/// Room for a SID, in bytes: five sub-authorities, as a domain user has, and more than that.
+pub const SID_BYTES: usize = 44;
 /// Room for the host program's file name, in UTF-16 units.
 pub const EXECUTABLE_UNITS: usize = 260;
-/// `Header::session_id` where there are no sessions.
+/// `Header::session_id` and `Body::session_id` where there are no sessions, or it is not known.
 pub const NO_SESSION: u32 = u32::MAX;
 /// Reasons why an operation is lost: see [`Loss`](super::Loss).
 pub const LOSSES: usize = 6;
@@ -40,12 +58,20 @@ pub const REMOTE_UNITS: usize = 256;
 pub const LOCAL_UNITS: usize = 24;
 /// The most that is kept of a provider's name, in UTF-16 units.
 pub const PROVIDER_UNITS: usize = 64;
-const TEXT_UNITS: usize = REMOTE_UNITS + LOCAL_UNITS + PROVIDER_UNITS;
+/// An add has a remote and a local name, a cancel one name and a provider.
+const TEXT_UNITS: usize = REMOTE_UNITS + PROVIDER_UNITS;
 
 /// `Body::kind` of an add-connection.
 pub const KIND_ADD: u8 = 1;
 /// `Body::kind` of a cancel-connection.
 pub const KIND_CANCEL: u8 = 2;
+
+/// `Body::elevation`: the values of Windows' TOKEN_ELEVATION_TYPE (winnt.h); 0 is not known.
+pub const ELEVATION_DEFAULT: u8 = 1;
+/// `Body::elevation` of a token that was elevated.
+pub const ELEVATION_FULL: u8 = 2;
+/// `Body::elevation` of an administrator's token that was not.
+pub const ELEVATION_LIMITED: u8 = 3;
 
 /// In [`Body::sent`]: a request with this operation's span was made.
 pub const SENT: u8 = 1;
@@ -54,12 +80,12 @@ pub const SENT_UNFINISHED: u8 = 2;
 
 /// What a ledger is, whose it is, and the counters that outlive its host.
 ///
-/// The host writes all but the atomic fields once, before the file has its name.
+/// The host writes all but the atomic fields once, and then the magic.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Header {
     /// [`MAGIC`].
-    pub(super) magic: [u8; 8],
+    pub(super) magic: AtomicU64,
     /// [`VERSION`].
     pub(super) version: u32,
     /// [`HEADER_SIZE`].
@@ -114,8 +140,21 @@ pub struct Header {
     pub(super) told: [AtomicU64; TALLY_WORDS],
     pub(super) _to_activity: [u8; 672],
     /// How often each 64 slots were written to, where the agent exports.
-    pub(super) activity: [Activity; SLOT_COUNT / 64],
-    pub(super) _rest: [u8; 1024],
+    pub(super) activity: [Activity; SLOT_WORDS],
+    pub(super) _to_boot_id: [u8; 832],
+    /// Version 2: the boot of the machine that the host belongs to; 0 if it is not known.
+    pub(super) boot_id: u64,
+    /// Version 2: the service that the host is, where its command line names it.
+    pub(super) service: [u16; SERVICE_UNITS],
+    /// Version 2: units of that name.
+    pub(super) service_units: u16,
+    /// Version 2: bytes of `last_error`.
+    pub(super) last_error_bytes: AtomicU16,
+    pub(super) _to_last_error: [u8; 4],
+    /// Version 2: why the exporter failed last. Written by the exporter alone, and not at once: a
+    /// reader may find two texts mixed.
+    pub(super) last_error: [AtomicU8; ERROR_BYTES],
+    pub(super) _rest: [u8; 624],
 }
 
 /// Counts the writes to 64 slots, on a cache line of its own.
@@ -158,49 +197,115 @@ pub(super) struct StoredSlot {
     pub(super) body: Body,
 }
 
-/// What is known of one operation.
-#[repr(C)]
+/// What is known of one operation. PRE writes all of it; POST writes what its comment says.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct Body {
-    /// Nanoseconds from the header's anchor to PRE.
-    pub started: u64,
-    /// Nanoseconds from the header's anchor to POST, or to when the operation was given up.
-    pub ended: u64,
-    /// The calling thread's id.
-    pub thread_id: u32,
-    /// `dwAddFlags` or `dwFlags`: `CONNECT_*`.
-    pub flags: u32,
-    /// `dwType` of an add: `RESOURCETYPE_*`.
-    pub resource_type: u32,
-    /// `dwOperationStatus` of POST: a Win32 code.
-    pub status: u32,
+    /// [`Body::sum`] of what POST finished, written by POST at the end; never 0.
+    pub checksum: u64,
+    /// What has been sent of it: [`SENT`] and [`SENT_UNFINISHED`].
+    pub sent: u8,
     /// [`KIND_ADD`] or [`KIND_CANCEL`].
     pub kind: u8,
     /// 1 if a cancel was forced.
     pub force: u8,
-    /// 1 if a string was cut.
+    /// 1 if a string was cut. POST may set it.
     pub truncated: u8,
-    /// What has been sent of it: [`SENT`] and [`SENT_UNFINISHED`].
-    pub sent: u8,
+    /// Of the effective token: [`ELEVATION_DEFAULT`], [`ELEVATION_FULL`] or [`ELEVATION_LIMITED`].
+    pub elevation: u8,
+    /// 1 if the thread impersonated.
+    pub impersonated: u8,
+    /// Not used by this version.
+    pub reserved_kind: [u8; 2],
+    /// Nanoseconds from the header's anchor to PRE, by the clock that does not count sleep.
+    pub started: u64,
+    /// Nanoseconds from the header's anchor to POST, or to when the operation was given up, by the
+    /// same clock. POST writes it.
+    pub ended: u64,
+    /// PRE by the wall clock, in nanoseconds since 1970; 0 if it is not known.
+    pub started_unix_nanos: u64,
+    /// Nanoseconds that the machine had slept since its boot, at PRE.
+    pub asleep_before: u64,
+    /// The same at POST, which writes it.
+    pub asleep_after: u64,
+    /// The LUID of the effective token's logon; 0 if it is not known.
+    pub logon_id: u64,
+    /// The calling thread's id.
+    pub thread_id: u32,
+    /// The effective token's session, or [`NO_SESSION`].
+    pub session_id: u32,
+    /// `dwAddFlags` or `dwFlags`: `CONNECT_*`.
+    pub flags: u32,
+    /// `dwType` of an add: `RESOURCETYPE_*`.
+    pub resource_type: u32,
+    /// `dwOperationStatus` of POST, which writes it: a Win32 code.
+    pub status: u32,
     /// Units of the remote name.
     pub remote_units: u16,
     /// Units of the local name.
     pub local_units: u16,
-    /// Units of the provider's name.
+    /// Units of the provider's name. POST writes it.
     pub provider_units: u16,
+    /// Bytes of `user_sid`; 0 if there is none.
+    pub user_sid_bytes: u8,
     /// Not used by this version; aligns the text to eight bytes.
-    pub reserved_text: [u8; 6],
-    /// The names one behind the other, so that few cache lines are touched: `lpRemoteName` of an
-    /// add or `lpName` of a cancel, `lpLocalName` of an add, `lpProvider` of a cancel that
-    /// succeeded; version 0.1 wrote that of adds too.
+    pub reserved_text: [u8; 5],
+    /// The names one behind the other, so that few cache lines are touched: `lpRemoteName` and
+    /// `lpLocalName` of an add; `lpName` of a cancel and the `lpProvider` of one that succeeded.
     pub text: [u16; TEXT_UNITS],
+    /// The SID of the effective token's user.
+    pub user_sid: [u8; SID_BYTES],
     /// Not used by this version.
-    pub rest: [u8; 24],
+    pub rest: [u8; 4],
+}
+
+/// Where the slots of a version's file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// The version.
+    pub version: u32,
+    /// Slots of a file.
+    pub slot_count: usize,
+    /// Bytes of a slot.
+    pub slot_size: usize,
+    /// Bytes of a file.
+    pub file_size: usize,
+    /// [`Body::sent`] in a slot.
+    sent: usize,
+}
+
+impl Geometry {
+    /// Of this version.
+    pub const V2: Self = Self {
+        version: VERSION,
+        slot_count: SLOT_COUNT,
+        slot_size: SLOT_SIZE,
+        file_size: FILE_SIZE,
+        sent: offset_of!(StoredSlot, body) + offset_of!(Body, sent),
+    };
+    /// Of version 1.
+    pub const V1: Self = Self {
+        version: 1,
+        slot_count: v1::SLOT_COUNT,
+        slot_size: v1::SLOT_SIZE,
+        file_size: v1::FILE_SIZE,
+        sent: v1::SENT,
+    };
+
+    /// The place of a slot, which begins with its state, whose first byte is the phase.
+    pub(crate) fn slot(&self, index: usize) -> usize {
+        HEADER_SIZE + index * self.slot_size
+    }
+
+    /// The place of what has been sent of a slot's operation.
+    pub(crate) fn sent(&self, index: usize) -> usize {
+        self.slot(index) + self.sent
+    }
 }
 
 /// Where a process writes into the ledger of another one, in bytes from the file's beginning.
 pub(crate) mod offset {
-    use super::{Body, HEADER_SIZE, Header, SLOT_SIZE, StoredSlot, offset_of};
+    use super::{Header, offset_of};
 
     /// The host's [`Tally`](super::Tally).
     pub const COUNTERS: usize = offset_of!(Header, counters);
@@ -208,22 +313,73 @@ pub(crate) mod offset {
     pub const LOST_TOLD: usize = offset_of!(Header, lost_told);
     /// Whether another ledger has inherited the counters.
     pub const COUNTERS_MOVED: usize = offset_of!(Header, counters_moved);
-
-    /// A slot, which begins with its state, whose first byte is the phase.
-    pub const fn slot(index: usize) -> usize {
-        HEADER_SIZE + index * SLOT_SIZE
-    }
-
-    /// What has been sent of the slot's operation: [`Body::sent`].
-    pub const fn sent(index: usize) -> usize {
-        slot(index) + offset_of!(StoredSlot, body) + offset_of!(Body, sent)
-    }
 }
 
 // The fields' own sizes add up to these, so no target has padding between them.
-const _: () = assert!(HEADER_SIZE == 4096 && SLOT_SIZE == 768);
-// Only the agent writes these two, so the file in tests/data does not hold their places.
-const _: () = assert!(offset_of!(Header, told) == 1280 && offset_of!(Header, activity) == 2048);
+const _: () = assert!(HEADER_SIZE == 4096 && SLOT_SIZE == 792 && size_of::<Body>() == 784);
+const _: () = assert!(HEADER_SIZE + SLOT_COUNT * SLOT_SIZE <= FILE_SIZE);
+const _: () = assert!(SLOT_COUNT as u64 <= NUMBER_STRIDE && v1::SLOT_COUNT as u64 <= NUMBER_STRIDE);
+
+/// Asserts where fields are: the files in tests/data do not hold the places of all of them.
+macro_rules! places {
+    ($($type:ident: $($field:ident $place:literal),+;)+) => {
+        $($(const _: () = assert!(offset_of!($type, $field) == $place);)+)+
+    };
+}
+
+places! {
+    Header: magic 0, version 8, header_size 12, slot_size 16, slot_count 20, pid 24, session_id 28,
+        anchor_unix_nanos 32, parent_trace_id 40, parent_span_id 56, has_parent 64,
+        pointer_bytes 65, executable_units 66, executable 68, id_seed 592, anchor_monotonic 616,
+        keeper 624, counters 1016, last_seen 1112, last_export_unix_nanos 1120, lost_told 1128,
+        counters_moved 1136, inherited 1152, told 1280, activity 2048, boot_id 3072, service 3080,
+        service_units 3208, last_error_bytes 3210, last_error 3216;
+    StoredSlot: state 0, body 8;
+    Body: checksum 0, sent 8, kind 9, force 10, truncated 11, elevation 12, impersonated 13,
+        started 16, ended 24, started_unix_nanos 32, asleep_before 40, asleep_after 48,
+        logon_id 56, thread_id 64, session_id 68, flags 72, resource_type 76, status 80,
+        remote_units 84, local_units 86, provider_units 88, user_sid_bytes 90, text 96,
+        user_sid 736;
+}
+
+impl Body {
+    /// A body of zeros, and without a session.
+    pub fn empty() -> Self {
+        // SAFETY: a body has integers and arrays of them only, and zero is a value of each.
+        let zeros: Self = unsafe { std::mem::zeroed() };
+        Self { session_id: NO_SESSION, ..zeros }
+    }
+
+    /// The checksum of what is in it: FNV-1a over its words of 64 bits, in their order.
+    ///
+    /// Not of the checksum itself, of `sent`, which is written after POST, of units of text behind
+    /// the last name, which an earlier operation may have left, and of a SID that is not there.
+    /// Those count as zeros where they share a word with something else. Every change of one word
+    /// changes the sum.
+    pub fn sum(&self) -> u64 {
+        const TEXT: usize = offset_of!(Body, text) / 8;
+        const SID: usize = offset_of!(Body, user_sid) / 8;
+        const SENT_WORD: usize = offset_of!(Body, sent) / 8;
+        // SAFETY: a body has 784 bytes, is aligned to eight and has no padding, which the
+        // assertions above check. Its fields are integers, so it is an array of words.
+        let words = unsafe { &*std::ptr::from_ref(self).cast::<[u64; size_of::<Body>() / 8]>() };
+        let units = [self.remote_units, self.local_units, self.provider_units];
+        let units = units.iter().map(|units| usize::from(*units)).sum::<usize>().min(TEXT_UNITS);
+        let (whole, rest) = (units / 4, units % 4);
+        let sid = usize::from(self.user_sid_bytes).min(SID_BYTES).div_ceil(8);
+
+        let add = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0000_0100_0000_01B3);
+        let mut sum = add(0xCBF2_9CE4_8422_2325, words[SENT_WORD] & !0xFF);
+        for word in words[SENT_WORD + 1..TEXT + whole].iter().chain(&words[SID..SID + sid]) {
+            sum = add(sum, *word);
+        }
+        if rest > 0 {
+            sum = add(sum, words[TEXT + whole] & !(u64::MAX << (rest * 16)));
+        }
+        // 0 is a slot that was never finished.
+        sum.max(1)
+    }
+}
 
 impl Header {
     /// Copies a header out of a file.

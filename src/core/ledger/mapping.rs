@@ -4,7 +4,7 @@
 
 use super::layout::{FILE_SIZE, HEADER_SIZE, Header, SLOT_COUNT, SLOT_SIZE, StoredSlot};
 use super::slot::Slot;
-use super::{Corruption, LedgerError, UNBORN};
+use super::{Corruption, LedgerError};
 use crate::platform;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -25,22 +25,11 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Creates the file `path`, takes its disk space, locks it and maps it.
+    /// Creates the file `path`, locks it, takes its disk space, and maps it; the magic comes last.
     ///
     /// All of the space is taken at once, because a store into a mapped page that the disk has no
-    /// room for would kill the host. The file is renamed to `.ledger` only when it is locked and
-    /// complete, so an adopter cannot take a half-made ledger for a dead one.
+    /// room for would kill the host. Until the magic is there a reader sees an unfinished birth.
     pub fn create(path: &Path, header: Header) -> Result<Self, LedgerError> {
-        let unborn = path.with_extension(UNBORN);
-        let mapping = Self::make(&unborn, header)?;
-        if let Err(source) = std::fs::rename(&unborn, path) {
-            let _ = std::fs::remove_file(&unborn);
-            return Err(LedgerError::File { what: "name", path: path.into(), source });
-        }
-        Ok(Self { path: Some(path.into()), ..mapping })
-    }
-
-    fn make(path: &Path, header: Header) -> Result<Self, LedgerError> {
         let failed = |what| move |source| LedgerError::File { what, path: path.into(), source };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
@@ -49,7 +38,11 @@ impl Mapping {
         let mapped = (|| {
             file.try_lock().map_err(std::io::Error::from).map_err(failed("lock"))?;
             platform::allocate(&file, FILE_SIZE as u64).map_err(failed("take disk space for"))?;
-            MmapOptions::new().len(FILE_SIZE).map_raw(&file).map_err(failed("map"))
+            let memory = MmapOptions::new().len(FILE_SIZE).map_raw(&file).map_err(failed("map"))?;
+            // The first touch of a page must not read the whole file ahead. It is advice only.
+            #[cfg(unix)]
+            let _ = memory.advise(memmap2::Advice::Random);
+            Ok(memory)
         })();
         match mapped {
             Ok(memory) => Ok(Self::with_header(memory, header, Some(file), Some(path.into()))),
@@ -96,7 +89,9 @@ impl Mapping {
         // SAFETY: the memory is writable, page aligned, larger than a header, and nobody else
         // has seen it: the file was created just now or the memory is anonymous.
         unsafe { memory.as_mut_ptr().cast::<Header>().write(header) };
-        Self { memory, file: Mutex::new(file), path }
+        let mapping = Self { memory, file: Mutex::new(file), path };
+        mapping.header().bear();
+        mapping
     }
 
     /// Closes the file and gives up its lock. The memory stays mapped.

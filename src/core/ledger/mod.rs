@@ -15,8 +15,10 @@
 //!
 //! - **Owner.** The host holds an exclusive lock on the file for as long as it lives. The kernel
 //!   releases it, so an unlocked ledger belongs to a dead host. Process ids cannot be used for
-//!   this, because Windows reuses them. The file gets its name when it is locked; before that it
-//!   ends in `.new`.
+//!   this, because Windows reuses them.
+//! - **Birth.** The magic is written when the file is locked and whole. A file without it holds
+//!   nothing: if it is locked, or was made a moment ago, its host is making it; if not, its host died
+//!   over it or the machine lost power, and it is removed.
 //! - **Adoption.** The adopter, a process that takes the lock of a dead host's ledger, exports
 //!   what it holds, as its host would have, and removes the file (adoption/). An adopter that dies
 //!   releases the lock.
@@ -24,7 +26,8 @@
 //!   frees a slot by writing the phase's byte; the host takes a slot by compare-and-exchange. PRE
 //!   and POST count in `activity`, so that the agent looks at nothing twice.
 //! - **Write.** PRE takes a slot, writes it, publishes `Open`. POST moves it to `Completing`,
-//!   writes, publishes `Done`. The exporter frees it once a collector has the span. The phases
+//!   writes, seals it with a checksum, publishes `Done`. What is `Done` and does not fit its checksum
+//!   is lost as corrupt. The exporter frees it once a collector has the span. The phases
 //!   and who may touch the body in each are in `state.rs`.
 //! - **Count.** `seen = exported + pending + lost`, where `seen` is the sum of all slots'
 //!   generations and of the operations that found the table full or no ledger. An operation's number,
@@ -37,6 +40,8 @@
 //!   (trace_context.rs), so they are fixed with PRE, and every process that exports the slot makes
 //!   the same.
 //! - **Names.** `<pid>-<random>.ledger`.
+//! - **Versions.** Version 1 is read when its host is dead: image.rs turns its slots into those of
+//!   version 2. A newer version is left as it is.
 
 mod access;
 mod body;
@@ -56,8 +61,10 @@ pub use header::{Keeper, Loss};
 pub use image::{Corruption, HeaderImage, SlotImage};
 pub(crate) use layout::offset;
 pub use layout::{
-    Body, FILE_SIZE, HEADER_SIZE, Header, KIND_ADD, KIND_CANCEL, LOCAL_UNITS, PROVIDER_UNITS,
-    REMOTE_UNITS, SENT, SENT_UNFINISHED, SLOT_COUNT, SLOT_SIZE, Tally, VERSION as NEWEST_VERSION,
+    Body, ELEVATION_DEFAULT, ELEVATION_FULL, ELEVATION_LIMITED, FILE_SIZE, Geometry, HEADER_SIZE,
+    Header, KIND_ADD, KIND_CANCEL, LARGEST_FILE, LOCAL_UNITS, NO_SESSION, NUMBER_STRIDE,
+    PROVIDER_UNITS, REMOTE_UNITS, SENT, SENT_UNFINISHED, SLOT_COUNT, SLOT_SIZE, SLOT_WORDS, Tally,
+    VERSION as NEWEST_VERSION,
 };
 pub use slot::{Claim, Completion};
 
@@ -72,7 +79,7 @@ use std::path::{Path, PathBuf};
 
 /// How a ledger's file name ends.
 pub const EXTENSION: &str = "ledger";
-/// How its name ends until it is locked and whole.
+/// How the name of a ledger of version 1 ended until it was locked and whole.
 pub const UNBORN: &str = "new";
 
 /// The name of a ledger's file.
@@ -145,6 +152,8 @@ pub struct Seed<'a> {
     pub clock: Clock,
     /// What ids are made from: random.
     pub id_seed: [u64; 3],
+    /// The boot of the machine; 0 if it is not known.
+    pub boot_id: u64,
     /// Who exports.
     pub keeper: Keeper,
 }
@@ -166,18 +175,20 @@ pub struct Ledger {
     mapping: Mapping,
     /// Which slots are taken. `None` if another process frees slots: then the slot states are the
     /// only record.
-    occupancy: Option<Occupancy<{ SLOT_COUNT / 64 }>>,
+    occupancy: Option<Occupancy<SLOT_WORDS>>,
     /// Marks this process's handles, so that another process's handle is never taken for one of
     /// them.
     tag: u64,
 }
 
 impl Ledger {
-    /// Creates a ledger file in `folder`, which is created if it is missing.
+    /// Creates a ledger file in `folder`. Where there is no installer, which is everywhere but on
+    /// Windows, the folder is created if it is missing.
     pub fn create(folder: &Path, seed: Seed<'_>) -> Result<Self, LedgerError> {
         if !platform::is_local(folder) {
             return Err(LedgerError::NotLocal { path: folder.into() });
         }
+        #[cfg(not(windows))]
         std::fs::create_dir_all(folder).map_err(|source| LedgerError::File {
             what: "make the folder for",
             path: folder.into(),
@@ -233,7 +244,7 @@ impl Ledger {
     /// The search ends after one look at each.
     fn claim_shared(&self, start: usize) -> Option<(usize, Claim<'_>)> {
         let slots = self.mapping.slots();
-        let from = start % (SLOT_COUNT / 64) * 64;
+        let from = start % SLOT_WORDS * 64;
         let order = (0..SLOT_COUNT).map(|step| (from + step) % SLOT_COUNT);
         let found = order.into_iter().find_map(|index| Some((index, slots[index].try_claim()?)));
         if found.is_none() {
@@ -288,7 +299,7 @@ impl Ledger {
     /// A copy of a finished or given-up operation. For the exporter's thread alone.
     pub fn settled(&self, slot: usize) -> Option<Record> {
         let (phase, generation, body) = self.mapping.slots()[slot].settled()?;
-        let number = generation.wrapping_mul(SLOT_COUNT as u64).wrapping_add(slot as u64);
+        let number = generation.wrapping_mul(NUMBER_STRIDE).wrapping_add(slot as u64);
         Some(Record { unfinished: phase == Phase::Unfinished, number, body })
     }
 
@@ -330,7 +341,7 @@ pub fn read_tally(path: &Path) -> Result<Tally, LedgerError> {
     }
     let mut recorded = 0_u64;
     access
-        .each_slot(0..SLOT_COUNT, |_, slot| recorded = recorded.saturating_add(slot.had()))
+        .all_slots(&header, |_, slot| recorded = recorded.saturating_add(slot.had()))
         .map_err(|source| LedgerError::File { what: "read", path: path.into(), source })?;
     let mut tally = header.tally(recorded);
     tally += header.inherited;

@@ -20,12 +20,10 @@ pub struct Slot {
 // to one thread at a time (state.rs has the table, tests/model.rs checks it).
 unsafe impl Sync for Slot {}
 
-/// A free slot: in a mapped file, zeros.
+/// A free slot. In a mapped file it is zeros.
 impl Default for Slot {
     fn default() -> Self {
-        // SAFETY: a body has integers only, and zero is a value of every integer.
-        let body = unsafe { std::mem::zeroed() };
-        Self { state: State::default(), body: UnsafeCell::new(body) }
+        Self { state: State::default(), body: UnsafeCell::new(Body::empty()) }
     }
 }
 
@@ -166,6 +164,7 @@ pub struct Completion<'ledger> {
 impl Completion<'_> {
     /// Makes the operation visible as done. From here on it survives the host process.
     pub fn finish(mut self) {
+        self.checksum = self.sum();
         self.finished = true;
         self.slot.state.finish(self.generation);
     }

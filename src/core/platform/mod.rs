@@ -5,7 +5,8 @@
 
 mod thread;
 pub use thread::{THREAD_STACK, name_thread, park_for_ever, start_thread, wait_while, wake_all};
-
+mod token;
+pub use token::Token;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]

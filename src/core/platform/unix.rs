@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)] // This file meets C.
 
+use super::Token;
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,9 +13,9 @@ use std::path::{Path, PathBuf};
 /// `os.type` of the semantic conventions.
 pub const OS_TYPE: &str = if cfg!(target_os = "linux") { "linux" } else { "unix" };
 
-/// The monotonic clock in nanoseconds. `Instant` reads the same clock and spends as much again on
+/// The monotonic clock in nanoseconds, which on Linux does not count sleep. `Instant` reads the same clock and spends as much again on
 /// checked arithmetic.
-pub fn monotonic_nanos() -> u64 {
+pub fn awake_nanos() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is writable for the call, and this clock always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
@@ -27,6 +28,17 @@ pub fn boot_id() -> u64 {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
     u64::from_str_radix(&digits, 16).unwrap_or(0)
+}
+
+/// How long the machine has slept since its boot. Not asked for here: the monotonic clock does not
+/// count sleep, and what slept meanwhile matters on laptops with Windows.
+pub fn asleep_nanos() -> u64 {
+    0
+}
+
+/// There are no such tokens here.
+pub fn effective_token() -> Token {
+    Token::default()
 }
 
 /// Keeps the library loaded for the life of the process. The linker flag `-z nodelete` (build.rs)

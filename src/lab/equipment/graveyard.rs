@@ -5,7 +5,8 @@
 use mpr_otel_core::adoption::{Adopter, Buried, LedgerFolder, Look, QUARANTINE_FOLDER, Whose};
 use mpr_otel_core::clock::Clock;
 use mpr_otel_core::ledger::{
-    Claim, HEADER_SIZE, KIND_ADD, Keeper, Ledger, SLOT_COUNT, SLOT_SIZE, Seed, Tally,
+    Claim, HEADER_SIZE, KIND_ADD, Keeper, Ledger, NO_SESSION, NUMBER_STRIDE, SLOT_SIZE, Seed,
+    SlotImage, Tally,
 };
 use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::process::Identity;
@@ -20,6 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// Where a slot has its checksum, written down a second time.
+const CHECKSUM: usize = 8;
 
 /// No bound that is ever reached.
 pub const UNBOUND: Bounds = Bounds { files: 0, bytes: 0, age: Duration::ZERO };
@@ -160,12 +164,12 @@ impl Graveyard {
 }
 
 fn identity() -> Identity {
-    Identity { pid: 4711, executable: "host.exe".into(), session_id: None }
+    Identity { pid: 4711, executable: "host.exe".into(), session_id: None, service: None }
 }
 
 fn seed(identity: &Identity, host: u64, keeper: Keeper) -> Seed<'_> {
     let id_seed = [host, 0x5EED_0000 + host, 0x1D00_0000 + host];
-    Seed { identity, parent: None, clock: Clock::start(), id_seed, keeper }
+    Seed { identity, parent: None, clock: Clock::start(), id_seed, boot_id: 0, keeper }
 }
 
 impl Host {
@@ -213,6 +217,7 @@ pub fn write(claim: &mut Claim<'_>, name: &str) {
     let body = &mut **claim;
     body.kind = KIND_ADD;
     (body.thread_id, body.flags, body.resource_type, body.force) = (1, 0, 1, 0);
+    (body.started_unix_nanos, body.session_id, body.checksum) = (0, NO_SESSION, 0);
     (body.started, body.ended, body.sent, body.truncated) = (1, 0, 0, 0);
     (body.remote_units, body.local_units, body.provider_units) = (0, 0, 0);
     for unit in name.encode_utf16() {
@@ -222,7 +227,7 @@ pub fn write(claim: &mut Claim<'_>, name: &str) {
 }
 
 fn span_id(ids: &IdSource, slot: usize, generation: u64) -> SpanId {
-    SpanId::from_bytes(ids.ids(generation * SLOT_COUNT as u64 + slot as u64).span_id)
+    SpanId::from_bytes(ids.ids(generation * NUMBER_STRIDE + slot as u64).span_id)
 }
 
 /// A dead host's ledger, which can be damaged.
@@ -253,6 +258,13 @@ impl Grave {
     /// Writes these bytes at `offset` of a slot.
     pub fn patch_slot(&self, slot: usize, offset: usize, bytes: &[u8]) {
         self.patch(HEADER_SIZE + slot * SLOT_SIZE + offset, bytes);
+    }
+
+    /// Writes the checksum of what a slot holds now.
+    pub fn reseal(&self, slot: usize) {
+        let start = HEADER_SIZE + slot * SLOT_SIZE;
+        let image = SlotImage::parse(self.bytes()[start..].first_chunk().unwrap());
+        self.patch_slot(slot, CHECKSUM, &image.body.sum().to_le_bytes());
     }
 
     pub fn resize(&self, length: u64) {

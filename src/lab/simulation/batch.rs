@@ -53,10 +53,12 @@ impl Finished {
                 pid: self.process.pid,
                 executable: self.process.program.executable().into(),
                 session_id: Some(self.process.session),
+                service: None,
             },
             parent: None,
             ids: IdSource::new(self.process.id_seed, None),
             anchor_unix_nanos: self.anchor,
+            boot_id: 0,
             recovered: false,
         };
         Some(span(operation, &origin, self.scripted.lost))

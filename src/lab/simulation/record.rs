@@ -35,14 +35,7 @@ impl Recorded<'_> {
             status: self.status.unwrap_or_default(),
             kind: if self.add { KIND_ADD } else { KIND_CANCEL },
             force: u8::from(self.force),
-            truncated: 0,
-            sent: 0,
-            remote_units: 0,
-            local_units: 0,
-            provider_units: 0,
-            reserved_text: [0; 6],
-            text: [0; _],
-            rest: [0; 24],
+            ..Body::empty()
         };
         let (remote, local) = (units(self.remote), units(self.local));
         body.set_names(WideStr::from_units(&remote), WideStr::from_units(&local));

@@ -29,7 +29,7 @@ impl Time {
         let clock = format!("{:02}:{:02}:{:02}", time.wHour, time.wMinute, time.wSecond);
         Self {
             utc: format!("{date}T{clock}.{:03}Z", time.wMilliseconds),
-            counter_ns: platform::monotonic_nanos(),
+            counter_ns: platform::awake_nanos(),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 #![allow(unsafe_code)] // This file meets Win32.
 
+mod effective_token;
 mod folder;
 mod identity;
 mod plain_file;
 mod token;
 
+pub use effective_token::effective_token;
 pub use folder::{default_ledger_dir, program_data, windows_folder};
 pub use identity::{computer_name, host_name, installation_id, machine_arch, os_version, site};
 pub use plain_file::{is_mine, open_plain, open_plain_to_read, owner_is_trusted, owner_of};
@@ -29,8 +31,33 @@ use windows_sys::Win32::System::Threading::GetCurrentThreadId;
 /// `os.type` of the semantic conventions.
 pub const OS_TYPE: &str = "windows";
 
-/// The monotonic clock (the performance counter) in nanoseconds.
-pub fn monotonic_nanos() -> u64 {
+/// The monotonic clock in nanoseconds, without the time that the machine slept.
+pub fn awake_nanos() -> u64 {
+    counter_nanos().saturating_sub(asleep_nanos())
+}
+
+/// How long the machine has slept since its boot: `InterruptTimeBias` of KUSER_SHARED_DATA
+/// (ntddk.h), a page that every process has at this address.
+pub fn asleep_nanos() -> u64 {
+    const SHARED_PAGE: usize = 0x7FFE_0000;
+    const INTERRUPT_TIME_BIAS: usize = 0x3B0;
+    let bias = std::ptr::with_exposed_provenance::<u64>(SHARED_PAGE + INTERRUPT_TIME_BIAS);
+    loop {
+        // SAFETY: the kernel maps the page into every process for its whole life, readable, and
+        // the field is aligned.
+        let first = unsafe { bias.read_volatile() };
+        // SAFETY: as above.
+        let second = unsafe { bias.read_volatile() };
+        // On 32 bits a load is two; the field changes when the machine wakes up, and not otherwise.
+        if cfg!(target_pointer_width = "64") || first == second {
+            // In units of 100 ns.
+            return second.wrapping_mul(100);
+        }
+    }
+}
+
+/// The performance counter in nanoseconds, which counts sleep.
+fn counter_nanos() -> u64 {
     static FREQUENCY: AtomicU64 = AtomicU64::new(0);
     let mut frequency = FREQUENCY.load(Ordering::Relaxed);
     if frequency == 0 {

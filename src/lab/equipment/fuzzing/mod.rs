@@ -67,10 +67,16 @@ pub fn slot(bytes: &[u8]) {
     let seed = [image.body.started, image.body.ended, 3];
     let parent = (image.body.force == 0).then_some(Parent { trace_id: [1; 16], span_id: [2; 8] });
     let origin = Origin {
-        identity: Identity { pid: 1, executable: "host.exe".into(), session_id: Some(2) },
+        identity: Identity {
+            pid: 1,
+            executable: "host.exe".into(),
+            session_id: Some(2),
+            service: None,
+        },
         parent,
         ids: IdSource::new(seed, parent),
         anchor_unix_nanos: image.body.ended,
+        boot_id: 1,
         recovered: true,
     };
     for unfinished in [false, true] {
@@ -132,7 +138,8 @@ fn specimen() -> &'static Specimen {
         host.export(freed);
         let grave = host.die();
         // A cancel, too.
-        grave.patch_slot(again, 40, &[KIND_CANCEL]);
+        grave.patch_slot(again, 17, &[KIND_CANCEL]);
+        grave.reseal(again);
         Specimen {
             name: grave.path.file_name().unwrap().to_str().unwrap().to_owned(),
             used: grave.bytes()[..HEADER_SIZE + (IN_REACH + 1) * SLOT_SIZE].to_vec(),
@@ -189,7 +196,8 @@ pub fn ledger(bytes: &[u8]) {
     spans.append(&mut adopted.spans);
 
     spans.iter().for_each(check);
-    assert!(yard.files().0 == 0 || look.refused == 1, "{look:?}");
+    // Zeros in place of the magic may be a birth, if the file is young.
+    assert!(yard.files().0 == 0 || look.refused == 1 || look.live == 1, "{look:?}");
     let tally = yard.inherited();
     assert!(is_believable(&tally));
     if !script.damages_all {
