@@ -384,14 +384,13 @@ fn malformed_settings_are_shown_by_status_and_stop_nothing() {
     assert_eq!(names, malformed);
 }
 
-/// Checks that a host whose ledger cannot be in `folder` still exports, and says why in its log.
+/// Checks that a host whose ledger cannot be in `folder` still exports.
 fn works_without_a_file(stage: &Stage, mut command: Command, folder: &Path) {
     command.env("MPR_OTEL_LEDGER_DIR", folder);
     let (host, report) = start(command, &lane(vec![add(r"\\server\share"); 5]));
     assert_eq!((report.untracked, report.breaches.len()), (0, 0));
     stage.spans(5);
     host.end_quietly();
-    stage.wait_for_log("operations are recorded in memory only");
 }
 
 #[test]
@@ -436,7 +435,6 @@ fn a_full_disk_costs_the_protection_and_nothing_else() {
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount]).arg(&small);
     command.arg(host.get_program()).args(host.get_args());
     works_without_a_file(&stage, command, &small);
-    assert!(stage.logged().contains("No space left on device"), "{}", stage.logged());
 }
 
 #[test]

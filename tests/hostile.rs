@@ -30,8 +30,8 @@ fn calls_that_break_the_contract_harm_nobody_and_are_counted() {
     let mut command = hostile_host(&stage);
     command.env("MPR_OTEL_PRIVACY", "full");
     let host = start_c(command);
-    // See tests/c/host.c: 2 (POST twice, old handle), 7 names, 1 unknown flags, 64 x 4.
-    let operations = 2 + 7 + 1 + 256;
+    // See tests/c/host.c: 2 (POST twice, old handle), 7 names, 1 unknown flags, 64 x 2.
+    let operations = 2 + 7 + 1 + 128;
     let spans = stage.spans(operations);
     let tally = stage.tally_when(|tally| tally.exported == operations as u64);
     host.end_quietly();

@@ -8,6 +8,7 @@ use mpr_otel_lab::equipment::stage::{Stage, add, lane, play, spawn, start};
 use mpr_otel_lab::receiver::{Answer, Request};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn json(stage: &Stage, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
     let mut command = stage.program();
@@ -30,9 +31,13 @@ fn set(paths: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn status_prints_the_fields_that_the_page_gives_it() {
-    let stage = Stage::new();
-    // A ledger of which a span was sent, and an agent that sent one.
+    let first = AtomicBool::new(true);
+    let stage = Stage::behaving(move |_: &Request| {
+        Answer::status(if first.swap(false, Ordering::Relaxed) { 503 } else { 200 })
+    });
+    // A ledger of which a span was refused and then sent, and an agent that sent one.
     let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\share")]));
+    stage.request();
     stage.spans(1);
     short_host(&stage);
     let agent = spawn(&mut stage.agent());

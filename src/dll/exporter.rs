@@ -5,7 +5,6 @@
 //! request that is repeated is built again from the same slots, with the same ids.
 
 use crate::channel::{Channel, Signal};
-use crate::diagnostics;
 use crate::doorbell::Sleep;
 use crate::host::Host;
 use crate::pairing::{Open, Pairing};
@@ -26,9 +25,7 @@ use std::time::{Duration, SystemTime};
 /// Exports until the host is stopped, or is to stop. The calling thread is the channel's waiter.
 pub(crate) fn run(host: &'static Host, channel: &'static Channel) {
     platform::name_thread();
-    diagnostics::with_log(&host.settings, &host.origin.identity, || {
-        Exporter::new(host, channel).run();
-    });
+    Exporter::new(host, channel).run();
 }
 
 /// How often the settings are read again, by an exporter that wakes for something else.
@@ -74,21 +71,15 @@ impl Exporter {
 
     /// Works until the host is stopped.
     fn run(&mut self) {
-        if let Some(error) = &self.host.unprotected {
-            tracing::warn!(%error, "operations are recorded in memory only");
-        }
-        let collector = self.host.settings.endpoint.as_ref().and_then(|url| url.host());
-        tracing::info!(collector, "started");
         while !self.is_over() {
             // A fault in one round must not end the exporter: the slots it did not free are
             // still ready in the next one. It sleeps first, so that a fault that repeats does
             // not burn the host's processor.
             if catch_unwind(AssertUnwindSafe(|| self.round())).is_err() {
-                tracing::error!("a fault in the exporter; it goes on");
+                self.host.ledger.header().note_error("a fault in the exporter; it goes on");
                 self.courier.postpone(None);
             }
         }
-        tracing::info!("stopped");
     }
 
     /// Whether the host has been stopped, or somebody wants that: by the control page, or by
@@ -223,7 +214,11 @@ impl Exporter {
         if count == 0 {
             return;
         }
-        match self.courier.send(spans) {
+        let verdict = self.courier.send(spans);
+        if let Some(problem) = verdict.problem() {
+            header.note_error(problem);
+        }
+        match verdict {
             Verdict::Accepted { rejected, .. } => {
                 header.tell_lost(lost);
                 self.settle(count, rejected);
@@ -250,7 +245,6 @@ impl Exporter {
                 ));
                 index += 1;
             } else {
-                tracing::error!(slot, "a record that cannot be read");
                 host.ledger.header().count_lost(Loss::Corrupt, 1);
                 self.ready.remove(index);
                 if record.is_some() {

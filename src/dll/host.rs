@@ -3,7 +3,7 @@
 use crate::channel::{Channel, Signal};
 use mpr_otel_core::clock::Clock;
 use mpr_otel_core::control_page::ControlPage;
-use mpr_otel_core::ledger::{Body, Handle, Ledger, LedgerError, Loss};
+use mpr_otel_core::ledger::{Body, Handle, Ledger, Loss};
 use mpr_otel_core::origin::Origin;
 use mpr_otel_core::settings::Settings;
 use std::sync::atomic::AtomicBool;
@@ -12,8 +12,6 @@ use std::sync::atomic::AtomicBool;
 #[derive(Debug)]
 pub struct Host {
     pub ledger: Ledger,
-    /// Why the ledger is not a file, if it is not.
-    pub unprotected: Option<LedgerError>,
     /// To the exporter; `None` if the agent exports.
     pub channel: Option<Channel>,
     pub clock: Clock,

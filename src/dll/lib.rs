@@ -11,7 +11,6 @@
 
 mod allocator;
 mod channel;
-mod diagnostics;
 mod doorbell;
 mod exporter;
 mod host;

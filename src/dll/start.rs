@@ -336,16 +336,15 @@ impl Host {
         let boot_id = platform::boot_id();
         let seed =
             Seed { identity: &identity, parent: parent.as_ref(), clock, id_seed, boot_id, keeper };
-        let (ledger, unprotected) = match create(&folder, control.as_ref(), seed) {
-            Ok(ledger) => (ledger, None),
+        let ledger = match create(&folder, control.as_ref(), seed) {
+            Ok(ledger) => ledger,
             // Memory of ours is nothing that the agent could export from.
             Err(_) if keeper == Keeper::Agent => return Err(()),
-            Err(error) => (Ledger::anonymous(seed).map_err(|_| ())?, Some(error)),
+            Err(_) => Ledger::anonymous(seed).map_err(|_| ())?,
         };
         let channel = (keeper == Keeper::Host).then(Channel::default);
         Ok(Some(Self {
             ledger,
-            unprotected,
             channel,
             clock,
             origin: Origin {

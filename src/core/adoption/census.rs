@@ -2,10 +2,11 @@
 
 use super::folder::LedgerFolder;
 use crate::ledger::{Access, Corruption, LedgerError, Tally, state::Phase};
+use crate::process::Identity;
 use std::io;
 
 /// A count of everything in a folder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// Ledgers that could be read.
     pub ledgers: usize,
@@ -21,6 +22,20 @@ pub struct Census {
     pub tally: Tally,
     /// When a collector last accepted a batch of any host, in nanoseconds since 1970; 0: never.
     pub last_export_unix_nanos: u64,
+    /// Why exporters in live hosts failed last, [`MOST_ERRORS`] of them at most.
+    pub last_errors: Vec<HostError>,
+}
+
+/// The most that a [`Census`] keeps of them.
+const MOST_ERRORS: usize = 8;
+
+/// Why the exporter in a live host failed last. Of any content: a user's program wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostError {
+    /// Which host.
+    pub identity: Identity,
+    /// What its exporter noted.
+    pub text: String,
 }
 
 impl Census {
@@ -55,6 +70,10 @@ impl Census {
             .map_err(failed)?;
         if access.is_owned().map_err(failed)? {
             self.live += 1;
+            if !header.last_error.is_empty() && self.last_errors.len() < MOST_ERRORS {
+                let (identity, text) = (header.origin.identity.clone(), header.last_error.clone());
+                self.last_errors.push(HostError { identity, text });
+            }
         } else {
             self.orphaned += waiting;
         }

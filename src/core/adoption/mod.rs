@@ -16,7 +16,7 @@ mod watch;
 
 pub use adopter::{Adopter, Batch, Buried, Look, Whose};
 pub use agent_ledger::{AgentLedger, AgentLedgerError, AgentStatus};
-pub use census::Census;
+pub use census::{Census, HostError};
 pub use folder::{AGENT_FOLDER, CONTROL_PAGE, Entry, LedgerFolder, QUARANTINE_FOLDER, Survey};
 pub use foreign::ForeignLedger;
 pub use inflight::{Inflight, Snapshot};

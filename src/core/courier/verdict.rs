@@ -31,6 +31,17 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// What the collector did not take, and why; `None` if it took everything.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Accepted { rejected: 0, .. } => None,
+            Self::Accepted { message, .. } => Some(message),
+            Self::Refused { reason } | Self::Later { reason, .. } => Some(reason),
+        }
+    }
+}
+
 /// What an answer to a batch of `items` means (OTLP spec: OTLP/HTTP response).
 pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
     match reply {

@@ -331,6 +331,11 @@ impl Ledger {
     }
 }
 
+/// Why the exporter of the ledger at `path` failed last; empty if it did not. Of any content.
+pub fn read_last_error(path: &Path) -> Result<String, LedgerError> {
+    Ok(Access::open(path)?.header()?.last_error)
+}
+
 /// Reads the counters of the ledger at `path`, inherited ones included, whether its host lives
 /// or not. All zero if another ledger has inherited them.
 pub fn read_tally(path: &Path) -> Result<Tally, LedgerError> {

@@ -79,7 +79,7 @@ impl Stage {
         self.folder.path().join("log.txt")
     }
 
-    /// What the exporters of this stage logged so far.
+    /// What the agents of this stage logged so far.
     pub fn logged(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
@@ -177,7 +177,12 @@ impl Stage {
             if settled(&tally) {
                 return tally;
             }
-            assert!(Instant::now() < deadline, "{tally:?}\n{}", self.logged());
+            assert!(
+                Instant::now() < deadline,
+                "{tally:?}\n{:?}\n{}",
+                self.last_errors(),
+                self.logged()
+            );
             std::thread::yield_now();
         }
     }
@@ -186,22 +191,20 @@ impl Stage {
     pub fn until(&self, settled: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !settled() {
-            assert!(Instant::now() < deadline, "{}", self.logged());
+            assert!(Instant::now() < deadline, "{:?}\n{}", self.last_errors(), self.logged());
             std::thread::yield_now();
         }
     }
 
-    /// Waits until the log says `text`.
-    pub fn wait_for_log(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let logged = self.logged();
-            if logged.contains(text) {
-                return logged;
-            }
-            assert!(Instant::now() < deadline, "no {text:?} in:\n{logged}");
-            std::thread::yield_now();
-        }
+    /// Why the exporters in this stage's hosts failed last, as their ledgers say.
+    pub fn last_errors(&self) -> Vec<String> {
+        let ledgers = LedgerFolder::new(self.ledgers()).survey().unwrap().ledgers;
+        ledgers.iter().filter_map(|entry| ledger::read_last_error(&entry.path).ok()).collect()
+    }
+
+    /// Waits until an exporter failed for a reason that has `text` in it, in any case.
+    pub fn wait_for_error(&self, text: &str) {
+        self.until(|| self.last_errors().iter().any(|error| error.to_lowercase().contains(text)));
     }
 }
 

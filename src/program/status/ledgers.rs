@@ -2,7 +2,7 @@
 
 use crate::answer::Failure;
 use crate::printable::Printable;
-use mpr_otel_core::adoption::{AgentLedger, AgentStatus, Census, LedgerFolder};
+use mpr_otel_core::adoption::{AgentLedger, AgentStatus, Census, HostError, LedgerFolder};
 use mpr_otel_core::clock;
 use mpr_otel_core::ledger::{Loss, Tally};
 use serde::Serialize;
@@ -29,7 +29,17 @@ pub(super) struct Ledgers {
     operations: Operations,
     /// When a collector last took spans, in milliseconds since 1970.
     last_export_unix_ms: Option<u64>,
+    /// Why exporters in running programs failed last, a few of them.
+    last_errors: Vec<LastError>,
     pub(super) agent: Agent,
+}
+
+/// Why the exporter in a running program failed last.
+#[derive(Debug, Serialize)]
+struct LastError {
+    pid: u32,
+    executable: Printable,
+    text: Printable,
 }
 
 /// What was counted, the ledgers that are gone included, as far as somebody inherited from them.
@@ -60,6 +70,13 @@ impl Agent {
     /// How long ago it last looked into the folder.
     pub(super) fn last_round(&self) -> Option<Duration> {
         self.last_round_unix_ms.map(elapsed)
+    }
+}
+
+impl From<&HostError> for LastError {
+    fn from(HostError { identity, text }: &HostError) -> Self {
+        let executable = (&*identity.executable).into();
+        Self { pid: identity.pid, executable, text: text.as_str().into() }
     }
 }
 
@@ -106,6 +123,7 @@ impl Ledgers {
             orphaned: census.orphaned,
             operations: tally.into(),
             last_export_unix_ms: unix_ms(last_export),
+            last_errors: census.last_errors.iter().map(LastError::from).collect(),
             agent,
         }
     }
@@ -155,6 +173,9 @@ impl Ledgers {
             }
         }
         writeln!(out, "  last export: {}", ago(self.last_export_unix_ms))?;
+        for LastError { pid, executable, text } in &self.last_errors {
+            writeln!(out, "  {executable} ({pid}) failed to export: {text}")?;
+        }
         let state = match self.agent.running {
             Some(true) => "running",
             Some(false) => "not running",
@@ -220,6 +241,7 @@ impl Ledgers {
             orphaned: 0,
             operations: Tally::default().into(),
             last_export_unix_ms: None,
+            last_errors: Vec::new(),
             agent: Agent { running: None, last_round_unix_ms: None, last_export_unix_ms: None },
         }
     }

@@ -71,7 +71,7 @@ impl Demo {
                     return Err(format!(
                         "{} of {operations} spans were not accepted by {endpoint}: {}",
                         tally.pending(),
-                        stage.last_warning()
+                        stage.last_error()?
                     )
                     .into());
                 }

@@ -72,7 +72,6 @@ impl Stage {
             .env("MPR_OTEL_LEDGER_DIR", self.ledgers())
             .env("MPR_OTEL_BATCH_DELAY_MS", BATCH_DELAY.as_millis().to_string())
             .env("MPR_OTEL_UNFINISHED_AFTER_MS", UNFINISHED_AFTER.as_millis().to_string())
-            .env("MPR_OTEL_LOG", self.log())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -84,10 +83,6 @@ impl Stage {
 
     fn ledgers(&self) -> PathBuf {
         self.folder.path().join("ledger")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.path().join("hosts.log")
     }
 
     /// Collects spans until there are as many as operations, or `patience` ends without one.
@@ -152,13 +147,15 @@ impl Stage {
         Ok(sum)
     }
 
-    /// The last thing that the hosts' exporters warned of.
-    pub(super) fn last_warning(&self) -> String {
-        std::fs::read_to_string(self.log())
-            .unwrap_or_default()
-            .lines()
-            .rfind(|line| line.contains("WARN"))
-            .map_or_else(|| "no reason was logged".to_owned(), str::to_owned)
+    /// Why an exporter of the hosts failed last.
+    pub(super) fn last_error(&self) -> Result<String, Failure> {
+        for entry in std::fs::read_dir(self.ledgers())? {
+            let error = ledger::read_last_error(&entry?.path())?;
+            if !error.is_empty() {
+                return Ok(error);
+            }
+        }
+        Ok("no exporter has failed".to_owned())
     }
 }
 
