@@ -77,7 +77,12 @@ enum Worker {
         operations: usize,
         rounds: usize,
     },
-    First,
+    First {
+        threads: usize,
+    },
+    FirstFloor {
+        threads: usize,
+    },
     Export {
         subject: Name,
         endpoint: String,
@@ -176,7 +181,8 @@ impl Worker {
             Self::Pair { subject, threads, operations, rounds } => {
                 tell(&pair::work(*subject, *threads, *operations, *rounds)?)
             }
-            Self::First => tell(&first::work()?),
+            Self::First { threads } => tell(&first::work(*threads)?),
+            Self::FirstFloor { threads } => tell(&first::work_floor(*threads)?),
             Self::Export { subject, endpoint, batches, gzip } => {
                 tell(&export::work(*subject, endpoint, *gzip, *batches)?)
             }

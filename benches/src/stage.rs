@@ -76,10 +76,20 @@ impl Stage {
         arguments: &[&str],
         settings: &[(&str, &str)],
     ) -> Result<T> {
-        // A folder of its own: the library would export what earlier workers left.
-        let ledgers = self.folder()?;
+        // A folder of its own: earlier revisions export what earlier workers left.
+        self.work_in(self.folder()?.path(), library, arguments, settings)
+    }
+
+    /// The same with its ledgers in this folder.
+    pub fn work_in<T: DeserializeOwned>(
+        &self,
+        ledgers: &Path,
+        library: &Path,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<T> {
         let output = self
-            .worker(arguments, ledgers.path())
+            .worker(arguments, ledgers)
             .env(ours::LIBRARY, library)
             .envs(settings.iter().copied())
             .stdin(Stdio::null())

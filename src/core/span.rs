@@ -107,3 +107,82 @@ fn attributes(operation: Operation, origin: &Origin, lost: u64) -> Attributes {
     list.add_some(&span::LOST, (lost > 0).then(|| i64::try_from(lost).unwrap_or(i64::MAX)));
     list
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Body, ELEVATION_LIMITED, KIND_ADD, Record};
+    use crate::privacy::Privacy;
+    use crate::process::Identity;
+    use crate::trace_context::IdSource;
+
+    /// What the span of an add says that PRE and POST wrote so.
+    fn said(write: impl FnOnce(&mut Body)) -> Vec<(String, String)> {
+        let mut body = Body::empty();
+        body.kind = KIND_ADD;
+        write(&mut body);
+        let record = Record { unfinished: false, number: 1, body };
+        let origin = Origin {
+            identity: Identity {
+                pid: 1,
+                executable: "svchost.exe".into(),
+                session_id: Some(0),
+                service: Some("Schedule".into()),
+            },
+            parent: None,
+            ids: IdSource::new([1, 2, 3], None),
+            anchor_unix_nanos: 0,
+            boot_id: 7,
+            recovered: false,
+        };
+        let operation = Privacy::FULL.disclose(Operation::decode(&record).unwrap());
+        let attributes = span(operation, &origin, 0).attributes;
+        let text = |value: &opentelemetry::Value| value.as_str().into_owned();
+        attributes.iter().map(|one| (one.key.to_string(), text(&one.value))).collect()
+    }
+
+    fn one<'a>(said: &'a [(String, String)], key: &str) -> Option<&'a str> {
+        said.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
+
+    #[test]
+    fn a_span_says_for_which_logon_it_was_and_that_is_not_the_hosts() {
+        let said = said(|body| {
+            body.session_id = 3;
+            body.logon_id = 0x3e7_0000_0001;
+            body.elevation = ELEVATION_LIMITED;
+            body.impersonated = 1;
+        });
+        assert_eq!(one(&said, "mpr.session.id"), Some("3"));
+        assert_eq!(one(&said, "mpr.logon.id"), Some(&*logon_id(7, 0x3e7_0000_0001)));
+        assert_eq!(one(&said, "mpr.elevation"), Some("limited"));
+        assert_eq!(one(&said, "mpr.impersonated"), Some("true"));
+        assert_eq!(one(&said, "mpr.service"), Some("Schedule"));
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_logon_is_not_said() {
+        let said = said(|_| {});
+        assert_eq!(one(&said, "mpr.session.id"), Some("0"), "the host's");
+        for key in ["mpr.logon.id", "mpr.elevation", "mpr.impersonated", "mpr.suspended"] {
+            assert_eq!(one(&said, key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_logon_has_another_id_after_the_next_boot() {
+        assert_ne!(logon_id(7, 1), logon_id(8, 1));
+        assert_ne!(logon_id(7, 1), logon_id(7, 2));
+        assert_eq!(logon_id(7, 1).len(), 16);
+    }
+
+    #[test]
+    fn whole_seconds_of_sleep_are_said_and_are_not_in_the_duration() {
+        let second = 1_000_000_000;
+        let said = said(|body| {
+            (body.started, body.ended) = (second, 3 * second);
+            (body.asleep_before, body.asleep_after) = (5 * second, 28_805 * second + 1);
+        });
+        assert_eq!(one(&said, "mpr.suspended"), Some("28800"));
+    }
+}

@@ -79,6 +79,11 @@ fn takes<'a>(
             short::life(stage, library, program, &ledgers, delivery)
         })
     };
+    let added = |delivery: &'static str| -> Take<'a> {
+        let observed = short(delivery);
+        let bare = short(short::BARE);
+        Box::new(move |library| Ok(observed(library)? - bare(library)?))
+    };
     let host = |figure: fn(&host::Stay) -> f64| -> Take<'a> {
         Box::new(move |library| Ok(figure(&host::stay(stage, library, 0)?)))
     };
@@ -95,7 +100,7 @@ fn takes<'a>(
             "first operation of a process",
             "us",
             effort.processes,
-            Box::new(|library| Ok(first::start(stage, library)?.first)),
+            Box::new(|library| Ok(first::start(stage, library, 1)?.first)),
         )],
         Measure::Export => vec![
             ("export, plain", "CPU-ns/span", trials, export("none")),
@@ -114,6 +119,8 @@ fn takes<'a>(
                 short(short::IN_PROCESS),
             ),
             ("the same, delivery by the agent", "us", effort.processes * 4, short(short::AGENT)),
+            ("what that adds to a program", "us", effort.processes * 4, added(short::IN_PROCESS)),
+            ("the same, delivery by the agent", "us", effort.processes * 4, added(short::AGENT)),
         ],
         Measure::Agent | Measure::Fleet => Vec::new(),
     }

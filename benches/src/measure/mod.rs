@@ -50,6 +50,8 @@ pub struct Effort {
     pub idle_seconds: u64,
     /// Dead ledgers to adopt.
     pub ledgers: usize,
+    /// Foreign names in a ledger folder.
+    pub names: usize,
 }
 
 impl Effort {
@@ -61,10 +63,18 @@ impl Effort {
         processes: 50,
         idle_seconds: 10,
         ledgers: 10_000,
+        names: 100_000,
     };
     /// To see that it works.
-    pub const QUICK: Self =
-        Self { trials: 2, rounds: 20, batches: 10, processes: 5, idle_seconds: 1, ledgers: 300 };
+    pub const QUICK: Self = Self {
+        trials: 2,
+        rounds: 20,
+        batches: 10,
+        processes: 5,
+        idle_seconds: 1,
+        ledgers: 300,
+        names: 1000,
+    };
 }
 
 /// Says on stderr what is going on.

@@ -13,7 +13,8 @@ use std::time::Instant;
 /// From start to end of a process, in microseconds, by what it did.
 pub type Lives = BTreeMap<&'static str, Vec<f64>>;
 
-const BARE: &str = "nothing";
+/// The program does nothing.
+pub const BARE: &str = "nothing";
 /// `Delivery` of the settings: the host's own thread sends.
 pub const IN_PROCESS: &str = "in-process";
 /// `Delivery` of the settings: the agent sends.
@@ -47,7 +48,7 @@ pub fn life(
     command.arg(library);
     match delivery {
         BARE => command.arg("bare"),
-        delivery => command.arg("exit").env("MPR_OTEL_DELIVERY", delivery),
+        delivery => command.arg("short").env("MPR_OTEL_DELIVERY", delivery),
     };
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();

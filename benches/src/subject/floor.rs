@@ -1,9 +1,17 @@
-//! The floor: two clock reads and two sends, with nothing recorded.
+//! The floor: the least that any library could do. For an operation that is two clock reads and two
+//! sends, with nothing recorded; for the first of a process, a file of a ledger's size that a thread
+//! makes.
+
+#![allow(unsafe_code)] // This file meets shared memory.
 
 use super::{Subject, check};
 use crate::Result;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use mpr_otel_core::ledger::{FILE_SIZE, SLOT_SIZE};
+use mpr_otel_core::platform;
+use std::fs::OpenOptions;
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Instant;
@@ -61,4 +69,23 @@ impl Subject for Floor {
         drain.0.send(())?;
         check(2 * recorded, drain.1.recv()?)
     }
+}
+
+/// Makes a file of a ledger's size on a thread: created, locked, sized, mapped, its header and a slot
+/// touched. Waits for it. Both stay until the process ends.
+pub fn file_on_a_thread(path: &Path) -> Result<()> {
+    let path = path.to_path_buf();
+    let birth = std::thread::spawn(move || -> std::io::Result<()> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        file.try_lock()?;
+        platform::allocate(&file, FILE_SIZE as u64)?;
+        let memory = memmap2::MmapOptions::new().len(FILE_SIZE).map_raw(&file)?;
+        for place in [0, FILE_SIZE - SLOT_SIZE] {
+            // SAFETY: within the mapping, which is writable and nobody else's.
+            unsafe { memory.as_mut_ptr().add(place).write_volatile(1) };
+        }
+        std::mem::forget((file, memory));
+        Ok(())
+    });
+    Ok(birth.join().map_err(|_| "the thread panicked")??)
 }

@@ -1,7 +1,7 @@
 //! What is measured: this project's library and its peers, behind one face.
 
 mod fastrace;
-mod floor;
+pub mod floor;
 pub mod ours;
 pub mod sdk;
 mod tracing;

@@ -288,3 +288,31 @@ fn units<const ROOM: usize>(text: &str) -> ([u16; ROOM], u16) {
 fn load(words: &[AtomicU64; TALLY_WORDS]) -> Tally {
     Tally::from_words(std::array::from_fn(|word| words[word].load(Ordering::Relaxed)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Ledger, read_last_error};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::process::Identity;
+
+    #[test]
+    fn the_last_error_replaces_the_one_before_and_is_cut_between_two_characters() {
+        let folder = tempfile::tempdir().unwrap();
+        let seed = Seed {
+            identity: &Identity::current(),
+            parent: None,
+            clock: Clock::start(),
+            id_seed: [1, 2, 3],
+            boot_id: 0,
+            keeper: Keeper::Host,
+        };
+        let ledger = Ledger::create(folder.path(), seed).unwrap();
+        let read = || read_last_error(ledger.path().unwrap()).unwrap();
+        assert_eq!(read(), "");
+        ledger.header().note_error(&"é".repeat(ERROR_BYTES));
+        assert_eq!(read(), "é".repeat(ERROR_BYTES / 2));
+        ledger.header().note_error("status 503");
+        assert_eq!(read(), "status 503");
+    }
+}
