@@ -81,7 +81,11 @@ fn its_slots_hold_an_operation_in_each_phase() {
         assert_eq!(body.checksum, checksum, "{slot}");
         assert!(image.is_intact(), "{slot}");
         assert_eq!([body.started, body.ended, body.started_unix_nanos], times, "{slot}");
-        assert_eq!([body.thread_id, body.flags, body.resource_type, body.status], numbers, "{slot}");
+        assert_eq!(
+            [body.thread_id, body.flags, body.resource_type, body.status],
+            numbers,
+            "{slot}"
+        );
         let said = body.names().unwrap().map(String::from_utf16_lossy);
         for (said, name) in said.iter().zip(names) {
             // One is longer than its row.

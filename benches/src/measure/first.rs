@@ -19,6 +19,9 @@ use std::time::Instant;
 /// Threads that all call first.
 const TOGETHER: usize = 8;
 
+/// Samples by what was measured, in microseconds.
+pub type Samples = BTreeMap<String, Vec<f64>>;
+
 /// What a fresh process found, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Start {
@@ -80,7 +83,7 @@ pub fn start(stage: &Stage, library: &Path, threads: usize) -> Result<Start> {
 }
 
 /// Measures in one process after another, by turns.
-pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, BTreeMap<String, Vec<f64>>)> {
+pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Samples)> {
     progress("first: fresh processes, by turns");
     let crowded = stage.folder()?;
     for name in 0..effort.names {
@@ -94,7 +97,7 @@ pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, BTreeMap<Stri
     fs::create_dir_all(page.parent().ok_or("a page without a folder")?)?;
     let page = ControlPageWriter::create(&page)?;
 
-    let mut samples = BTreeMap::<String, Vec<f64>>::new();
+    let mut samples = Samples::new();
     let mut note =
         |what: &str, micros: f64| samples.entry(what.to_owned()).or_default().push(micros);
     let library = stage.library();

@@ -81,8 +81,9 @@ pub fn file_on_a_thread(path: &Path) -> Result<()> {
         platform::allocate(&file, FILE_SIZE as u64)?;
         let memory = memmap2::MmapOptions::new().len(FILE_SIZE).map_raw(&file)?;
         for place in [0, FILE_SIZE - SLOT_SIZE] {
+            let byte = memory.as_mut_ptr().wrapping_add(place);
             // SAFETY: within the mapping, which is writable and nobody else's.
-            unsafe { memory.as_mut_ptr().add(place).write_volatile(1) };
+            unsafe { byte.write_volatile(1) };
         }
         std::mem::forget((file, memory));
         Ok(())
