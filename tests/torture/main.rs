@@ -54,7 +54,7 @@ fn whatever_is_killed_whenever_all_that_was_promised_arrives() {
 /// The counters of a ledger whose remover died at its grave: before another ledger had them, or
 /// after.
 fn half_buried(ledger: &Path) -> Option<Tally> {
-    let access = Access::open(ledger).ok()?;
+    let access = Access::at(ledger).ok()?;
     let header = access.header().ok()?;
     if !header.counters_moved || access.is_owned().ok()? {
         return None;
