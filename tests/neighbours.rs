@@ -106,3 +106,28 @@ fn what_neighbours_put_into_the_folder_delays_nobody_and_leads_nowhere() {
     assert_eq!(fs::metadata(&elsewhere).unwrap().modified().unwrap(), written);
     neighbour.end_quietly();
 }
+
+#[test]
+fn a_folder_that_others_can_empty_is_named_by_status_and_by_the_agent() {
+    let stage = Stage::new();
+    let folder = shared_folder(&stage);
+    let warned = |stage: &Stage| {
+        let shown = stage.program().arg("status").output().unwrap();
+        String::from_utf8(shown.stdout).unwrap().contains("other users may take any ledger away")
+    };
+    let ownership = stage.status()["ledgers"]["ownership"].clone();
+    assert_eq!(
+        (&ownership["owner_is_trusted"], &ownership["others_may_remove"]),
+        (&true.into(), &false.into())
+    );
+    assert!(!warned(&stage));
+
+    fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(stage.status()["ledgers"]["ownership"]["others_may_remove"], true);
+    assert!(warned(&stage));
+    dead_host(&stage);
+    let agent = spawn(&mut stage.agent());
+    stage.spans(1);
+    let said = agent.interrupt();
+    assert!(said.contains("other users can take ledgers out of the folder"), "{said}");
+}
