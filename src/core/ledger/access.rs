@@ -256,3 +256,61 @@ fn within(offset: usize, into: &mut [u8]) -> &mut [u8] {
     let length = into.len().min(LARGEST_FILE.saturating_sub(offset));
     &mut into[..length]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::ledger::{Keeper, Ledger, Seed};
+    use crate::process::Identity;
+
+    #[test]
+    fn a_live_hosts_ledger_is_read_and_written_and_a_dead_ones_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity =
+            Identity { pid: 4711, executable: "host.exe".into(), session_id: None, service: None };
+        let seed = Seed {
+            identity: &identity,
+            parent: None,
+            clock: Clock::start(),
+            id_seed: [1, 2, 3],
+            boot_id: 0,
+            keeper: Keeper::Agent,
+        };
+        let host = Ledger::create(folder.path(), seed).unwrap();
+        let path = host.path().unwrap().to_path_buf();
+        let access = Access::at(&path).unwrap();
+        let header = access.header().unwrap();
+        assert_eq!((header.origin.identity.pid, header.keeper), (4711, Keeper::Agent));
+        assert!(access.is_whole(&header));
+        assert_eq!(access.try_own().unwrap(), Owner::Lives);
+
+        let last = header.geometry.file_size - 1;
+        access.write_at(last, &[7]).unwrap();
+        let mut bytes = [0; 2];
+        assert_eq!(access.read_at(last, &mut bytes).unwrap(), 1);
+        assert_eq!(bytes[0], 7);
+        assert!(access.write_at(last, &[7, 7]).is_err());
+        assert_eq!(access.slot(&header, 0).unwrap().unwrap().generation, 0);
+
+        drop(host);
+        assert_eq!(access.try_own().unwrap(), Owner::Dead);
+        access.remove().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_refused_is_not_mistaken_for_one_that_cannot_be_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("1-0000000000000000.ledger")).unwrap();
+        let open = |name: &str| Access::at(&folder.path().join(name)).unwrap_err();
+        assert!(matches!(
+            open("1-0000000000000000.ledger"),
+            LedgerError::Refused { refused: Refused::Directory, .. }
+        ));
+        assert!(matches!(
+            open("gone"),
+            LedgerError::File { source, .. } if source.kind() == io::ErrorKind::NotFound
+        ));
+    }
+}
