@@ -51,7 +51,7 @@ int main(int count, char **arguments) {
     if (setgroups(0, NULL) || setgid(user) || setuid(user))
         return 3;
     umask(0);
-    /* Whoever breaks a lease must not end this program. */
+    /* The signal that a lease is asked for would end this program. */
     signal(SIGIO, SIG_IGN);
     made("link", symlink(target, "4-0000000000000003.ledger"));
     made("pipe", mkfifo("4-0000000000000004.ledger", 0666));

@@ -40,7 +40,7 @@ const FOREIGN: [(u32, &str); 5] = [
     (FILE_COMPLETE_IF_OPLOCKED, "an oplock that is not given up would be waited for without end"),
     (FILE_OPEN_REPARSE_POINT, "a link leads to a file that is not in the folder"),
     (FILE_OPEN_NO_RECALL, "a placeholder would be fetched over the network"),
-    (FILE_NON_DIRECTORY_FILE, "a folder, a pipe's and a volume's root are no ledgers"),
+    (FILE_NON_DIRECTORY_FILE, "a folder is no ledger"),
     (FILE_SYNCHRONOUS_IO_NONALERT, "ReadFile, LockFile and their kin return when they are done"),
 ];
 
