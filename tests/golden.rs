@@ -264,7 +264,7 @@ fn it_is_exported_as_its_host_would_have_and_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("7187-218b2ae646e67e24.ledger");
         std::fs::write(&path, golden()).unwrap();
-        assert!(Access::open(&path).unwrap().is_whole(&header()));
+        assert!(Access::at(&path).unwrap().is_whole(&header()));
         let yard = Graveyard::within(folder.path());
         let adopted = yard.adopt(whose);
 

@@ -373,6 +373,8 @@ fn attributes(span: &Received) -> BTreeMap<String, String> {
         assert!(value.parse::<u32>().is_ok(), "{varying} = {value}");
     }
     assert_eq!(attributes.remove("process.executable.name").as_deref(), Some("caller.exe"));
+    // Wine's only user is an administrator, and its one token of a logon is the elevated one.
+    assert_eq!(attributes.remove("mpr.elevation").as_deref(), Some("full"));
     attributes
 }
 
@@ -849,13 +851,14 @@ fn json_has_the_fields_that_the_page_gives_it_on_windows() {
     let broken = status();
     let never = json_page::compare("mpr-otel status", &[well.clone(), broken]);
     // What a sound machine of this kind has not: an unreadable list, a malformed setting, a folder
-    // that cannot be listed, spans that were sent.
+    // that cannot be listed, spans that were sent, an exporter that failed.
     let absent = [
         "registration.problem",
         "settings[].malformed",
         "ledgers.problem",
         "ledgers.last_export_unix_ms",
         "ledgers.agent.last_export_unix_ms",
+        "ledgers.last_errors[]",
     ];
     assert_eq!(never, set(&absent));
     let protections = well["protections"].as_array().unwrap();

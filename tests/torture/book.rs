@@ -27,6 +27,8 @@ struct Entry {
     begun: bool,
     /// PRE returned.
     open: bool,
+    /// It did before there was a ledger.
+    early: bool,
     end: Option<End>,
     /// What was sent of it first.
     sent: Option<Sent>,
@@ -68,6 +70,8 @@ pub struct Sums {
     pub untracked: u64,
     /// Their hosts died before PRE returned, and the collector does not have them.
     pub silent: u64,
+    /// They began before there was a ledger, their hosts died, and the collector does not have them.
+    pub early: u64,
     /// Operations that the collector has.
     pub received: u64,
     /// Of these, operations without an end.
@@ -87,6 +91,10 @@ impl Book {
             match words[..] {
                 ["b", name] => self.entry(name).begun = true,
                 ["o", name] => self.entry(name).open = true,
+                ["e", name] => {
+                    let entry = self.entry(name);
+                    (entry.open, entry.early) = (true, true);
+                }
                 ["u", name] => self.entry(name).end = Some(End::Untracked),
                 ["a", name, status] => {
                     self.entry(name).end = Some(End::Finished);
@@ -140,6 +148,10 @@ impl Book {
         let mut sums = Sums::default();
         for entry in self.entries.values() {
             sums.begun += u64::from(entry.begun);
+            if entry.died_early() {
+                sums.early += 1;
+                continue;
+            }
             match entry.end {
                 Some(End::Finished) => sums.finished += 1,
                 Some(End::Untracked) => sums.untracked += 1,
@@ -160,15 +172,8 @@ impl Book {
     pub fn judge(mut self, tally: &Tally, forgotten: &Tally) -> Vec<String> {
         let mut problems = std::mem::take(&mut self.breaches);
         let mut ids = HashSet::new();
-        let later = |name: &str, entry: &Entry| entry.taken > 0 && !script::is_first(name);
-        let received = self.entries.iter().filter(|(name, entry)| later(name, entry));
-        let heard_of: HashSet<_> = received.filter_map(|(name, _)| script::host(name)).collect();
         for (name, entry) in &self.entries {
-            // What begins before its host has a ledger dies with a host that is killed then.
-            let host = script::host(name);
-            let too_early =
-                script::is_first(name) && host.is_some_and(|host| !heard_of.contains(&host));
-            if too_early && entry.taken == 0 {
+            if entry.died_early() {
                 continue;
             }
             problems.extend(entry.judge(name));
@@ -189,6 +194,11 @@ impl Book {
 }
 
 impl Entry {
+    /// What begins before its host has a ledger dies with a host that is killed then.
+    fn died_early(&self) -> bool {
+        self.early && self.sent.is_none()
+    }
+
     /// What is wrong with one operation.
     fn judge(&self, name: &str) -> Option<String> {
         let Some(status) = script::status(name) else {

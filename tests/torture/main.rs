@@ -54,7 +54,7 @@ fn whatever_is_killed_whenever_all_that_was_promised_arrives() {
 /// The counters of a ledger whose remover died at its grave: before another ledger had them, or
 /// after.
 fn half_buried(ledger: &Path) -> Option<Tally> {
-    let access = Access::open(ledger).ok()?;
+    let access = Access::at(ledger).ok()?;
     let header = access.header().ok()?;
     if !header.counters_moved || access.is_owned().ok()? {
         return None;
@@ -287,13 +287,14 @@ impl Torture {
         println!(
             "torture: {hosts_killed} of {hosts} hosts and {agents_killed} of {agents} agents \
              killed in {seconds:.1} s, {} of them at a grave; {} operations begun, {} ended, {} not \
-             recorded, {} silent; {} received, {} of them unfinished, {} repeats, {} refused; \
+             recorded, {} silent, {} died before their ledger was made; {} received, {} of them unfinished, {} repeats, {} refused; \
              counted: {} seen, {} exported, {} lost ({}), {} repeated; {ledgers} ledgers at most",
             self.forgotten.len(),
             sums.begun,
             sums.finished,
             sums.untracked,
             sums.silent,
+            sums.early,
             sums.received,
             sums.unfinished,
             sums.repeats,

@@ -74,8 +74,3 @@ pub fn outcome(status: u32) -> &'static str {
         _ => "failure",
     }
 }
-
-/// Whether this is its thread's first operation.
-pub fn is_first(name: &str) -> bool {
-    name.ends_with("-0")
-}

@@ -174,7 +174,7 @@ impl Adopter {
 
     /// Opens a file of the folder. `None`: it is gone, or another user's and we take our own.
     fn open(&self, entry: &Entry) -> Result<Option<Access>, LedgerError> {
-        let access = match Access::open(&entry.path) {
+        let access = match entry.open() {
             Ok(access) => access,
             Err(LedgerError::File { source, .. })
                 if source.kind() == io::ErrorKind::NotFound
@@ -216,7 +216,7 @@ impl Adopter {
 
     /// Moves a file that cannot be a ledger out of the way.
     fn put_aside(&self, entry: &Entry) -> io::Result<()> {
-        let access = Access::open(&entry.path).map_err(io::Error::other)?;
+        let access = entry.open().map_err(io::Error::other)?;
         if access.try_own()? == Owner::Lives {
             return Err(io::ErrorKind::ResourceBusy.into());
         }

@@ -99,7 +99,7 @@ impl AgentLedger {
     /// The ledger of the last agent, or a new one. Nobody else is at it: we hold the lock.
     fn ledger(folder: &LedgerFolder, path: &Path) -> Result<Mapping, AgentLedgerError> {
         let mut counted = Tally::default();
-        let kept = match Access::open(path).and_then(|access| access.header()) {
+        let kept = match Access::at(path).and_then(|access| access.header()) {
             Ok(header) if header.keeper == Keeper::Nobody => {
                 counted = header.inherited;
                 header.geometry == Geometry::V2
@@ -190,7 +190,7 @@ impl AgentLedger {
         };
         let last_round = lock.metadata()?.modified().ok();
         let header =
-            Access::open(&folder.agent().join(LEDGER)).and_then(|access| access.header()).ok();
+            Access::at(&folder.agent().join(LEDGER)).and_then(|access| access.header()).ok();
         Ok(AgentStatus { running, last_round, header })
     }
 }

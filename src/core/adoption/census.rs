@@ -1,7 +1,7 @@
 //! What all ledgers of a folder say together.
 
-use super::folder::LedgerFolder;
-use crate::ledger::{Access, Corruption, LedgerError, Tally, state::Phase};
+use super::folder::{Entry, LedgerFolder};
+use crate::ledger::{Corruption, LedgerError, Tally, state::Phase};
 use crate::process::Identity;
 use std::io;
 
@@ -45,7 +45,7 @@ impl Census {
         let mut census = Self::default();
         for entry in survey.ledgers {
             census.bytes = census.bytes.saturating_add(entry.bytes);
-            match census.add(&entry.path) {
+            match census.add(&entry) {
                 Ok(()) => census.ledgers += 1,
                 Err(LedgerError::File { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
@@ -57,9 +57,9 @@ impl Census {
         Ok(census)
     }
 
-    fn add(&mut self, path: &std::path::Path) -> Result<(), LedgerError> {
-        let failed = |source| LedgerError::File { what: "read", path: path.into(), source };
-        let access = Access::open(path)?;
+    fn add(&mut self, entry: &Entry) -> Result<(), LedgerError> {
+        let failed = |source| LedgerError::File { what: "read", path: entry.path.clone(), source };
+        let access = entry.open()?;
         let header = access.header()?;
         let (mut recorded, mut waiting) = (0_u64, 0);
         access

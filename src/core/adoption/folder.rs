@@ -1,10 +1,12 @@
 //! The folder that all hosts of a machine keep their ledgers in.
 
-use crate::ledger::{FILE_SIZE, UNBORN, is_ledger_name};
+use crate::ledger::{Access, FILE_SIZE, LedgerError, UNBORN, is_ledger_name};
+use crate::platform::{Directory, Listed, Ownership};
 use crate::settings::Bounds;
-use std::fs::{self, DirEntry};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Folder in the ledger folder where damaged ledgers are kept for inspection.
@@ -29,8 +31,10 @@ pub struct LedgerFolder {
 }
 
 /// A file in the folder that is named as a ledger is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Entry {
+    /// The open folder that it was found in.
+    directory: Arc<Directory>,
     /// The file.
     pub path: PathBuf,
     /// Its size, a ledger's at most: a file that is larger must not cost ledgers their place.
@@ -45,7 +49,7 @@ pub struct Survey {
     /// Ledgers, the one that was written to longest ago first.
     pub ledgers: Vec<Entry>,
     /// Files of hosts that died before their ledger was born.
-    stillborn: Vec<PathBuf>,
+    stillborn: Vec<Entry>,
 }
 
 impl LedgerFolder {
@@ -61,22 +65,21 @@ impl LedgerFolder {
 
     /// Lists what is there. A folder that does not exist is empty.
     pub fn survey(&self) -> io::Result<Survey> {
-        let entries = match fs::read_dir(&self.path) {
+        let directory = match Directory::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Survey::default()),
-            entries => entries?,
+            directory => Arc::new(directory?),
         };
         let now = SystemTime::now();
         let mut survey = Survey::default();
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
+        for listed in directory.list()? {
+            let name = listed.name.to_string_lossy();
             if is_ledger_name(&name) {
-                survey.ledgers.extend(describe(&entry));
+                survey.ledgers.push(Entry::new(&directory, listed));
             } else if let Some(stem) = name.strip_suffix(UNBORN)
                 && is_ledger_name(&format!("{stem}{}", crate::ledger::EXTENSION))
             {
-                let old = describe(&entry).filter(|file| file.age(now) > UNBORN_FOR);
-                survey.stillborn.extend(old.map(|file| file.path));
+                let entry = Entry::new(&directory, listed);
+                survey.stillborn.extend((entry.age(now) > UNBORN_FOR).then_some(entry));
             }
         }
         survey
@@ -96,22 +99,28 @@ impl LedgerFolder {
         let folder = self.path.join(QUARANTINE_FOLDER);
         fs::create_dir_all(&folder)?;
         // Old files are removed from it: it must not be a link to somebody's documents.
-        if !fs::symlink_metadata(&folder)?.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        let mut kept: Vec<Entry> =
-            fs::read_dir(&folder)?.flatten().filter_map(|entry| describe(&entry)).collect();
-        kept.sort_by_key(|entry| entry.modified);
+        let directory = Directory::open(&folder)?;
+        let mut kept: Vec<Listed> = directory.list()?.collect();
+        kept.sort_by_key(|file| file.modified);
         for old in kept.iter().rev().skip(QUARANTINED - 1) {
             // One more than wanted is no harm.
-            let _ = fs::remove_file(&old.path);
+            let _ = directory.open_file(&old.name).map(|file| directory.remove(&old.name, file));
         }
         Ok(folder.join(ledger.file_name().ok_or(io::ErrorKind::InvalidInput)?))
     }
 
     /// How many damaged ledgers are kept.
     pub fn quarantined(&self) -> usize {
-        fs::read_dir(self.path.join(QUARANTINE_FOLDER)).map_or(0, |files| files.flatten().count())
+        let folder = Directory::open(&self.path.join(QUARANTINE_FOLDER));
+        folder.and_then(|folder| Ok(folder.list()?.count())).unwrap_or(0)
+    }
+
+    /// Whom the folder belongs to, and what others may do in it; `None` if there is no folder.
+    pub fn ownership(&self) -> io::Result<Option<Ownership>> {
+        match Directory::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            directory => directory?.ownership().map(Some),
+        }
     }
 
     /// Where the agent keeps its own ledger.
@@ -126,6 +135,20 @@ impl LedgerFolder {
 }
 
 impl Entry {
+    fn new(directory: &Arc<Directory>, file: Listed) -> Self {
+        Self {
+            directory: Arc::clone(directory),
+            path: directory.path().join(&file.name),
+            bytes: file.bytes.min(FILE_SIZE as u64),
+            modified: file.modified,
+        }
+    }
+
+    /// Opens it in the folder that it was found in.
+    pub fn open(&self) -> Result<Access, LedgerError> {
+        Access::open(&self.directory, self.path.file_name().unwrap_or_default())
+    }
+
     /// How long ago it was written to; nothing if the clock was set back since.
     pub fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(self.modified).unwrap_or_default()
@@ -135,9 +158,9 @@ impl Entry {
 impl Survey {
     /// Removes what hosts left that died before their ledger was born. Nothing is in them.
     pub fn remove_stillborn(&self) {
-        for path in &self.stillborn {
+        for entry in &self.stillborn {
             // Another user's, or somebody else was faster.
-            let _ = fs::remove_file(path);
+            let _ = entry.open().map(Access::remove);
         }
     }
 
@@ -158,12 +181,4 @@ impl Survey {
         }
         count
     }
-}
-
-/// The entry, by itself and not by what it may lead to; `None` if it is gone.
-fn describe(entry: &DirEntry) -> Option<Entry> {
-    let metadata = entry.metadata().ok()?;
-    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    let bytes = metadata.len().min(FILE_SIZE as u64);
-    Some(Entry { path: entry.path(), bytes, modified })
 }

@@ -1,13 +1,12 @@
 //! What is open right now: operations under way in live hosts, read without disturbing them.
 
-use super::folder::LedgerFolder;
-use crate::ledger::{Access, Corruption, LedgerError, Record, SlotImage, state::Phase};
+use super::folder::{Entry, LedgerFolder};
+use crate::ledger::{Corruption, LedgerError, Record, SlotImage, state::Phase};
 use crate::operation::Operation;
 use crate::platform;
 use crate::privacy::{Disclosed, Privacy};
 use crate::process::Identity;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 /// An operation that is under way.
@@ -39,7 +38,7 @@ impl Snapshot {
     pub fn take(folder: &LedgerFolder, privacy: &Privacy) -> io::Result<Self> {
         let mut snapshot = Self::default();
         for entry in folder.survey()?.ledgers {
-            match look_at(&entry.path, privacy, &mut snapshot.operations) {
+            match look_at(&entry, privacy, &mut snapshot.operations) {
                 Ok(live) => snapshot.hosts += usize::from(live),
                 Err(LedgerError::File { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
@@ -55,12 +54,12 @@ impl Snapshot {
 
 /// Adds what is open in one ledger. Returns whether its host lives.
 fn look_at(
-    path: &Path,
+    entry: &Entry,
     privacy: &Privacy,
     operations: &mut Vec<Inflight>,
 ) -> Result<bool, LedgerError> {
-    let failed = |source| LedgerError::File { what: "read", path: path.into(), source };
-    let access = Access::open(path)?;
+    let failed = |source| LedgerError::File { what: "read", path: entry.path.clone(), source };
+    let access = entry.open()?;
     let header = access.header()?;
     if !access.is_owned().map_err(failed)? {
         return Ok(false);

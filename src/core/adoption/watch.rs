@@ -1,8 +1,8 @@
 //! What one process records, and whether it is delivered: seen from another process, without
 //! disturbing it.
 
-use super::folder::LedgerFolder;
-use crate::ledger::{Access, Corruption, LedgerError, SlotImage, state::Phase};
+use super::folder::{Entry, LedgerFolder};
+use crate::ledger::{Corruption, LedgerError, SlotImage, state::Phase};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -54,9 +54,13 @@ impl HostSlots {
         let path = folder.path();
         let survey = folder.survey().map_err(|source| failed("look for", path, source))?;
         let prefix = format!("{pid}-");
-        for path in survey.ledgers.into_iter().map(|entry| entry.path) {
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)) {
-                match host.add(&path) {
+        for entry in survey.ledgers {
+            if entry
+                .path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+            {
+                match host.add(&entry) {
                     // Emptied and removed meanwhile.
                     Err(LedgerError::File { source, .. })
                         if source.kind() == ErrorKind::NotFound => {}
@@ -68,15 +72,15 @@ impl HostSlots {
         Ok(host)
     }
 
-    fn add(&mut self, path: &Path) -> Result<(), LedgerError> {
-        let access = Access::open(path)?;
+    fn add(&mut self, entry: &Entry) -> Result<(), LedgerError> {
+        let access = entry.open()?;
         let header = access.header()?;
         self.lost = self.lost.saturating_add(header.counters.lost_in_all());
         access
             .all_slots(&header, |index, slot| {
-                self.slots.insert((path.into(), index), slot);
+                self.slots.insert((entry.path.clone(), index), slot);
             })
-            .map_err(|source| failed("read", path, source))
+            .map_err(|source| failed("read", &entry.path, source))
     }
 
     fn generation(&self, place: &Place) -> u64 {

@@ -1,31 +1,34 @@
 //! Another process' ledger file, which may be anything.
 //!
 //! Any user can put any file into the folder, and change it while it is looked at. So it is opened
-//! without following a link, and only if it is a regular file of one name; and everything is
-//! copied out before it is looked at.
+//! as [`Directory::open_file`] does, and everything is copied out before it is looked at.
 //!
-//! On Unix the copies are made by `pread`: a file that shrinks gives fewer bytes, where a mapping
-//! would end the process. On Windows they are made from a mapping: a live host's lock refuses any
-//! other kind of read, and a file that is mapped cannot shrink.
-
-#![allow(unsafe_code)] // This file meets shared memory.
+//! On Unix the copies are made by `pread` and `pwrite`: a file that shrinks gives fewer bytes, where a
+//! mapping would end the process. On Windows a live host's lock refuses any read and write, so the file
+//! is mapped, and the system copies (`platform::FileView`): a page that cannot be read is an error
+//! of that file, where a load would end the process.
 
 use super::image::{HeaderImage, SlotImage};
 use super::layout::LARGEST_FILE;
 use super::{HEADER_SIZE, LedgerError};
-use crate::platform;
+#[cfg(windows)]
+use crate::platform::FileView;
+use crate::platform::{Directory, Refused};
+use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An open ledger file of another process.
 #[derive(Debug)]
 pub struct Access {
+    directory: Arc<Directory>,
     path: PathBuf,
     file: File,
     #[cfg(windows)]
-    memory: Option<memmap2::MmapRaw>,
+    view: Option<FileView>,
     length: u64,
 }
 
@@ -39,26 +42,41 @@ pub enum Owner {
 }
 
 impl Access {
-    /// Opens the ledger at `path` for reading and writing.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let failed = |what| move |source| LedgerError::File { what, path: path.into(), source };
-        let file = platform::open_plain(path).map_err(failed("open"))?;
-        let length = file.metadata().map_err(failed("read the size of"))?.len();
+    /// Opens the ledger called `name` in an open folder, for reading and writing.
+    pub fn open(directory: &Arc<Directory>, name: &OsStr) -> Result<Self, LedgerError> {
+        let path = directory.path().join(name);
+        let file = match directory.open_file(name) {
+            Ok(file) => file,
+            Err(Refused::System(source)) => {
+                return Err(LedgerError::File { what: "open", path, source });
+            }
+            Err(refused) => return Err(LedgerError::Refused { path, refused }),
+        };
+        let failed = |what, path: &Path| {
+            let path = path.to_path_buf();
+            move |source| LedgerError::File { what, path, source }
+        };
+        let length = file.metadata().map_err(failed("read the size of", &path))?.len();
         Ok(Self {
-            path: path.into(),
+            directory: Arc::clone(directory),
+            // No more than a ledger's size is ever looked at.
             #[cfg(windows)]
-            memory: Self::map(&file, length).map_err(failed("map"))?,
+            view: FileView::of(&file, length.min(LARGEST_FILE as u64) as usize)
+                .map_err(failed("map", &path))?,
+            path,
             file,
             length,
         })
     }
 
-    #[cfg(windows)]
-    fn map(file: &File, length: u64) -> io::Result<Option<memmap2::MmapRaw>> {
-        // An empty file has nothing to map, and no more than a ledger's size is ever looked at.
-        let length = length.min(LARGEST_FILE as u64) as usize;
-        let options = || memmap2::MmapOptions::new().len(length).map_raw(file);
-        (length > 0).then(options).transpose()
+    /// Opens the ledger at `path`, for a person or a test that names one.
+    pub fn at(path: &Path) -> Result<Self, LedgerError> {
+        let failed = |source| LedgerError::File { what: "open", path: path.into(), source };
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        Self::open(&Arc::new(Directory::open(folder).map_err(failed)?), name)
     }
 
     /// Its path.
@@ -128,19 +146,10 @@ impl Access {
     /// Copies bytes out. Returns how many there were: fewer than asked for at the file's end.
     #[cfg(windows)]
     pub fn read_at(&self, offset: usize, into: &mut [u8]) -> io::Result<usize> {
-        let Some(memory) = &self.memory else { return Ok(0) };
-        let into = within(offset, into);
-        let count = into.len().min(memory.len().saturating_sub(offset));
-        // SAFETY: `offset + count` is within the mapping, `into` has `count` bytes, and the two
-        // cannot overlap. Another process may write meanwhile: bytes are bytes, and every reader
-        // checks the state word again before it believes them.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                memory.as_ptr().wrapping_add(offset),
-                into.as_mut_ptr(),
-                count,
-            )
-        };
+        let Some(view) = &self.view else { return Ok(0) };
+        // Another process may write meanwhile: every reader checks the state word again before it
+        // believes the rest.
+        let count = view.read_at(offset, within(offset, into))?;
         std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
         Ok(count)
     }
@@ -150,17 +159,9 @@ impl Access {
     #[cfg(windows)]
     pub fn write_at(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         self.check_room(offset, bytes.len())?;
-        let Some(memory) = &self.memory else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let Some(view) = &self.view else { return Err(io::ErrorKind::InvalidInput.into()) };
         std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
-        // SAFETY: `check_room` proved that the bytes fit into the mapping; they cannot overlap.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                bytes.as_ptr(),
-                memory.as_mut_ptr().wrapping_add(offset),
-                bytes.len(),
-            )
-        };
-        Ok(())
+        view.write_at(offset, bytes)
     }
 
     /// Reads and checks the header.
@@ -228,29 +229,88 @@ impl Access {
 
     /// Removes the file, which must be ours alone: see [`try_own`](Self::try_own).
     pub fn remove(self) -> io::Result<()> {
-        let (path, file) = self.unmapped();
+        let (directory, path, file) = self.unmapped();
         // The lock goes with the name: nobody finds the one without the other.
-        let removed = std::fs::remove_file(path);
-        drop(file);
-        removed
+        directory.remove(name_in(&path), file)
     }
 
     /// Moves the file, which must be ours alone, to another name in the same file system.
     pub fn rename(self, to: &Path) -> io::Result<()> {
-        let (path, file) = self.unmapped();
-        let renamed = std::fs::rename(path, to);
-        drop(file);
-        renamed
+        let (directory, path, file) = self.unmapped();
+        directory.rename(name_in(&path), file, to)
     }
 
     /// Windows refuses to delete what is mapped.
-    fn unmapped(self) -> (PathBuf, File) {
-        (self.path, self.file)
+    fn unmapped(self) -> (Arc<Directory>, PathBuf, File) {
+        (self.directory, self.path, self.file)
     }
+}
+
+/// The name that the file was opened by.
+fn name_in(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or_default()
 }
 
 /// The part of `into` that a ledger has at `offset`, whatever length the file has.
 fn within(offset: usize, into: &mut [u8]) -> &mut [u8] {
     let length = into.len().min(LARGEST_FILE.saturating_sub(offset));
     &mut into[..length]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::ledger::{Keeper, Ledger, Seed};
+    use crate::process::Identity;
+
+    #[test]
+    fn a_live_hosts_ledger_is_read_and_written_and_a_dead_ones_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity =
+            Identity { pid: 4711, executable: "host.exe".into(), session_id: None, service: None };
+        let seed = Seed {
+            identity: &identity,
+            parent: None,
+            clock: Clock::start(),
+            id_seed: [1, 2, 3],
+            boot_id: 0,
+            keeper: Keeper::Agent,
+        };
+        let host = Ledger::create(folder.path(), seed).unwrap();
+        let path = host.path().unwrap().to_path_buf();
+        let access = Access::at(&path).unwrap();
+        let header = access.header().unwrap();
+        assert_eq!((header.origin.identity.pid, header.keeper), (4711, Keeper::Agent));
+        assert!(access.is_whole(&header));
+        assert_eq!(access.try_own().unwrap(), Owner::Lives);
+
+        let last = header.geometry.file_size - 1;
+        access.write_at(last, &[7]).unwrap();
+        let mut bytes = [0; 2];
+        assert_eq!(access.read_at(last, &mut bytes).unwrap(), 1);
+        assert_eq!(bytes[0], 7);
+        assert!(access.write_at(last, &[7, 7]).is_err());
+        assert_eq!(access.slot(&header, 0).unwrap().unwrap().generation, 0);
+
+        drop(host);
+        assert_eq!(access.try_own().unwrap(), Owner::Dead);
+        access.remove().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_refused_is_not_mistaken_for_one_that_cannot_be_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("1-0000000000000000.ledger")).unwrap();
+        let open = |name: &str| Access::at(&folder.path().join(name)).unwrap_err();
+        assert!(matches!(
+            open("1-0000000000000000.ledger"),
+            LedgerError::Refused { refused: Refused::Directory, .. }
+        ));
+        assert!(matches!(
+            open("gone"),
+            LedgerError::File { source, .. } if source.kind() == io::ErrorKind::NotFound
+        ));
+    }
 }

@@ -110,6 +110,14 @@ pub enum LedgerError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// What another user may have put there, and no host does.
+    #[error("{} is left alone: {refused}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// What it is, or who uses it.
+        refused: platform::Refused,
+    },
     /// The folder is not one that a host program may touch during a WNet call.
     #[error("the ledger folder {} is not on a local disk; set MPR_OTEL_LEDGER_DIR to a folder that is", path.display())]
     NotLocal {
@@ -333,13 +341,13 @@ impl Ledger {
 
 /// Why the exporter of the ledger at `path` failed last; empty if it did not. Of any content.
 pub fn read_last_error(path: &Path) -> Result<String, LedgerError> {
-    Ok(Access::open(path)?.header()?.last_error)
+    Ok(Access::at(path)?.header()?.last_error)
 }
 
 /// Reads the counters of the ledger at `path`, inherited ones included, whether its host lives
 /// or not. All zero if another ledger has inherited them.
 pub fn read_tally(path: &Path) -> Result<Tally, LedgerError> {
-    let access = Access::open(path)?;
+    let access = Access::at(path)?;
     let header = access.header()?;
     if header.counters_moved {
         return Ok(Tally::default());

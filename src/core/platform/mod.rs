@@ -3,6 +3,12 @@
 //! Nothing here calls WNet or the Shell, and nothing touches a path that could be remote: those
 //! re-enter MPR.
 
+mod listed;
+pub use listed::Listed;
+mod ownership;
+pub use ownership::Ownership;
+mod refused;
+pub use refused::Refused;
 mod thread;
 pub use thread::{THREAD_STACK, name_thread, park_for_ever, start_thread, wait_while, wake_all};
 mod token;

@@ -2,6 +2,10 @@
 
 #![allow(unsafe_code)] // This file meets C.
 
+mod directory;
+
+pub use directory::{Directory, List};
+
 use super::Token;
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};

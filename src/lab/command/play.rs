@@ -3,6 +3,7 @@
 
 use super::answer::{Failure, write_json};
 use clap::Args;
+use mpr_otel_core::ledger::early_table::EarlyTable;
 use mpr_otel_lab::double::{Host, Moment, Step, play};
 use std::io::{self, BufRead, Read, Write};
 use std::path::PathBuf;
@@ -44,7 +45,11 @@ impl Play {
 fn say(moment: Moment<'_>) {
     let line = match moment {
         Moment::Begins(step) => format!("b {}\n", name(step)),
-        Moment::Open(step) => format!("o {}\n", name(step)),
+        // Until there is a ledger, what is recorded dies with this process.
+        Moment::Open { step, context } if EarlyTable::index_of(context).is_some() => {
+            format!("e {}\n", name(step))
+        }
+        Moment::Open { step, .. } => format!("o {}\n", name(step)),
         Moment::Untracked(step) => format!("u {}\n", name(step)),
         Moment::Ended(step) => format!("a {} {}\n", name(step), step.status),
     };

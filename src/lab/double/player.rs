@@ -36,7 +36,12 @@ pub enum Moment<'step> {
     /// PRE is about to be called.
     Begins(&'step Step),
     /// PRE returned, and the library wants POST.
-    Open(&'step Step),
+    Open {
+        /// The operation.
+        step: &'step Step,
+        /// What PRE left in `lpContext`.
+        context: usize,
+    },
     /// PRE returned, and the library wants no POST.
     Untracked(&'step Step),
     /// POST returned.
@@ -78,7 +83,7 @@ fn play_thread(notifyee: &Notifyee, steps: &[Step], told: impl Fn(Moment<'_>)) -
         told(Moment::Begins(step));
         let (pre, context) = notifyee.pre(&call);
         let tracked = context != 0;
-        told(if tracked { Moment::Open(step) } else { Moment::Untracked(step) });
+        told(if tracked { Moment::Open { step, context } } else { Moment::Untracked(step) });
         thread::sleep(Duration::from_millis(step.takes_ms));
         let post = (tracked && !step.no_post).then(|| {
             let ended = Ended { status: step.status, provider: step.provider.clone() };

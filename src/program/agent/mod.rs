@@ -66,6 +66,16 @@ impl Agent {
     pub fn new(settings: Settings) -> Result<Self, AgentLedgerError> {
         let folder = LedgerFolder::new(&settings.ledger_dir);
         let ledger = AgentLedger::open(&folder)?;
+        match folder.ownership() {
+            Ok(Some(ownership)) if !ownership.is_safe() => tracing::warn!(
+                owner = ownership.owner,
+                owner_is_trusted = ownership.owner_is_trusted,
+                others_may_remove = ownership.others_may_remove,
+                "other users can take ledgers out of the folder; correct its owner and rights"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot see whose the ledger folder is"),
+        }
         let adopter = Adopter::new(
             folder,
             Whose::Everybodys,

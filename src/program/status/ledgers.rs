@@ -5,6 +5,7 @@ use crate::printable::Printable;
 use mpr_otel_core::adoption::{AgentLedger, AgentStatus, Census, HostError, LedgerFolder};
 use mpr_otel_core::clock;
 use mpr_otel_core::ledger::{Loss, Tally};
+use mpr_otel_core::platform::Ownership;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -17,6 +18,8 @@ pub(super) struct Ledgers {
     folder: Printable,
     /// Why the folder cannot be listed, if it cannot.
     pub(super) problem: Option<Printable>,
+    /// Whose the folder is; `None` if there is none, or this user may not see it.
+    ownership: Option<FolderOwnership>,
     files: usize,
     live: usize,
     bytes: u64,
@@ -40,6 +43,37 @@ struct LastError {
     pid: u32,
     executable: Printable,
     text: Printable,
+}
+
+/// Whose the folder is, and whether others than administrators may take ledgers away.
+#[derive(Debug, Serialize)]
+struct FolderOwnership {
+    owner: Printable,
+    owner_is_trusted: bool,
+    others_may_remove: bool,
+}
+
+impl From<Ownership> for FolderOwnership {
+    fn from(ownership: Ownership) -> Self {
+        Self {
+            owner: ownership.owner.into(),
+            owner_is_trusted: ownership.owner_is_trusted,
+            others_may_remove: ownership.others_may_remove,
+        }
+    }
+}
+
+impl FolderOwnership {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        if !self.owner_is_trusted {
+            let owner = &self.owner;
+            writeln!(out, "  ! the folder belongs to {owner}, who can take any ledger away")?;
+        }
+        if self.others_may_remove {
+            writeln!(out, "  ! other users may take any ledger away: correct the folder's rights")?;
+        }
+        Ok(())
+    }
 }
 
 /// What was counted, the ledgers that are gone included, as far as somebody inherited from them.
@@ -115,6 +149,7 @@ impl Ledgers {
         Self {
             folder: path.display().to_string().into(),
             problem,
+            ownership: folder.ownership().ok().flatten().map(FolderOwnership::from),
             files: census.ledgers + census.unreadable,
             live: census.live,
             bytes: census.bytes,
@@ -132,6 +167,9 @@ impl Ledgers {
         writeln!(out, "\nLedgers: {}", self.folder)?;
         if let Some(problem) = &self.problem {
             writeln!(out, "  cannot be listed: {problem}")?;
+        }
+        if let Some(ownership) = &self.ownership {
+            ownership.write(out)?;
         }
         let mib = self.bytes as f64 / f64::from(1 << 20);
         writeln!(
@@ -233,6 +271,11 @@ impl Ledgers {
         Self {
             folder: folder.into(),
             problem: Some(problem.into()),
+            ownership: Some(FolderOwnership {
+                owner: folder.into(),
+                owner_is_trusted: false,
+                others_may_remove: true,
+            }),
             files: 1,
             live: 0,
             bytes: 0,

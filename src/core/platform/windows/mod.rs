@@ -2,13 +2,18 @@
 
 #![allow(unsafe_code)] // This file meets Win32.
 
+mod directory;
 mod effective_token;
+mod file_view;
 mod folder;
 mod identity;
 mod plain_file;
+mod security;
 mod token;
 
+pub use directory::{Directory, List};
 pub use effective_token::effective_token;
+pub use file_view::FileView;
 pub use folder::{default_ledger_dir, program_data, windows_folder};
 pub use identity::{computer_name, host_name, installation_id, machine_arch, os_version, site};
 pub use plain_file::{is_mine, open_plain, open_plain_to_read, owner_is_trusted, owner_of};

@@ -1,14 +1,13 @@
 //! Files that any user may have put where they are: what they are, and whose.
 
+use super::security::Security;
 use super::token;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
-use windows_sys::Win32::Foundation::{ERROR_SUCCESS, HANDLE, LocalFree};
-use windows_sys::Win32::Security::Authorization::{GetSecurityInfo, SE_FILE_OBJECT};
-use windows_sys::Win32::Security::{OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID};
+use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_DEVICE, FILE_ATTRIBUTE_DIRECTORY,
     FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_OPEN_REPARSE_POINT, FILE_TYPE_DISK,
@@ -51,9 +50,9 @@ fn plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 /// Whether the file system says that `file` belongs to the user of this process. What an
 /// administrator makes belongs to the administrators, if Windows is set up so.
 pub fn is_mine(file: &File) -> io::Result<bool> {
-    let owner = Owner::of(file)?;
-    // SAFETY: the SID is valid while `owner` lives.
-    unsafe { token::is_mine(owner.sid) }
+    let security = Security::of(file)?;
+    // SAFETY: the SID is valid while `security` lives.
+    unsafe { token::is_mine(security.owner) }
 }
 
 /// Whether `file` may tell this process what to do. Here the rights that the installer gave the
@@ -65,46 +64,5 @@ pub fn owner_is_trusted(_file: &File) -> io::Result<bool> {
 /// Whom the file system says `file` belongs to, as a SID: its name might be asked for over the
 /// network.
 pub fn owner_of(file: &File) -> io::Result<String> {
-    let owner = Owner::of(file)?;
-    // SAFETY: the SID is valid while `owner` lives.
-    unsafe { token::sid_text(owner.sid) }
-}
-
-/// A file's owner, inside the descriptor that Windows made for us.
-struct Owner {
-    sid: PSID,
-    descriptor: PSECURITY_DESCRIPTOR,
-}
-
-impl Owner {
-    fn of(file: &File) -> io::Result<Self> {
-        let mut owner = Self { sid: std::ptr::null_mut(), descriptor: std::ptr::null_mut() };
-        // SAFETY: the handle is open; both results are writable, and the others are not asked for.
-        let code = unsafe {
-            GetSecurityInfo(
-                file.as_raw_handle() as HANDLE,
-                SE_FILE_OBJECT,
-                OWNER_SECURITY_INFORMATION,
-                &mut owner.sid,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                &mut owner.descriptor,
-            )
-        };
-        if code != ERROR_SUCCESS {
-            return Err(io::Error::from_raw_os_error(code.cast_signed()));
-        }
-        if owner.sid.is_null() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        Ok(owner)
-    }
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        // SAFETY: the descriptor was allocated for us with LocalAlloc, and goes with `self`.
-        unsafe { LocalFree(self.descriptor) };
-    }
+    Security::of(file)?.owner()
 }

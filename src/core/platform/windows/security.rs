@@ -1,0 +1,158 @@
+//! Whom a file or a folder belongs to, and what others may do with it.
+
+use super::token;
+use std::fs::File;
+use std::io;
+use std::mem::offset_of;
+use std::os::windows::io::AsRawHandle;
+use windows_sys::Win32::Foundation::{
+    ERROR_SUCCESS, GENERIC_ALL, GENERIC_WRITE, HANDLE, LocalFree,
+};
+use windows_sys::Win32::Security::Authorization::{GetSecurityInfo, SE_FILE_OBJECT};
+use windows_sys::Win32::Security::{
+    ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, INHERIT_ONLY_ACE,
+    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_DELETE_CHILD, FILE_WRITE_ATTRIBUTES, WRITE_DAC, WRITE_OWNER,
+};
+
+/// `AceType` of an ACE that refuses (ACCESS_DENIED_ACE_TYPE of winnt.h): it gives nothing away.
+const DENIED: u8 = 1;
+/// `AceType` of the ACE that is a [`ACCESS_ALLOWED_ACE`] (ACCESS_ALLOWED_ACE_TYPE of winnt.h).
+const ALLOWED: u8 = 0;
+/// Rights on a folder with which its files can be removed or replaced. GENERIC_* stand for others.
+const REMOVING: u32 = FILE_DELETE_CHILD
+    | FILE_WRITE_ATTRIBUTES
+    | WRITE_DAC
+    | WRITE_OWNER
+    | GENERIC_ALL
+    | GENERIC_WRITE;
+
+/// Owner and access list, inside the descriptor that Windows made for us.
+pub(super) struct Security {
+    /// The owner, valid while this lives.
+    pub(super) owner: PSID,
+    list: *mut ACL,
+    descriptor: PSECURITY_DESCRIPTOR,
+}
+
+impl Security {
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        let null = std::ptr::null_mut();
+        let mut security = Self { owner: null, list: std::ptr::null_mut(), descriptor: null };
+        // SAFETY: the handle is open; the three results are writable, and the others are not asked
+        // for.
+        let code = unsafe {
+            GetSecurityInfo(
+                file.as_raw_handle() as HANDLE,
+                SE_FILE_OBJECT,
+                OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION,
+                &mut security.owner,
+                std::ptr::null_mut(),
+                &mut security.list,
+                std::ptr::null_mut(),
+                &mut security.descriptor,
+            )
+        };
+        if code != ERROR_SUCCESS {
+            return Err(io::Error::from_raw_os_error(code.cast_signed()));
+        }
+        if security.owner.is_null() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(security)
+    }
+
+    /// The owner's SID as text.
+    pub(super) fn owner(&self) -> io::Result<String> {
+        // SAFETY: the SID is valid while `self` lives.
+        unsafe { token::sid_text(self.owner) }
+    }
+
+    /// Whether the owner is the system, an administrator, a service, or the user of this process.
+    pub(super) fn owner_is_trusted(&self) -> io::Result<bool> {
+        // SAFETY: the SID is valid while `self` lives.
+        unsafe { is_trusted(self.owner) }
+    }
+
+    /// Whether anybody else may remove or replace what is in the folder.
+    pub(super) fn others_may_remove(&self) -> io::Result<bool> {
+        if self.list.is_null() {
+            // A file without a list is everybody's.
+            return Ok(true);
+        }
+        // SAFETY: the list is valid while `self` lives.
+        let count = u32::from(unsafe { (*self.list).AceCount });
+        for index in 0..count {
+            let mut ace = std::ptr::null_mut();
+            // SAFETY: the list is valid while `self` lives, and `ace` is writable.
+            if unsafe { GetAce(self.list, index, &mut ace) } == 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // SAFETY: every ACE begins with a header.
+            let header = unsafe { *ace.cast::<ACE_HEADER>() };
+            let for_children = u32::from(header.AceFlags) & INHERIT_ONLY_ACE != 0;
+            if for_children || header.AceType == DENIED {
+                continue;
+            }
+            if header.AceType != ALLOWED {
+                // An ACE with a condition or an object: not read here, so not trusted.
+                return Ok(true);
+            }
+            let ace = ace.cast::<ACCESS_ALLOWED_ACE>();
+            // SAFETY: its type says that it is this structure.
+            let mask = unsafe { (*ace).Mask };
+            let sid = ace.cast::<u8>().wrapping_add(offset_of!(ACCESS_ALLOWED_ACE, SidStart));
+            // SAFETY: the SID begins at this field, inside the list.
+            let trusted = unsafe { is_trusted(sid.cast()) }?;
+            if mask & REMOVING != 0 && !trusted {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for Security {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor was allocated for us with LocalAlloc, and goes with `self`.
+        unsafe { LocalFree(self.descriptor) };
+    }
+}
+
+/// Whether a SID is LocalSystem, the administrators, a service (TrustedInstaller and the agent among
+/// them), or this process' user.
+///
+/// # Safety
+///
+/// `sid` is a valid SID.
+unsafe fn is_trusted(sid: PSID) -> io::Result<bool> {
+    // SAFETY: the caller's.
+    let text = unsafe { token::sid_text(sid) }?;
+    // SAFETY: the caller's.
+    Ok(is_of_the_system(&text) || unsafe { token::is_mine(sid) }?)
+}
+
+/// Well-known SIDs: LocalSystem, BUILTIN\Administrators, and NT SERVICE\*, which only services have.
+fn is_of_the_system(sid: &str) -> bool {
+    sid == "S-1-5-18" || sid == "S-1-5-32-544" || sid.starts_with("S-1-5-80-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_administrators_and_services_are_trusted_and_users_are_not() {
+        for trusted in ["S-1-5-18", "S-1-5-32-544", "S-1-5-80-956008885-3418522649"] {
+            assert!(is_of_the_system(trusted), "{trusted}");
+        }
+        // Users, everybody, authenticated users, local services, CREATOR OWNER, a user.
+        for other in
+            ["S-1-5-32-545", "S-1-1-0", "S-1-5-11", "S-1-5-19", "S-1-3-0", "S-1-5-21-1-2-3-1001"]
+        {
+            assert!(!is_of_the_system(other), "{other}");
+        }
+    }
+}
