@@ -3,7 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::{Adopter, Buried, QUARANTINE_FOLDER, Whose};
+use mpr_otel_core::adoption::{Adopter, Buried, QUARANTINE_FOLDER};
 use mpr_otel_core::ledger::{
     self, FILE_SIZE, HEADER_SIZE, KIND_CANCEL, Keeper, Loss, SLOT_COUNT, SLOT_SIZE, Tally,
 };
@@ -20,8 +20,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-
-const BOTH: [Whose; 2] = [Whose::Mine, Whose::Everybodys];
 
 /// Where things are in a ledger, written down a second time: src/core/ledger/layout.rs defines it.
 mod at {
@@ -61,7 +59,7 @@ fn costs_the_middle_one(damage: impl Fn(&Grave)) {
     let yard = Graveyard::new();
     let grave = yard.dead(&["a", "b", "c"]);
     damage(&grave);
-    let adopted = yard.adopt(Whose::Everybodys);
+    let adopted = yard.adopt();
     assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (2, "c")]));
     let tally = yard.inherited();
     assert_eq!((tally.seen, tally.exported, lost(&tally, Loss::Corrupt)), (3, 2, 1));
@@ -71,17 +69,15 @@ fn costs_the_middle_one(damage: impl Fn(&Grave)) {
 
 #[test]
 fn an_undamaged_ledger_is_exported_with_the_ids_of_its_host_and_removed() {
-    for whose in BOTH {
-        let yard = Graveyard::new();
-        let grave = yard.dead(&["a", "b", "c"]);
-        let adopted = yard.adopt(whose);
-        assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b"), (2, "c")]));
-        assert!(adopted.spans.iter().all(|span| span.name == "mpr.add_connection"));
-        let tally = yard.inherited();
-        assert_eq!((tally.seen, tally.exported, tally.repeated), (3, 3, 0));
-        assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
-        assert_eq!(yard.files(), (0, 0));
-    }
+    let yard = Graveyard::new();
+    let grave = yard.dead(&["a", "b", "c"]);
+    let adopted = yard.adopt();
+    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b"), (2, "c")]));
+    assert!(adopted.spans.iter().all(|span| span.name == "mpr.add_connection"));
+    let tally = yard.inherited();
+    assert_eq!((tally.seen, tally.exported, tally.repeated), (3, 3, 0));
+    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
+    assert_eq!(yard.files(), (0, 0));
 }
 
 #[test]
@@ -150,7 +146,7 @@ fn a_generation_that_is_merely_wrong_does_not_poison_the_sum() {
     let grave = yard.dead(&["a", "b", "c"]);
     let state: u64 = 1 << 40 | 4;
     grave.patch_slot(1, 0, &state.to_le_bytes());
-    let adopted = yard.adopt(Whose::Everybodys);
+    let adopted = yard.adopt();
     assert_eq!(adopted.spans.len(), 3);
     let tally = yard.inherited();
     assert_eq!((tally.seen, tally.exported), (3, 3));
@@ -159,44 +155,40 @@ fn a_generation_that_is_merely_wrong_does_not_poison_the_sum() {
 
 #[test]
 fn an_operation_whose_pre_had_not_returned_is_counted_and_is_no_damage() {
-    for whose in BOTH {
-        let yard = Graveyard::new();
-        let host = yard.host(Keeper::Host);
-        host.done("a");
-        let (_, mut claim) = host.ledger.claim(0).unwrap();
-        write(&mut claim, "half");
-        let grave = host.die();
-        let adopted = yard.adopt(whose);
-        assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a")]));
-        let tally = yard.inherited();
-        assert_eq!((tally.seen, tally.exported, lost(&tally, Loss::Corrupt)), (2, 1, 1));
-        assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
-    }
+    let yard = Graveyard::new();
+    let host = yard.host(Keeper::Host);
+    host.done("a");
+    let (_, mut claim) = host.ledger.claim(0).unwrap();
+    write(&mut claim, "half");
+    let grave = host.die();
+    let adopted = yard.adopt();
+    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a")]));
+    let tally = yard.inherited();
+    assert_eq!((tally.seen, tally.exported, lost(&tally, Loss::Corrupt)), (2, 1, 1));
+    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
 }
 
 #[test]
 fn an_operation_whose_post_was_being_written_is_unfinished_and_has_no_provider() {
-    for whose in BOTH {
-        let yard = Graveyard::new();
-        let host = yard.host(Keeper::Host);
-        host.done("a");
-        let (_, context) = host.begin("b");
-        let (_, mut completion) = host.ledger.complete(context).unwrap();
-        completion.status = 53;
-        completion.provider_units = u16::MAX;
-        // The thread goes with its process.
-        std::mem::forget(completion);
-        let grave = host.die();
-        let adopted = yard.adopt(whose);
-        assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
-        let cut = adopted.spans.iter().find(|span| graveyard::remote_name(span) == "b").unwrap();
-        assert_eq!(attribute(cut, "mpr.outcome").as_deref(), Some("unfinished"));
-        assert_eq!(attribute(cut, "mpr.status.code"), None);
-        assert_eq!(attribute(cut, "mpr.provider.name"), None);
-        let tally = yard.inherited();
-        assert_eq!((tally.seen, tally.exported), (2, 2));
-        assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
-    }
+    let yard = Graveyard::new();
+    let host = yard.host(Keeper::Host);
+    host.done("a");
+    let (_, context) = host.begin("b");
+    let (_, mut completion) = host.ledger.complete(context).unwrap();
+    completion.status = 53;
+    completion.provider_units = u16::MAX;
+    // The thread goes with its process.
+    std::mem::forget(completion);
+    let grave = host.die();
+    let adopted = yard.adopt();
+    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
+    let cut = adopted.spans.iter().find(|span| graveyard::remote_name(span) == "b").unwrap();
+    assert_eq!(attribute(cut, "mpr.outcome").as_deref(), Some("unfinished"));
+    assert_eq!(attribute(cut, "mpr.status.code"), None);
+    assert_eq!(attribute(cut, "mpr.provider.name"), None);
+    let tally = yard.inherited();
+    assert_eq!((tally.seen, tally.exported), (2, 2));
+    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
 }
 
 /// Flips every bit of these bytes, one at a time, in a ledger with two operations. Whatever it
@@ -214,7 +206,7 @@ fn flip(bytes: std::ops::Range<usize>) {
             grave.resize(FILE_SIZE as u64);
             let place = format!("byte {offset}, bit {bit}");
 
-            let Adopted { spans, look, buried } = yard.adopt(Whose::Everybodys);
+            let Adopted { spans, look, buried } = yard.adopt();
             assert!(spans.len() <= 2, "{place}");
             let spans = told(&spans);
             let healthy = spans.iter().find(|(name, _)| name == "healthy");
@@ -258,7 +250,7 @@ fn a_file_that_ends_within_its_header_is_put_aside_unread() {
     for length in [1, 7, 8, HEADER_SIZE - 1] {
         let yard = Graveyard::new();
         yard.dead(&["a", "b"]).resize(length as u64);
-        let adopted = yard.adopt(Whose::Everybodys);
+        let adopted = yard.adopt();
         assert_eq!((adopted.spans.len(), adopted.look.quarantined), (0, 1));
         assert_eq!(yard.files(), (0, 1));
         assert_eq!(yard.inherited(), Tally::default());
@@ -271,7 +263,7 @@ fn of_length(length: u64, has: &[(usize, &str)]) {
     let yard = Graveyard::new();
     let grave = yard.dead(&["a", "b"]);
     grave.resize(length);
-    let adopted = yard.adopt(Whose::Everybodys);
+    let adopted = yard.adopt();
     assert_eq!(told(&adopted.spans), expected(&grave, has), "{length}");
     assert_eq!(adopted.buried, Buried { removed: 0, quarantined: 1 }, "{length}");
     assert_eq!(yard.files(), (0, 1), "{length}");
@@ -301,10 +293,10 @@ fn a_file_that_is_far_too_large_costs_no_ledger_its_place() {
     yard.dead(&names);
     yard.dead(&names).resize(1 << 36);
     let bounds = Bounds { bytes: 2 * FILE_SIZE as u64, ..UNBOUND };
-    let mut adopter = yard.adopter_within(Whose::Everybodys, bounds);
+    let mut adopter = yard.adopter_within(bounds);
     assert_eq!(yard.prune(&mut adopter, true), 0);
     assert_eq!(yard.files(), (2, 0));
-    assert_eq!(yard.adopt(Whose::Everybodys).spans.len(), 4);
+    assert_eq!(yard.adopt().spans.len(), 4);
 }
 
 #[test]
@@ -313,7 +305,7 @@ fn a_ledger_of_an_older_version_is_put_aside() {
     let grave = yard.dead(&["a"]);
     grave.patch(at::VERSION, &0_u32.to_le_bytes());
     let bytes = grave.bytes();
-    let adopted = yard.adopt(Whose::Everybodys);
+    let adopted = yard.adopt();
     assert_eq!((adopted.spans.len(), adopted.look.quarantined), (0, 1));
     let kept = yard.path().join(QUARANTINE_FOLDER).join(grave.path.file_name().unwrap());
     assert_eq!(fs::read(kept).unwrap(), bytes);
@@ -321,16 +313,14 @@ fn a_ledger_of_an_older_version_is_put_aside() {
 
 #[test]
 fn a_ledger_of_a_newer_version_is_left_as_it_is() {
-    for whose in BOTH {
-        for version in [3, u32::MAX] {
-            let yard = Graveyard::new();
-            let grave = yard.dead(&["a"]);
-            grave.patch(at::VERSION, &u32::to_le_bytes(version));
-            untouched(&yard, &grave, |yard| {
-                let adopted = yard.adopt(whose);
-                assert_eq!((adopted.spans.len(), adopted.look.refused), (0, 1));
-            });
-        }
+    for version in [3, u32::MAX] {
+        let yard = Graveyard::new();
+        let grave = yard.dead(&["a"]);
+        grave.patch(at::VERSION, &u32::to_le_bytes(version));
+        untouched(&yard, &grave, |yard| {
+            let adopted = yard.adopt();
+            assert_eq!((adopted.spans.len(), adopted.look.refused), (0, 1));
+        });
     }
 }
 
@@ -350,55 +340,51 @@ fn a_ledger_of_nobody_is_refused() {
     let grave = yard.dead(&["a"]);
     grave.patch(at::KEEPER, &[2]);
     untouched(&yard, &grave, |yard| {
-        let adopted = yard.adopt(Whose::Everybodys);
+        let adopted = yard.adopt();
         assert_eq!((adopted.spans.len(), adopted.look.refused), (0, 1));
     });
 }
 
 #[test]
 fn a_ledger_that_was_never_born_is_removed_and_is_no_damage() {
-    for whose in BOTH {
-        // The host died before it gave the file its size, or before it wrote the magic; or the
-        // machine lost power, and the first page was not written.
-        let births: [fn(&Grave); 3] = [
-            |grave| grave.resize(0),
-            |grave| grave.patch(0, &[0; FILE_SIZE]),
-            |grave| grave.patch(0, &[0; 8]),
-        ];
-        for birth in births {
-            let yard = Graveyard::new();
-            let grave = yard.dead(&["a"]);
-            birth(&grave);
-            set_date(&grave, long_ago());
-            let adopted = yard.adopt(whose);
-            assert_eq!((adopted.spans.len(), adopted.look.quarantined), (0, 0));
-            assert_eq!(adopted.look.refused, 0);
-            assert_eq!(yard.files(), (0, 0));
-            assert_eq!(yard.inherited(), Tally::default());
-        }
+    // The host died before it gave the file its size, or before it wrote the magic; or the
+    // machine lost power, and the first page was not written.
+    let births: [fn(&Grave); 3] = [
+        |grave| grave.resize(0),
+        |grave| grave.patch(0, &[0; FILE_SIZE]),
+        |grave| grave.patch(0, &[0; 8]),
+    ];
+    for birth in births {
+        let yard = Graveyard::new();
+        let grave = yard.dead(&["a"]);
+        birth(&grave);
+        set_date(&grave, long_ago());
+        let adopted = yard.adopt();
+        assert_eq!((adopted.spans.len(), adopted.look.quarantined), (0, 0));
+        assert_eq!(adopted.look.refused, 0);
+        assert_eq!(yard.files(), (0, 0));
+        assert_eq!(yard.inherited(), Tally::default());
     }
 }
 
 #[test]
 fn a_ledger_that_is_being_made_is_left_alone() {
-    for whose in BOTH {
-        let yard = Graveyard::new();
-        // Its host has not locked it yet, which may be long ago in a file system's eyes only.
-        let grave = yard.dead(&["a"]);
-        grave.patch(0, &[0; 8]);
-        untouched(&yard, &grave, |yard| {
-            assert_eq!(yard.adopt(whose).look.live, 1);
-        });
-        // It has.
-        let host = yard.host(Keeper::Agent);
-        let path = host.ledger.path().unwrap().to_path_buf();
-        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, &[0; 8], 0).unwrap();
-        file.set_modified(long_ago()).unwrap();
-        let look = yard.adopt(whose).look;
-        assert_eq!((look.live, look.refused, look.quarantined), (2, 0, 0));
-        assert!(path.exists());
-    }
+    let yard = Graveyard::new();
+    // Its host has not locked it yet, which may be long ago in a file system's eyes only.
+    let grave = yard.dead(&["a"]);
+    grave.patch(0, &[0; 8]);
+    untouched(&yard, &grave, |yard| {
+        assert_eq!(yard.adopt().look.live, 1);
+    });
+    // It has.
+    let host = yard.host(Keeper::Agent);
+    let path = host.ledger.path().unwrap().to_path_buf();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 8], 0).unwrap();
+    file.set_modified(long_ago()).unwrap();
+    let look = yard.adopt().look;
+    assert_eq!((look.live, look.refused, look.quarantined), (2, 0, 0));
+    assert!(path.exists());
 }
 
 #[test]
@@ -421,7 +407,7 @@ fn what_is_behind_the_names_and_what_was_sent_is_not_in_the_checksum() {
     let grave = yard.dead(&["a", "b", "c"]);
     grave.patch_slot(1, at::TEXT + 2, &[77; 638]);
     grave.patch_slot(1, at::SENT, &[1]);
-    let adopted = yard.adopt(Whose::Everybodys);
+    let adopted = yard.adopt();
     assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b"), (2, "c")]));
     assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
 }
@@ -430,34 +416,10 @@ fn what_is_behind_the_names_and_what_was_sent_is_not_in_the_checksum() {
 fn slots_of_zeros_under_a_good_header_hold_nothing() {
     let yard = Graveyard::new();
     yard.dead(&["a"]).patch(HEADER_SIZE, &[0; FILE_SIZE - HEADER_SIZE]);
-    let adopted = yard.adopt(Whose::Everybodys);
+    let adopted = yard.adopt();
     assert_eq!(adopted.spans.len(), 0);
     assert_eq!(yard.inherited(), Tally::default());
     assert_eq!(yard.files(), (0, 0));
-}
-
-#[test]
-fn a_host_leaves_a_damaged_ledger_to_the_agent_as_it_is() {
-    let damages: [fn(&Grave); 4] = [
-        |grave| grave.patch_slot(1, 0, &[0xFF; 8]),
-        |grave| grave.patch_slot(1, 0, &[9]),
-        |grave| grave.resize(FILE_SIZE as u64 - 1),
-        |grave| grave.patch(at::COUNTERS.start, &7_u64.to_le_bytes()),
-    ];
-    for damage in damages {
-        let yard = Graveyard::new();
-        let grave = yard.dead(&["a", "b"]);
-        damage(&grave);
-        untouched(&yard, &grave, |yard| {
-            for _ in 0..3 {
-                assert_eq!(yard.adopt(Whose::Mine).spans.len(), 0);
-            }
-        });
-        let adopted = yard.adopt(Whose::Everybodys);
-        assert!(told(&adopted.spans).starts_with(&expected(&grave, &[(0, "a")])));
-        assert_eq!(adopted.buried.quarantined, 1);
-        assert_eq!(yard.inherited().seen, 2);
-    }
 }
 
 #[test]
@@ -465,7 +427,7 @@ fn what_shrinks_before_it_is_read_is_lost_and_counted() {
     for length in [0, 1, HEADER_SIZE, HEADER_SIZE + SLOT_SIZE / 2] {
         let yard = Graveyard::new();
         let grave = yard.dead(&["a", "b"]);
-        let mut adopter = yard.adopter(Whose::Everybodys);
+        let mut adopter = yard.adopter();
         assert_eq!(adopter.look(None, usize::MAX).unwrap().adopted, 1);
         grave.resize(length as u64);
         let mut adopted = Adopted::default();
@@ -482,7 +444,7 @@ fn what_shrinks_while_it_is_sent_is_exported_all_the_same() {
     for length in [0, HEADER_SIZE, HEADER_SIZE + SLOT_SIZE] {
         let yard = Graveyard::new();
         let grave = yard.dead(&["a", "b"]);
-        let mut adopter = yard.adopter(Whose::Everybodys);
+        let mut adopter = yard.adopter();
         adopter.look(None, usize::MAX).unwrap();
         let batch = adopter.batch(8, &Privacy::FULL);
         grave.resize(length as u64);
@@ -499,7 +461,7 @@ fn what_shrinks_while_it_is_sent_is_exported_all_the_same() {
 fn what_grows_while_it_is_read_is_exported_all_the_same() {
     let yard = Graveyard::new();
     let grave = yard.dead(&["a", "b"]);
-    let mut adopter = yard.adopter(Whose::Everybodys);
+    let mut adopter = yard.adopter();
     adopter.look(None, usize::MAX).unwrap();
     grave.resize(1 << 36);
     let mut adopted = Adopted::default();
@@ -528,7 +490,7 @@ fn a_file_that_never_stops_changing_its_length_ends_no_adopter() {
             });
             let mut spans = 0;
             for _ in 0..5 {
-                spans += yard.adopt(Whose::Everybodys).spans.len();
+                spans += yard.adopt().spans.len();
             }
             stop.store(true, Ordering::Relaxed);
             assert!(spans <= names.len());
@@ -558,7 +520,7 @@ fn a_ledger_that_cannot_be_written_is_left_alone_and_not_waited_for() {
     };
     let yard = Graveyard::within(&folder);
     let grave = yard.dead(&["a", "b"]);
-    let mut adopter = yard.adopter(Whose::Everybodys);
+    let mut adopter = yard.adopter();
     assert_eq!(adopter.look(None, usize::MAX).unwrap().adopted, 1);
     // What it has had no room for any more.
     grave.resize(0);
@@ -598,19 +560,17 @@ impl Precious {
 
 /// Checks that what `make` makes at a ledger's place is neither read nor written nor removed.
 fn is_refused(mut make: impl FnMut(&Path, &Path)) {
-    for whose in BOTH {
-        let precious = Precious::new();
-        let yard = Graveyard::new();
-        let place = yard.path().join("1-0123456789abcdef.ledger");
-        make(&precious.path, &place);
-        let adopted = yard.adopt(whose);
-        assert_eq!((adopted.spans.len(), adopted.look.ledgers, adopted.look.refused), (0, 1, 1));
-        let mut adopter = yard.adopter_within(whose, Bounds { files: 1, bytes: 1, ..UNBOUND });
-        assert_eq!(yard.prune(&mut adopter, true), 0);
-        assert_eq!(yard.files(), (1, 0));
-        precious.is_untouched();
-        assert_eq!(yard.inherited(), Tally::default());
-    }
+    let precious = Precious::new();
+    let yard = Graveyard::new();
+    let place = yard.path().join("1-0123456789abcdef.ledger");
+    make(&precious.path, &place);
+    let adopted = yard.adopt();
+    assert_eq!((adopted.spans.len(), adopted.look.ledgers, adopted.look.refused), (0, 1, 1));
+    let mut adopter = yard.adopter_within(Bounds { files: 1, bytes: 1, ..UNBOUND });
+    assert_eq!(yard.prune(&mut adopter, true), 0);
+    assert_eq!(yard.files(), (1, 0));
+    precious.is_untouched();
+    assert_eq!(yard.inherited(), Tally::default());
 }
 
 #[test]
@@ -631,11 +591,10 @@ fn a_folder_in_a_ledgers_place_is_refused() {
 #[test]
 fn a_pipe_in_a_ledgers_place_is_refused_and_nobody_waits_for_its_other_end() {
     let pipes = tempfile::tempdir().unwrap();
-    let of_each = BOTH.map(|whose| pipes.path().join(format!("{whose:?}")));
-    let made = without_hosts(|| Command::new("mkfifo").args(&of_each).status().unwrap());
+    let pipe = pipes.path().join("pipe");
+    let made = without_hosts(|| Command::new("mkfifo").arg(&pipe).status().unwrap());
     assert!(made.success());
-    let mut pipes = of_each.iter();
-    is_refused(|_, place| fs::rename(pipes.next().unwrap(), place).unwrap());
+    is_refused(|_, place| fs::rename(&pipe, place).unwrap());
 }
 
 #[test]
@@ -647,7 +606,7 @@ fn a_link_that_is_swapped_in_for_a_held_ledger_leads_nobody_to_its_target() {
         if damaged {
             grave.patch_slot(1, at::KIND, &[9]);
         }
-        let mut adopter = yard.adopter(Whose::Everybodys);
+        let mut adopter = yard.adopter();
         adopter.look(None, usize::MAX).unwrap();
         fs::rename(&grave.path, yard.path().join("elsewhere")).unwrap();
         symlink(&precious.path, &grave.path).unwrap();
@@ -670,7 +629,7 @@ fn a_quarantine_folder_that_is_a_link_costs_no_file_at_its_end() {
     yard.dead(&["a", "b"]).patch_slot(1, at::KIND, &[9]);
     yard.dead(&["c"]).resize(1);
     for _ in 0..2 {
-        yard.adopt(Whose::Everybodys);
+        yard.adopt();
     }
     assert_eq!(fs::read_dir(documents.path()).unwrap().count(), 40);
     let tally = yard.inherited();
@@ -695,7 +654,7 @@ fn counters_beyond_belief_do_not_poison_the_sum() {
             let yard = Graveyard::new();
             let grave = half_exported(&yard);
             grave.patch(counter, &u64::to_le_bytes(value));
-            let adopted = yard.adopt(Whose::Everybodys);
+            let adopted = yard.adopt();
             assert_eq!(told(&adopted.spans), expected(&grave, &[(2, "c"), (3, "d")]));
             assert!(
                 adopted
@@ -717,7 +676,7 @@ fn counters_that_tell_of_more_than_there_was_do_not_poison_the_sum() {
     let yard = Graveyard::new();
     let grave = half_exported(&yard);
     grave.patch(at::COUNTERS.start, &(1_u64 << 40).to_le_bytes());
-    let adopted = yard.adopt(Whose::Everybodys);
+    let adopted = yard.adopt();
     assert_eq!(told(&adopted.spans), expected(&grave, &[(2, "c"), (3, "d")]));
     let tally = yard.inherited();
     assert_eq!((tally.seen, tally.exported, tally.lost_in_all()), (4, 4, 0));
@@ -730,7 +689,7 @@ fn what_a_dead_host_inherited_is_not_believed_beyond_reason_either() {
         let yard = Graveyard::new();
         let grave = half_exported(&yard);
         grave.patch(counter, &u64::MAX.to_le_bytes());
-        assert_eq!(yard.adopt(Whose::Everybodys).spans.len(), 2);
+        assert_eq!(yard.adopt().spans.len(), 2);
         assert_eq!(yard.inherited(), Tally { seen: 4, exported: 4, ..Tally::default() });
     }
 }
@@ -745,7 +704,7 @@ fn what_was_counted_and_not_freed_is_exported_and_counted_once() {
     // It died in this moment.
     host.ledger.header().count_exported(1);
     let grave = host.die();
-    let adopted = yard.adopt(Whose::Mine);
+    let adopted = yard.adopt();
     assert_eq!(told(&adopted.spans), expected(&grave, &[(1, "b")]));
     let tally = yard.inherited();
     assert_eq!((tally.seen, tally.exported), (2, 2));
@@ -758,7 +717,7 @@ fn a_process_id_that_is_somebody_elses_by_now_means_nothing() {
         let yard = Graveyard::new();
         let grave = yard.dead(&["a"]);
         grave.patch(at::PID, &pid.to_le_bytes());
-        let adopted = yard.adopt(Whose::Mine);
+        let adopted = yard.adopt();
         assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a")]));
         assert_eq!(attribute(&adopted.spans[0], "process.pid"), Some(pid.to_string()));
         assert_eq!(yard.files(), (0, 0));
@@ -788,7 +747,7 @@ fn a_ledger_whose_clock_was_wrong_is_exported() {
             grave.patch(at::LAST_SEEN, &moment.to_le_bytes());
             grave.patch_slot(0, at::ENDED, &moment.to_le_bytes());
             grave.reseal(0);
-            let adopted = yard.adopt(Whose::Mine);
+            let adopted = yard.adopt();
             assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
             can_be_sent(&adopted.spans);
             assert_eq!(yard.inherited().exported, 2);
@@ -799,11 +758,7 @@ fn a_ledger_whose_clock_was_wrong_is_exported() {
 /// The monotonic clock begins anew when the machine restarts; the ledger's anchor does not.
 #[test]
 fn a_ledger_from_before_a_restart_of_the_machine_is_exported_with_its_own_dates() {
-    for (whose, keeper) in [
-        (Whose::Mine, Keeper::Host),
-        (Whose::Everybodys, Keeper::Host),
-        (Whose::Everybodys, Keeper::Agent),
-    ] {
+    for keeper in [Keeper::Host, Keeper::Agent] {
         let yard = Graveyard::new();
         let host = yard.host(keeper);
         host.done("a");
@@ -819,7 +774,7 @@ fn a_ledger_from_before_a_restart_of_the_machine_is_exported_with_its_own_dates(
             grave.patch_slot(slot, at::ENDED, &(ended.as_nanos() as u64).to_le_bytes());
             grave.reseal(slot);
         }
-        let adopted = yard.adopt(whose);
+        let adopted = yard.adopt();
         assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
         let ends: Vec<SystemTime> = adopted.spans.iter().map(|span| span.end_time).collect();
         assert!(adopted.spans.iter().all(|span| span.start_time == began + second));
@@ -841,7 +796,7 @@ fn operations_that_ended_before_they_began_took_no_time() {
         grave.patch_slot(slot, at::ENDED, &1_u64.to_le_bytes());
         grave.reseal(slot);
     }
-    let adopted = yard.adopt(Whose::Mine);
+    let adopted = yard.adopt();
     assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
     assert!(adopted.spans.iter().all(|span| span.start_time == span.end_time));
     can_be_sent(&adopted.spans);
@@ -861,81 +816,71 @@ fn long_ago() -> SystemTime {
 
 #[test]
 fn a_clock_that_jumped_ahead_expires_nothing_that_can_be_sent() {
-    for whose in BOTH {
-        let yard = Graveyard::new();
-        let grave = yard.dead(&["a", "b"]);
-        set_date(&grave, long_ago());
-        let mut adopter = yard.adopter_within(whose, HOUR);
-        assert_eq!(yard.prune(&mut adopter, false), 0);
-        adopter.look(None, usize::MAX).unwrap();
-        assert_eq!(yard.prune(&mut adopter, false), 0);
-        assert_eq!(adopter.waiting(), 2);
-        yard.finish(&mut adopter, &mut Adopted::default());
-        let tally = yard.inherited();
-        assert_eq!((tally.seen, tally.exported), (2, 2));
-    }
+    let yard = Graveyard::new();
+    let grave = yard.dead(&["a", "b"]);
+    set_date(&grave, long_ago());
+    let mut adopter = yard.adopter_within(HOUR);
+    assert_eq!(yard.prune(&mut adopter, false), 0);
+    adopter.look(None, usize::MAX).unwrap();
+    assert_eq!(yard.prune(&mut adopter, false), 0);
+    assert_eq!(adopter.waiting(), 2);
+    yard.finish(&mut adopter, &mut Adopted::default());
+    let tally = yard.inherited();
+    assert_eq!((tally.seen, tally.exported), (2, 2));
 }
 
 #[test]
 fn what_is_too_old_is_given_up_while_the_collector_is_away() {
-    for whose in BOTH {
-        let yard = Graveyard::new();
-        set_date(&yard.dead(&["a", "b"]), long_ago());
-        let young = yard.dead(&["c"]);
-        let mut adopter = yard.adopter_within(whose, HOUR);
-        assert_eq!(yard.prune(&mut adopter, true), 2);
-        let tally = yard.inherited();
-        assert_eq!((tally.seen, lost(&tally, Loss::Expired)), (2, 2));
-        assert_eq!(told(&yard.adopt(whose).spans), expected(&young, &[(0, "c")]));
-    }
+    let yard = Graveyard::new();
+    set_date(&yard.dead(&["a", "b"]), long_ago());
+    let young = yard.dead(&["c"]);
+    let mut adopter = yard.adopter_within(HOUR);
+    assert_eq!(yard.prune(&mut adopter, true), 2);
+    let tally = yard.inherited();
+    assert_eq!((tally.seen, lost(&tally, Loss::Expired)), (2, 2));
+    assert_eq!(told(&yard.adopt().spans), expected(&young, &[(0, "c")]));
 }
 
 #[test]
 fn trying_to_send_makes_no_ledger_younger() {
-    for whose in BOTH {
-        let yard = Graveyard::new();
-        let grave = yard.dead(&["a", "b"]);
-        set_date(&grave, long_ago());
-        for _ in 0..3 {
-            let mut adopter = yard.adopter_within(whose, HOUR);
-            adopter.look(None, usize::MAX).unwrap();
-            assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 2);
-        }
-        let mut adopter = yard.adopter_within(whose, HOUR);
+    let yard = Graveyard::new();
+    let grave = yard.dead(&["a", "b"]);
+    set_date(&grave, long_ago());
+    for _ in 0..3 {
+        let mut adopter = yard.adopter_within(HOUR);
         adopter.look(None, usize::MAX).unwrap();
         assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 2);
-        assert_eq!(yard.prune(&mut adopter, true), 2);
-        assert_eq!(adopter.waiting(), 0);
-        let tally = yard.inherited();
-        assert_eq!((tally.seen, lost(&tally, Loss::Expired), tally.repeated), (2, 2, 6));
     }
+    let mut adopter = yard.adopter_within(HOUR);
+    adopter.look(None, usize::MAX).unwrap();
+    assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 2);
+    assert_eq!(yard.prune(&mut adopter, true), 2);
+    assert_eq!(adopter.waiting(), 0);
+    let tally = yard.inherited();
+    assert_eq!((tally.seen, lost(&tally, Loss::Expired), tally.repeated), (2, 2, 6));
 }
 
 #[test]
 fn a_date_in_the_future_is_not_old() {
     let yard = Graveyard::new();
     set_date(&yard.dead(&["a"]), SystemTime::now() + Duration::from_secs(1_000_000));
-    let mut adopter = yard.adopter_within(Whose::Everybodys, HOUR);
+    let mut adopter = yard.adopter_within(HOUR);
     assert_eq!(yard.prune(&mut adopter, true), 0);
-    assert_eq!(yard.adopt(Whose::Everybodys).spans.len(), 1);
+    assert_eq!(yard.adopt().spans.len(), 1);
 }
 
 #[test]
 fn a_second_adopter_gets_nothing_while_the_first_holds_the_ledger() {
-    for first in BOTH {
-        for second in BOTH {
-            let yard = Graveyard::new();
-            let grave = yard.dead(&["a"]);
-            let mut holder = yard.adopter(first);
-            holder.look(None, usize::MAX).unwrap();
-            let adopted = yard.adopt(second);
-            assert_eq!((adopted.spans.len(), adopted.look.live, adopted.look.adopted), (0, 1, 0));
-            let mut pruner = yard.adopter_within(second, Bounds { bytes: 1, ..HOUR });
-            assert_eq!(yard.prune(&mut pruner, true), 0);
-            drop(holder);
-            assert_eq!(told(&yard.adopt(second).spans), expected(&grave, &[(0, "a")]));
-        }
-    }
+    let yard = Graveyard::new();
+    let grave = yard.dead(&["a"]);
+    let mut holder = yard.adopter();
+    holder.look(None, usize::MAX).unwrap();
+    let adopted = yard.adopt();
+    assert_eq!((adopted.spans.len(), adopted.look.live, adopted.look.adopted), (0, 1, 0));
+    let mut pruner = yard.adopter_within(Bounds { bytes: 1, ..HOUR });
+    assert_eq!(yard.prune(&mut pruner, true), 0);
+    drop(holder);
+    assert_eq!(told(&yard.adopt().spans), expected(&grave, &[(0, "a")]));
 }
 
 #[test]
@@ -943,14 +888,14 @@ fn an_adopter_that_dies_half_way_leaves_the_rest_to_the_next_with_the_same_ids()
     let yard = Graveyard::new();
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
     let grave = yard.dead(&names);
-    let mut first = yard.adopter(Whose::Mine);
+    let mut first = yard.adopter();
     first.look(None, usize::MAX).unwrap();
     let settled = first.batch(4, &Privacy::FULL);
     first.settle(&settled, 1);
     let unsettled = first.batch(3, &Privacy::FULL);
     drop(first);
 
-    let second = yard.adopt(Whose::Everybodys);
+    let second = yard.adopt();
     let slots: Vec<(usize, &str)> = names.into_iter().enumerate().collect();
     assert_eq!(told(&settled.spans), expected(&grave, &slots[..4]));
     assert_eq!(told(&unsettled.spans), expected(&grave, &slots[4..7]));
@@ -967,12 +912,12 @@ fn is_told_to_the_next(damage: impl Fn(&Grave)) {
     let yard = Graveyard::new();
     let grave = half_exported(&yard);
     damage(&grave);
-    let mut first = yard.adopter(Whose::Everybodys);
+    let mut first = yard.adopter();
     first.look(None, usize::MAX).unwrap();
     let batch = first.batch(1, &Privacy::FULL);
     first.settle(&batch, 0);
     drop(first);
-    assert_eq!((batch.spans.len(), yard.adopt(Whose::Everybodys).spans.len()), (1, 1));
+    assert_eq!((batch.spans.len(), yard.adopt().spans.len()), (1, 1));
     let tally = yard.inherited();
     assert_eq!((tally.seen, tally.exported, lost(&tally, Loss::Corrupt)), (4, 2, 2));
 }
@@ -998,7 +943,7 @@ fn counters_that_another_ledger_has_are_not_counted_twice() {
     assert_eq!(ledger::read_tally(&grave.path).unwrap().seen, 4);
     grave.patch(at::BURIED, &[1]);
     assert_eq!(ledger::read_tally(&grave.path).unwrap(), Tally::default());
-    let adopted = yard.adopt(Whose::Everybodys);
+    let adopted = yard.adopt();
     assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
     assert_eq!(yard.inherited(), Tally::default());
 }
@@ -1010,13 +955,13 @@ fn an_adopter_that_could_not_remove_a_ledger_inherits_it_once() {
     // Where the damaged ledger should go there is a file.
     fs::write(yard.path().join(QUARANTINE_FOLDER), "").unwrap();
     for spans in [2, 0, 0] {
-        let adopted = yard.adopt(Whose::Everybodys);
+        let adopted = yard.adopt();
         assert_eq!((adopted.spans.len(), adopted.buried), (spans, Buried::default()));
         let tally = yard.inherited();
         assert_eq!((tally.seen, tally.exported), (2, 2));
     }
     fs::remove_file(yard.path().join(QUARANTINE_FOLDER)).unwrap();
-    assert_eq!(yard.adopt(Whose::Everybodys).buried.quarantined, 1);
+    assert_eq!(yard.adopt().buried.quarantined, 1);
     assert_eq!(yard.inherited().seen, 2);
 }
 
@@ -1025,8 +970,7 @@ fn an_overdue_operation_whose_post_gave_up_is_overdue_again() {
     let yard = Graveyard::new();
     let host = yard.host(Keeper::Agent);
     let (slot, context) = host.begin("a");
-    let mut adopter =
-        Adopter::new(yard.folder(), Whose::Everybodys, UNBOUND, Duration::from_nanos(1));
+    let mut adopter = Adopter::new(yard.folder(), UNBOUND, Duration::from_nanos(1));
     adopter.look(None, usize::MAX).unwrap();
     assert_eq!(adopter.waiting(), 1);
     // Another operation's handle: POST looks and leaves it open.
@@ -1061,7 +1005,7 @@ fn a_killed_hosts_ledger_with_a_torn_slot_tells_the_others() {
     let yard = Graveyard::new();
     fs::write(yard.path().join(file.file_name().unwrap()), &bytes).unwrap();
 
-    let adopted = yard.adopt(Whose::Everybodys);
+    let adopted = yard.adopt();
     let names: Vec<String> = told(&adopted.spans).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, [r"\\one\a", r"\\three\c"]);
     for span in &adopted.spans {

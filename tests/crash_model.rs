@@ -4,7 +4,7 @@
 
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::{Adopter, Batch, Whose};
+use mpr_otel_core::adoption::{Adopter, Batch};
 use mpr_otel_core::ledger::{Claim, Completion, Keeper, Loss, SLOT_COUNT};
 use mpr_otel_core::privacy::Privacy;
 use mpr_otel_lab::equipment::graveyard::{Graveyard, Host, UNBOUND, attribute, remote_name, write};
@@ -69,9 +69,7 @@ enum Step {
     Count(usize),
     Free(usize),
     /// Somebody who adopts looks into the folder.
-    Neighbour {
-        mine: bool,
-    },
+    Neighbour,
     /// The agent, which exports while the host lives.
     AgentLooks,
     AgentSends {
@@ -86,7 +84,6 @@ enum Step {
 /// An adopter's life after the host's.
 #[derive(Clone, Debug)]
 struct Life {
-    mine: bool,
     limit: usize,
     rejected: u64,
     /// Dies after so many steps.
@@ -118,7 +115,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => which.clone().prop_map(Step::Send),
         2 => which.clone().prop_map(Step::Count),
         2 => which.prop_map(Step::Free),
-        1 => any::<bool>().prop_map(|mine| Step::Neighbour { mine }),
+        1 => Just(Step::Neighbour),
         3 => Just(Step::AgentLooks),
         3 => (1..6_usize).prop_map(|limit| Step::AgentSends { limit }),
         3 => (0..3_u64).prop_map(|rejected| Step::AgentSettles { rejected }),
@@ -127,8 +124,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn life() -> impl Strategy<Value = Life> {
-    (any::<bool>(), 1..8_usize, 0..3_u64, 0..9_usize)
-        .prop_map(|(mine, limit, rejected, steps)| Life { mine, limit, rejected, steps })
+    (1..8_usize, 0..3_u64, 0..9_usize).prop_map(|(limit, rejected, steps)| Life {
+        limit,
+        rejected,
+        steps,
+    })
 }
 
 fn story() -> impl Strategy<Value = Story> {
@@ -248,9 +248,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(yard: &Graveyard, whose: Whose, impatient: bool) -> Self {
+    fn new(yard: &Graveyard, impatient: bool) -> Self {
         let unfinished_after = Duration::from_nanos(if impatient { 1 } else { u64::MAX });
-        let adopter = Adopter::new(yard.folder(), whose, UNBOUND, unfinished_after);
+        let adopter = Adopter::new(yard.folder(), UNBOUND, unfinished_after);
         Self { adopter, batch: None }
     }
 
@@ -391,15 +391,13 @@ fn play(yard: &Graveyard, story: &Story, model: &mut Model) -> Option<Worker> {
                     }
                 }
             }
-            (Step::Neighbour { mine }, Keeper::Host) => {
-                let whose = if *mine { Whose::Mine } else { Whose::Everybodys };
-                let mut worker = Worker::new(yard, whose, true);
+            (Step::Neighbour, Keeper::Host) => {
+                let mut worker = Worker::new(yard, true);
                 worker.look();
                 assert_eq!(worker.adopter.held(), (0, 0));
             }
             (Step::AgentLooks, Keeper::Agent) => {
-                let agent = agent
-                    .get_or_insert_with(|| Worker::new(yard, Whose::Everybodys, story.impatient));
+                let agent = agent.get_or_insert_with(|| Worker::new(yard, story.impatient));
                 agent.look();
                 if agent.batch.is_none() {
                     model.compare_waiting(agent.adopter.waiting(), story.impatient);
@@ -425,11 +423,9 @@ fn tell(story: &Story) {
     let yard = Graveyard::new();
     let mut model = Model::default();
     let mut survivor = play(&yard, story, &mut model);
-    let last = Life { mine: story.keeper == Keeper::Host, limit: 64, rejected: 0, steps: 60 };
+    let last = Life { limit: 64, rejected: 0, steps: 60 };
     for life in story.lives.iter().chain([&last]) {
-        let mine = life.mine && story.keeper == Keeper::Host;
-        let whose = if mine { Whose::Mine } else { Whose::Everybodys };
-        let worker = survivor.take().unwrap_or_else(|| Worker::new(&yard, whose, false));
+        let worker = survivor.take().unwrap_or_else(|| Worker::new(&yard, false));
         worker.live(life, &yard, &mut model);
     }
     assert_eq!(yard.files(), (0, 0));

@@ -4,7 +4,7 @@
 
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::{Buried, Whose};
+use mpr_otel_core::adoption::Buried;
 use mpr_otel_core::ledger::state::Phase;
 use mpr_otel_core::ledger::{
     Access, Geometry, HEADER_SIZE, HeaderImage, Keeper, Loss, Record, SlotImage, Tally,
@@ -260,43 +260,40 @@ fn its_slots_hold_an_operation_in_each_phase() {
 
 #[test]
 fn it_is_exported_as_its_host_would_have_and_removed() {
-    for whose in [Whose::Mine, Whose::Everybodys] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("7187-218b2ae646e67e24.ledger");
-        std::fs::write(&path, golden()).unwrap();
-        assert!(Access::at(&path).unwrap().is_whole(&header()));
-        let yard = Graveyard::within(folder.path());
-        let adopted = yard.adopt(whose);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("7187-218b2ae646e67e24.ledger");
+    std::fs::write(&path, golden()).unwrap();
+    assert!(Access::at(&path).unwrap().is_whole(&header()));
+    let yard = Graveyard::within(folder.path());
+    let adopted = yard.adopt();
 
-        let origin = Origin { recovered: true, ..header().origin };
-        // A span has reported the one that was refused; none has reported the claimed one.
-        let mut untold = 1;
-        let expected = operations().into_iter().map(|(phase, id, operation)| {
-            let ended = match phase {
-                Phase::Open | Phase::Completing => LAST_MOMENT,
-                _ => operation.ended,
-            };
-            let operation = Operation { ended, ..operation };
-            let span =
-                span(Privacy::FULL.disclose(operation), &origin, std::mem::take(&mut untold));
-            assert_eq!(u64::from_be_bytes(span.span_context.span_id().to_bytes()), id);
-            span
-        });
-        assert_eq!(adopted.spans, expected.collect::<Vec<_>>());
-        assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
-        assert_eq!(yard.files(), (0, 0));
-
-        let mut lost = [0; 6];
-        (lost[Loss::Rejected as usize], lost[Loss::Corrupt as usize]) = (2, 1);
-        let tally = Tally {
-            seen: 16,
-            exported: 13,
-            lost,
-            unmatched: 4,
-            malformed: 11,
-            unprotected: 0,
-            repeated: 3,
+    let origin = Origin { recovered: true, ..header().origin };
+    // A span has reported the one that was refused; none has reported the claimed one.
+    let mut untold = 1;
+    let expected = operations().into_iter().map(|(phase, id, operation)| {
+        let ended = match phase {
+            Phase::Open | Phase::Completing => LAST_MOMENT,
+            _ => operation.ended,
         };
-        assert_eq!(yard.inherited(), tally);
-    }
+        let operation = Operation { ended, ..operation };
+        let span = span(Privacy::FULL.disclose(operation), &origin, std::mem::take(&mut untold));
+        assert_eq!(u64::from_be_bytes(span.span_context.span_id().to_bytes()), id);
+        span
+    });
+    assert_eq!(adopted.spans, expected.collect::<Vec<_>>());
+    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
+    assert_eq!(yard.files(), (0, 0));
+
+    let mut lost = [0; 6];
+    (lost[Loss::Rejected as usize], lost[Loss::Corrupt as usize]) = (2, 1);
+    let tally = Tally {
+        seen: 16,
+        exported: 13,
+        lost,
+        unmatched: 4,
+        malformed: 11,
+        unprotected: 0,
+        repeated: 3,
+    };
+    assert_eq!(yard.inherited(), tally);
 }

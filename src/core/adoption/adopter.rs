@@ -2,8 +2,7 @@
 
 use super::folder::{Entry, LedgerFolder, UNBORN_FOR};
 use super::foreign::ForeignLedger;
-use crate::ledger::{Access, Corruption, Header, Keeper, LedgerError, Owner};
-use crate::platform;
+use crate::ledger::{Corruption, Header, Keeper, LedgerError, Owner};
 use crate::privacy::Privacy;
 use crate::settings::Bounds;
 use opentelemetry_sdk::trace::SpanData;
@@ -11,20 +10,11 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Whose ledgers an adopter takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
-    /// Dead hosts' of the same user, which exported by themselves.
-    Mine,
-    /// Every dead host's, and live ones' that leave the export to the agent.
-    Everybodys,
-}
-
-/// Empties ledgers of other processes.
+/// Empties ledgers of other processes: every dead host's, and live ones' that leave the export to
+/// the agent.
 #[derive(Debug)]
 pub struct Adopter {
     folder: LedgerFolder,
-    whose: Whose,
     bounds: Bounds,
     unfinished_after: Duration,
     held: Vec<ForeignLedger>,
@@ -78,13 +68,8 @@ const HELD: usize = 512;
 
 impl Adopter {
     /// An adopter that holds nothing yet.
-    pub fn new(
-        folder: LedgerFolder,
-        whose: Whose,
-        bounds: Bounds,
-        unfinished_after: Duration,
-    ) -> Self {
-        Self { folder, whose, bounds, unfinished_after, held: Vec::new() }
+    pub fn new(folder: LedgerFolder, bounds: Bounds, unfinished_after: Duration) -> Self {
+        Self { folder, bounds, unfinished_after, held: Vec::new() }
     }
 
     /// Looks into the folder, takes over `limit` dead hosts' ledgers at most, and sees what the
@@ -100,9 +85,6 @@ impl Adopter {
                 look.live += 1;
             } else if let Some(held) = self.held.iter().find(|held| held.path() == entry.path) {
                 look.live += usize::from(held.is_live());
-            } else if look.adopted == room && self.whose == Whose::Mine {
-                look.more = true;
-                break;
             } else {
                 self.take_up(entry, room, &mut look);
             }
@@ -112,9 +94,12 @@ impl Adopter {
 
     /// Takes one ledger over, or attends to it, if it is for us.
     fn take_up(&mut self, entry: &Entry, room: usize, look: &mut Look) {
-        let access = match self.open(entry) {
-            Ok(Some(access)) => access,
-            Ok(None) => return,
+        let access = match entry.open() {
+            Ok(access) => access,
+            // Its host, or somebody else, was faster.
+            Err(LedgerError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return;
+            }
             Err(error) => {
                 look.refused += 1;
                 tracing::debug!(%error, "a file that is left alone");
@@ -133,7 +118,7 @@ impl Adopter {
         let found = match access.try_own() {
             Ok(Owner::Lives) => {
                 look.live += 1;
-                if self.whose == Whose::Mine || unborn {
+                if unborn {
                     return;
                 }
                 ForeignLedger::attend(access)
@@ -155,7 +140,7 @@ impl Adopter {
             }
         };
         match found {
-            Ok(Some(ledger)) if self.is_for_us(&ledger) => {
+            Ok(Some(ledger)) if ledger.keeper() != Keeper::Nobody => {
                 look.adopted += usize::from(!ledger.is_live());
                 self.held.push(ledger);
                 // A live one is looked at once now, then with all others.
@@ -166,36 +151,9 @@ impl Adopter {
                 }
             }
             // Somebody put it here: what has no keeper is in no host's ledger.
-            Ok(Some(ledger)) if ledger.keeper() == Keeper::Nobody => look.refused += 1,
-            Ok(_) => {}
+            Ok(Some(_)) => look.refused += 1,
+            Ok(None) => {}
             Err(error) => self.judge(entry, error, look),
-        }
-    }
-
-    /// Opens a file of the folder. `None`: it is gone, or another user's and we take our own.
-    fn open(&self, entry: &Entry) -> Result<Option<Access>, LedgerError> {
-        let access = match entry.open() {
-            Ok(access) => access,
-            Err(LedgerError::File { source, .. })
-                if source.kind() == io::ErrorKind::NotFound
-                    || (source.kind() == io::ErrorKind::PermissionDenied
-                        && self.whose == Whose::Mine) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        // Whose it is the file system knows; what the file says of itself proves nothing.
-        let mine =
-            self.whose == Whose::Everybodys || platform::is_mine(access.file()).unwrap_or(false);
-        Ok(mine.then_some(access))
-    }
-
-    /// A host leaves to the agent what is the agent's, and what is damaged.
-    fn is_for_us(&self, ledger: &ForeignLedger) -> bool {
-        match self.whose {
-            Whose::Everybodys => ledger.keeper() != Keeper::Nobody,
-            Whose::Mine => ledger.keeper() == Keeper::Host && !ledger.is_damaged(),
         }
     }
 
@@ -207,7 +165,7 @@ impl Adopter {
             LedgerError::Corrupt { corruption, .. } if !matches!(corruption, Corruption::Newer(_))
         );
         tracing::warn!(%error, damaged, "a ledger that cannot be read");
-        if damaged && self.whose == Whose::Everybodys && self.put_aside(entry).is_ok() {
+        if damaged && self.put_aside(entry).is_ok() {
             look.quarantined += 1;
         } else {
             look.refused += 1;
@@ -339,15 +297,11 @@ impl Adopter {
             Some(index) if self.held[index].is_live() => return None,
             Some(index) => self.held.remove(index),
             None => {
-                let access = self.open(entry).ok()??;
+                let access = entry.open().ok()?;
                 if !matches!(access.try_own(), Ok(Owner::Dead)) {
                     return None;
                 }
-                // Whoever was to export it: the bounds are everybody's.
-                let may_go = |ledger: &ForeignLedger| match self.whose {
-                    Whose::Mine => !ledger.is_damaged() && ledger.keeper() != Keeper::Nobody,
-                    Whose::Everybodys => self.is_for_us(ledger),
-                };
+                let may_go = |ledger: &ForeignLedger| ledger.keeper() != Keeper::Nobody;
                 ForeignLedger::adopt(access).ok().filter(may_go)?
             }
         };

@@ -14,7 +14,7 @@ mod foreign;
 mod inflight;
 mod watch;
 
-pub use adopter::{Adopter, Batch, Buried, Look, Whose};
+pub use adopter::{Adopter, Batch, Buried, Look};
 pub use agent_ledger::{AgentLedger, AgentLedgerError, AgentStatus};
 pub use census::{Census, HostError};
 pub use folder::{AGENT_FOLDER, CONTROL_PAGE, Entry, LedgerFolder, QUARANTINE_FOLDER, Survey};

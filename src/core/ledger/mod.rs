@@ -345,10 +345,15 @@ pub fn read_last_error(path: &Path) -> Result<String, LedgerError> {
 }
 
 /// Reads the counters of the ledger at `path`, inherited ones included, whether its host lives
-/// or not. All zero if another ledger has inherited them.
+/// or not. All zero if another ledger has inherited them, and if its host is still making it.
 pub fn read_tally(path: &Path) -> Result<Tally, LedgerError> {
     let access = Access::at(path)?;
-    let header = access.header()?;
+    let header = match access.header() {
+        Err(LedgerError::Corrupt { corruption: Corruption::Unborn, .. }) => {
+            return Ok(Tally::default());
+        }
+        header => header?,
+    };
     if header.counters_moved {
         return Ok(Tally::default());
     }

@@ -2,7 +2,7 @@
 //!
 //! A host dies here by dropping its ledger: what is in the file stays, and its lock goes.
 
-use mpr_otel_core::adoption::{Adopter, Buried, LedgerFolder, Look, QUARANTINE_FOLDER, Whose};
+use mpr_otel_core::adoption::{Adopter, Buried, LedgerFolder, Look, QUARANTINE_FOLDER};
 use mpr_otel_core::clock::Clock;
 use mpr_otel_core::ledger::{
     Claim, HEADER_SIZE, KIND_ADD, Keeper, Ledger, NO_SESSION, NUMBER_STRIDE, SLOT_SIZE, Seed,
@@ -108,17 +108,17 @@ impl Graveyard {
         host.die()
     }
 
-    pub fn adopter(&self, whose: Whose) -> Adopter {
-        self.adopter_within(whose, UNBOUND)
+    pub fn adopter(&self) -> Adopter {
+        self.adopter_within(UNBOUND)
     }
 
-    pub fn adopter_within(&self, whose: Whose, bounds: Bounds) -> Adopter {
-        Adopter::new(self.folder(), whose, bounds, Duration::from_secs(3600))
+    pub fn adopter_within(&self, bounds: Bounds) -> Adopter {
+        Adopter::new(self.folder(), bounds, Duration::from_secs(3600))
     }
 
     /// Lets one adopter do all there is to do.
-    pub fn adopt(&self, whose: Whose) -> Adopted {
-        let mut adopter = self.adopter(whose);
+    pub fn adopt(&self) -> Adopted {
+        let mut adopter = self.adopter();
         let look = adopter.look(None, usize::MAX).unwrap();
         let mut adopted = Adopted { look, ..Adopted::default() };
         self.finish(&mut adopter, &mut adopted);

@@ -12,7 +12,7 @@ pub(crate) mod service;
 mod telemetry;
 
 use mpr_otel_core::adoption::{
-    Adopter, AgentLedger, AgentLedgerError, Buried, Census, LedgerFolder, Look, Whose,
+    Adopter, AgentLedger, AgentLedgerError, Buried, Census, LedgerFolder, Look,
 };
 use mpr_otel_core::clock;
 use mpr_otel_core::courier::{Courier, Verdict};
@@ -76,12 +76,7 @@ impl Agent {
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot see whose the ledger folder is"),
         }
-        let adopter = Adopter::new(
-            folder,
-            Whose::Everybodys,
-            settings.ledger_bounds(),
-            settings.unfinished_after,
-        );
+        let adopter = Adopter::new(folder, settings.ledger_bounds(), settings.unfinished_after);
         Ok(Self {
             adopter,
             ledger,

@@ -47,14 +47,6 @@ fn plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether the file system says that `file` belongs to the user of this process. What an
-/// administrator makes belongs to the administrators, if Windows is set up so.
-pub fn is_mine(file: &File) -> io::Result<bool> {
-    let security = Security::of(file)?;
-    // SAFETY: the SID is valid while `security` lives.
-    unsafe { token::is_mine(security.owner) }
-}
-
 /// Whether `file` may tell this process what to do. Here the rights that the installer gave the
 /// file and its folder say who writes to it, and its owner does not.
 pub fn owner_is_trusted(_file: &File) -> io::Result<bool> {

@@ -150,7 +150,7 @@ impl Stage {
     /// Why an exporter of the hosts failed last.
     pub(super) fn last_error(&self) -> Result<String, Failure> {
         for entry in std::fs::read_dir(self.ledgers())? {
-            let error = ledger::read_last_error(&entry?.path())?;
+            let error = ledger::read_last_error(&entry?.path()).unwrap_or_default();
             if !error.is_empty() {
                 return Ok(error);
             }

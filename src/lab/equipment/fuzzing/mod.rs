@@ -4,7 +4,6 @@
 mod script;
 
 use super::graveyard::{Adopted, Graveyard, remote_name};
-use mpr_otel_core::adoption::Whose;
 use mpr_otel_core::ledger::{
     FILE_SIZE, HEADER_SIZE, HeaderImage, KIND_CANCEL, Keeper, Record, SLOT_COUNT, SLOT_SIZE,
     SlotImage, Tally,
@@ -171,7 +170,7 @@ pub fn ledger(bytes: &[u8]) {
 
     script.play(Moment::Dead, &file);
     let mut spans = Vec::new();
-    let mut first = yard.adopter(if script.mine { Whose::Mine } else { Whose::Everybodys });
+    let mut first = yard.adopter();
     first.look(None, usize::MAX).unwrap();
     script.play(Moment::Held, &file);
     for _ in 0..script.batches {
@@ -189,7 +188,7 @@ pub fn ledger(bytes: &[u8]) {
     drop(first);
     script.play(Moment::Left, &file);
 
-    let mut last = yard.adopter(Whose::Everybodys);
+    let mut last = yard.adopter();
     let look = last.look(None, usize::MAX).unwrap();
     let mut adopted = Adopted::default();
     yard.finish(&mut last, &mut adopted);

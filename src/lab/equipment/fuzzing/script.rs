@@ -33,8 +33,6 @@ const MOMENTS: [Moment; 4] = [Moment::Dead, Moment::Held, Moment::Sent, Moment::
 
 #[derive(Debug)]
 pub struct Script {
-    /// Whether the first adopter takes what is its user's alone.
-    pub mine: bool,
     /// Requests that it makes and settles.
     pub batches: usize,
     /// Whether it buries what it has emptied.
@@ -88,7 +86,6 @@ impl Script {
             Damage::Resize(_) => true,
         };
         Self {
-            mine: manner & 1 != 0,
             buries: manner & 2 != 0,
             rejected: u64::from(manner >> 2 & 3),
             batches: usize::from(manner >> 4 & 3),
