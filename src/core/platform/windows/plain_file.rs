@@ -1,7 +1,6 @@
 //! Files that any user may have put where they are: what they are, and whose.
 
 use super::security::Security;
-use super::token;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
