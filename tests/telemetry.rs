@@ -139,7 +139,7 @@ fn what_is_sent_is_what_is_documented() {
         mpr_otel_lab::receiver::Answer::status(if first { 400 } else { 200 })
     });
     let mut command = stage.host();
-    command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500").env("MPR_OTEL_BATCH_MAX", "3");
+    command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500").env("MPR_OTEL_BATCH_MAX", "1");
     command.env("MPR_OTEL_DFS_ROOTS", r"\\corp.example\dfs");
     leave_a_ledger(&stage);
     let host = script();

@@ -166,13 +166,18 @@ impl Exporter {
         // Without a collector everything waits in the ledger.
         self.host.settings.endpoint.as_ref()?;
         let first = self.ready.front()?;
-        let full = self.ready.len() >= self.host.settings.batch_max;
+        let full = self.ready.len() >= self.batch_max();
         let due = if full {
             0
         } else {
             first.since.saturating_add(nanos(self.host.settings.batch_delay))
         };
         Some(due.max(self.not_before(now)))
+    }
+
+    /// The most spans of the next batch.
+    fn batch_max(&self) -> usize {
+        self.host.settings.batch_max.min(self.courier.at_most())
     }
 
     /// The earliest time for a request, in nanoseconds after the anchor.
@@ -205,7 +210,7 @@ impl Exporter {
     }
 
     fn send_batch(&mut self) {
-        let count = self.ready.len().min(self.host.settings.batch_max);
+        let count = self.ready.len().min(self.batch_max());
         let header = self.host.ledger.header();
         let lost = header.lost();
         let spans = self.build(count, lost.saturating_sub(header.lost_told()));
@@ -224,7 +229,8 @@ impl Exporter {
                 self.settle(count, rejected);
             }
             Verdict::Refused { .. } => self.settle(count, count as u64),
-            Verdict::Later { .. } => {}
+            // Nothing is lost: it is still ready.
+            Verdict::Divide { .. } | Verdict::Later { .. } => {}
         }
     }
 

@@ -51,7 +51,7 @@ impl Drain {
         } else {
             summary.write(out)?;
         }
-        let done = summary.dry_run || summary.waiting == 0;
+        let done = summary.dry_run || (summary.waiting == 0 && summary.lost == 0);
         Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

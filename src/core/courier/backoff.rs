@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// A server may ask for more than [`LONGEST`], but not for the rest of time.
-const LONGEST_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_ASKED: Duration = Duration::from_secs(60 * 60);
 
 /// Exponential backoff with jitter, without a limit in time.
 ///
-/// Each wait is random, between half of a ceiling and the ceiling, which doubles from
-/// half a second to thirty. A fleet that lost its collector together does not come back together.
+/// Each wait is random, between nothing and a ceiling, which doubles from half a second to five
+/// minutes. A fleet that lost its collector together does not come back together; nor does one that
+/// was asked to wait, because up to half of that is added.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -21,10 +22,9 @@ impl Backoff {
     pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
-        let jitter = ceiling.mul_f64(random() / 2.0);
         match asked {
-            Some(asked) => asked.min(LONGEST_ASKED) + jitter,
-            None => ceiling / 2 + jitter,
+            Some(asked) => asked.min(LONGEST_ASKED).mul_f64(1.0 + random() / 2.0),
+            None => ceiling.mul_f64(random()),
         }
     }
 
@@ -44,15 +44,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_ceiling_and_keep_within_half_of_it() {
-        let mut backoff = Backoff::default();
-        for ceiling in [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000] {
-            let ceiling = Duration::from_millis(ceiling);
-            let wait = backoff.next(None);
-            assert!(wait >= ceiling / 2 && wait <= ceiling, "{wait:?} of {ceiling:?}");
+    fn the_ceiling_of_the_waits_doubles_up_to_five_minutes() {
+        let mut longest = [Duration::ZERO; 12];
+        for _ in 0..200 {
+            let mut backoff = Backoff::default();
+            longest.iter_mut().for_each(|longest| *longest = backoff.next(None).max(*longest));
+            backoff.reset();
+            assert!(backoff.next(None) <= FIRST);
         }
-        backoff.reset();
-        assert!(backoff.next(None) <= FIRST);
+        for (failures, longest) in longest.into_iter().enumerate() {
+            let ceiling = (FIRST * (1 << failures)).min(LONGEST);
+            assert!(longest <= ceiling && longest > ceiling / 2, "{longest:?} of {ceiling:?}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_that_lost_its_collector_does_not_come_back_in_one_second() {
+        let mut seconds = std::collections::HashMap::<u64, usize>::new();
+        for _ in 0..200 {
+            let mut backoff = Backoff { failures: 12 };
+            *seconds.entry(backoff.next(None).as_secs()).or_default() += 1;
+        }
+        assert!(seconds.values().all(|requests| *requests <= 20), "{seconds:?}");
     }
 
     #[test]
@@ -66,9 +79,9 @@ mod tests {
     fn the_server_is_never_asked_again_before_it_said() {
         let asked = Duration::from_secs(90);
         let wait = Backoff::default().next(Some(asked));
-        assert!(wait >= asked && wait <= asked + FIRST);
+        assert!(wait >= asked && wait <= asked.mul_f64(1.5));
         let wait = Backoff::default().next(Some(Duration::MAX));
-        assert!(wait <= LONGEST_ASKED + FIRST);
+        assert!(wait >= LONGEST_ASKED && wait <= LONGEST_ASKED.mul_f64(1.5));
     }
 
     #[test]

@@ -48,8 +48,8 @@ pub(super) enum Reply {
         retry_after: Option<Duration>,
         /// Where a redirect points.
         location: Option<String>,
-        /// Body, up to [`LARGEST_ANSWER`] bytes; empty if it was longer.
-        body: Bytes,
+        /// Body; `None` if it was longer than [`LARGEST_ANSWER`] bytes.
+        body: Option<Bytes>,
     },
     /// No answer: refused, reset, timed out, not trusted.
     Failed(String),
@@ -131,9 +131,8 @@ impl Client {
         let location = text(http::header::LOCATION);
         let body = response.body_mut().with_config().limit(LARGEST_ANSWER).read_to_vec();
         let body = match body {
-            Ok(body) => Bytes::from(body),
-            // The server said what became of the spans; how it said so is not worth a repeat.
-            Err(ureq::Error::BodyExceedsLimit(_)) => Bytes::new(),
+            Ok(body) => Some(Bytes::from(body)),
+            Err(ureq::Error::BodyExceedsLimit(_)) => None,
             Err(error) => return Reply::Failed(format!("status {status}, then: {error}")),
         };
         Reply::Answer { status, retry_after, location, body }
@@ -169,7 +168,7 @@ impl HttpClient for Client {
             *self.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply.clone());
             match reply {
                 Reply::Answer { status, body, .. } => {
-                    Ok(Response::builder().status(status).body(body)?)
+                    Ok(Response::builder().status(status).body(body.unwrap_or_default())?)
                 }
                 Reply::Failed(problem) => Err(problem.into()),
             }

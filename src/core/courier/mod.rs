@@ -10,7 +10,7 @@ mod verdict;
 
 pub use client::{Client, ClientError};
 pub use encoder::configured;
-pub use verdict::Verdict;
+pub use verdict::{Cause, Verdict};
 
 use crate::settings::{Compression, Settings};
 use backoff::Backoff;
@@ -39,6 +39,8 @@ pub struct Courier {
     /// Not to send before this time; `None` if the next batch may go at once.
     not_before: Option<Instant>,
     trouble: Option<String>,
+    /// The most items that the next batch may have.
+    at_most: usize,
 }
 
 /// What is ready to send.
@@ -68,6 +70,7 @@ impl Courier {
             backoff: Backoff::default(),
             not_before: None,
             trouble: None,
+            at_most: usize::MAX,
         }
     }
 
@@ -100,6 +103,13 @@ impl Courier {
             .map_or(Duration::ZERO, |then| then.saturating_duration_since(Instant::now()))
     }
 
+    /// The most items that the next batch may have: one after a failure, and twice as many after each
+    /// success, so that an endpoint that fails is asked little, and a backlog comes back in steps.
+    /// After a refusal it is half of what was refused.
+    pub fn at_most(&self) -> usize {
+        self.at_most
+    }
+
     /// Why the collector did not take the last batch; `None` if it did, or refused it for good.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
@@ -114,7 +124,11 @@ impl Courier {
 
     fn attempt(&mut self, post: impl FnOnce(&Connection, &Settings) -> Verdict) -> Verdict {
         let Some(endpoint) = &self.endpoint else {
-            return Verdict::Later { reason: NO_ENDPOINT.to_owned(), after: None, answered: false };
+            return Verdict::Later {
+                reason: NO_ENDPOINT.to_owned(),
+                after: None,
+                cause: Cause::Setup,
+            };
         };
         let connection = match &mut self.connection {
             Some(connection) => connection,
@@ -123,7 +137,7 @@ impl Courier {
                 // A certificate that is missing now may be there in a minute.
                 Err(error) => {
                     let reason = error.to_string();
-                    return Verdict::Later { reason, after: None, answered: false };
+                    return Verdict::Later { reason, after: None, cause: Cause::Silence };
                 }
             },
         };
@@ -136,13 +150,21 @@ impl Courier {
             let wait = self.postpone(*after);
             tracing::warn!(items, reason, wait_ms = wait.as_millis(), "will send again");
             self.trouble = Some(reason.clone());
+            self.at_most = 1;
             return verdict;
         }
+        let items = usize::try_from(items).unwrap_or(usize::MAX);
+        self.at_most = match &verdict {
+            Verdict::Divide { .. } => items / 2,
+            Verdict::Accepted { .. } => self.at_most.saturating_mul(2),
+            _ => self.at_most,
+        }
+        .max(1);
         match &verdict {
             Verdict::Accepted { rejected, message } if *rejected > 0 || !message.is_empty() => {
                 tracing::warn!(rejected, message, "the collector accepted a part");
             }
-            Verdict::Refused { reason } => {
+            Verdict::Refused { reason } | Verdict::Divide { reason } => {
                 tracing::warn!(items, reason, "the collector refused a batch");
             }
             _ => {}

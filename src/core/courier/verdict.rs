@@ -1,7 +1,10 @@
 //! What a collector's answer means for the batch it was sent.
 
 use super::client::Reply;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use opentelemetry_http::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
 use prost::Message;
 use std::time::Duration;
 
@@ -15,8 +18,14 @@ pub enum Verdict {
         /// What it said, if anything.
         message: String,
     },
-    /// The collector refused all of it for good.
+    /// The collector refused all of it for good: the answer is about the spans.
     Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The same of a batch of more than one: which of them it refuses shows when smaller batches are
+    /// sent, and they may be at once ([`Courier::at_most`](super::Courier::at_most)).
+    Divide {
         /// Why.
         reason: String,
     },
@@ -26,9 +35,20 @@ pub enum Verdict {
         reason: String,
         /// Not before this has passed, if the server said so.
         after: Option<Duration>,
-        /// Whether the server answered. If it did not, it may have the batch all the same.
-        answered: bool,
+        /// What keeps it from being taken now.
+        cause: Cause,
     },
+}
+
+/// What keeps a batch from being taken now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Nobody answered. The collector may have the batch all the same.
+    Silence,
+    /// The collector is busy, or fails.
+    Busy,
+    /// The answer stays the same until somebody corrects the endpoint, its token or its path.
+    Setup,
 }
 
 impl Verdict {
@@ -37,21 +57,32 @@ impl Verdict {
         match self {
             Self::Accepted { rejected: 0, .. } => None,
             Self::Accepted { message, .. } => Some(message),
-            Self::Refused { reason } | Self::Later { reason, .. } => Some(reason),
+            Self::Refused { reason } | Self::Divide { reason } | Self::Later { reason, .. } => {
+                Some(reason)
+            }
         }
     }
 }
 
-/// What an answer to a batch of `items` means (OTLP spec: OTLP/HTTP response).
+/// What an answer to a batch of `items` means.
+///
+/// An answer that is about the endpoint costs nothing: who answered may not be the collector, or its
+/// token, its path or its backend may be wrong, and somebody corrects that. Only 400, 413, 415 and
+/// 422 are about what was sent (RFC 9110). OTLP has fewer statuses repeated; but what it calls not
+/// retryable is meant for a sender that has nowhere to keep a batch.
 pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
     match reply {
-        Reply::Failed(reason) => Verdict::Later { reason, after: None, answered: false },
+        Reply::Failed(reason) => Verdict::Later { reason, after: None, cause: Cause::Silence },
         Reply::Answer { status: 200..=299, body, .. } => {
-            // A 2xx with a body that is not OTLP still counts as accepted.
-            let partial = ExportTraceServiceResponse::decode(body)
-                .ok()
-                .and_then(|response| response.partial_success)
-                .unwrap_or_default();
+            let Some(partial) = body.and_then(partial_success) else {
+                return Verdict::Later {
+                    reason: "a success that is no answer of OTLP: is this a guest network's gate \
+                             page? Set the endpoint to where the collector is"
+                        .to_owned(),
+                    after: None,
+                    cause: Cause::Setup,
+                };
+            };
             Verdict::Accepted {
                 rejected: u64::try_from(partial.rejected_spans).unwrap_or(0).min(items),
                 message: partial.error_message,
@@ -64,29 +95,53 @@ pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
                 location.as_deref().unwrap_or("nowhere")
             ),
             after: None,
-            answered: true,
+            cause: Cause::Setup,
         },
-        Reply::Answer { status: status @ (429 | 502 | 503 | 504), retry_after, .. } => {
-            Verdict::Later {
-                reason: format!("status {status}"),
-                after: retry_after,
-                answered: true,
+        Reply::Answer { status, body, retry_after, .. } => {
+            let said = body.unwrap_or_default();
+            let said: String = String::from_utf8_lossy(&said).chars().take(200).collect();
+            let reason = if said.is_empty() {
+                format!("status {status}")
+            } else {
+                format!("status {status}: {said:?}")
+            };
+            match status {
+                400 | 413 | 415 | 422 if items > 1 => Verdict::Divide { reason },
+                400 | 413 | 415 | 422 => Verdict::Refused { reason },
+                408 | 425 | 429 | 500..=599 => {
+                    Verdict::Later { reason, after: retry_after, cause: Cause::Busy }
+                }
+                _ => Verdict::Later { reason, after: retry_after, cause: Cause::Setup },
             }
         }
-        Reply::Answer { status, body, .. } => {
-            let said: String = String::from_utf8_lossy(&body).chars().take(200).collect();
-            Verdict::Refused { reason: format!("status {status}: {said:?}") }
-        }
     }
+}
+
+/// What a success says was refused; `None` if it is no answer of OTLP.
+///
+/// Collectors answer with protobuf, which is empty if all is well, or with nothing. Some gateways
+/// answer with the empty object of JSON. Protobuf skips fields that it does not know, so a text may
+/// decode: what does not encode to the same bytes again is none.
+fn partial_success(body: Bytes) -> Option<ExportTracePartialSuccess> {
+    let json: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    if [&b"{}"[..], br#"{"partialSuccess":{}}"#, br#"{"partialSuccess":null}"#].contains(&&*json) {
+        return Some(ExportTracePartialSuccess::default());
+    }
+    let response = ExportTraceServiceResponse::decode(body.clone()).ok()?;
+    (response.encode_to_vec() == body).then(|| response.partial_success.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
 
     fn answer(status: u16, body: Vec<u8>) -> Verdict {
-        judge(Reply::Answer { status, retry_after: None, location: None, body: body.into() }, 5)
+        let body = Some(body.into());
+        judge(Reply::Answer { status, retry_after: None, location: None, body }, 5)
+    }
+
+    fn is_later(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Later { cause: Cause::Busy | Cause::Setup, .. })
     }
 
     fn accepted(rejected: u64, message: &str) -> Verdict {
@@ -94,9 +149,15 @@ mod tests {
     }
 
     #[test]
-    fn success_is_success_whatever_its_body() {
-        assert_eq!(answer(200, vec![]), accepted(0, ""));
-        assert_eq!(answer(202, b"<html>".to_vec()), accepted(0, ""));
+    fn a_success_is_one_if_it_is_empty_or_an_answer_of_otlp() {
+        for body in ["", "{}", " {\r\n}\n", r#"{ "partialSuccess": {} }"#] {
+            assert_eq!(answer(200, body.into()), accepted(0, ""), "{body}");
+        }
+        for body in ["<html>", "OK", "\u{1}", "welcome to our network", "{\"login\": true}", "[]"] {
+            assert!(is_later(&answer(200, body.into())), "{body}");
+        }
+        let too_long = Reply::Answer { status: 200, retry_after: None, location: None, body: None };
+        assert!(is_later(&judge(too_long, 5)));
     }
 
     #[test]
@@ -126,16 +187,28 @@ mod tests {
     }
 
     #[test]
-    fn only_the_statuses_of_the_specification_and_redirects_are_sent_again() {
-        for status in [301, 302, 307, 308, 429, 502, 503, 504] {
-            let verdict = answer(status, vec![]);
-            assert!(matches!(verdict, Verdict::Later { answered: true, .. }), "{status}");
-        }
-        for status in [400, 401, 403, 404, 413, 415, 500, 501, 505] {
-            assert!(matches!(answer(status, vec![]), Verdict::Refused { .. }), "{status}");
+    fn only_what_is_about_the_spans_costs_them_and_only_when_one_is_alone() {
+        let about_spans = [400, 413, 415, 422];
+        for status in 300..600 {
+            let (many, one) = (
+                answer(status, vec![]),
+                Reply::Answer {
+                    status,
+                    retry_after: None,
+                    location: None,
+                    body: Some(Bytes::new()),
+                },
+            );
+            let one = judge(one, 1);
+            if about_spans.contains(&status) {
+                assert!(matches!(many, Verdict::Divide { .. }), "{status}");
+                assert!(matches!(one, Verdict::Refused { .. }), "{status}");
+            } else {
+                assert!(is_later(&many) && is_later(&one), "{status}");
+            }
         }
         let silence = judge(Reply::Failed(String::new()), 5);
-        assert!(matches!(silence, Verdict::Later { answered: false, .. }));
+        assert!(matches!(silence, Verdict::Later { cause: Cause::Silence, .. }));
     }
 
     #[test]
@@ -145,9 +218,9 @@ mod tests {
             status: 429,
             retry_after: after,
             location: None,
-            body: Default::default(),
+            body: Some(Bytes::new()),
         };
-        let later = Verdict::Later { reason: "status 429".to_owned(), after, answered: true };
+        let later = Verdict::Later { reason: "status 429".to_owned(), after, cause: Cause::Busy };
         assert_eq!(judge(reply, 5), later);
     }
 }

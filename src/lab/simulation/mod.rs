@@ -40,7 +40,7 @@ use engine::Engine;
 use fleet::Fleet;
 use http::Uri;
 use incident::Incidents;
-use mpr_otel_core::courier::{Courier, Verdict, metrics_endpoint};
+use mpr_otel_core::courier::{Cause, Courier, Verdict, metrics_endpoint};
 use mpr_otel_core::settings::Settings;
 use mpr_otel_core::stop::Stop;
 use outbox::Outbox;
@@ -236,8 +236,10 @@ pub fn run(
 fn check_collector(settings: &Settings, collector: &Uri) -> Result<(), SimulationError> {
     let error = |reason| SimulationError::NoCollector { endpoint: collector.to_string(), reason };
     match Courier::new(settings.clone()).probe() {
-        Verdict::Accepted { .. } | Verdict::Later { answered: true, .. } => Ok(()),
-        Verdict::Later { reason, .. } | Verdict::Refused { reason } => Err(error(reason)),
+        Verdict::Accepted { .. } | Verdict::Later { cause: Cause::Busy, .. } => Ok(()),
+        Verdict::Later { reason, .. }
+        | Verdict::Refused { reason }
+        | Verdict::Divide { reason } => Err(error(reason)),
     }
 }
 

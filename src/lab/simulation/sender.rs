@@ -6,7 +6,7 @@ use super::fleet::Fleet;
 use super::truth::Count;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use http::Uri;
-use mpr_otel_core::courier::{Courier, Verdict};
+use mpr_otel_core::courier::{Cause, Courier, Verdict};
 use mpr_otel_core::settings::Settings;
 use mpr_otel_core::stop::Stop;
 use prost::Message;
@@ -109,16 +109,17 @@ impl Connection {
                     }
                     return BatchFate::Accepted { rejected };
                 }
-                Verdict::Refused { reason } => {
+                // A simulation does not ask which of its spans it was.
+                Verdict::Refused { reason } | Verdict::Divide { reason } => {
                     *lock(&shared.refusal) = Some(reason);
                     return BatchFate::Refused;
                 }
-                Verdict::Later { answered, .. } => {
+                Verdict::Later { cause, .. } => {
                     if shared.stop.is_asked() {
                         shared.given_up.store(true, Ordering::Relaxed);
                         return BatchFate::GivenUp;
                     }
-                    if !answered {
+                    if cause == Cause::Silence {
                         shared.count().repeated += spans;
                     }
                     shared.stop.wait(self.courier.wait());

@@ -168,7 +168,8 @@ impl Agent {
     /// Sends one batch. Returns whether the collector took or refused it, so that the next batch may
     /// follow at once.
     fn send(&mut self, progress: &mut Progress) -> bool {
-        let mut batch = self.adopter.batch(self.settings.batch_max, &self.privacy);
+        let most = self.settings.batch_max.min(self.courier.at_most());
+        let mut batch = self.adopter.batch(most, &self.privacy);
         let spans = std::mem::take(&mut batch.spans);
         let count = spans.len() as u64;
         if count == 0 {
@@ -180,6 +181,7 @@ impl Agent {
         let rejected = match verdict {
             Verdict::Accepted { rejected, .. } => rejected,
             Verdict::Refused { .. } => count,
+            Verdict::Divide { .. } => return true,
             Verdict::Later { .. } => return false,
         };
         self.adopter.settle(&batch, rejected);

@@ -220,7 +220,7 @@ impl Export {
     pub(super) fn end(self, verdict: &Verdict) {
         let (refused, error) = match verdict {
             Verdict::Accepted { rejected, .. } => (*rejected, None),
-            Verdict::Refused { .. } => (self.spans, Some("rejected")),
+            Verdict::Refused { .. } | Verdict::Divide { .. } => (self.spans, Some("rejected")),
             Verdict::Later { .. } => (self.spans, Some("unavailable")),
         };
         let seconds = self.started.elapsed().as_secs_f64();

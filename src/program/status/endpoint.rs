@@ -3,7 +3,7 @@
 use super::verdict::Collector;
 use crate::answer::Failure;
 use crate::printable::Printable;
-use mpr_otel_core::courier::{Courier, Verdict};
+use mpr_otel_core::courier::{Cause, Courier, Verdict};
 use mpr_otel_core::settings::{SettingReport, Settings};
 use serde::Serialize;
 use std::io::Write;
@@ -31,8 +31,12 @@ impl Endpoint {
             Verdict::Accepted { message, .. } => {
                 (Collector::Accepts, format!("accepts spans and says: {message}"))
             }
-            Verdict::Refused { reason } => (Collector::Refuses, format!("refuses: {reason}")),
-            Verdict::Later { reason, answered: true, .. } => {
+            Verdict::Refused { reason }
+            | Verdict::Divide { reason }
+            | Verdict::Later { reason, cause: Cause::Setup, .. } => {
+                (Collector::Refuses, format!("refuses: {reason}"))
+            }
+            Verdict::Later { reason, cause: Cause::Busy, .. } => {
                 (Collector::Away, format!("takes nothing now: {reason}"))
             }
             Verdict::Later { reason, .. } => {

@@ -136,7 +136,9 @@ fn check_collector(endpoint: &str) -> Result<(), Failure> {
     }
     match Courier::new(settings).probe() {
         Verdict::Accepted { .. } => Ok(()),
-        Verdict::Refused { reason } | Verdict::Later { reason, .. } => Err(format!(
+        Verdict::Refused { reason }
+        | Verdict::Divide { reason }
+        | Verdict::Later { reason, .. } => Err(format!(
             "no collector takes spans at {endpoint}: {reason}; start one, or leave out --endpoint"
         )
         .into()),
