@@ -18,12 +18,13 @@ use std::process::{Command, Stdio};
 /// A user that no machine has.
 const NEIGHBOUR: &str = "65533";
 
-/// The neighbour's program.
-fn compiled() -> PathBuf {
-    let program = target().join("c-neighbour");
+/// A program of tests/c.
+fn compiled(name: &str) -> PathBuf {
+    let program = target().join(format!("c-{name}"));
+    let source = repository().join("tests/c").join(name).with_extension("c");
     let status = Command::new("cc")
         .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
-        .args([&program, &repository().join("tests/c/neighbour.c")])
+        .args([&program, &source])
         .status()
         .expect("a C compiler, `cc`, is needed; install gcc");
     assert!(status.success());
@@ -36,7 +37,7 @@ fn neighbour(folder: &Path, target: &Path) -> Option<(Running, HashSet<String>)>
         println!("skipped: only root can start a program as another user");
         return None;
     }
-    let mut command = Command::new(compiled());
+    let mut command = Command::new(compiled("neighbour"));
     command.arg(NEIGHBOUR).arg(folder).arg(target);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut neighbour = spawn(&mut command);
@@ -130,4 +131,27 @@ fn a_folder_that_others_can_empty_is_named_by_status_and_by_the_agent() {
     stage.spans(1);
     let said = agent.interrupt();
     assert!(said.contains("other users can take ledgers out of the folder"), "{said}");
+}
+
+/// Takes as long as the agent's patience: a minute, and up to half of one more.
+#[test]
+fn an_agent_whose_round_does_not_end_ends_its_process_and_the_next_one_goes_on() {
+    let stage = Stage::new();
+    let mut command = stage.agent();
+    // One round is over, so that its thread is there.
+    let agent = spawn(&mut command);
+    stage.until(|| stage.status()["ledgers"]["agent"]["last_round_unix_ms"].is_u64());
+    let mut hold = Command::new(compiled("hold"));
+    hold.arg(agent.pid().to_string()).arg("mpr-otel-agent");
+    hold.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut holder = spawn(&mut hold);
+    assert_eq!(holder.line(), "held");
+    dead_host(&stage);
+    let (status, ..) = agent.end();
+    assert_eq!(status.code(), Some(1));
+    assert!(holder.end().0.success());
+    assert!(stage.logged().contains("the agent hangs"), "{}", stage.logged());
+    let next = spawn(&mut command);
+    stage.spans(1);
+    next.interrupt();
 }

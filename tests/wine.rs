@@ -537,6 +537,24 @@ fn a_host_that_ends_at_once_or_is_killed_ends_as_it_meant_to_and_loses_nothing()
     assert_eq!(tally.exported + tally.pending(), 10, "{tally:?}");
 }
 
+/// The library starts, and exports, on a thread that has no other token than the process'.
+#[test]
+fn a_span_says_whether_its_thread_impersonated() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.install(&[]);
+    let add = ["add2", "-", SHARE];
+    let words = [&["impersonate"][..], &add, &["wait", "exit", "0"]].concat();
+    let impersonating = windows.caller(&words).spawn().unwrap();
+    let span = windows.spans(1).remove(0);
+    assert!(end(impersonating).ended_with(0));
+    assert_eq!(span.get("mpr.impersonated").as_deref(), Some("true"));
+    let plain = windows.caller(&[&add[..], &["wait", "exit", "0"]].concat()).spawn().unwrap();
+    let span = windows.spans(1).remove(0);
+    assert!(end(plain).ended_with(0));
+    assert_eq!(span.get("mpr.impersonated"), None);
+}
+
 #[test]
 fn a_host_whose_collector_is_gone_notices_nothing() {
     let windows = Windows::new();

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 /// The heartbeat is not written more often.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// How often the settings are resolved, and the page is opened anew: somebody may have removed it.
-const RESOLVE_EVERY: Duration = Duration::from_secs(60);
+/// How often the settings are resolved, and the page is opened anew: somebody may have removed it. A
+/// host is to hear of `Disabled` within a minute.
+const RESOLVE_EVERY: Duration = Duration::from_secs(50);
 
 /// The control page of the agent's folder.
 #[derive(Debug)]

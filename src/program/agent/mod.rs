@@ -10,6 +10,7 @@ mod serve;
 #[cfg(windows)]
 pub(crate) mod service;
 mod telemetry;
+mod watchdog;
 
 use mpr_otel_core::adoption::{
     Adopter, AgentLedger, AgentLedgerError, Buried, Census, LedgerFolder, Look,
@@ -21,6 +22,7 @@ use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::settings::Settings;
 use mpr_otel_core::stop::Stop;
 use std::time::{Duration, Instant, SystemTime};
+use watchdog::Watchdog;
 
 /// However short the batch delay is, the folder is not looked at more often.
 const SHORTEST_ROUND: Duration = Duration::from_millis(50);
@@ -89,7 +91,7 @@ impl Agent {
     }
 
     /// Works until it is asked to stop.
-    pub fn run(&mut self, stop: &Stop) {
+    fn run(&mut self, stop: &Stop, watchdog: &Watchdog) {
         tracing::info!(
             ledgers = %self.settings.ledger_dir.display(),
             collector = self.settings.endpoint.as_ref().and_then(|url| url.host()),
@@ -100,13 +102,17 @@ impl Agent {
         let mut progress = Progress::default();
         let mut said = progress;
         while !stop.is_asked() {
+            watchdog.progress();
             if let Err(error) = self.ledger.note_round() {
                 tracing::debug!(%error, "`mpr-otel status` shows an older round than this");
             }
             control.tend();
             let before = progress.exported;
             // A round may be long: it ends when nothing is left to send.
-            self.round(stop, &mut progress, |_| control.tend());
+            self.round(stop, &mut progress, |_| {
+                watchdog.progress();
+                control.tend();
+            });
             let much = progress.exported - before >= MUCH;
             self.count(false);
             if progress != said && progress.waiting == 0 {
@@ -114,7 +120,9 @@ impl Agent {
                 tracing::info!(adopted, exported, lost, quarantined, "so far");
                 said = progress;
             }
-            stop.wait(if much { SHORTEST_ROUND } else { round });
+            let rest = if much { SHORTEST_ROUND } else { round };
+            watchdog.rest(rest);
+            stop.wait(rest);
         }
         self.count(true);
         tracing::info!("the agent stops");

@@ -2,6 +2,7 @@
 
 use super::Agent;
 use super::telemetry::Telemetry;
+use super::watchdog::Watchdog;
 use crate::answer::Failure;
 use mpr_otel_core::settings::{Settings, System};
 use mpr_otel_core::stop::Stop;
@@ -31,11 +32,12 @@ pub(super) fn serve(
             );
         }
     }
+    let watchdog = Watchdog::start(settings.timeout)?;
     let mut agent = Agent::new(settings)?;
     started();
     let asked = stop.clone();
     supervise(stop, move || {
-        agent.run(&asked);
+        agent.run(&asked, &watchdog);
         telemetry.finish();
     })
 }
