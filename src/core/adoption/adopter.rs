@@ -77,7 +77,7 @@ impl Adopter {
     pub fn look(&mut self, own: Option<&Path>, limit: usize) -> io::Result<Look> {
         self.refresh();
         let survey = self.folder.survey()?;
-        survey.remove_stillborn();
+        survey.remove_unfinished();
         let mut look = Look { ledgers: survey.ledgers.len(), ..Look::default() };
         let room = limit.min(HELD.saturating_sub(self.dead()));
         for entry in &survey.ledgers {

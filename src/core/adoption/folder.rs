@@ -49,7 +49,7 @@ pub struct Survey {
     /// Ledgers, the one that was written to longest ago first.
     pub ledgers: Vec<Entry>,
     /// Files of hosts that died before their ledger was born.
-    stillborn: Vec<Entry>,
+    unfinished: Vec<Entry>,
 }
 
 impl LedgerFolder {
@@ -79,7 +79,7 @@ impl LedgerFolder {
                 && is_ledger_name(&format!("{stem}{}", crate::ledger::EXTENSION))
             {
                 let entry = Entry::new(&directory, listed);
-                survey.stillborn.extend((entry.age(now) > UNBORN_FOR).then_some(entry));
+                survey.unfinished.extend((entry.age(now) > UNBORN_FOR).then_some(entry));
             }
         }
         survey
@@ -157,8 +157,8 @@ impl Entry {
 
 impl Survey {
     /// Removes what hosts left that died before their ledger was born. Nothing is in them.
-    pub fn remove_stillborn(&self) {
-        for entry in &self.stillborn {
+    pub fn remove_unfinished(&self) {
+        for entry in &self.unfinished {
             // Another user's, or somebody else was faster.
             let _ = entry.open().map(Access::remove);
         }

@@ -18,6 +18,8 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
+/// The Content-Type of OTLP in protobuf.
+const PROTOBUF: &str = "application/x-protobuf";
 /// A collector's answer has a few bytes; more than this is not one.
 const LARGEST_ANSWER: u64 = 64 * 1024;
 
@@ -46,6 +48,8 @@ pub(super) enum Reply {
         status: u16,
         /// How long the server asked us to wait.
         retry_after: Option<Duration>,
+        /// Whether it says that its body is OTLP in protobuf.
+        is_protobuf: bool,
         /// Where a redirect points.
         location: Option<String>,
         /// Body; `None` if it was longer than [`LARGEST_ANSWER`] bytes.
@@ -106,8 +110,7 @@ impl Client {
 
     /// Posts `body`, OTLP in protobuf, with `encoding` as its Content-Encoding.
     pub(super) fn post(&self, body: &[u8], encoding: Option<HeaderValue>) -> Reply {
-        let mut request =
-            self.agent.post(&self.endpoint).header(CONTENT_TYPE, "application/x-protobuf");
+        let mut request = self.agent.post(&self.endpoint).header(CONTENT_TYPE, PROTOBUF);
         if let Some(encoding) = encoding {
             request = request.header(CONTENT_ENCODING, encoding);
         }
@@ -129,13 +132,15 @@ impl Client {
         let retry_after =
             text(RETRY_AFTER).and_then(|value| parse_retry_after(&value, SystemTime::now()));
         let location = text(http::header::LOCATION);
+        let is_protobuf = text(CONTENT_TYPE)
+            .is_some_and(|kind| kind.split(';').next().map(str::trim) == Some(PROTOBUF));
         let body = response.body_mut().with_config().limit(LARGEST_ANSWER).read_to_vec();
         let body = match body {
             Ok(body) => Some(Bytes::from(body)),
             Err(ureq::Error::BodyExceedsLimit(_)) => None,
             Err(error) => return Reply::Failed(format!("status {status}, then: {error}")),
         };
-        Reply::Answer { status, retry_after, location, body }
+        Reply::Answer { status, retry_after, is_protobuf, location, body }
     }
 
     /// The body as our settings want it on the wire, whatever the host's environment asked for.

@@ -162,7 +162,9 @@ impl Courier {
         .max(1);
         match &verdict {
             Verdict::Accepted { rejected, message } if *rejected > 0 || !message.is_empty() => {
-                tracing::warn!(rejected, message, "the collector accepted a part");
+                // Not as the field `message`, which is written without quotes: a collector's text
+                // could begin a line.
+                tracing::warn!(rejected, said = message, "the collector accepted a part");
             }
             Verdict::Refused { reason } | Verdict::Divide { reason } => {
                 tracing::warn!(items, reason, "the collector refused a batch");

@@ -73,8 +73,8 @@ impl Verdict {
 pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
     match reply {
         Reply::Failed(reason) => Verdict::Later { reason, after: None, cause: Cause::Silence },
-        Reply::Answer { status: 200..=299, body, .. } => {
-            let Some(partial) = body.and_then(partial_success) else {
+        Reply::Answer { status: 200..=299, is_protobuf, body, .. } => {
+            let Some(partial) = body.and_then(|body| partial_success(body, is_protobuf)) else {
                 return Verdict::Later {
                     reason: "a success that is no answer of OTLP: is this a guest network's gate \
                              page? Set the endpoint to where the collector is"
@@ -121,14 +121,15 @@ pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
 ///
 /// Collectors answer with protobuf, which is empty if all is well, or with nothing. Some gateways
 /// answer with the empty object of JSON. Protobuf skips fields that it does not know, so a text may
-/// decode: what does not encode to the same bytes again is none.
-fn partial_success(body: Bytes) -> Option<ExportTracePartialSuccess> {
+/// decode: unless it is said to be protobuf, what does not encode to the same bytes again is none.
+fn partial_success(body: Bytes, is_protobuf: bool) -> Option<ExportTracePartialSuccess> {
     let json: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     if [&b"{}"[..], br#"{"partialSuccess":{}}"#, br#"{"partialSuccess":null}"#].contains(&&*json) {
         return Some(ExportTracePartialSuccess::default());
     }
     let response = ExportTraceServiceResponse::decode(body.clone()).ok()?;
-    (response.encode_to_vec() == body).then(|| response.partial_success.unwrap_or_default())
+    (is_protobuf || response.encode_to_vec() == body)
+        .then(|| response.partial_success.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -137,7 +138,10 @@ mod tests {
 
     fn answer(status: u16, body: Vec<u8>) -> Verdict {
         let body = Some(body.into());
-        judge(Reply::Answer { status, retry_after: None, location: None, body }, 5)
+        judge(
+            Reply::Answer { status, retry_after: None, is_protobuf: false, location: None, body },
+            5,
+        )
     }
 
     fn is_later(verdict: &Verdict) -> bool {
@@ -156,8 +160,31 @@ mod tests {
         for body in ["<html>", "OK", "\u{1}", "welcome to our network", "{\"login\": true}", "[]"] {
             assert!(is_later(&answer(200, body.into())), "{body}");
         }
-        let too_long = Reply::Answer { status: 200, retry_after: None, location: None, body: None };
+        let too_long = Reply::Answer {
+            status: 200,
+            retry_after: None,
+            is_protobuf: true,
+            location: None,
+            body: None,
+        };
         assert!(is_later(&judge(too_long, 5)));
+    }
+
+    /// A field that is zero, and one that this version does not know: both are skipped, and neither
+    /// would be written again.
+    #[test]
+    fn protobuf_that_is_said_to_be_so_may_have_more_than_this_version_writes() {
+        for body in [&[0x0A, 0x02, 0x08, 0x00][..], &[0x50, 0x01]] {
+            let reply = |is_protobuf| Reply::Answer {
+                status: 200,
+                retry_after: None,
+                is_protobuf,
+                location: None,
+                body: Some(Bytes::copy_from_slice(body)),
+            };
+            assert_eq!(judge(reply(true), 5), accepted(0, ""));
+            assert!(is_later(&judge(reply(false), 5)));
+        }
     }
 
     #[test]
@@ -195,6 +222,7 @@ mod tests {
                 Reply::Answer {
                     status,
                     retry_after: None,
+                    is_protobuf: false,
                     location: None,
                     body: Some(Bytes::new()),
                 },
@@ -217,6 +245,7 @@ mod tests {
         let reply = Reply::Answer {
             status: 429,
             retry_after: after,
+            is_protobuf: false,
             location: None,
             body: Some(Bytes::new()),
         };
