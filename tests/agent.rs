@@ -2,8 +2,8 @@
 
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::LedgerFolder;
 use mpr_otel_core::control_page::{ControlPage, ControlPageWriter};
+use mpr_otel_core::folder::LedgerFolder;
 use mpr_otel_core::ledger::NEWEST_VERSION;
 use mpr_otel_lab::double::Step;
 use mpr_otel_lab::equipment::stage::{

@@ -3,7 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::{Adopter, Buried, QUARANTINE_FOLDER};
+use mpr_otel_core::folder::{Adopter, Buried, QUARANTINE_FOLDER};
 use mpr_otel_core::ledger::{
     self, FILE_SIZE, HEADER_SIZE, KIND_CANCEL, Keeper, Loss, SLOT_COUNT, SLOT_SIZE, Tally,
 };

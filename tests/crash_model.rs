@@ -4,7 +4,7 @@
 
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::{Adopter, Batch};
+use mpr_otel_core::folder::{Adopter, Batch};
 use mpr_otel_core::ledger::{Claim, Completion, Keeper, Loss, SLOT_COUNT};
 use mpr_otel_core::privacy::Privacy;
 use mpr_otel_lab::equipment::graveyard::{Graveyard, Host, UNBOUND, attribute, remote_name, write};

@@ -4,7 +4,7 @@
 
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::Buried;
+use mpr_otel_core::folder::Buried;
 use mpr_otel_core::ledger::state::Phase;
 use mpr_otel_core::ledger::{
     Access, Geometry, HEADER_SIZE, HeaderImage, Keeper, Loss, Record, SlotImage, Tally,

@@ -2,8 +2,8 @@
 
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::{Census, LedgerFolder};
 use mpr_otel_core::control_page::ControlPageWriter;
+use mpr_otel_core::folder::{Census, LedgerFolder};
 use mpr_otel_core::ledger::{Loss, NEWEST_VERSION};
 use mpr_otel_core::platform;
 use mpr_otel_core::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};

@@ -6,7 +6,7 @@
 
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::LedgerFolder;
+use mpr_otel_core::folder::LedgerFolder;
 use mpr_otel_lab::equipment::stage::{Received, Running, Stage, add, lane, spawn, start};
 use mpr_otel_lab::equipment::{repository, target};
 use std::collections::HashSet;

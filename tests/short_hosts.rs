@@ -5,8 +5,8 @@
 #![allow(clippy::print_stdout)]
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::AgentLedger;
-use mpr_otel_core::adoption::{Census, LedgerFolder};
+use mpr_otel_core::folder::AgentLedger;
+use mpr_otel_core::folder::{Census, LedgerFolder};
 use mpr_otel_core::ledger::Tally;
 use mpr_otel_core::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};
 use mpr_otel_lab::equipment::stage::{Received, Running, Stage, received, spawn};

@@ -1,7 +1,7 @@
 //! What another process sees of an operation: that it was recorded, and that it was delivered.
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::adoption::{HostSlots, Recorded, Watch};
+use mpr_otel_core::folder::{HostSlots, Recorded, Watch};
 use mpr_otel_core::ledger::{Keeper, Loss};
 use mpr_otel_lab::equipment::graveyard::{Graveyard, Host};
 use std::time::Duration;

@@ -13,7 +13,7 @@
 #![deny(missing_docs)]
 
 pub mod abi;
-pub mod adoption;
+
 pub mod attribute;
 pub mod clock;
 pub mod control_page;
@@ -21,6 +21,8 @@ pub mod courier;
 pub mod credentials;
 #[cfg(any(windows, test))]
 mod expand;
+pub mod folder;
+pub mod intake;
 pub mod ledger;
 pub mod machine;
 pub mod operation;

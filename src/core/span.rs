@@ -26,10 +26,7 @@ pub fn span(operation: Disclosed, origin: &Origin, lost: u64) -> SpanData {
     let operation = operation.into_operation();
     let parent = origin.parent;
     let ids = origin.ids.ids(operation.number);
-    let started = match operation.started_unix_nanos {
-        0 => origin.anchor_unix_nanos.saturating_add(operation.started),
-        wall => wall,
-    };
+    let started = started_unix_nanos(&operation, origin);
     SpanData {
         span_context: SpanContext::new(
             TraceId::from_bytes(ids.trace_id),
@@ -56,6 +53,14 @@ pub fn span(operation: Disclosed, origin: &Origin, lost: u64) -> SpanData {
             .with_version(env!("CARGO_PKG_VERSION"))
             .with_schema_url(SCHEMA_URL)
             .build(),
+    }
+}
+
+/// The date of an operation's PRE, in nanoseconds since 1970.
+pub fn started_unix_nanos(operation: &Operation, origin: &Origin) -> u64 {
+    match operation.started_unix_nanos {
+        0 => origin.anchor_unix_nanos.saturating_add(operation.started),
+        wall => wall,
     }
 }
 

@@ -72,6 +72,11 @@ impl IdSource {
         Self { seed, parent }
     }
 
+    /// The seed.
+    pub fn seed(&self) -> [u64; 3] {
+        self.seed
+    }
+
     /// The ids of operation `number`.
     pub fn ids(&self, number: u64) -> Ids {
         let [high, low, span] = self.seed;

@@ -18,9 +18,9 @@
 use crate::channel::Channel;
 use crate::exporter;
 use crate::host::Host;
-use mpr_otel_core::adoption::LedgerFolder;
 use mpr_otel_core::clock::Clock;
 use mpr_otel_core::control_page::ControlPage;
+use mpr_otel_core::folder::LedgerFolder;
 use mpr_otel_core::ledger::early_table::{EARLY_SLOTS, EarlyTable};
 use mpr_otel_core::ledger::{Keeper, Ledger, LedgerError, Loss, NEWEST_VERSION, Seed};
 use mpr_otel_core::origin::Origin;

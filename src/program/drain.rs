@@ -1,26 +1,36 @@
-//! `mpr-otel drain`: adopts and exports now.
+//! `mpr-otel drain`: takes over and sends what there is, once.
 
-use crate::agent::{Agent, Progress};
+use crate::agent::place::{AgentError, DAMAGED, Place, Sight, sight};
+use crate::agent::sender::{Sender, Sent};
+use crate::agent::take_over;
 use crate::answer::{Failure, write_json};
 use crate::printable::Printable;
+use crate::store::{Bounds, Store};
 use clap::Args;
-use mpr_otel_core::adoption::{Census, LedgerFolder};
+use mpr_otel_core::folder::{Census, LedgerFolder};
+use mpr_otel_core::intake::Intake;
+use mpr_otel_core::platform;
 use mpr_otel_core::settings::{Settings, System};
-use mpr_otel_core::stop::Stop;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Export what programs that have ended left behind, now.
+/// The file with what was taken over and is not sent yet, in the user's state folder.
+const STORE: &str = "drain.redb";
+
+/// Send what programs recorded and nobody sent, now.
 ///
 /// Does once what the agent does all the time, and needs the same rights: on Windows, an
-/// administrator's. While the agent runs there is nothing to do.
+/// administrator's. While an agent runs it shows what that does.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel drain --dry-run\n  mpr-otel drain --json\n\n\
+    What the collector does not take is kept, and the next `mpr-otel drain` sends it.\n\
     Exits with 1 if the collector did not take everything.")]
 pub(super) struct Drain {
-    /// Only show what would be exported.
+    /// Only show what would be sent.
     #[arg(long)]
     dry_run: bool,
     /// Print JSON.
@@ -31,21 +41,35 @@ pub(super) struct Drain {
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     dry_run: bool,
-    ledgers: usize,
+    /// Whether an agent runs, so that this is what it does.
+    agent: bool,
+    ledgers: u64,
     operations: u64,
     exported: u64,
     lost: u64,
-    quarantined: usize,
+    quarantined: u64,
     refused: usize,
-    waiting: usize,
+    waiting: u64,
     duration_ms: u64,
     trouble: Option<Printable>,
+    /// Where what waits is kept; `None` if nothing does.
+    store: Option<Printable>,
 }
 
 impl Drain {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let settings = Settings::resolve(&System::program());
-        let summary = if self.dry_run { survey(&settings)? } else { drain(settings)? };
+        let folder = LedgerFolder::new(&settings.ledger_dir);
+        let sight = sight(&folder).map_err(|error| {
+            format!("cannot see whether an agent runs: {error}; run this as an administrator")
+        })?;
+        let summary = if self.dry_run {
+            survey(&folder)?
+        } else if sight.is_running {
+            Summary::of_agent(sight)
+        } else {
+            drain(settings, folder)?
+        };
         if self.json {
             write_json(out, &summary)?;
         } else {
@@ -56,48 +80,82 @@ impl Drain {
     }
 }
 
-fn survey(settings: &Settings) -> Result<Summary, Failure> {
-    let folder = LedgerFolder::new(&settings.ledger_dir);
-    let census = Census::take(&folder).map_err(|error| cannot_look(&folder, &error))?;
+fn survey(folder: &LedgerFolder) -> Result<Summary, Failure> {
+    let census = Census::take(folder).map_err(|error| cannot_look(folder, &error))?;
     Ok(Summary {
         dry_run: true,
-        ledgers: census.ledgers - census.live,
+        ledgers: (census.ledgers - census.live) as u64,
         operations: census.orphaned,
         refused: census.unreadable,
         ..Summary::default()
     })
 }
 
-fn drain(settings: Settings) -> Result<Summary, Failure> {
+fn drain(settings: Settings, folder: LedgerFolder) -> Result<Summary, Failure> {
     let started = Instant::now();
-    let mut agent = Agent::new(settings)?;
-    let mut progress = Progress::default();
-    let visible = io::stderr().is_terminal();
-    agent.round(&Stop::default(), &mut progress, |progress| {
-        if visible {
-            let Progress { adopted, exported, waiting, .. } = progress;
-            // Progress is a courtesy: a closed terminal is no failure.
-            let _ = write!(
-                io::stderr(),
-                "\r\x1b[K{adopted} ledgers adopted, {exported} operations exported, {waiting} to go"
-            );
+    // No agent begins while this works.
+    let place = match Place::take(&folder) {
+        Err(AgentError::Taken { .. }) => return Ok(Summary::of_agent(sight(&folder)?)),
+        place => place?,
+    };
+    let state = state_folder()?;
+    std::fs::create_dir_all(&state)
+        .map_err(|error| format!("cannot make {}: {error}", state.display()))?;
+    let store = Arc::new(Store::open(&state.join(STORE), Bounds::of(&settings))?);
+    let before = store.counts()?;
+    let mut summary = Summary::default();
+    let mut intake =
+        Intake::new(folder, state.join(DAMAGED), settings.unfinished_after, Duration::from_secs(1));
+    intake.list(Instant::now()).map_err(|error| cannot_look(intake.folder(), &error))?;
+    let mut latest = store.latest()?;
+    take_over(&mut intake, &store, &mut latest, |round| {
+        summary.ledgers += round.removed;
+        summary.quarantined += round.damaged;
+        tell(&format!("{} ledgers taken over", summary.ledgers));
+    })?;
+    summary.refused = intake.sights().refused;
+    let mut sender = Sender::new(Arc::clone(&store), &settings);
+    loop {
+        match sender.send()? {
+            Sent::Batch { .. } => {
+                let counts = store.counts()?;
+                let exported = counts.exported() - before.exported();
+                tell(&format!("{exported} operations sent, {} to go", counts.pending()));
+            }
+            Sent::Nothing | Sent::Later(_) => break,
         }
-    });
-    if visible {
-        let _ = write!(io::stderr(), "\r\x1b[K");
     }
-    Ok(Summary {
-        dry_run: false,
-        ledgers: progress.adopted,
-        operations: progress.exported + progress.lost + progress.waiting as u64,
-        exported: progress.exported,
-        lost: progress.lost,
-        quarantined: progress.quarantined,
-        refused: progress.refused,
-        waiting: progress.waiting,
-        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        trouble: agent.trouble().map(Printable::from),
+    tell("");
+    summary.trouble = sender.trouble().map(Printable::from);
+    drop((sender, place));
+    let after = store.counts()?;
+    let lost = |counts: &crate::store::Counts| counts.lost().values().sum::<u64>();
+    summary.exported = after.exported() - before.exported();
+    summary.lost = lost(&after) - lost(&before);
+    summary.waiting = after.pending();
+    summary.operations = summary.exported + summary.lost + summary.waiting;
+    if summary.waiting > 0 {
+        summary.store = Some(store.path().display().to_string().into());
+    } else if let Some(store) = Arc::into_inner(store) {
+        store.remove()?;
+    }
+    summary.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(summary)
+}
+
+/// Where this user's programs keep what is nobody else's.
+fn state_folder() -> Result<PathBuf, Failure> {
+    platform::state_dir().ok_or_else(|| {
+        "there is no folder to keep in what is taken over: this user has no home folder".into()
     })
+}
+
+/// Shows progress, if somebody looks.
+fn tell(text: &str) {
+    if io::stderr().is_terminal() {
+        // Progress is a courtesy: a closed terminal is no failure.
+        let _ = write!(io::stderr(), "\r\x1b[K{text}");
+    }
 }
 
 /// Why the folder cannot be listed, with what to do.
@@ -108,6 +166,22 @@ pub(super) fn cannot_look(folder: &LedgerFolder, error: &io::Error) -> Failure {
 }
 
 impl Summary {
+    /// What the agent that runs said last.
+    fn of_agent(sight: Sight) -> Self {
+        let report = sight.report.unwrap_or_default();
+        Self {
+            agent: true,
+            operations: report.seen,
+            exported: report.exported,
+            lost: 0,
+            quarantined: report.damaged as u64,
+            refused: report.refused,
+            waiting: report.pending,
+            trouble: report.trouble.map(Printable::from),
+            ..Self::default()
+        }
+    }
+
     fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
         if self.dry_run {
             writeln!(
@@ -115,10 +189,17 @@ impl Summary {
                 "{} operations wait in {} ledgers of programs that have ended.",
                 self.operations, self.ledgers
             )?;
+        } else if self.agent {
+            writeln!(
+                out,
+                "An agent runs and sends by itself: {} of {} operations sent, {} waiting. \
+                 `mpr-otel status` shows more.",
+                self.exported, self.operations, self.waiting
+            )?;
         } else {
             writeln!(
                 out,
-                "{} ledgers adopted: {} operations exported, {} lost, {} waiting, in {:.1} s",
+                "{} ledgers taken over: {} operations exported, {} lost, {} waiting, in {:.1} s",
                 self.ledgers,
                 self.exported,
                 self.lost,
@@ -133,9 +214,12 @@ impl Summary {
             writeln!(out, "{} files may not be read, or are no ledgers.", self.refused)?;
         }
         if let Some(trouble) = &self.trouble {
+            writeln!(out, "The collector did not take all: {trouble}.")?;
+        }
+        if let Some(store) = &self.store {
             writeln!(
                 out,
-                "The collector did not take all: {trouble}. What is left waits in its ledgers; \
+                "What waits is kept in {store}; the next `mpr-otel drain` sends it. \
                  `mpr-otel status` tries the collector."
             )?;
         }

@@ -4,7 +4,7 @@ use crate::answer::{Failure, write_json};
 use crate::drain::cannot_look;
 use crate::printable::Printable;
 use clap::Args;
-use mpr_otel_core::adoption::{Inflight, LedgerFolder, Snapshot};
+use mpr_otel_core::folder::{Inflight, LedgerFolder, Snapshot};
 use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::settings::{Settings, System};
 use serde::Serialize;

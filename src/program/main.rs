@@ -19,6 +19,7 @@ mod probe_caller;
 mod rights;
 mod setting_flags;
 mod status;
+mod store;
 #[cfg(windows)]
 mod windows;
 

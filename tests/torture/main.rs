@@ -16,8 +16,8 @@ mod troupe;
 
 use chance::Chance;
 use collector::{Collector, Mood};
-use mpr_otel_core::adoption::AgentLedger;
-use mpr_otel_core::adoption::{Census, LedgerFolder, Snapshot};
+use mpr_otel_core::folder::AgentLedger;
+use mpr_otel_core::folder::{Census, LedgerFolder, Snapshot};
 use mpr_otel_core::ledger::{Access, Loss, Tally};
 use mpr_otel_core::privacy::Privacy;
 use mpr_otel_lab::equipment::stage::Stage;

@@ -16,8 +16,6 @@ pub enum Keeper {
     Host = 0,
     /// The agent, even while the host lives.
     Agent = 1,
-    /// Nobody: it is the agent's own, and holds what it inherited.
-    Nobody = 2,
 }
 
 impl Keeper {
@@ -26,7 +24,6 @@ impl Keeper {
         Some(match byte {
             0 => Self::Host,
             1 => Self::Agent,
-            2 => Self::Nobody,
             _ => return None,
         })
     }
@@ -67,7 +64,7 @@ impl Loss {
     }
 
     /// The reason's name in telemetry and reports.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::TableFull => "table_full",
             Self::ChannelFull => "channel_full",
@@ -89,31 +86,6 @@ impl Tally {
     pub(crate) fn unrecorded(&self) -> u64 {
         let lost = |loss: Loss| self.lost[loss as usize];
         lost(Loss::TableFull).saturating_add(lost(Loss::LedgerUnavailable))
-    }
-
-    /// The tally of a ledger that nobody uses any more and that holds `left` operations, made to
-    /// add up; and whether it is damaged. The ledger has `slots` slots.
-    ///
-    /// A process that died between counting operations and freeing their slots leaves them to be
-    /// counted a second time: that surplus is subtracted here. If the sum is still short, the
-    /// missing operations are counted as lost, one for each slot at most. If more are missing,
-    /// `seen` itself is damaged.
-    pub(crate) fn balanced(mut self, left: u64, slots: usize) -> (Self, bool) {
-        let counted = left.saturating_add(self.exported).saturating_add(self.lost_in_all());
-        let missing = self.seen.saturating_sub(counted);
-        let excess = counted.saturating_sub(self.seen);
-        if missing > slots as u64 {
-            self.seen = counted;
-        } else {
-            self.lost[Loss::Corrupt as usize] += missing;
-        }
-        let mut rest = excess;
-        for counter in std::iter::once(&mut self.exported).chain(self.lost.iter_mut().rev()) {
-            let back = rest.min(*counter);
-            *counter -= back;
-            rest -= back;
-        }
-        (self, missing > 0 || excess > left)
     }
 
     /// Operations seen that are neither exported nor lost.
@@ -224,37 +196,6 @@ impl Header {
     /// Notes that spans have reported `lost` losses in all.
     pub fn tell_lost(&self, lost: u64) {
         self.lost_told.store(lost, Ordering::Relaxed);
-    }
-
-    /// Takes over the counters of a ledger that is about to be removed. For one thread alone.
-    pub fn inherit(&self, tally: &Tally) {
-        let mut sum = self.inherited();
-        sum += *tally;
-        for (word, value) in self.inherited.iter().zip(sum.words()) {
-            word.store(value, Ordering::Relaxed);
-        }
-    }
-
-    /// The counters that were inherited.
-    pub fn inherited(&self) -> Tally {
-        load(&self.inherited)
-    }
-
-    /// The totals that the agent has already reported as metrics. Used only in the agent's own
-    /// ledger.
-    pub fn told(&self) -> Tally {
-        load(&self.told)
-    }
-
-    /// Raises the reported totals to `tally` and returns the increase of each. A total that comes
-    /// out smaller is ignored, because a ledger may have been moving while it was summed: the
-    /// reported totals never fall.
-    pub fn tell(&self, tally: &Tally) -> Tally {
-        let now = tally.words();
-        let grown = std::array::from_fn(|word| {
-            now[word].saturating_sub(self.told[word].fetch_max(now[word], Ordering::Relaxed))
-        });
-        Tally::from_words(grown)
     }
 
     /// Tells a reader in another process that a slot was written to.

@@ -54,16 +54,12 @@ pub struct HeaderImage {
     /// This host's counters, except `seen`, which is computed from the slots. All zero if they are
     /// damaged beyond belief.
     pub counters: Tally,
-    /// The counters of ledgers that its exporter removed.
-    pub inherited: Tally,
     /// When its exporter was last alive, in nanoseconds after the anchor.
     pub last_seen: u64,
     /// When a collector last accepted a batch, in nanoseconds since 1970; 0 for never.
     pub last_export_unix_nanos: u64,
     /// Losses already reported on a span.
     pub lost_told: u64,
-    /// Whether another ledger has the counters.
-    pub counters_moved: bool,
     /// How often each 64 slots were written to, where the agent exports.
     pub activity: [u64; SLOT_WORDS],
     /// Why its exporter failed last; empty if it did not. Of any content.
@@ -124,11 +120,9 @@ impl HeaderImage {
             keeper,
             anchor_monotonic: header.anchor_monotonic,
             counters: plausible(Tally { seen: 0, ..tally(header.counters) }),
-            inherited: plausible(tally(header.inherited)),
             last_seen: header.last_seen.into_inner(),
             last_export_unix_nanos: header.last_export_unix_nanos.into_inner(),
             lost_told: header.lost_told.into_inner(),
-            counters_moved: header.counters_moved.into_inner() != 0,
             activity: header.activity.map(|activity| activity.writes.into_inner()),
             last_error: String::from_utf8_lossy(error).into_owned(),
         })

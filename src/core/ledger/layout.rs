@@ -130,15 +130,7 @@ pub struct Header {
     pub(super) last_export_unix_nanos: AtomicU64,
     /// Losses already reported on a span.
     pub(super) lost_told: AtomicU64,
-    /// 1 if another ledger has inherited the counters.
-    pub(super) counters_moved: AtomicU8,
-    pub(super) _to_inherited: [u8; 15],
-    /// A [`Tally`] of the ledgers that this one's exporter has removed.
-    pub(super) inherited: [AtomicU64; TALLY_WORDS],
-    pub(super) _to_told: [u8; 32],
-    /// The [`Tally`] that the agent has already reported as metrics; in its own ledger only.
-    pub(super) told: [AtomicU64; TALLY_WORDS],
-    pub(super) _to_activity: [u8; 672],
+    pub(super) _to_activity: [u8; 912],
     /// How often each 64 slots were written to, where the agent exports.
     pub(super) activity: [Activity; SLOT_WORDS],
     pub(super) _to_boot_id: [u8; 832],
@@ -307,12 +299,8 @@ impl Geometry {
 pub(crate) mod offset {
     use super::{Header, offset_of};
 
-    /// The host's [`Tally`](super::Tally).
-    pub const COUNTERS: usize = offset_of!(Header, counters);
     /// Losses already reported on a span.
     pub const LOST_TOLD: usize = offset_of!(Header, lost_told);
-    /// Whether another ledger has inherited the counters.
-    pub const COUNTERS_MOVED: usize = offset_of!(Header, counters_moved);
 }
 
 // The fields' own sizes add up to these, so no target has padding between them.
@@ -332,7 +320,7 @@ places! {
         anchor_unix_nanos 32, parent_trace_id 40, parent_span_id 56, has_parent 64,
         pointer_bytes 65, executable_units 66, executable 68, id_seed 592, anchor_monotonic 616,
         keeper 624, counters 1016, last_seen 1112, last_export_unix_nanos 1120, lost_told 1128,
-        counters_moved 1136, inherited 1152, told 1280, activity 2048, boot_id 3072, service 3080,
+        activity 2048, boot_id 3072, service 3080,
         service_units 3208, last_error_bytes 3210, last_error 3216;
     StoredSlot: state 0, body 8;
     Body: checksum 0, sent 8, kind 9, force 10, truncated 11, elevation 12, impersonated 13,

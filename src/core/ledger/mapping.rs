@@ -2,12 +2,12 @@
 
 #![allow(unsafe_code)] // This file meets shared memory.
 
+use super::LedgerError;
 use super::layout::{FILE_SIZE, HEADER_SIZE, Header, SLOT_COUNT, SLOT_SIZE, StoredSlot};
 use super::slot::Slot;
-use super::{Corruption, LedgerError};
 use crate::platform;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -53,25 +53,6 @@ impl Mapping {
                 Err(error)
             }
         }
-    }
-
-    /// Takes over a file that an earlier process of the same kind made. `None` if that process
-    /// lives. The caller has checked the header and trusts the folder.
-    pub fn reopen(path: &Path) -> Result<Option<Self>, LedgerError> {
-        let failed = |what| move |source| LedgerError::File { what, path: path.into(), source };
-        let file = platform::open_plain(path).map_err(failed("open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
-        }
-        // A mapping of a file that is too short would kill this process when it is read.
-        if file.metadata().map_err(failed("read the size of"))?.len() != FILE_SIZE as u64 {
-            let corruption = Corruption::Header;
-            return Err(LedgerError::Corrupt { path: path.into(), corruption });
-        }
-        let memory = MmapOptions::new().len(FILE_SIZE).map_raw(&file).map_err(failed("map"))?;
-        Ok(Some(Self { memory, file: Mutex::new(Some(file)), path: Some(path.into()) }))
     }
 
     /// Anonymous memory: the same table, gone with the process.

@@ -19,12 +19,11 @@
 //! - **Birth.** The magic is written when the file is locked and whole. A file without it holds
 //!   nothing: if it is locked, or was made a moment ago, its host is making it; if not, its host died
 //!   over it or the machine lost power, and it is removed.
-//! - **Adoption.** The adopter, a process that takes the lock of a dead host's ledger, exports
-//!   what it holds, as its host would have, and removes the file (adoption/). An adopter that dies
-//!   releases the lock.
-//! - **Agent.** Where `keeper` is the agent, the agent alone exports, while the host lives too. It
-//!   frees a slot by writing the phase's byte; the host takes a slot by compare-and-exchange. PRE
-//!   and POST count in `activity`, so that the agent looks at nothing twice.
+//! - **Death.** Who takes the lock of a dead host's ledger, which is the agent or a person's `drain`,
+//!   takes over what it holds and removes the file (intake/).
+//! - **Agent.** Where `keeper` is the agent, the agent takes operations over while the host lives,
+//!   too. It frees a slot by writing the phase's byte; the host takes a slot by compare-and-exchange.
+//!   PRE and POST count in `activity`, so that the agent looks at nothing twice.
 //! - **Write.** PRE takes a slot, writes it, publishes `Open`. POST moves it to `Completing`,
 //!   writes, seals it with a checksum, publishes `Done`. What is `Done` and does not fit its checksum
 //!   is lost as corrupt. The exporter frees it once a collector has the span. The phases
@@ -32,10 +31,8 @@
 //! - **Count.** `seen = exported + pending + lost`, where `seen` is the sum of all slots'
 //!   generations and of the operations that found the table full or no ledger. An operation's number,
 //!   `generation * 1024 + slot`, is unique in the file. An operation is counted first and its slot
-//!   freed then. A process that dies between the two leaves the operation both counted and in its
-//!   slot; the adopter corrects the sum (`balanced` in header.rs). Before a ledger is removed, its
-//!   counters go to the remover's own ledger: first `counters_moved` is set, then they are inherited, so
-//!   that a remover that dies between the two forgets counts and never doubles them.
+//!   freed then. What a host counted as exported dies with its ledger: the agent counts what it took
+//!   over itself, and of a header only the losses.
 //! - **Ids.** Trace and span id are functions of `id_seed` and the operation's number
 //!   (trace_context.rs), so they are fixed with PRE, and every process that exports the slot makes
 //!   the same.
@@ -62,7 +59,7 @@ pub use image::{Corruption, HeaderImage, SlotImage};
 pub(crate) use layout::offset;
 pub use layout::{
     Body, ELEVATION_DEFAULT, ELEVATION_FULL, ELEVATION_LIMITED, FILE_SIZE, Geometry, HEADER_SIZE,
-    Header, KIND_ADD, KIND_CANCEL, LARGEST_FILE, LOCAL_UNITS, NO_SESSION, NUMBER_STRIDE,
+    Header, KIND_ADD, KIND_CANCEL, LARGEST_FILE, LOCAL_UNITS, LOSSES, NO_SESSION, NUMBER_STRIDE,
     PROVIDER_UNITS, REMOTE_UNITS, SENT, SENT_UNFINISHED, SLOT_COUNT, SLOT_SIZE, SLOT_WORDS, Tally,
     VERSION as NEWEST_VERSION,
 };
@@ -79,8 +76,6 @@ use std::path::{Path, PathBuf};
 
 /// How a ledger's file name ends.
 pub const EXTENSION: &str = "ledger";
-/// How the name of a ledger of version 1 ended until it was locked and whole.
-pub const UNBORN: &str = "new";
 
 /// The name of a ledger's file.
 fn file_name(pid: u32, chance: u64) -> String {
@@ -344,8 +339,8 @@ pub fn read_last_error(path: &Path) -> Result<String, LedgerError> {
     Ok(Access::at(path)?.header()?.last_error)
 }
 
-/// Reads the counters of the ledger at `path`, inherited ones included, whether its host lives
-/// or not. All zero if another ledger has inherited them, and if its host is still making it.
+/// Reads the counters of the ledger at `path`, whether its host lives or not. All zero if its host is
+/// still making it. What the agent took out of a ledger counts as exported by its host.
 pub fn read_tally(path: &Path) -> Result<Tally, LedgerError> {
     let access = Access::at(path)?;
     let header = match access.header() {
@@ -354,14 +349,16 @@ pub fn read_tally(path: &Path) -> Result<Tally, LedgerError> {
         }
         header => header?,
     };
-    if header.counters_moved {
-        return Ok(Tally::default());
-    }
-    let mut recorded = 0_u64;
+    let (mut recorded, mut waiting) = (0_u64, 0);
     access
-        .all_slots(&header, |_, slot| recorded = recorded.saturating_add(slot.had()))
+        .all_slots(&header, |_, slot| {
+            recorded = recorded.saturating_add(slot.had());
+            waiting += u64::from(slot.phase != Some(Phase::Free));
+        })
         .map_err(|source| LedgerError::File { what: "read", path: path.into(), source })?;
     let mut tally = header.tally(recorded);
-    tally += header.inherited;
+    if header.keeper == Keeper::Agent {
+        tally.exported = recorded.saturating_sub(waiting);
+    }
     Ok(tally)
 }

@@ -6,7 +6,7 @@
 mod listed;
 pub use listed::Listed;
 mod ownership;
-pub use ownership::Ownership;
+pub use ownership::{FileOwner, Ownership};
 mod refused;
 pub use refused::Refused;
 mod thread;

@@ -1,4 +1,13 @@
-//! Who may do what with the ledger folder itself.
+//! Whom files belong to, and who may do what with the ledger folder itself.
+
+/// Whom a file belongs to, as the file system says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileOwner {
+    /// `uid 1000`, or a SID.
+    pub name: String,
+    /// Whether that is the system, an administrator, a service, or the user of this process.
+    pub is_trusted: bool,
+}
 
 /// Whom a folder belongs to, and what others may do in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ mod directory;
 
 pub use directory::{Directory, List};
 
-use super::Token;
+use super::{FileOwner, Token};
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -155,15 +155,18 @@ pub fn site() -> Option<String> {
     None
 }
 
-/// Where ledgers live unless a setting says otherwise: under the user's state folder.
-pub fn default_ledger_dir() -> PathBuf {
+/// Where this user's programs keep what is nobody else's; `None` for a user without a home.
+pub fn state_dir() -> Option<PathBuf> {
     let absolute =
         |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_STATE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("mpr-otel")
-        .join("ledger")
+        .map(|folder| folder.join("mpr-otel"))
+}
+
+/// Where ledgers live unless a setting says otherwise: under the user's state folder.
+pub fn default_ledger_dir() -> PathBuf {
+    state_dir().unwrap_or_else(|| std::env::temp_dir().join("mpr-otel")).join("ledger")
 }
 
 /// Whether `path` may be touched during a call. Here no path can re-enter MPR.
@@ -226,14 +229,15 @@ fn not_plain() -> io::Error {
 /// Whether the file system says that `file` belongs to somebody who may tell this process what to
 /// do: root, or the user of this process.
 pub fn owner_is_trusted(file: &File) -> io::Result<bool> {
-    // SAFETY: takes nothing and cannot fail.
-    let user = unsafe { libc::geteuid() };
-    Ok([0, user].contains(&file.metadata()?.uid()))
+    owner_of(file).map(|owner| owner.is_trusted)
 }
 
 /// Whom the file system says `file` belongs to.
-pub fn owner_of(file: &File) -> io::Result<String> {
-    Ok(format!("uid {}", file.metadata()?.uid()))
+pub fn owner_of(file: &File) -> io::Result<FileOwner> {
+    let owner = file.metadata()?.uid();
+    // SAFETY: takes nothing and cannot fail.
+    let user = unsafe { libc::geteuid() };
+    Ok(FileOwner { name: format!("uid {owner}"), is_trusted: [0, user].contains(&owner) })
 }
 
 #[cfg(test)]

@@ -158,27 +158,18 @@ settings! {
         show: |path| path_text(path),
     }
 
-    /// Ledgers kept in the folder; 0 for any number.
-    ledger_max_files: usize {
-        registry: "LedgerMaxFiles",
-        value: "NUMBER",
-        default: 500,
-        parse: |text, _| parse::number(text, 0..=1_000_000).map(|number| number as usize),
-        show: usize::to_string,
-    }
-
-    /// MiB of ledgers kept in the folder; 0 for any size.
-    ledger_max_mib: u64 {
-        registry: "LedgerMaxMib",
+    /// MiB of operations that the agent keeps while no collector takes them; 0 for any size.
+    store_max_mib: u64 {
+        registry: "StoreMaxMib",
         value: "NUMBER",
         default: 512,
         parse: |text, _| parse::number(text, 0..=1_000_000),
         show: u64::to_string,
     }
 
-    /// Hours that a dead program's ledger is kept; 0 for ever.
-    ledger_max_age: Duration {
-        registry: "LedgerMaxAgeHours",
+    /// Hours that the agent keeps an operation that no collector takes; 0 for ever.
+    store_max_age: Duration {
+        registry: "StoreMaxAgeHours",
         value: "HOURS",
         default: Duration::from_secs(7 * 24 * 3600),
         parse: |text, _| {

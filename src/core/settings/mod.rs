@@ -7,7 +7,6 @@
 //! in a policy must not hand the setting to the host's environment. A registry that does not let
 //! itself be read disables the process.
 
-mod bounds;
 mod dfs_root;
 mod environment;
 mod list;
@@ -19,7 +18,6 @@ mod registry;
 mod resolve;
 mod table;
 
-pub use bounds::Bounds;
 pub use dfs_root::DfsRoot;
 pub use environment::{ALLOW_ENVIRONMENT, Circumstances};
 pub use list::{ALL, ALLOW_INSECURE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, ENDPOINT, Settings};
@@ -162,15 +160,6 @@ impl Settings {
         let mut settings = Self::each(resolver);
         settings.disabled |= settings.unreadable.is_some();
         settings
-    }
-
-    /// How large the folder of the ledgers may grow.
-    pub fn ledger_bounds(&self) -> Bounds {
-        Bounds {
-            files: self.ledger_max_files,
-            bytes: self.ledger_max_mib << 20,
-            age: self.ledger_max_age,
-        }
     }
 
     /// Whether the host `executable` is to be left alone.

@@ -86,7 +86,7 @@ fn an_empty_machine_gets_the_documented_defaults() {
     assert_eq!(settings.ca_certificate, None);
     assert_eq!(settings.delivery, DeliveryMode::InProcess);
     let week = Duration::from_secs(7 * 24 * 3600);
-    assert_eq!(settings.ledger_bounds(), Bounds { files: 500, bytes: 512 << 20, age: week });
+    assert_eq!((settings.store_max_mib, settings.store_max_age), (512, week));
     assert_eq!(settings.batch_max, 512);
     assert_eq!(settings.batch_delay, Duration::from_secs(1));
     assert!(settings.exclude_processes.is_empty());

@@ -1,16 +1,17 @@
-//! A folder of dead hosts' ledgers, made in the test's own process, and an heir of their counters.
+//! A folder of dead hosts' ledgers, made in the test's own process.
 //!
 //! A host dies here by dropping its ledger: what is in the file stays, and its lock goes.
 
-use mpr_otel_core::adoption::{Adopter, Buried, LedgerFolder, Look, QUARANTINE_FOLDER};
-use mpr_otel_core::clock::Clock;
+use mpr_otel_core::clock::{Clock, unix_nanos};
+use mpr_otel_core::folder::LedgerFolder;
+use mpr_otel_core::intake::{Intake, Losses, Round, Sights};
 use mpr_otel_core::ledger::{
     Claim, HEADER_SIZE, KIND_ADD, Keeper, Ledger, NO_SESSION, NUMBER_STRIDE, SLOT_SIZE, Seed,
-    SlotImage, Tally,
+    SlotImage,
 };
 use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::process::Identity;
-use mpr_otel_core::settings::Bounds;
+use mpr_otel_core::span::span;
 use mpr_otel_core::trace_context::IdSource;
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;
@@ -19,14 +20,11 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
 /// Where a slot has its checksum, written down a second time.
 const CHECKSUM: usize = 8;
-
-/// No bound that is ever reached.
-pub const UNBOUND: Bounds = Bounds { files: 0, bytes: 0, age: Duration::ZERO };
 
 /// Between its fork and its exec a child process has all of its parent's open files, and with them
 /// their locks: a host that died meanwhile would seem to live.
@@ -38,11 +36,11 @@ pub fn without_hosts<T>(start: impl FnOnce() -> T) -> T {
     start()
 }
 
-/// A ledger folder, and a ledger outside of it that inherits.
+/// A ledger folder, and a folder outside of it for copies of damaged ledgers.
 pub struct Graveyard {
     path: PathBuf,
     _folder: Option<TempDir>,
-    heir: Ledger,
+    damaged: TempDir,
     hosts: Cell<u64>,
     _no_forks: RwLockReadGuard<'static, ()>,
 }
@@ -53,12 +51,24 @@ pub struct Host {
     ids: IdSource,
 }
 
-/// What adopters did until nothing was left to do.
+/// What an intake found until nothing was left to take.
 #[derive(Debug, Default)]
-pub struct Adopted {
+pub struct TakenOver {
+    /// The spans of the operations, as they are sent.
     pub spans: Vec<SpanData>,
-    pub look: Look,
-    pub buried: Buried,
+    /// Losses that were found.
+    pub losses: Losses,
+    /// Ledgers of dead hosts that were removed, and how many of them were damaged.
+    pub removed: (u64, u64),
+    /// What the folder has afterwards.
+    pub sights: Sights,
+}
+
+impl TakenOver {
+    /// Operations lost for this reason.
+    pub fn lost(&self, reason: &str) -> u64 {
+        self.losses.get(reason).copied().unwrap_or(0)
+    }
 }
 
 impl Graveyard {
@@ -70,11 +80,10 @@ impl Graveyard {
 
     /// In a folder that is there.
     pub fn within(folder: &Path) -> Self {
-        let heir = Ledger::anonymous(seed(&identity(), 0, Keeper::Nobody)).unwrap();
         Self {
             path: folder.into(),
             _folder: None,
-            heir,
+            damaged: tempfile::tempdir().unwrap(),
             hosts: Cell::new(0),
             _no_forks: FORKS.read().unwrap_or_else(PoisonError::into_inner),
         }
@@ -88,11 +97,21 @@ impl Graveyard {
         LedgerFolder::new(self.path())
     }
 
+    /// Where copies of damaged ledgers go.
+    pub fn damaged(&self) -> &Path {
+        self.damaged.path()
+    }
+
     /// A new host.
     pub fn host(&self, keeper: Keeper) -> Host {
+        self.host_of_boot(keeper, 0)
+    }
+
+    /// A new host, in this boot of the machine.
+    pub fn host_of_boot(&self, keeper: Keeper, boot_id: u64) -> Host {
         self.hosts.set(self.hosts.get() + 1);
         let identity = identity();
-        let seed = seed(&identity, self.hosts.get(), keeper);
+        let seed = Seed { boot_id, ..seed(&identity, self.hosts.get(), keeper) };
         Host {
             ledger: Ledger::create(self.path(), seed).unwrap(),
             ids: IdSource::new(seed.id_seed, None),
@@ -108,59 +127,66 @@ impl Graveyard {
         host.die()
     }
 
-    pub fn adopter(&self) -> Adopter {
-        self.adopter_within(UNBOUND)
+    /// An intake that has not looked yet, and takes what has been open for `unfinished_after`.
+    pub fn intake(&self, unfinished_after: Duration) -> Intake {
+        let damaged = self.damaged.path().to_path_buf();
+        Intake::new(self.folder(), damaged, unfinished_after, Duration::ZERO)
     }
 
-    pub fn adopter_within(&self, bounds: Bounds) -> Adopter {
-        Adopter::new(self.folder(), bounds, Duration::from_secs(3600))
+    /// Lets a new intake take all there is to take.
+    pub fn take_over(&self) -> TakenOver {
+        self.take_over_by(&mut self.intake(Duration::from_secs(3600)), Instant::now())
     }
 
-    /// Lets one adopter do all there is to do.
-    pub fn adopt(&self) -> Adopted {
-        let mut adopter = self.adopter();
-        let look = adopter.look(None, usize::MAX).unwrap();
-        let mut adopted = Adopted { look, ..Adopted::default() };
-        self.finish(&mut adopter, &mut adopted);
-        adopted
-    }
-
-    /// Sends and buries what the adopter holds.
-    pub fn finish(&self, adopter: &mut Adopter, adopted: &mut Adopted) {
-        while adopter.waiting() > 0 {
-            let mut batch = adopter.batch(64, &Privacy::FULL);
-            adopted.spans.append(&mut batch.spans);
-            adopter.settle(&batch, 0);
+    /// Lets an intake list the folder and take all there is to take at this time.
+    pub fn take_over_by(&self, intake: &mut Intake, now: Instant) -> TakenOver {
+        let mut all = TakenOver::default();
+        intake.list(now).unwrap();
+        loop {
+            let round = collect(intake, now);
+            let more = round.more;
+            all.add(&round);
+            intake.conclude(round, now);
+            if !more {
+                all.sights = intake.sights();
+                return all;
+            }
         }
-        adopted.buried.add(self.bury(adopter));
     }
 
-    pub fn bury(&self, adopter: &mut Adopter) -> Buried {
-        adopter.bury(self.heir.header())
-    }
-
-    pub fn prune(&self, adopter: &mut Adopter, away: bool) -> u64 {
-        adopter.prune(self.heir.header(), away).unwrap()
-    }
-
-    /// The counters of all that were buried, which must add up, with nothing left.
-    pub fn inherited(&self) -> Tally {
-        let tally = self.heir.header().inherited();
-        assert_eq!(tally.seen, tally.exported + tally.lost_in_all(), "{tally:?}");
-        tally
-    }
-
-    /// How many files are in the folder, and in its quarantine.
+    /// How many files are in the folder, and how many copies of damaged ones there are.
     pub fn files(&self) -> (usize, usize) {
-        let count = |path: &Path| {
-            std::fs::read_dir(path).map_or(0, |entries| {
-                entries
-                    .filter(|entry| entry.as_ref().unwrap().file_name() != QUARANTINE_FOLDER)
-                    .count()
-            })
-        };
-        (count(self.path()), count(&self.path().join(QUARANTINE_FOLDER)))
+        let count = |path: &Path| std::fs::read_dir(path).map_or(0, Iterator::count);
+        let owners = std::fs::read_dir(self.damaged.path()).unwrap();
+        let copies = owners.map(|owner| count(&owner.unwrap().path())).sum();
+        (count(self.path()), copies)
     }
+}
+
+impl TakenOver {
+    /// Adds what a round found.
+    pub fn add(&mut self, round: &Round) {
+        self.spans.extend(spans(round));
+        for (reason, count) in &round.losses {
+            *self.losses.entry(reason).or_default() += count;
+        }
+        self.removed.0 += round.removed;
+        self.removed.1 += round.damaged;
+    }
+}
+
+/// One round of an intake, whose clock is right.
+pub fn collect(intake: &mut Intake, now: Instant) -> Round {
+    intake.collect(now, unix_nanos(SystemTime::now()))
+}
+
+/// The spans of a round's operations, as they are sent with all names.
+pub fn spans(round: &Round) -> Vec<SpanData> {
+    let told = round.taken.iter().map(|taken| {
+        let operation = taken.operation().expect("what is taken can be told");
+        span(Privacy::FULL.disclose(operation), &taken.origin, taken.lost)
+    });
+    told.collect()
 }
 
 fn identity() -> Identity {

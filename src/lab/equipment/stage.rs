@@ -4,7 +4,7 @@
 use super::built::{lab, library, program, repository, target};
 use crate::double::{self, Host, PlayReport, ScriptedCall, Step};
 use crate::receiver::{Behaviour, Receiver, Request};
-use mpr_otel_core::adoption::LedgerFolder;
+use mpr_otel_core::folder::LedgerFolder;
 use mpr_otel_core::ledger::{self, LedgerError, Tally};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -97,6 +97,8 @@ impl Stage {
             .env("MPR_OTEL_LEDGER_DIR", self.ledgers())
             .env("MPR_OTEL_BATCH_DELAY_MS", "20")
             .env("MPR_OTEL_LOG", self.log())
+            // Where `drain` keeps what it cannot send.
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -158,7 +160,7 @@ impl Stage {
     /// The sum of all ledgers' counters.
     pub fn tally(&self) -> Tally {
         let mut sum = Tally::default();
-        for entry in LedgerFolder::new(self.ledgers()).survey().unwrap().ledgers {
+        for entry in LedgerFolder::new(self.ledgers()).list().unwrap() {
             match ledger::read_tally(&entry.path) {
                 Ok(tally) => sum += tally,
                 // An adopter was faster.
@@ -198,7 +200,7 @@ impl Stage {
 
     /// Why the exporters in this stage's hosts failed last, as their ledgers say.
     pub fn last_errors(&self) -> Vec<String> {
-        let ledgers = LedgerFolder::new(self.ledgers()).survey().unwrap().ledgers;
+        let ledgers = LedgerFolder::new(self.ledgers()).list().unwrap();
         ledgers.iter().filter_map(|entry| ledger::read_last_error(&entry.path).ok()).collect()
     }
 

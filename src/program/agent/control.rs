@@ -1,7 +1,7 @@
 //! The agent's part in the control page: its heartbeat, and the stop word from the setting Disabled.
 
-use mpr_otel_core::adoption::LedgerFolder;
 use mpr_otel_core::control_page::ControlPageWriter;
+use mpr_otel_core::folder::LedgerFolder;
 use mpr_otel_core::ledger::NEWEST_VERSION;
 use mpr_otel_core::settings::{Settings, System};
 use std::io;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How often the settings are resolved, and the page is opened anew: somebody may have removed it. A
 /// host is to hear of `Disabled` within a minute.
-const RESOLVE_EVERY: Duration = Duration::from_secs(50);
+const RESOLVE_EVERY: Duration = Duration::from_secs(25);
 
 /// The control page of the agent's folder.
 #[derive(Debug)]

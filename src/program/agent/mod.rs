@@ -1,73 +1,100 @@
-//! The agent: empties the ledgers of all hosts of a machine.
+//! The agent: takes operations over from the ledgers of all hosts of a machine, and sends them.
 //!
-//! It adopts every dead host's ledger, whoever's it was, and exports for live hosts that leave
-//! that to it (`MPR_OTEL_DELIVERY=agent`). Everything that counts is in the ledgers, its own
-//! included, so it can be killed at any instant: the next agent goes on where it stood.
+//! One thread takes over, whether the collector answers or not: ledgers are emptied into the store as
+//! operations end. Another sends what is in the store. What was taken over is on the disk before its
+//! ledger is written to, so the agent can be killed at any instant.
 
+mod bell;
+mod births;
 pub(crate) mod command;
 mod control;
+pub(crate) mod place;
+pub(crate) mod report;
+pub(crate) mod sender;
 mod serve;
 #[cfg(windows)]
 pub(crate) mod service;
 mod telemetry;
 mod watchdog;
 
-use mpr_otel_core::adoption::{
-    Adopter, AgentLedger, AgentLedgerError, Buried, Census, LedgerFolder, Look,
-};
+use crate::store::{Bounds, Store, StoreError};
+use bell::Bell;
+use births::Births;
+use control::Control;
 use mpr_otel_core::clock;
-use mpr_otel_core::courier::{Courier, Verdict};
-use mpr_otel_core::ledger::SLOT_COUNT;
-use mpr_otel_core::privacy::Privacy;
+use mpr_otel_core::folder::LedgerFolder;
+use mpr_otel_core::intake::Intake;
 use mpr_otel_core::settings::Settings;
 use mpr_otel_core::stop::Stop;
+use place::{AgentError, DAMAGED, Place, STORE};
+use report::Report;
+use sender::{Sender, Sent};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use watchdog::Watchdog;
 
-/// However short the batch delay is, the folder is not looked at more often.
-const SHORTEST_ROUND: Duration = Duration::from_millis(50);
-/// When a round exported as much as half a table holds, a host's table may be full by the next.
-const MUCH: u64 = SLOT_COUNT as u64 / 2;
-/// How often all ledgers' counters are added up for the metrics.
-const LONGEST_COUNT: Duration = Duration::from_secs(10);
+/// However short the batch delay is, ledgers are not looked at more often.
+const SHORTEST_LOOK: Duration = Duration::from_millis(50);
+/// However long it is, a live host's table must not become full meanwhile.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
+/// How often the agent says what it did.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// How long the thread that sends sleeps unless it is woken.
+const IDLE: Duration = Duration::from_secs(3600);
+/// How long the agent waits after the disk refused something.
+const DISK_WAIT: Duration = Duration::from_secs(10);
 
 /// The one process that empties a ledger folder.
 #[derive(Debug)]
-pub struct Agent {
+struct Agent {
     settings: Settings,
-    adopter: Adopter,
-    ledger: AgentLedger,
-    privacy: Privacy,
-    courier: Courier,
-    /// How often the counters are added up.
-    count_every: Duration,
-    counted_at: Option<Instant>,
+    place: Place,
+    intake: Intake,
+    store: Arc<Store>,
+    control: Control,
+    births: Option<Births>,
+    /// Wakes the thread that takes over.
+    bell: Bell,
+    /// Wakes the thread that sends.
+    sending: Bell,
+    /// Why the collector did not take the last batch, as the thread that sends knows.
+    trouble: Arc<Mutex<Option<String>>>,
+    /// How often the counts are told.
+    report_every: Duration,
+    reported: Option<Instant>,
+    /// The latest date that is known, in nanoseconds since 1970.
+    latest: u64,
 }
 
-/// What happened since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Ledgers of dead hosts that were taken over.
-    pub adopted: usize,
-    /// Spans that a collector took.
-    pub exported: u64,
-    /// Spans that a collector refused for good, and operations that were given up.
-    pub lost: u64,
-    /// Ledgers that were emptied and removed.
-    pub removed: usize,
-    /// Damaged ledgers that were put aside.
-    pub quarantined: usize,
-    /// Operations at hand that wait to be sent.
-    pub waiting: usize,
-    /// Files that are not to be touched.
-    pub refused: usize,
+/// Takes over what there is now: `told` hears of each round. What the store does not take stays in its
+/// ledger.
+pub(crate) fn take_over(
+    intake: &mut Intake,
+    store: &Store,
+    latest: &mut u64,
+    mut told: impl FnMut(&mpr_otel_core::intake::Round),
+) -> Result<(), StoreError> {
+    loop {
+        let now = clock::unix_nanos(SystemTime::now());
+        *latest = now.max(*latest);
+        let round = intake.collect(Instant::now(), *latest);
+        store.take_in(&round, now)?;
+        told(&round);
+        let more = round.more;
+        intake.conclude(round, Instant::now());
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 impl Agent {
-    /// Becomes the agent of the settings' ledger folder.
-    pub fn new(settings: Settings) -> Result<Self, AgentLedgerError> {
+    /// Becomes the agent of the settings' ledger folder. `bell` wakes it.
+    fn new(settings: Settings, bell: Bell) -> Result<Self, AgentError> {
         let folder = LedgerFolder::new(&settings.ledger_dir);
-        let ledger = AgentLedger::open(&folder)?;
+        let place = Place::take(&folder)?;
         match folder.ownership() {
             Ok(Some(ownership)) if !ownership.is_safe() => tracing::warn!(
                 owner = ownership.owner,
@@ -78,14 +105,26 @@ impl Agent {
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot see whose the ledger folder is"),
         }
-        let adopter = Adopter::new(folder, settings.ledger_bounds(), settings.unfinished_after);
+        let store = Store::open(&place.folder().join(STORE), Bounds::of(&settings))?;
+        let latest = store.latest()?;
+        let look_every = settings.batch_delay.clamp(SHORTEST_LOOK, LONGEST_LOOK);
         Ok(Self {
-            adopter,
-            ledger,
-            privacy: Privacy::of(&settings),
-            courier: Courier::new(settings.clone()),
-            count_every: telemetry::metric_interval().min(LONGEST_COUNT),
-            counted_at: None,
+            control: Control::new(&folder),
+            intake: Intake::new(
+                folder,
+                place.folder().join(DAMAGED),
+                settings.unfinished_after,
+                look_every,
+            ),
+            place,
+            store: Arc::new(store),
+            births: None,
+            bell,
+            sending: Bell::default(),
+            trouble: Arc::default(),
+            report_every: telemetry::metric_interval().min(REPORT_EVERY),
+            reported: None,
+            latest,
             settings,
         })
     }
@@ -97,134 +136,139 @@ impl Agent {
             collector = self.settings.endpoint.as_ref().and_then(|url| url.host()),
             "the agent has started"
         );
-        let round = self.settings.batch_delay.max(SHORTEST_ROUND);
-        let mut control = control::Control::new(self.adopter.folder());
-        let mut progress = Progress::default();
-        let mut said = progress;
+        let mut sender = Sender::new(Arc::clone(&self.store), &self.settings);
+        let (sending, trouble) = (self.sending.clone(), Arc::clone(&self.trouble));
+        let (asked, batch_delay) = (stop.clone(), self.settings.batch_delay);
+        let started = thread::Builder::new().name("mpr-otel-send".to_owned()).spawn(move || {
+            send(&mut sender, &asked, &sending, &trouble, batch_delay);
+        });
+        if let Err(error) = &started {
+            tracing::error!(%error, "cannot start the thread that sends; what is taken over waits");
+        }
         while !stop.is_asked() {
             watchdog.progress();
-            if let Err(error) = self.ledger.note_round() {
-                tracing::debug!(%error, "`mpr-otel status` shows an older round than this");
-            }
-            control.tend();
-            let before = progress.exported;
-            // A round may be long: it ends when nothing is left to send.
-            self.round(stop, &mut progress, |_| {
-                watchdog.progress();
-                control.tend();
+            let wait = self.round(watchdog).unwrap_or_else(|error| {
+                tracing::error!(%error, "what is recorded stays in its ledgers");
+                DISK_WAIT
             });
-            let much = progress.exported - before >= MUCH;
-            self.count(false);
-            if progress != said && progress.waiting == 0 {
-                let Progress { adopted, exported, lost, quarantined, .. } = progress;
-                tracing::info!(adopted, exported, lost, quarantined, "so far");
-                said = progress;
-            }
-            let rest = if much { SHORTEST_ROUND } else { round };
-            watchdog.rest(rest);
-            stop.wait(rest);
+            watchdog.rest(wait);
+            self.bell.wait(wait);
         }
-        self.count(true);
+        self.report();
+        if let Ok(sending) = started {
+            self.sending.ring();
+            // A request may take longer than this process waits: then it ends here.
+            if sending.join().is_err() {
+                tracing::error!(
+                    "the thread that sends failed; what it had not sent is in the store"
+                );
+            }
+        }
+        self.report();
         tracing::info!("the agent stops");
     }
 
-    /// Empties what there is now. Ends when there is nothing left, when the collector is away, or
-    /// when it is asked to stop. Tells `told` how it goes on.
-    pub fn round(&mut self, stop: &Stop, progress: &mut Progress, mut told: impl FnMut(&Progress)) {
-        loop {
-            let look = self.look(progress);
-            let mut buried = self.bury(progress);
-            while self.adopter.waiting() > 0 && !stop.is_asked() {
-                if !self.courier.wait().is_zero() || !self.send(progress) {
-                    break;
-                }
-                buried.add(self.bury(progress));
-                progress.waiting = self.adopter.waiting();
-                told(progress);
-            }
-            progress.waiting = self.adopter.waiting();
-            told(progress);
-            if stop.is_asked() || !look.more || buried == Buried::default() {
-                break;
-            }
+    /// Takes over what there is, and says so. Returns for how long there is nothing to do.
+    fn round(&mut self, watchdog: &Watchdog) -> Result<Duration, StoreError> {
+        if let Err(error) = self.place.note_round() {
+            tracing::debug!(%error, "`mpr-otel status` shows an older round than this");
         }
-        if self.courier.trouble().is_some() {
-            self.prune(progress);
-        }
-    }
-
-    fn look(&mut self, progress: &mut Progress) -> Look {
-        let look = self.adopter.look(None, usize::MAX).unwrap_or_else(|error| {
+        self.control.tend();
+        if let Err(error) = self.look_for_births() {
             tracing::warn!(%error, "cannot look into the ledger folder");
-            Look::default()
-        });
-        progress.adopted += look.adopted;
-        progress.quarantined += look.quarantined;
-        progress.refused = look.refused;
-        telemetry::looked(&look, self.adopter.held());
-        look
-    }
-
-    fn bury(&mut self, progress: &mut Progress) -> Buried {
-        let buried = self.adopter.bury(self.ledger.header());
-        progress.removed += buried.removed;
-        progress.quarantined += buried.quarantined;
-        telemetry::quarantined(buried.quarantined);
-        buried
-    }
-
-    /// Sends one batch. Returns whether the collector took or refused it, so that the next batch may
-    /// follow at once.
-    fn send(&mut self, progress: &mut Progress) -> bool {
-        let most = self.settings.batch_max.min(self.courier.at_most());
-        let mut batch = self.adopter.batch(most, &self.privacy);
-        let spans = std::mem::take(&mut batch.spans);
-        let count = spans.len() as u64;
-        if count == 0 {
-            return true;
         }
-        let export = telemetry::Export::begin(count);
-        let verdict = self.courier.send(spans);
-        export.end(&verdict);
-        let rejected = match verdict {
-            Verdict::Accepted { rejected, .. } => rejected,
-            Verdict::Refused { .. } => count,
-            Verdict::Divide { .. } => return true,
-            Verdict::Later { .. } => return false,
-        };
-        self.adopter.settle(&batch, rejected);
-        progress.exported += count - rejected;
-        progress.lost += rejected;
-        self.ledger.header().note_export(clock::unix_nanos(SystemTime::now()));
-        true
-    }
-
-    /// Gives up what the folder has no room for while the collector is away.
-    fn prune(&mut self, progress: &mut Progress) {
-        match self.adopter.prune(self.ledger.header(), true) {
-            Ok(lost) => progress.lost += lost,
-            Err(error) => tracing::warn!(%error, "cannot look into the ledger folder"),
+        let mut taken = 0;
+        take_over(&mut self.intake, &self.store, &mut self.latest, |round| {
+            watchdog.progress();
+            taken += round.taken.len();
+            telemetry::took_over(round);
+        })?;
+        if taken > 0 {
+            self.sending.ring();
         }
-        progress.waiting = self.adopter.waiting();
-    }
-
-    /// Adds up the counters of all ledgers, if it is time for that or `now`.
-    fn count(&mut self, now: bool) {
-        if !now && self.counted_at.is_some_and(|at| at.elapsed() < self.count_every) {
-            return;
-        }
-        self.counted_at = Some(Instant::now());
-        match Census::take(self.adopter.folder()) {
-            Ok(mut census) => {
-                census.tally += self.ledger.header().inherited();
-                telemetry::counted(&self.ledger.header().tell(&census.tally), &census);
+        let report_in = match self.reported.map(|reported| reported.elapsed()) {
+            Some(since) if since < self.report_every => self.report_every - since,
+            _ => {
+                let old = self.store.age(clock::unix_nanos(SystemTime::now()))?;
+                if old > 0 {
+                    tracing::warn!(old, "operations that no collector took are given up");
+                }
+                self.report();
+                self.report_every
             }
-            Err(error) => tracing::warn!(%error, "cannot look into the ledger folder"),
-        }
+        };
+        let due = self.intake.due().map_or(mpr_otel_core::intake::SWEEP, |due| {
+            due.saturating_duration_since(Instant::now())
+        });
+        Ok(due.min(report_in).max(SHORTEST_LOOK))
     }
 
-    /// Why the collector did not take the last batch; `None` if it did.
-    pub fn trouble(&self) -> Option<&str> {
-        self.courier.trouble()
+    fn look_for_births(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        if self.births.is_none() {
+            // What was made before is listed below.
+            self.births = Births::watch(self.intake.folder().path(), self.bell.clone())
+                .inspect_err(
+                    |error| tracing::debug!(%error, "the folder is listed from time to time"),
+                )
+                .ok();
+        }
+        if let Some(births) = &self.births {
+            births.tell(&mut self.intake, now)?;
+        }
+        self.intake.sweep(now)
+    }
+
+    /// Says what was done, in metrics and in a file.
+    fn report(&mut self) {
+        self.reported = Some(Instant::now());
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sights = self.intake.sights();
+        let told = Report::of(&self.store, sights, trouble)
+            .and_then(|report| Ok((report, self.store.tell()?)));
+        match told {
+            Ok((report, grown)) => {
+                telemetry::counted(&grown, &report, sights);
+                if let Err(error) = report.write(self.place.folder()) {
+                    tracing::warn!(%error, "`mpr-otel status` shows older numbers than there are");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot tell what was done"),
+        }
+    }
+}
+
+/// Sends what is in the store, until it is asked to stop.
+fn send(
+    sender: &mut Sender,
+    stop: &Stop,
+    bell: &Bell,
+    trouble: &Mutex<Option<String>>,
+    batch_delay: Duration,
+) {
+    let (mut exported, mut lost) = (0, 0);
+    while !stop.is_asked() {
+        let sent = sender.send().unwrap_or_else(|error| {
+            tracing::error!(%error, "nothing is sent");
+            Sent::Later(DISK_WAIT)
+        });
+        *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+            sender.trouble().map(str::to_owned);
+        match sent {
+            Sent::Batch { exported: taken, rejected } => {
+                exported += taken;
+                lost += rejected;
+            }
+            Sent::Later(wait) => stop.wait(wait),
+            Sent::Nothing => {
+                if exported + lost > 0 {
+                    tracing::info!(exported, lost, "sent");
+                    (exported, lost) = (0, 0);
+                }
+                bell.wait(IDLE);
+                // A finished operation waits for others.
+                stop.wait(batch_delay);
+            }
+        }
     }
 }

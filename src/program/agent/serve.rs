@@ -1,6 +1,7 @@
 //! The agent as a process: on a thread of its own, until it is asked to stop.
 
 use super::Agent;
+use super::bell::Bell;
 use super::telemetry::Telemetry;
 use super::watchdog::Watchdog;
 use crate::answer::Failure;
@@ -10,7 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// How long the agent may take to stop. What it has not sent by then is in the ledgers.
+/// How long the agent may take to stop. What it has not sent by then is in its store.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the agent, with the settings that `system` has for it, until `stop` is requested. `heard`:
@@ -32,20 +33,26 @@ pub(super) fn serve(
             );
         }
     }
-    let watchdog = Watchdog::start(settings.timeout)?;
-    let mut agent = Agent::new(settings)?;
+    let watchdog = Watchdog::start()?;
+    telemetry.watch(&watchdog);
+    let bell = Bell::default();
+    let mut agent = Agent::new(settings, bell.clone())?;
     started();
     let asked = stop.clone();
-    supervise(stop, move || {
+    supervise(stop, &bell, move || {
         agent.run(&asked, &watchdog);
         telemetry.finish();
     })
 }
 
-/// Does `work` on a thread of its own, until it ends. If it has not ended [`GRACE`] after `stop` is
+/// Does `work` on a thread of its own, which waits for `bell`, until it ends. If it has not ended [`GRACE`] after `stop` is
 /// asked, it is left where it stands: a collector that hangs must not hold up the machine's
 /// shutdown.
-fn supervise(stop: &Stop, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+fn supervise(
+    stop: &Stop,
+    bell: &Bell,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), Failure> {
     let (done, finished) = mpsc::channel();
     let ending = Ending(stop.clone());
     thread::Builder::new().name("mpr-otel-agent".to_owned()).spawn(move || {
@@ -55,11 +62,12 @@ fn supervise(stop: &Stop, work: impl FnOnce() + Send + 'static) -> Result<(), Fa
         let _ = done.send(());
     })?;
     stop.wait_for_ever();
+    bell.ring();
     match finished.recv_timeout(GRACE) {
         Ok(()) | Err(RecvTimeoutError::Timeout) => Ok(()),
         Err(RecvTimeoutError::Disconnected) => {
-            Err("the agent failed, which is a defect of mpr-otel; what it had not sent is in the \
-                 ledgers. Start it again, and report what was said before this"
+            Err("the agent failed, which is a defect of mpr-otel; what it had not sent is in its \
+                 store. Start it again, and report what was said before this"
                 .into())
         }
     }
@@ -81,7 +89,8 @@ mod tests {
 
     #[test]
     fn an_agent_that_panics_ends_its_process_with_a_failure() {
-        let failed = supervise(&Stop::default(), || panic!("as a defect would")).unwrap_err();
+        let failed = supervise(&Stop::default(), &Bell::default(), || panic!("as a defect would"))
+            .unwrap_err();
         assert!(failed.to_string().starts_with("the agent failed"), "{failed}");
     }
 
@@ -90,6 +99,6 @@ mod tests {
         let stop = Stop::default();
         let asked = stop.clone();
         stop.ask();
-        assert!(supervise(&stop, move || asked.wait_for_ever()).is_ok());
+        assert!(supervise(&stop, &Bell::default(), move || asked.wait_for_ever()).is_ok());
     }
 }

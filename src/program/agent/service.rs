@@ -1,10 +1,10 @@
 //! The agent as a Windows service.
 
+use super::place::AgentError;
 use super::serve::{GRACE, serve};
 use super::telemetry::TelemetryError;
 use crate::answer::Failure;
 use crate::rights::AGENT_SERVICE;
-use mpr_otel_core::adoption::AgentLedgerError;
 use mpr_otel_core::settings::{Settings, System};
 use mpr_otel_core::stop::Stop;
 use std::error::Error;
@@ -134,7 +134,7 @@ fn log(failure: &Failure) {
 
 fn exit_code(failure: &Failure) -> u32 {
     match failure.downcast_ref() {
-        Some(AgentLedgerError::Taken { .. }) => TAKEN,
+        Some(AgentError::Taken { .. }) => TAKEN,
         Some(_) => NO_LEDGERS,
         None if failure.is::<TelemetryError>() => NO_TELEMETRY,
         None => FAILED,

@@ -4,18 +4,22 @@
 //! tracing-opentelemetry turn that into metrics and spans. Nothing that the exporters of those do
 //! has that target, so telemetry about telemetry is never made.
 
-use mpr_otel_core::adoption::{Census, Look};
+use super::report::Report;
+use super::watchdog::Watchdog;
+use crate::store::{Counts, LOSSES};
 use mpr_otel_core::courier::{Client, ClientError, Verdict, configured, metrics_endpoint};
-use mpr_otel_core::ledger::{Loss, Tally};
+use mpr_otel_core::intake::{Round, Sights};
 use mpr_otel_core::machine::Machine;
 use mpr_otel_core::resource;
 use mpr_otel_core::settings::Settings;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{
     Aggregation, Instrument, PeriodicReader, SdkMeterProvider, Stream,
 };
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -39,6 +43,8 @@ macro_rules! said {
 
 /// Name of the instrumentation scope of the agent's own spans.
 const SCOPE: &str = "mpr-otel-agent";
+/// How long the agent's own spans wait for others: an agent that has nothing to do is to sleep.
+const SPAN_DELAY: Duration = Duration::from_secs(30);
 /// What the specification sets for `OTEL_METRIC_EXPORT_INTERVAL`.
 const METRIC_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -109,6 +115,27 @@ impl Telemetry {
         Ok(Self { metrics, traces })
     }
 
+    /// Tells how long ago the agent got on, whether or not it still does, and which version it is.
+    pub(super) fn watch(&self, watchdog: &Watchdog) {
+        let Some(metrics) = &self.metrics else { return };
+        let meter = metrics.meter(SCOPE);
+        let watched = watchdog.clone();
+        meter
+            .f64_observable_gauge("mpr.agent.last_round")
+            .with_unit("s")
+            .with_callback(move |age| age.observe(watched.since_progress().as_secs_f64(), &[]))
+            .build();
+        let (_, build) = mpr_otel_core::platform::os_version();
+        let version = [
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("os.build_id", build.unwrap_or_default()),
+        ];
+        meter
+            .u64_observable_gauge("mpr.agent.info")
+            .with_callback(move |info| info.observe(1, &version))
+            .build();
+    }
+
     /// Sends what has not been sent. Takes as long as a request may.
     pub fn finish(self) {
         // Nothing is left to tell a failure to.
@@ -133,9 +160,11 @@ fn exporters(
     let client = Arc::new(Client::to(settings, endpoint.clone())?);
     let spans = opentelemetry_otlp::SpanExporter::builder().with_http();
     let spans = configured(spans, client, settings, endpoint);
+    let batches = BatchConfigBuilder::default().with_scheduled_delay(SPAN_DELAY).build();
+    let batches = BatchSpanProcessor::builder(spans.build()?).with_batch_config(batches).build();
     let traces = SdkTracerProvider::builder()
         .with_resource(resource.clone())
-        .with_batch_exporter(spans.build()?)
+        .with_span_processor(batches)
         .build();
     let Some(endpoint) = metrics_endpoint(endpoint) else {
         return Ok((Some(traces), None));
@@ -187,7 +216,7 @@ fn view(instrument: &Instrument) -> Option<Stream> {
         }
         name if name.starts_with("otel.sdk.exporter.span.") => stream("{span}"),
         name if name.starts_with("mpr.operation.") => stream("{operation}"),
-        "mpr.ledger.size" => stream("By"),
+        "mpr.store.size" => stream("By"),
         name if name.starts_with("mpr.ledger.") => stream("{ledger}"),
         _ => return None,
     };
@@ -246,32 +275,44 @@ impl Export {
     }
 }
 
-/// A look into the folder.
-pub(super) fn looked(look: &Look, (dead, attended): (usize, usize)) {
-    said!("monotonic_counter.mpr.ledger.adopted" = look.adopted as u64);
-    quarantined(look.quarantined);
-    for (state, count) in [("live", look.live), ("dead", dead), ("refused", look.refused)] {
+/// A round took over what it found.
+pub(super) fn took_over(round: &Round) {
+    if round.removed > 0 {
+        said!("monotonic_counter.mpr.ledger.removed" = round.removed);
+    }
+    if round.damaged > 0 {
+        said!("monotonic_counter.mpr.ledger.quarantined" = round.damaged);
+    }
+}
+
+/// The counts grew by this, and came to what the report says.
+pub(super) fn counted(grown: &Counts, report: &Report, sights: Sights) {
+    said!("monotonic_counter.mpr.operation.seen" = grown.seen());
+    said!("monotonic_counter.mpr.operation.exported" = grown.exported());
+    said!("monotonic_counter.mpr.operation.repeated" = grown.repeated());
+    let lost = grown.lost();
+    for reason in LOSSES {
+        let count = lost.get(reason).copied().unwrap_or(0);
+        said!("monotonic_counter.mpr.operation.lost" = count, "mpr.loss.reason" = reason);
+    }
+    for (outcome, class, count) in grown.ended() {
+        match class {
+            "" => said!("monotonic_counter.mpr.operation.ended" = count, "mpr.outcome" = outcome),
+            class => said!(
+                "monotonic_counter.mpr.operation.ended" = count,
+                "mpr.outcome" = outcome,
+                "mpr.error.class" = class
+            ),
+        }
+    }
+    // A dashboard tells "none" from "not known".
+    said!("monotonic_counter.mpr.ledger.removed" = 0_u64);
+    said!("monotonic_counter.mpr.ledger.quarantined" = 0_u64);
+    said!("gauge.mpr.operation.pending" = report.pending);
+    said!("gauge.mpr.store.size" = report.store_bytes);
+    let owners = [("held", sights.held), ("live", sights.live), ("refused", sights.refused)];
+    for (state, count) in owners {
         said!("gauge.mpr.ledger.count" = count as u64, "mpr.ledger.state" = state);
     }
-    said!("gauge.mpr.ledger.attended" = attended as u64);
-}
-
-/// Damaged ledgers were put aside.
-pub(super) fn quarantined(count: usize) {
-    said!("monotonic_counter.mpr.ledger.quarantined" = count as u64);
-}
-
-/// The counters of all ledgers grew.
-pub(super) fn counted(grown: &Tally, census: &Census) {
-    said!("monotonic_counter.mpr.operation.seen" = grown.seen);
-    said!("monotonic_counter.mpr.operation.exported" = grown.exported);
-    for (reason, count) in Loss::ALL.iter().zip(grown.lost) {
-        said!("monotonic_counter.mpr.operation.lost" = count, "mpr.loss.reason" = reason.name());
-    }
-    said!("monotonic_counter.mpr.operation.unmatched" = grown.unmatched);
-    said!("monotonic_counter.mpr.operation.malformed" = grown.malformed);
-    said!("monotonic_counter.mpr.operation.unprotected" = grown.unprotected);
-    said!("monotonic_counter.mpr.operation.repeated" = grown.repeated);
-    said!("gauge.mpr.operation.pending" = census.tally.pending());
-    said!("gauge.mpr.ledger.size" = census.bytes);
+    said!("gauge.mpr.owner.deferred" = sights.deferred as u64);
 }

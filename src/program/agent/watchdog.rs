@@ -1,8 +1,8 @@
 //! Ends the process if the agent makes no progress.
 //!
 //! A file that another user made, a file system or a driver can hold a thread for ever, whatever is
-//! checked before. The service manager starts a new agent then, and what the old one had not sent is
-//! in the ledgers.
+//! checked before. The service manager starts a new agent then, and what the old one had not sent is in
+//! its store and in the ledgers.
 
 use mpr_otel_core::platform;
 use std::io;
@@ -20,18 +20,16 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Watchdog(Arc<AtomicU64>);
 
 impl Watchdog {
-    /// Starts watching, on a thread that wakes twice in `LIMIT`. A request may take `timeout` and is
-    /// no progress until it ends.
-    pub(super) fn start(timeout: Duration) -> io::Result<Self> {
+    /// Starts watching, on a thread that wakes twice in `LIMIT`.
+    pub(super) fn start() -> io::Result<Self> {
         let latest = Arc::new(AtomicU64::new(platform::awake_nanos()));
         let watched = Self(Arc::clone(&latest));
-        let limit = LIMIT.max(2 * timeout);
         thread::Builder::new().name("mpr-otel-watch".to_owned()).spawn(move || {
-            while !is_late(latest.load(Ordering::Relaxed), platform::awake_nanos(), limit) {
+            while !is_late(latest.load(Ordering::Relaxed), platform::awake_nanos(), LIMIT) {
                 thread::sleep(LIMIT / 2);
             }
             tracing::error!(
-                seconds = limit.as_secs(),
+                seconds = LIMIT.as_secs(),
                 "the agent hangs; its process ends, so that a new one is started"
             );
             process::exit(1);
@@ -42,6 +40,12 @@ impl Watchdog {
     /// The agent got on.
     pub(super) fn progress(&self) {
         self.0.store(platform::awake_nanos(), Ordering::Relaxed);
+    }
+
+    /// How long ago the agent got on; nothing while it rests.
+    pub(super) fn since_progress(&self) -> Duration {
+        let latest = self.0.load(Ordering::Relaxed);
+        Duration::from_nanos(platform::awake_nanos().saturating_sub(latest))
     }
 
     /// The agent waits for so long, and gets on then.

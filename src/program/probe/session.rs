@@ -9,7 +9,7 @@ use crate::machine::{SystemDll, listed};
 use crate::printable::Printable;
 use crate::probe_caller::Caller;
 use crate::windows::{self, Debugged, Wnet};
-use mpr_otel_core::adoption::{AgentLedger, HostSlots, LedgerFolder, Watch};
+use mpr_otel_core::folder::{AgentLedger, HostSlots, LedgerFolder, Watch};
 use mpr_otel_core::ledger::LedgerError;
 use mpr_otel_core::settings::{Settings, System};
 use std::collections::BTreeSet;

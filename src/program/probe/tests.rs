@@ -3,7 +3,7 @@
 use super::table::Report;
 use super::verdict::{Machine, Observation, Outcome, Row, Tried, Verdict, exit_code, judge};
 use crate::architecture::Architecture;
-use mpr_otel_core::adoption::Recorded;
+use mpr_otel_core::folder::Recorded;
 use mpr_otel_core::settings::DeliveryMode;
 use std::time::Duration;
 

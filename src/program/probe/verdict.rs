@@ -3,7 +3,7 @@
 
 use crate::architecture::Architecture;
 use crate::printable::Printable;
-use mpr_otel_core::adoption::Recorded;
+use mpr_otel_core::folder::Recorded;
 use mpr_otel_core::settings::DeliveryMode;
 use serde::Serialize;
 use std::time::Duration;

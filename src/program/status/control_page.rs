@@ -2,9 +2,9 @@
 
 use super::ledgers::ago;
 use crate::answer::Failure;
-use mpr_otel_core::adoption::LedgerFolder;
 use mpr_otel_core::clock;
 use mpr_otel_core::control_page;
+use mpr_otel_core::folder::LedgerFolder;
 use serde::Serialize;
 use std::io::Write;
 use std::path::Path;

@@ -1,9 +1,12 @@
 //! What `status` says of the ledgers and of the agent.
 
+use crate::agent::place::{Sight, sight};
+use crate::agent::report::Report;
 use crate::answer::Failure;
 use crate::printable::Printable;
-use mpr_otel_core::adoption::{AgentLedger, AgentStatus, Census, HostError, LedgerFolder};
+use crate::store::LOSSES;
 use mpr_otel_core::clock;
+use mpr_otel_core::folder::{Census, HostError, LedgerFolder};
 use mpr_otel_core::ledger::{Loss, Tally};
 use mpr_otel_core::platform::Ownership;
 use serde::Serialize;
@@ -76,7 +79,8 @@ impl FolderOwnership {
     }
 }
 
-/// What was counted, the ledgers that are gone included, as far as somebody inherited from them.
+/// What the ledgers that are there count, and the agent: what a host that sent by itself counted is
+/// gone with its ledger.
 #[derive(Debug, Serialize)]
 struct Operations {
     seen: u64,
@@ -90,7 +94,7 @@ struct Operations {
 }
 
 /// The agent, as far as this user may see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Agent {
     /// `None`: this user may not see it.
     pub(super) running: Option<bool>,
@@ -98,6 +102,16 @@ pub(super) struct Agent {
     /// may not see it.
     last_round_unix_ms: Option<u64>,
     last_export_unix_ms: Option<u64>,
+    /// When it said what follows, which it does once a minute.
+    told_unix_ms: Option<u64>,
+    /// Operations that it took over and has not sent.
+    pending: Option<u64>,
+    /// Bytes that it keeps of them.
+    store_bytes: Option<u64>,
+    /// Users whose ledgers wait, because they have had their part of this hour.
+    deferred: Option<usize>,
+    /// Why the collector did not take its last batch.
+    trouble: Option<Printable>,
 }
 
 impl Agent {
@@ -114,18 +128,24 @@ impl From<&HostError> for LastError {
     }
 }
 
-impl From<Tally> for Operations {
-    fn from(tally: Tally) -> Self {
-        let lost = Loss::ALL.iter().zip(tally.lost);
+impl Operations {
+    /// What hosts count, and what the agent does.
+    fn of(tally: Tally, agent: &Report) -> Self {
+        let hosts = |reason| {
+            let known = Loss::ALL.iter().position(|loss| loss.name() == reason);
+            known.map_or(0, |index| tally.lost[index])
+        };
+        let agents = |reason: &str| agent.lost.get(reason).copied().unwrap_or(0);
+        let lost = LOSSES.map(|reason| (reason, hosts(reason) + agents(reason)));
         Self {
-            seen: tally.seen,
-            exported: tally.exported,
-            pending: tally.pending(),
-            lost: lost.map(|(reason, count)| (reason.name(), count)).collect(),
+            seen: tally.seen + agent.seen,
+            exported: tally.exported + agent.exported,
+            pending: tally.pending() + agent.pending,
+            lost: lost.into_iter().collect(),
             unmatched: tally.unmatched,
             malformed: tally.malformed,
             unprotected: tally.unprotected,
-            repeated: tally.repeated,
+            repeated: tally.repeated + agent.repeated,
         }
     }
 }
@@ -138,14 +158,9 @@ impl Ledgers {
             Ok(census) => (census, None),
             Err(error) => (Census::default(), Some(error.to_string().into())),
         };
-        let sight = AgentLedger::status(&folder);
+        let sight = sight(&folder);
         let agent = Agent::from(&sight);
-        let mut tally = census.tally;
-        let mut last_export = census.last_export_unix_nanos;
-        if let Ok(AgentStatus { header: Some(header), .. }) = &sight {
-            tally += header.inherited;
-            last_export = last_export.max(header.last_export_unix_nanos);
-        }
+        let report = sight.ok().and_then(|sight| sight.report).unwrap_or_default();
         Self {
             folder: path.display().to_string().into(),
             problem,
@@ -154,10 +169,11 @@ impl Ledgers {
             live: census.live,
             bytes: census.bytes,
             unreadable: census.unreadable,
-            quarantined: folder.quarantined(),
+            quarantined: report.damaged,
             orphaned: census.orphaned,
-            operations: tally.into(),
-            last_export_unix_ms: unix_ms(last_export),
+            operations: Operations::of(census.tally, &report),
+            last_export_unix_ms: unix_ms(census.last_export_unix_nanos)
+                .max(agent.last_export_unix_ms),
             last_errors: census.last_errors.iter().map(LastError::from).collect(),
             agent,
         }
@@ -224,19 +240,34 @@ impl Ledgers {
             writeln!(out, "  last round: {}", ago(self.agent.last_round_unix_ms))?;
             writeln!(out, "  last export: {}", ago(self.agent.last_export_unix_ms))?;
         }
+        if let (Some(pending), Some(bytes)) = (self.agent.pending, self.agent.store_bytes) {
+            let (told, mib) = (ago(self.agent.told_unix_ms), bytes as f64 / f64::from(1 << 20));
+            writeln!(out, "  {pending} operations to send ({mib:.1} MiB), as it said {told}")?;
+        }
+        if let Some(users @ 1..) = self.agent.deferred {
+            writeln!(out, "  {users} users had their part of this hour: what they do waits")?;
+        }
+        if let Some(trouble) = &self.agent.trouble {
+            writeln!(out, "  the collector does not take what it sends: {trouble}")?;
+        }
         Ok(())
     }
 }
 
-impl From<&io::Result<AgentStatus>> for Agent {
-    fn from(sight: &io::Result<AgentStatus>) -> Self {
+impl From<&io::Result<Sight>> for Agent {
+    fn from(sight: &io::Result<Sight>) -> Self {
         let sight = sight.as_ref().ok();
-        let header = sight.and_then(|sight| sight.header.as_ref());
+        let report = sight.and_then(|sight| sight.report.as_ref());
         let round = sight.and_then(|sight| sight.last_round);
         Self {
-            running: sight.map(|sight| sight.running),
+            running: sight.map(|sight| sight.is_running),
             last_round_unix_ms: round.and_then(|round| unix_ms(clock::unix_nanos(round))),
-            last_export_unix_ms: header.and_then(|header| unix_ms(header.last_export_unix_nanos)),
+            last_export_unix_ms: report.and_then(|report| report.last_export_unix_ms),
+            told_unix_ms: report.map(|report| report.written_unix_ms),
+            pending: report.map(|report| report.pending),
+            store_bytes: report.map(|report| report.store_bytes),
+            deferred: report.map(|report| report.deferred),
+            trouble: report.and_then(|report| report.trouble.as_deref()).map(Printable::from),
         }
     }
 }
@@ -282,10 +313,10 @@ impl Ledgers {
             unreadable: 1,
             quarantined: 1,
             orphaned: 0,
-            operations: Tally::default().into(),
+            operations: Operations::of(Tally::default(), &Report::default()),
             last_export_unix_ms: None,
             last_errors: Vec::new(),
-            agent: Agent { running: None, last_round_unix_ms: None, last_export_unix_ms: None },
+            agent: Agent { trouble: Some(problem.into()), ..Agent::default() },
         }
     }
 }

@@ -33,6 +33,12 @@ pub fn program_data() -> Option<String> {
     .ok()
 }
 
+/// Where this user's programs keep what is nobody else's; `None` for a user without a profile.
+pub fn state_dir() -> Option<PathBuf> {
+    let folder = std::env::var_os("LOCALAPPDATA").map(PathBuf::from);
+    folder.filter(|path| path.is_absolute()).map(|path| path.join("mpr-otel"))
+}
+
 /// Where ledgers live unless a setting says otherwise.
 pub fn default_ledger_dir() -> PathBuf {
     let folder = program_data().map(PathBuf::from);

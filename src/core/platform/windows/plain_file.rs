@@ -1,6 +1,7 @@
 //! Files that any user may have put where they are: what they are, and whose.
 
 use super::security::Security;
+use crate::platform::FileOwner;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
@@ -52,8 +53,9 @@ pub fn owner_is_trusted(_file: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whom the file system says `file` belongs to, as a SID: its name might be asked for over the
+/// Whom the file system says `file` belongs to, by its SID: its name might be asked for over the
 /// network.
-pub fn owner_of(file: &File) -> io::Result<String> {
-    Security::of(file)?.owner()
+pub fn owner_of(file: &File) -> io::Result<FileOwner> {
+    let security = Security::of(file)?;
+    Ok(FileOwner { name: security.owner()?, is_trusted: security.owner_is_trusted()? })
 }

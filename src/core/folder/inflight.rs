@@ -1,6 +1,6 @@
 //! What is open right now: operations under way in live hosts, read without disturbing them.
 
-use super::folder::{Entry, LedgerFolder};
+use super::{Entry, LedgerFolder};
 use crate::ledger::{Corruption, LedgerError, Record, SlotImage, state::Phase};
 use crate::operation::Operation;
 use crate::platform;
@@ -37,7 +37,7 @@ impl Snapshot {
     /// Looks at every live host. Names are those that `privacy` lets out.
     pub fn take(folder: &LedgerFolder, privacy: &Privacy) -> io::Result<Self> {
         let mut snapshot = Self::default();
-        for entry in folder.survey()?.ledgers {
+        for entry in folder.list()? {
             match look_at(&entry, privacy, &mut snapshot.operations) {
                 Ok(live) => snapshot.hosts += usize::from(live),
                 Err(LedgerError::File { source, .. })
@@ -72,7 +72,7 @@ fn look_at(
             }
         })
         .map_err(failed)?;
-    let user = platform::owner_of(access.file()).map_err(failed)?;
+    let user = platform::owner_of(access.file()).map_err(failed)?.name;
     for (slot, generation) in open {
         // Read again: the host may have been writing while all of it was copied.
         let Some(image) = access.slot(&header, slot).map_err(failed)? else { continue };

@@ -1,7 +1,7 @@
 //! What all ledgers of a folder say together.
 
-use super::folder::{Entry, LedgerFolder};
-use crate::ledger::{Corruption, LedgerError, Tally, state::Phase};
+use super::{Entry, LedgerFolder};
+use crate::ledger::{Corruption, Keeper, LedgerError, Tally, state::Phase};
 use crate::process::Identity;
 use std::io;
 
@@ -10,15 +10,16 @@ use std::io;
 pub struct Census {
     /// Ledgers that could be read.
     pub ledgers: usize,
-    /// Of these, ledgers whose host lives, or that somebody is adopting.
+    /// Of these, ledgers whose host lives.
     pub live: usize,
     /// Files that could not be read: other users', damaged, or no ledgers.
     pub unreadable: usize,
     /// Bytes of all files.
     pub bytes: u64,
-    /// Operations in dead hosts' ledgers that wait for an adopter.
+    /// Operations in dead hosts' ledgers that wait to be taken over.
     pub orphaned: u64,
-    /// The sum of the counters, inherited ones included.
+    /// The sum of what hosts count that send by themselves, and of what waits in the others'
+    /// ledgers: what the agent took out of those it counts itself.
     pub tally: Tally,
     /// When a collector last accepted a batch of any host, in nanoseconds since 1970; 0: never.
     pub last_export_unix_nanos: u64,
@@ -41,9 +42,8 @@ pub struct HostError {
 impl Census {
     /// Counts what is in `folder`.
     pub fn take(folder: &LedgerFolder) -> io::Result<Self> {
-        let survey = folder.survey()?;
         let mut census = Self::default();
-        for entry in survey.ledgers {
+        for entry in folder.list()? {
             census.bytes = census.bytes.saturating_add(entry.bytes);
             match census.add(&entry) {
                 Ok(()) => census.ledgers += 1,
@@ -77,10 +77,10 @@ impl Census {
         } else {
             self.orphaned += waiting;
         }
-        if !header.counters_moved {
-            self.tally += header.tally(recorded);
-            self.tally += header.inherited;
-        }
+        self.tally += match header.keeper {
+            Keeper::Host => header.tally(recorded),
+            Keeper::Agent => Tally { seen: waiting, ..Tally::default() },
+        };
         self.last_export_unix_nanos =
             self.last_export_unix_nanos.max(header.last_export_unix_nanos);
         Ok(())

@@ -1,7 +1,7 @@
 //! What one process records, and whether it is delivered: seen from another process, without
 //! disturbing it.
 
-use super::folder::{Entry, LedgerFolder};
+use super::{Entry, LedgerFolder};
 use crate::ledger::{Corruption, LedgerError, SlotImage, state::Phase};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -52,9 +52,9 @@ impl HostSlots {
     pub fn read(folder: &LedgerFolder, pid: u32) -> Result<Self, LedgerError> {
         let mut host = Self::default();
         let path = folder.path();
-        let survey = folder.survey().map_err(|source| failed("look for", path, source))?;
+        let entries = folder.list().map_err(|source| failed("look for", path, source))?;
         let prefix = format!("{pid}-");
-        for entry in survey.ledgers {
+        for entry in entries {
             if entry
                 .path
                 .file_name()

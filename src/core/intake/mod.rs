@@ -1,0 +1,529 @@
+//! Takes operations out of the ledgers of other processes: of dead hosts', and of live ones' that leave
+//! delivery to the agent.
+//!
+//! A [`Round`] says what was found, and nothing in a ledger has changed by then. Who has written it down
+//! in a place of its own [concludes](Intake::conclude) the round: only then are slots freed and files
+//! removed. A round that is dropped is found again.
+//!
+//! Every ledger is taken for hostile: its owner may have put anything there, and goes on writing while
+//! it is read. Whatever is in it costs its owner alone: rounds take from each owner in turn, and each
+//! has a [`Quota`].
+
+mod damaged;
+mod foreign;
+mod quota;
+mod round;
+mod watched;
+
+pub use round::{Losses, POWER_LOSS, Round, Taken};
+
+use crate::folder::LedgerFolder;
+use crate::ledger::{Access, Corruption, LedgerError, Loss, Owner, Record, is_ledger_name};
+use crate::operation::Operation;
+use crate::origin::Origin;
+use crate::platform::{self, Directory};
+use crate::span::started_unix_nanos;
+use damaged::Damaged;
+use foreign::{ForeignLedger, Found};
+use quota::Quota;
+use round::Visited;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use watched::{Sight, Watched};
+
+/// How often the folder is listed, and a file is looked at that may have become one to take.
+pub const SWEEP: Duration = Duration::from_secs(30);
+/// A file that is no ledger yet after this long has lost its host before it was born.
+const UNBORN_FOR: Duration = Duration::from_secs(60);
+/// A file that is no ledger is removed after this long.
+const JUNK_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How long a ledger that could not be written to is left alone.
+const STUCK_FOR: Duration = Duration::from_secs(3600);
+/// Longer than any operation takes.
+const LONGEST: u64 = 7 * DAY;
+/// How far a date may be ahead of the latest that is known: clocks are set.
+const DAY: u64 = 24 * 3600 * 1_000_000_000;
+
+/// Operations at which a round ends: each ledger is taken whole, so it may have a thousand more.
+const OPERATIONS: usize = 1000;
+/// Ledgers at which a round ends.
+const LEDGERS: usize = 256;
+/// Files whose owner is asked for in one round.
+const LEARNED: usize = 4096;
+/// Live ledgers that are kept open, each with a file handle.
+const HELD: usize = 800;
+/// Of these, one owner's who is not trusted.
+const HELD_BY_ONE: usize = 128;
+/// Names of the folder that are remembered.
+const NAMES: usize = 200_000;
+
+/// Empties the ledgers in one folder.
+#[derive(Debug)]
+pub struct Intake {
+    folder: LedgerFolder,
+    directory: Option<Arc<Directory>>,
+    damaged: Damaged,
+    unfinished_after: Duration,
+    /// How often live ledgers are looked at.
+    look_every: Duration,
+    boot_id: u64,
+    files: BTreeMap<OsString, Watched>,
+    owners: BTreeMap<Arc<str>, Quota>,
+    /// The owner that was served last.
+    served: Option<Arc<str>>,
+    swept: Option<Instant>,
+}
+
+/// What the intake knows of the folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sights {
+    /// Ledgers of live hosts.
+    pub live: usize,
+    /// Of these, ledgers that are kept open because their operations are taken over as they end.
+    pub held: usize,
+    /// Files that are left alone.
+    pub refused: usize,
+    /// Owners whose quota is spent, so that what they have waits for the next hour.
+    pub deferred: usize,
+    /// Copies of damaged ledgers.
+    pub damaged: usize,
+}
+
+/// What was found at a name.
+enum Opened {
+    Ledger(Box<ForeignLedger>),
+    /// Look again later.
+    Later(Sight, Duration),
+    /// Nothing that is to be kept: remove it, after counting this loss.
+    Nothing(Access, Option<&'static str>),
+    /// A ledger whose header is damaged.
+    Damaged(Access),
+}
+
+impl Intake {
+    /// An intake that has not looked yet. Copies of damaged ledgers go to `damaged`.
+    pub fn new(
+        folder: LedgerFolder,
+        damaged: PathBuf,
+        unfinished_after: Duration,
+        look_every: Duration,
+    ) -> Self {
+        Self {
+            folder,
+            directory: None,
+            damaged: Damaged::new(damaged),
+            unfinished_after,
+            look_every,
+            boot_id: platform::boot_id(),
+            files: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            served: None,
+            swept: None,
+        }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &LedgerFolder {
+        &self.folder
+    }
+
+    /// Lists the folder, if that was not done for [`SWEEP`].
+    pub fn sweep(&mut self, now: Instant) -> io::Result<()> {
+        if self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP) {
+            return Ok(());
+        }
+        self.list(now)
+    }
+
+    /// Lists the folder: new names are looked at by the next round, and those that are gone are
+    /// forgotten.
+    pub fn list(&mut self, now: Instant) -> io::Result<()> {
+        self.swept = Some(now);
+        self.directory = self.folder.open()?;
+        let mut before = std::mem::take(&mut self.files);
+        let Some(directory) = &self.directory else { return Ok(()) };
+        for listed in directory.list()? {
+            if !is_ledger_name(&listed.name.to_string_lossy()) {
+                continue;
+            }
+            let same = |known: &Watched| known.id.is_none_or(|id| id == listed.id);
+            let known = before.remove(&listed.name).filter(same);
+            if known.is_some() || self.files.len() < NAMES {
+                let mut file = known.unwrap_or_else(|| Watched::new(now));
+                file.id = Some(listed.id);
+                self.files.insert(listed.name, file);
+            }
+        }
+        self.owners
+            .retain(|owner, _| self.files.values().any(|file| file.owner.as_ref() == Some(owner)));
+        Ok(())
+    }
+
+    /// A file of this name may have been made just now.
+    pub fn note_birth(&mut self, name: &OsStr, now: Instant) -> io::Result<()> {
+        if self.directory.is_none() {
+            return self.list(now);
+        }
+        if is_ledger_name(&name.to_string_lossy()) && self.files.len() < NAMES {
+            self.files.entry(name.to_owned()).or_insert_with(|| Watched::new(now));
+        }
+        Ok(())
+    }
+
+    /// When there is something to look at, the next sweep included.
+    pub fn due(&self) -> Option<Instant> {
+        let files = self.files.values().map(|file| file.due);
+        files.chain(self.swept.map(|swept| swept + SWEEP)).min()
+    }
+
+    /// Finds what there is to take now: so much that it is written down in a moment, and from each
+    /// owner in turn. `latest` is the latest date that is known, in nanoseconds since 1970; what is
+    /// long after it is damaged.
+    pub fn collect(&mut self, now: Instant, latest: u64) -> Round {
+        let mut round = Round::default();
+        let Some(directory) = self.directory.clone() else { return round };
+        round.more = self.learn_owners(&directory, now);
+        for (owner, name) in self.queue(now) {
+            if round.taken.len() >= OPERATIONS || round.ledgers.len() >= LEDGERS {
+                round.more = true;
+                break;
+            }
+            if let Entry::Occupied(file) = self.files.entry(name) {
+                let (name, file) = file.remove_entry();
+                self.served = Some(Arc::clone(&owner));
+                self.visit(&directory, &owner, name, file, (now, latest), &mut round);
+            }
+        }
+        round
+    }
+
+    /// Asks the file system whose the new files are. Returns whether there are more of them.
+    fn learn_owners(&mut self, directory: &Arc<Directory>, now: Instant) -> bool {
+        let new = |file: &Watched| file.owner.is_none() && file.due <= now;
+        let names: Vec<OsString> = self
+            .files
+            .iter()
+            .filter(|(_, file)| new(file))
+            .map(|(name, _)| name.clone())
+            .take(LEARNED)
+            .collect();
+        for name in &names {
+            let owner = Access::open(directory, name).and_then(|access| {
+                platform::owner_of(access.file()).map_err(|source| LedgerError::File {
+                    what: "see the owner of",
+                    path: access.path().into(),
+                    source,
+                })
+            });
+            match owner {
+                Ok(owner) => {
+                    let text: Arc<str> = owner.name.into();
+                    let quota = || Quota::new(owner.is_trusted, now);
+                    self.owners.entry(Arc::clone(&text)).or_insert_with(quota);
+                    if let Some(file) = self.files.get_mut(name) {
+                        file.owner = Some(text);
+                    }
+                }
+                Err(error) if is_gone(&error) => {
+                    self.files.remove(name);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a file that is left alone");
+                    if let Some(file) = self.files.get_mut(name) {
+                        file.put_off(Sight::Refused, now, STUCK_FOR);
+                    }
+                }
+            }
+        }
+        names.len() == LEARNED
+    }
+
+    /// The files to look at now, of each owner in turn, beginning behind the one that was served last.
+    fn queue(&mut self, now: Instant) -> Vec<(Arc<str>, OsString)> {
+        let mut owners: BTreeMap<&Arc<str>, VecDeque<&OsString>> = BTreeMap::new();
+        for (name, file) in &self.files {
+            if let Some(owner) = file.owner.as_ref().filter(|_| file.due <= now) {
+                let due = owners.entry(owner).or_default();
+                if due.len() < LEDGERS {
+                    due.push_back(name);
+                }
+            }
+        }
+        let (first, then): (Vec<_>, Vec<_>) =
+            owners.into_iter().partition(|(owner, _)| Some(*owner) > self.served.as_ref());
+        let mut owners: VecDeque<_> = first.into_iter().chain(then).collect();
+        let mut queue = Vec::new();
+        while let Some((owner, mut due)) = owners.pop_front() {
+            if let Some(name) = due.pop_front() {
+                queue.push((Arc::clone(owner), name.clone()));
+                owners.push_back((owner, due));
+            }
+        }
+        queue
+    }
+
+    /// Looks at one file. What is in it goes into the round, and with it the file's place in `files`.
+    fn visit(
+        &mut self,
+        directory: &Arc<Directory>,
+        owner: &Arc<str>,
+        name: OsString,
+        mut file: Watched,
+        (now, latest): (Instant, u64),
+        round: &mut Round,
+    ) {
+        let quota = self.owners.entry(Arc::clone(owner)).or_insert_with(|| Quota::new(false, now));
+        quota.renew(now);
+        if let Some(until) = quota.spent_until() {
+            file.due = until;
+            self.files.insert(name, file);
+            return;
+        }
+        let opened = match file.held.take() {
+            Some(ledger) => Ok(Opened::Ledger(Box::new(ledger))),
+            None => open(directory, &name, now.saturating_duration_since(file.since)),
+        };
+        let opened = opened.and_then(|opened| match opened {
+            Opened::Ledger(mut ledger) => {
+                ledger.look(self.unfinished_after).map(|found| (Opened::Ledger(ledger), found))
+            }
+            other => Ok((other, Found::default())),
+        });
+        match opened {
+            Ok((Opened::Ledger(ledger), found)) => {
+                let mut ledger = *ledger;
+                if ledger.is_live() && found.is_empty() {
+                    let concluded = ledger.conclude(&found);
+                    self.keep(name, file, ledger, concluded, now);
+                } else {
+                    self.take(owner, &ledger, &found, latest, round);
+                    round.ledgers.push(Visited { name, watched: file, ledger, found });
+                }
+            }
+            Ok((Opened::Later(sight, longest), _)) => {
+                file.put_off(sight, now, longest);
+                self.files.insert(name, file);
+            }
+            Ok((Opened::Nothing(access, loss), _)) => {
+                match access.remove() {
+                    Ok(()) => loss.into_iter().for_each(|reason| round.lose(reason, 1)),
+                    Err(error) => self.stuck(name, file, now, &error),
+                };
+            }
+            Ok((Opened::Damaged(access), _)) => {
+                self.keep_copy(owner, &access);
+                tracing::warn!(ledger = %access.path().display(), "a damaged ledger is removed");
+                match access.remove() {
+                    Ok(()) => {
+                        round.removed += 1;
+                        round.damaged += 1;
+                    }
+                    Err(error) => self.stuck(name, file, now, &error),
+                }
+            }
+            Err(error) if is_gone(&error) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a file that is left alone");
+                file.put_off(Sight::Refused, now, STUCK_FOR);
+                self.files.insert(name, file);
+            }
+        }
+    }
+
+    /// Puts what was found into the round, judged and within its owner's quota.
+    fn take(
+        &mut self,
+        owner: &Arc<str>,
+        ledger: &ForeignLedger,
+        found: &Found,
+        latest: u64,
+        round: &mut Round,
+    ) {
+        let Some(quota) = self.owners.get_mut(owner) else { return };
+        let origin = Arc::new(ledger.origin().clone());
+        let mut unreadable = found.unreadable;
+        let claimed = found.claimed.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
+        let claimed = quota.claim(claimed);
+        let first = round.taken.len();
+        for record in &found.records {
+            let operation = Operation::decode(record)
+                .filter(|operation| is_plausible(record, operation, &origin, latest));
+            let Some(operation) = operation else {
+                unreadable += 1;
+                continue;
+            };
+            let server = operation.remote.server.as_deref();
+            round.taken.push(Taken {
+                owner: Arc::clone(owner),
+                origin: Arc::clone(&origin),
+                record: *record,
+                kind: operation.kind,
+                outcome: operation.outcome,
+                server_is_other: server.is_some_and(|server| !quota.admits(server)),
+                lost: if round.taken.len() == first { claimed } else { 0 },
+            });
+        }
+        quota.take_operations((round.taken.len() - first) as u64 + unreadable);
+        if !ledger.is_live() {
+            quota.take_ledger();
+            round.removed += 1;
+        }
+        // What an earlier boot left half written is no damage: nothing here outlives the power.
+        let is_of_this_boot = [0, self.boot_id].contains(&origin.boot_id);
+        round.lose(if is_of_this_boot { Loss::Corrupt.name() } else { POWER_LOSS }, unreadable);
+        round.lose_claimed(&found.claimed, claimed);
+        if found.is_damaged && is_of_this_boot && !ledger.is_live() {
+            round.damaged += 1;
+            self.keep_copy(owner, ledger.access());
+        }
+    }
+
+    fn keep_copy(&self, owner: &str, access: &Access) {
+        if let Err(error) = self.damaged.keep(owner, access) {
+            tracing::warn!(%error, "cannot keep a copy of a damaged ledger");
+        }
+    }
+
+    /// Frees the slots and removes the files of a round that is written down.
+    pub fn conclude(&mut self, round: Round, now: Instant) {
+        for Visited { name, watched, mut ledger, found } in round.ledgers {
+            if ledger.is_live() {
+                let concluded = ledger.conclude(&found);
+                self.keep(name, watched, ledger, concluded, now);
+                continue;
+            }
+            // Removed or not, nothing is taken out of it again.
+            if let Err(error) = ledger.conclude(&found) {
+                tracing::debug!(%error, "the ledger is removed all the same");
+            }
+            if let Err(error) = ledger.remove() {
+                self.stuck(name, watched, now, &error);
+            }
+        }
+    }
+
+    /// Keeps the open ledger of a live host, if there is room for one more.
+    fn keep(
+        &mut self,
+        name: OsString,
+        mut file: Watched,
+        ledger: ForeignLedger,
+        concluded: Result<(), LedgerError>,
+        now: Instant,
+    ) {
+        if let Err(error) = concluded {
+            self.stuck(name, file, now, &error);
+            return;
+        }
+        file.sight = Sight::Live;
+        if !file.may_be_held {
+            let holders = || self.files.values().filter(|other| other.may_be_held);
+            let quota = file.owner.as_ref().and_then(|owner| self.owners.get(owner));
+            let by_one = holders().filter(|other| other.owner == file.owner).count();
+            file.may_be_held = holders().count() < HELD
+                && (by_one < HELD_BY_ONE || quota.is_some_and(Quota::is_trusted));
+        }
+        file.due = now + if file.may_be_held { self.look_every } else { SWEEP };
+        file.held = file.may_be_held.then_some(ledger);
+        self.files.insert(name, file);
+    }
+
+    /// A ledger that cannot be written to or removed: what is in it would be taken again and again.
+    fn stuck(
+        &mut self,
+        name: OsString,
+        mut file: Watched,
+        now: Instant,
+        error: &dyn std::fmt::Display,
+    ) {
+        tracing::warn!(%error, "a ledger that is taken over stays; it is left alone for an hour");
+        (file.sight, file.due) = (Sight::Refused, now + STUCK_FOR);
+        self.files.insert(name, file);
+    }
+
+    /// What there is, as far as it was looked at.
+    pub fn sights(&self) -> Sights {
+        let count = |sight| self.files.values().filter(|file| file.sight == sight).count();
+        Sights {
+            live: count(Sight::Live),
+            held: self.files.values().filter(|file| file.held.is_some()).count(),
+            refused: count(Sight::Refused),
+            deferred: self.owners.values().filter(|quota| quota.spent_until().is_some()).count(),
+            damaged: self.damaged.count(),
+        }
+    }
+}
+
+/// Opens a file that was first seen `known_for` ago, and sees what it is.
+fn open(
+    directory: &Arc<Directory>,
+    name: &OsStr,
+    known_for: Duration,
+) -> Result<Opened, LedgerError> {
+    let access = Access::open(directory, name)?;
+    let corruption = match access.header() {
+        Ok(header) => {
+            let owner = try_own(&access)?;
+            return Ok(match owner {
+                Owner::Lives if !ForeignLedger::is_for_agent(&header) => {
+                    Opened::Later(Sight::Live, SWEEP)
+                }
+                owner => Opened::Ledger(Box::new(ForeignLedger::new(access, header, owner))),
+            });
+        }
+        Err(LedgerError::Corrupt { corruption, .. }) => corruption,
+        Err(error) => return Err(error),
+    };
+    match corruption {
+        // Without the lock, which its host may be about to take.
+        Corruption::Unborn if known_for < UNBORN_FOR => {
+            return Ok(Opened::Later(Sight::Live, SWEEP));
+        }
+        Corruption::Newer(_) => return Ok(Opened::Later(Sight::Refused, STUCK_FOR)),
+        Corruption::Magic | Corruption::Short if known_for < JUNK_FOR => {
+            return Ok(Opened::Later(Sight::Refused, STUCK_FOR));
+        }
+        _ => {}
+    }
+    if try_own(&access)? == Owner::Lives {
+        return Ok(Opened::Later(Sight::Live, SWEEP));
+    }
+    Ok(match corruption {
+        Corruption::Header => Opened::Damaged(access),
+        Corruption::Unborn if is_of_an_earlier_boot(&access) => {
+            Opened::Nothing(access, Some(POWER_LOSS))
+        }
+        _ => Opened::Nothing(access, None),
+    })
+}
+
+fn try_own(access: &Access) -> Result<Owner, LedgerError> {
+    let path = access.path();
+    access.try_own().map_err(|source| LedgerError::File { what: "lock", path: path.into(), source })
+}
+
+/// Whether a file was last written to before the machine started, as its date says.
+fn is_of_an_earlier_boot(access: &Access) -> bool {
+    let up = platform::awake_nanos().saturating_add(platform::asleep_nanos());
+    let started = SystemTime::now().checked_sub(Duration::from_nanos(up));
+    let written = access.file().metadata().and_then(|file| file.modified());
+    written.ok().zip(started).is_some_and(|(written, started)| written < started)
+}
+
+fn is_gone(error: &LedgerError) -> bool {
+    matches!(error, LedgerError::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
+/// Whether an operation may have happened: it ended after it began, within a week, and not after
+/// `latest`. Of the date only the day is judged, because clocks are set.
+fn is_plausible(record: &Record, operation: &Operation, origin: &Origin, latest: u64) -> bool {
+    let body = &record.body;
+    body.ended >= body.started
+        && body.ended - body.started <= LONGEST
+        && started_unix_nanos(operation, origin) <= latest.saturating_add(DAY)
+}

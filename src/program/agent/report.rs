@@ -1,0 +1,85 @@
+//! What the agent writes about itself once a minute: its store can be opened by one process only.
+
+use crate::store::{Store, StoreError};
+use mpr_otel_core::clock;
+use mpr_otel_core::intake::Sights;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// The file's name, in the agent's folder.
+pub(crate) const REPORT: &str = "status.json";
+/// The same, until it is whole.
+pub(crate) const UNFINISHED_REPORT: &str = "status.new";
+
+/// What an agent says about itself. `seen = exported + pending + lost`, whenever it is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// When it was written, in milliseconds since 1970.
+    pub(crate) written_unix_ms: u64,
+    /// When a collector last took spans; `None` for never.
+    pub(crate) last_export_unix_ms: Option<u64>,
+    /// Why the collector did not take the last batch.
+    pub(crate) trouble: Option<String>,
+    /// Operations that were taken over, and losses that were found.
+    pub(crate) seen: u64,
+    /// Of these, operations whose span a collector took.
+    pub(crate) exported: u64,
+    /// Of these, operations in the store.
+    pub(crate) pending: u64,
+    /// Of these, lost, by reason.
+    pub(crate) lost: BTreeMap<String, u64>,
+    /// Operations that were taken over a second time, and spans that were sent a second time.
+    pub(crate) repeated: u64,
+    /// Bytes in the store.
+    pub(crate) store_bytes: u64,
+    /// Ledgers of live hosts.
+    pub(crate) live: usize,
+    /// Files that are left alone.
+    pub(crate) refused: usize,
+    /// Users whose ledgers wait, because they have had their part of this hour.
+    pub(crate) deferred: usize,
+    /// Copies of damaged ledgers.
+    pub(crate) damaged: usize,
+}
+
+impl Report {
+    /// What there is to say now.
+    pub(crate) fn of(
+        store: &Store,
+        sights: Sights,
+        trouble: Option<String>,
+    ) -> Result<Self, StoreError> {
+        let counts = store.counts()?;
+        let last_export = store.last_export()? / 1_000_000;
+        Ok(Self {
+            written_unix_ms: clock::unix_nanos(SystemTime::now()) / 1_000_000,
+            last_export_unix_ms: Some(last_export).filter(|date| *date > 0),
+            trouble,
+            seen: counts.seen(),
+            exported: counts.exported(),
+            pending: counts.pending(),
+            lost: counts.lost(),
+            repeated: counts.repeated(),
+            store_bytes: store.bytes()?,
+            live: sights.live,
+            refused: sights.refused,
+            deferred: sights.deferred,
+            damaged: sights.damaged,
+        })
+    }
+
+    /// Reads what is in `folder`; `None` if there is none that can be read.
+    pub(crate) fn read(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(folder.join(REPORT)).ok()?).ok()
+    }
+
+    /// Writes it into `folder`, at once.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        let unfinished = folder.join(UNFINISHED_REPORT);
+        std::fs::write(&unfinished, serde_json::to_vec(self)?)?;
+        std::fs::rename(unfinished, folder.join(REPORT))
+    }
+}

@@ -1,0 +1,103 @@
+//! Sends what is in the store.
+
+use super::telemetry::Export;
+use crate::store::{Key, Store, StoreError};
+use mpr_otel_core::clock;
+use mpr_otel_core::courier::{Cause, Courier, Verdict};
+use mpr_otel_core::ledger::Loss;
+use mpr_otel_core::privacy::Privacy;
+use mpr_otel_core::settings::Settings;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// The way from the store to the collector.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    store: Arc<Store>,
+    courier: Courier,
+    privacy: Privacy,
+    batch_max: usize,
+    /// What was sent, and nobody knows whether it arrived.
+    unanswered: HashSet<Key>,
+}
+
+/// What came of an attempt to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// There is nothing to send.
+    Nothing,
+    /// A batch, but for so many spans that were refused for good: the next may follow at once.
+    Batch {
+        /// Spans that were taken.
+        exported: u64,
+        /// Spans that were refused for good.
+        rejected: u64,
+    },
+    /// The collector did not take it: try again after this.
+    Later(Duration),
+}
+
+impl Sender {
+    pub(crate) fn new(store: Arc<Store>, settings: &Settings) -> Self {
+        Self {
+            store,
+            courier: Courier::new(settings.clone()),
+            privacy: Privacy::of(settings),
+            batch_max: settings.batch_max,
+            unanswered: HashSet::new(),
+        }
+    }
+
+    /// Why the collector did not take the last batch; `None` if it did.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.courier.trouble()
+    }
+
+    /// Sends one batch, if it is time for that. Takes no longer than a request may.
+    pub(crate) fn send(&mut self) -> Result<Sent, StoreError> {
+        let wait = self.courier.wait();
+        if !wait.is_zero() {
+            return Ok(Sent::Later(wait));
+        }
+        let batch = self.store.batch(self.batch_max.min(self.courier.at_most()))?;
+        let (mut keys, mut spans, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, stored) in batch {
+            match stored.span(&self.privacy) {
+                Some(span) => {
+                    keys.push(key);
+                    spans.push(span);
+                }
+                None => unreadable.push(key),
+            }
+        }
+        if !unreadable.is_empty() {
+            self.store.give_up(&unreadable, Loss::Corrupt.name())?;
+        }
+        let count = spans.len() as u64;
+        if count == 0 {
+            return Ok(match unreadable.len() as u64 {
+                0 => Sent::Nothing,
+                _ => Sent::Batch { exported: 0, rejected: 0 },
+            });
+        }
+        let export = Export::begin(count);
+        let verdict = self.courier.send(spans);
+        export.end(&verdict);
+        let rejected = match verdict {
+            Verdict::Accepted { rejected, .. } => rejected,
+            Verdict::Refused { .. } => count,
+            Verdict::Divide { .. } => return Ok(Sent::Batch { exported: 0, rejected: 0 }),
+            Verdict::Later { cause, .. } => {
+                if cause == Cause::Silence {
+                    self.unanswered.extend(keys);
+                }
+                return Ok(Sent::Later(self.courier.wait()));
+            }
+        };
+        let repeated = keys.iter().filter(|key| self.unanswered.remove(*key)).count() as u64;
+        let now = clock::unix_nanos(SystemTime::now());
+        self.store.settle(&keys, (rejected, repeated), now)?;
+        Ok(Sent::Batch { exported: count - rejected, rejected })
+    }
+}
