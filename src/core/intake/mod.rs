@@ -26,10 +26,11 @@ use crate::span::started_unix_nanos;
 use damaged::Damaged;
 use foreign::{ForeignLedger, Found};
 use quota::Quota;
-use round::Visited;
+use round::{Discarded, Visited};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -310,21 +311,17 @@ impl Intake {
                 self.files.insert(name, file);
             }
             Ok((Opened::Nothing(access, loss), _)) => {
-                match access.remove() {
-                    Ok(()) => loss.into_iter().for_each(|reason| round.lose(reason, 1)),
-                    Err(error) => self.stuck(name, file, now, &error),
-                };
+                if let Some(reason) = loss {
+                    let name = name_hash(&name);
+                    round.lose([0, 0, name], (reason, 1), &[], 0);
+                }
+                round.discarded.push(Discarded { name, watched: file, access });
             }
             Ok((Opened::Damaged(access), _)) => {
                 self.keep_copy(owner, &access);
-                tracing::warn!(ledger = %access.path().display(), "a damaged ledger is removed");
-                match access.remove() {
-                    Ok(()) => {
-                        round.removed += 1;
-                        round.damaged += 1;
-                    }
-                    Err(error) => self.stuck(name, file, now, &error),
-                }
+                round.removed += 1;
+                round.damaged += 1;
+                round.discarded.push(Discarded { name, watched: file, access });
             }
             Err(error) if is_gone(&error) => {}
             Err(error) => {
@@ -375,8 +372,8 @@ impl Intake {
         }
         // What an earlier boot left half written is no damage: nothing here outlives the power.
         let is_of_this_boot = [0, self.boot_id].contains(&origin.boot_id);
-        round.lose(if is_of_this_boot { Loss::Corrupt.name() } else { POWER_LOSS }, unreadable);
-        round.lose_claimed(&found.claimed, claimed);
+        let reason = if is_of_this_boot { Loss::Corrupt.name() } else { POWER_LOSS };
+        round.lose(origin.ids.seed(), (reason, unreadable), &found.claimed, claimed);
         if found.is_damaged && is_of_this_boot && !ledger.is_live() {
             round.damaged += 1;
             self.keep_copy(owner, ledger.access());
@@ -402,6 +399,12 @@ impl Intake {
                 tracing::debug!(%error, "the ledger is removed all the same");
             }
             if let Err(error) = ledger.remove() {
+                self.stuck(name, watched, now, &error);
+            }
+        }
+        for Discarded { name, watched, access } in round.discarded {
+            tracing::info!(file = %access.path().display(), "removed: it is no ledger");
+            if let Err(error) = access.remove() {
                 self.stuck(name, watched, now, &error);
             }
         }
@@ -513,6 +516,13 @@ fn is_of_an_earlier_boot(access: &Access) -> bool {
     let started = SystemTime::now().checked_sub(Duration::from_nanos(up));
     let written = access.file().metadata().and_then(|file| file.modified());
     written.ok().zip(started).is_some_and(|(written, started)| written < started)
+}
+
+/// A number for a file that has no seed.
+fn name_hash(name: &OsStr) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn is_gone(error: &LedgerError) -> bool {

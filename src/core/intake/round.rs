@@ -2,7 +2,7 @@
 
 use super::foreign::{ForeignLedger, Found};
 use super::watched::Watched;
-use crate::ledger::{Loss, Record};
+use crate::ledger::{Access, Loss, Record};
 use crate::operation::{Kind, Operation, Outcome};
 use crate::origin::Origin;
 use std::collections::BTreeMap;
@@ -47,8 +47,8 @@ impl Taken {
 pub struct Round {
     /// Operations.
     pub taken: Vec<Taken>,
-    /// Losses that were found.
-    pub losses: Losses,
+    /// Losses that were found, with what tells their ledger from every other.
+    pub losses: Vec<([u64; 3], Losses)>,
     /// Dead hosts' ledgers that are removed with it.
     pub removed: u64,
     /// Of these, damaged ones.
@@ -56,6 +56,7 @@ pub struct Round {
     /// Whether there is more to take at once.
     pub more: bool,
     pub(super) ledgers: Vec<Visited>,
+    pub(super) discarded: Vec<Discarded>,
 }
 
 /// A ledger that something was found in.
@@ -67,25 +68,43 @@ pub(super) struct Visited {
     pub found: Found,
 }
 
+/// A file that holds nothing to take.
+#[derive(Debug)]
+pub(super) struct Discarded {
+    pub name: OsString,
+    pub watched: Watched,
+    pub access: Access,
+}
+
 impl Round {
     /// Whether there is nothing to write down.
     pub fn is_empty(&self) -> bool {
         self.taken.is_empty() && self.losses.is_empty()
     }
 
-    /// Counts losses.
-    pub(super) fn lose(&mut self, reason: &'static str, count: u64) {
-        if count > 0 {
-            *self.losses.entry(reason).or_default() += count;
-        }
-    }
-
-    /// Counts losses that a header claims, `counted` of them.
-    pub(super) fn lose_claimed(&mut self, claimed: &[u64], mut counted: u64) {
+    /// Counts losses of one ledger: those that were found, and of those that its header claims
+    /// `counted`.
+    pub(super) fn lose(
+        &mut self,
+        ledger: [u64; 3],
+        (reason, found): (&'static str, u64),
+        claimed: &[u64],
+        mut counted: u64,
+    ) {
+        let mut losses = Losses::new();
+        let mut add = |reason, count| {
+            if count > 0 {
+                *losses.entry(reason).or_default() += count;
+            }
+        };
+        add(reason, found);
         for (loss, count) in Loss::ALL.iter().zip(claimed) {
             let count = counted.min(*count);
             counted -= count;
-            self.lose(loss.name(), count);
+            add(loss.name(), count);
+        }
+        if !losses.is_empty() {
+            self.losses.push((ledger, losses));
         }
     }
 }

@@ -167,7 +167,7 @@ impl TakenOver {
     /// Adds what a round found.
     pub fn add(&mut self, round: &Round) {
         self.spans.extend(spans(round));
-        for (reason, count) in &round.losses {
+        for (reason, count) in round.losses.iter().flat_map(|(_, losses)| losses) {
             *self.losses.entry(reason).or_default() += count;
         }
         self.removed.0 += round.removed;

@@ -57,6 +57,9 @@ const LATEST: &str = "latest";
 /// In [`NUMBERS`]: when a collector last took something, in nanoseconds since 1970.
 const LAST_EXPORT: &str = "last_export";
 
+/// In place of an operation's number: the losses of a ledger.
+const LOSSES_OF_LEDGER: u64 = u64::MAX;
+
 /// Memory for the file's pages.
 const CACHE: usize = 16 << 20;
 /// What a record takes beside its own bytes, in the file and in the bounds.
@@ -185,13 +188,23 @@ impl Store {
         self.change(|transaction, state| {
             let mut intake = Intake::begin(transaction, now)?;
             let mut taken = transaction.open_table(TAKEN).map_err(boxed)?;
-            let identities: Vec<Identity> = round.taken.iter().map(identity).collect();
+            let mut identities: Vec<Identity> = round.taken.iter().map(of_operation).collect();
             for (one, identity) in round.taken.iter().zip(&identities) {
                 if taken.insert(identity, ()).map_err(boxed)?.is_some() {
                     intake.counts.add((REPEATED, "", ""), 1);
                 } else {
                     intake.add(one)?;
                 }
+            }
+            for (ledger, losses) in &round.losses {
+                let identity = of_number(*ledger, LOSSES_OF_LEDGER);
+                // A live ledger may have lost more in each round: only what an earlier process took in
+                // and did not conclude is the same.
+                let is_known = taken.insert(&identity, ()).map_err(boxed)?.is_some();
+                if !is_known || state.last_round.contains(&identity) {
+                    intake.lose(losses);
+                }
+                identities.push(identity);
             }
             for identity in &state.last_round {
                 if !identities.contains(identity) {
@@ -203,7 +216,6 @@ impl Store {
                 state.is_caught_up = true;
             }
             drop(taken);
-            intake.lose(&round.losses);
             intake.finish()?;
             state.last_round = identities;
             self.bounds.keep(transaction)
@@ -374,10 +386,13 @@ fn used(transaction: &redb::ReadTransaction) -> Outcome<u64> {
     Ok(sum)
 }
 
-fn identity(taken: &Taken) -> Identity {
+fn of_operation(taken: &Taken) -> Identity {
+    of_number(taken.origin.ids.seed(), taken.record.number)
+}
+
+fn of_number(seed: [u64; 3], number: u64) -> Identity {
     let mut identity = [0; 32];
-    let words = taken.origin.ids.seed().into_iter().chain([taken.record.number]);
-    for (place, word) in identity.chunks_exact_mut(8).zip(words) {
+    for (place, word) in identity.chunks_exact_mut(8).zip(seed.into_iter().chain([number])) {
         place.copy_from_slice(&word.to_le_bytes());
     }
     identity
