@@ -1,22 +1,34 @@
 //! Other users of the machine, who put into the ledger folder what no host puts there: the agent
 //! goes on, and nothing outside of the folder is read or changed.
 //!
-//! The neighbour is a C program (tests/c/neighbour.c) under a uid without a name, which only root can
-//! start. Without root the test says so and passes.
+//! The neighbour is a C program (tests/c/neighbour.c) under a uid without a name, or ledgers that are
+//! given to that uid: only root can do either. Without root a test says so and passes.
 
 #![cfg(target_os = "linux")]
 
 use mpr_otel_core::folder::LedgerFolder;
-use mpr_otel_lab::equipment::stage::{Received, Running, Stage, add, lane, spawn, start};
+use mpr_otel_core::ledger::{Keeper, SLOT_COUNT};
+use mpr_otel_lab::equipment::graveyard::{Grave, Graveyard, Host};
+use mpr_otel_lab::equipment::stage::{Received, Running, Stage, add, lane, received, spawn, start};
 use mpr_otel_lab::equipment::{repository, target};
-use std::collections::HashSet;
+use mpr_otel_lab::receiver::{Answer, Request};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A user that no machine has.
-const NEIGHBOUR: &str = "65533";
+/// A user that no machine has, and what it is as an owner.
+const NEIGHBOUR: u32 = 65533;
+/// Another one: not trusted either, and does no harm.
+const VICTIM: u32 = 65532;
+/// Where a ledger has its first counter of losses, and the one of exports, and a slot its times,
+/// written down a second time.
+const LOST: usize = 1032;
+const EXPORTED: usize = 1024;
+const STARTED: usize = 24;
+const ENDED: usize = 32;
+const STARTED_UNIX_NANOS: usize = 40;
 
 /// A program of tests/c.
 fn compiled(name: &str) -> PathBuf {
@@ -31,14 +43,53 @@ fn compiled(name: &str) -> PathBuf {
     program
 }
 
+/// Whether files can be given to other users.
+fn is_root() -> bool {
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if !is_root {
+        println!("skipped: only root can act as another user");
+    }
+    is_root
+}
+
+/// Gives a file away.
+fn give(path: &Path, user: u32) {
+    chown(path, Some(user), Some(user)).unwrap();
+}
+
+/// A dead host's ledger of this user, with so many operations on a share that names the user.
+fn dead_ledger(yard: &Graveyard, user: u32, operations: usize) -> Grave {
+    let name = format!(r"\\files\of-{user}");
+    let grave = yard.dead(&vec![name.as_str(); operations]);
+    give(&grave.path, user);
+    grave
+}
+
+/// A live host of this user, that leaves delivery to the agent, and its ledger in the folder.
+fn live_host(yard: &Graveyard, user: u32) -> (Host, PathBuf) {
+    // A user's own program makes it as that user's from its first byte on.
+    let elsewhere = tempfile::tempdir_in(yard.path().parent().unwrap()).unwrap();
+    let host = Graveyard::within(elsewhere.path()).host(Keeper::Agent);
+    let made = host.ledger.path().unwrap();
+    give(made, user);
+    let path = yard.path().join(made.file_name().unwrap());
+    fs::rename(made, &path).unwrap();
+    (host, path)
+}
+
+/// Of these spans, those of this user's operations.
+fn of(spans: &[Received], user: u32) -> Vec<&Received> {
+    let share = Some(format!("of-{user}"));
+    spans.iter().filter(|span| span.get("mpr.share.name") == share).collect()
+}
+
 /// A neighbour that has made its files, and what they are; `None` without the rights to start it.
 fn neighbour(folder: &Path, target: &Path) -> Option<(Running, HashSet<String>)> {
-    if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        println!("skipped: only root can start a program as another user");
+    if !is_root() {
         return None;
     }
     let mut command = Command::new(compiled("neighbour"));
-    command.arg(NEIGHBOUR).arg(folder).arg(target);
+    command.arg(NEIGHBOUR.to_string()).arg(folder).arg(target);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut neighbour = spawn(&mut command);
     let made = neighbour.line().split_whitespace().map(str::to_owned).collect();
@@ -65,7 +116,7 @@ fn dead_host(stage: &Stage) {
 /// it followed a link to it.
 fn ledger_elsewhere(stage: &Stage) -> PathBuf {
     dead_host(stage);
-    let left = LedgerFolder::new(stage.ledgers()).survey().unwrap().ledgers;
+    let left = LedgerFolder::new(stage.ledgers()).list().unwrap();
     let [ledger] = left.as_slice() else { panic!("{left:?}") };
     let elsewhere = stage.folder.path().join("elsewhere.ledger");
     fs::rename(&ledger.path, &elsewhere).unwrap();
@@ -154,4 +205,161 @@ fn an_agent_whose_round_does_not_end_ends_its_process_and_the_next_one_goes_on()
     let next = spawn(&mut command);
     stage.spans(1);
     next.interrupt();
+}
+
+#[test]
+fn a_ledger_that_claims_more_than_there_was_costs_a_bounded_number_and_silences_none() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    let yard = Graveyard::within(&shared_folder(&stage));
+    let agent = spawn(&mut stage.agent());
+    dead_ledger(&yard, VICTIM, 30);
+    stage.report_when(30, 30, 0);
+
+    let (liar, path) = live_host(&yard, NEIGHBOUR);
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&(1_u64 << 46).to_le_bytes(), EXPORTED as u64).unwrap();
+    for counter in 0..6 {
+        file.write_all_at(&(1_u64 << 40).to_le_bytes(), (LOST + 8 * counter) as u64).unwrap();
+    }
+    // What a user's ledgers may claim in an hour.
+    const CLAIMED: u64 = 10_000;
+    stage.report_when(30 + CLAIMED, 30, CLAIMED);
+    // It claims more, and goes.
+    file.write_all_at(&(1_u64 << 41).to_le_bytes(), LOST as u64).unwrap();
+    liar.done(r"\\files\more");
+    stage.report_when(31 + CLAIMED, 31, CLAIMED);
+    drop(liar);
+    stage.until(|| LedgerFolder::new(stage.ledgers()).list().unwrap().is_empty());
+
+    // What the victim does, and loses, counts as before.
+    dead_ledger(&yard, VICTIM, 30);
+    stage.report_when(61 + CLAIMED, 61, CLAIMED);
+    let (unlucky, _) = live_host(&yard, VICTIM);
+    for _ in 0..SLOT_COUNT {
+        unlucky.begin(r"\\files\open");
+    }
+    assert!(unlucky.ledger.claim(0).is_none());
+    drop(unlucky);
+    let seen = 62 + CLAIMED + SLOT_COUNT as u64;
+    stage.report_when(seen, 61 + SLOT_COUNT as u64, CLAIMED + 1);
+    agent.interrupt();
+}
+
+#[test]
+fn an_operation_of_three_hundred_years_or_of_2099_is_damage_and_one_of_1970_is_an_operation() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    let yard = Graveyard::within(&shared_folder(&stage));
+    let year_2099 = 4_070_908_800_000_000_000_u64;
+    for forged in [
+        &[(STARTED, 0), (ENDED, 1 << 63)][..],
+        &[(STARTED, 2), (ENDED, 1)],
+        &[(STARTED_UNIX_NANOS, year_2099)],
+        &[(STARTED_UNIX_NANOS, 1)],
+    ] {
+        let grave = dead_ledger(&yard, NEIGHBOUR, 1);
+        for (place, value) in forged {
+            grave.patch_slot(0, *place, &value.to_le_bytes());
+        }
+        grave.reseal(0);
+    }
+    let agent = spawn(&mut stage.agent());
+    let report = stage.report_when(4, 1, 3);
+    assert_eq!(report["lost"]["corrupt"], 3, "{report}");
+    let span = &stage.spans(1)[0];
+    assert_eq!(span.span.start_time_unix_nano, 1);
+    agent.interrupt();
+}
+
+#[test]
+fn what_a_user_who_left_has_in_the_folder_costs_another_user_nothing() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    let yard = Graveyard::within(&shared_folder(&stage));
+    // More than a host without an agent makes a ledger beside.
+    for _ in 0..600 {
+        dead_ledger(&yard, NEIGHBOUR, 1);
+    }
+    let agent = spawn(&mut stage.agent());
+    stage.until(|| stage.report()["written_unix_ms"].is_u64());
+    let mut command = stage.host();
+    command.env("MPR_OTEL_DELIVERY", "agent");
+    let (host, report) = start(command, &lane(vec![add(r"\\files\of-65532"); 35]));
+    assert_eq!(report.untracked, 0);
+    host.end_quietly();
+    stage.report_when(635, 635, 0);
+    stage.until(|| LedgerFolder::new(stage.ledgers()).list().unwrap().is_empty());
+    agent.interrupt();
+}
+
+#[test]
+fn ledgers_that_a_neighbour_locks_cost_another_user_nothing_while_the_collector_is_away() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::behaving(|_: &Request| Answer::status(503));
+    let yard = Graveyard::within(&shared_folder(&stage));
+    let locked: Vec<Host> = (0..500).map(|_| yard.host(Keeper::Host)).collect();
+    for host in &locked {
+        give(host.ledger.path().unwrap(), NEIGHBOUR);
+    }
+    for _ in 0..50 {
+        dead_ledger(&yard, VICTIM, 20);
+    }
+    let agent = spawn(&mut stage.agent());
+    stage.report_when(1000, 0, 0);
+    stage.until(|| stage.report()["live"] == 500);
+    assert_eq!(LedgerFolder::new(stage.ledgers()).list().unwrap().len(), 500);
+    agent.interrupt();
+}
+
+#[test]
+fn a_neighbours_many_old_ledgers_are_not_sent_before_another_users_one() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    let yard = Graveyard::within(&shared_folder(&stage));
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    for _ in 0..600 {
+        dead_ledger(&yard, NEIGHBOUR, 20).file().set_modified(long_ago).unwrap();
+    }
+    dead_ledger(&yard, VICTIM, 1);
+    let mut command = stage.agent();
+    command.env("MPR_OTEL_BATCH_MAX", "50");
+    let agent = spawn(&mut command);
+    let first = received(stage.request());
+    assert_eq!((of(&first, VICTIM).len(), of(&first, NEIGHBOUR).len()), (1, 49));
+    agent.interrupt();
+}
+
+#[test]
+fn a_user_who_names_any_number_of_servers_makes_no_more_than_two_hundred_of_them_known() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    let yard = Graveyard::within(&shared_folder(&stage));
+    let names: Vec<String> = (0..300).map(|server| format!(r"\\server-{server}\share")).collect();
+    for names in names.chunks(100) {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        give(&yard.dead(&names).path, NEIGHBOUR);
+    }
+    give(&yard.dead(&[r"\\files01\share"]).path, VICTIM);
+    let agent = spawn(&mut stage.agent());
+    let spans = stage.spans(301);
+    let servers: Vec<String> =
+        spans.iter().map(|span| span.get("server.address").unwrap()).collect();
+    assert_eq!(servers.iter().filter(|server| *server == "other").count(), 100);
+    let known: BTreeSet<&String> = servers.iter().filter(|server| *server != "other").collect();
+    assert_eq!(known.len(), 201);
+    assert!(known.contains(&"files01".to_owned()));
+    agent.interrupt();
 }

@@ -101,13 +101,14 @@ fn drain(settings: Settings, folder: LedgerFolder) -> Result<Summary, Failure> {
     let state = state_folder()?;
     std::fs::create_dir_all(&state)
         .map_err(|error| format!("cannot make {}: {error}", state.display()))?;
-    let store = Arc::new(Store::open(&state.join(STORE), Bounds::of(&settings))?);
+    let store = Arc::new(Store::at(state.join(STORE), Bounds::of(&settings)));
+    store.open()?;
     let before = store.counts()?;
     let mut summary = Summary::default();
     let mut intake =
         Intake::new(folder, state.join(DAMAGED), settings.unfinished_after, Duration::from_secs(1));
     intake.list(Instant::now()).map_err(|error| cannot_look(intake.folder(), &error))?;
-    let mut latest = store.latest()?;
+    let mut latest = 0;
     take_over(&mut intake, &store, &mut latest, |round| {
         summary.ledgers += round.removed;
         summary.quarantined += round.damaged;

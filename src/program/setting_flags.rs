@@ -108,7 +108,7 @@ mod tests {
         for (registry, flag) in [
             ("Disabled", "--disabled"),
             ("CaCertificate", "--ca-certificate"),
-            ("LedgerMaxAgeHours", "--ledger-max-age-hours"),
+            ("StoreMaxAgeHours", "--store-max-age-hours"),
         ] {
             assert_eq!(flags(&[flag, "x"]).0, [(registry, "x".to_owned())]);
         }

@@ -1,7 +1,7 @@
 //! What the hosts said they did and what the collector got, and whether the two agree.
 
+use crate::report::Report;
 use crate::script;
-use mpr_otel_core::ledger::{Loss, Tally};
 use mpr_otel_lab::equipment::stage::Received;
 use prost::Message;
 use std::collections::{HashMap, HashSet};
@@ -167,9 +167,9 @@ impl Book {
         sums
     }
 
-    /// Compares all that was said with all that was sent, and with what the ledgers counted, some of
-    /// which may be `forgotten`. Returns what is wrong.
-    pub fn judge(mut self, tally: &Tally, forgotten: &Tally) -> Vec<String> {
+    /// Compares all that was said with all that was sent, and with what the agents counted. Returns
+    /// what is wrong.
+    pub fn judge(mut self, report: &Report) -> Vec<String> {
         let mut problems = std::mem::take(&mut self.breaches);
         let mut ids = HashSet::new();
         for (name, entry) in &self.entries {
@@ -183,7 +183,7 @@ impl Book {
                 problems.push(format!("{name} has the span id of another operation"));
             }
         }
-        problems.extend(self.sums().account_for(tally, forgotten));
+        problems.extend(self.sums().account_for(report));
         let more = problems.len().saturating_sub(MOST);
         problems.truncate(MOST);
         if more > 0 {
@@ -266,33 +266,21 @@ impl From<&Received> for Sent {
 }
 
 impl Sums {
-    /// What is wrong with the ledgers' sums, when nothing is left in any ledger. Some counts may be
-    /// `forgotten`.
-    fn account_for(&self, tally: &Tally, forgotten: &Tally) -> Vec<String> {
-        let mut most = *tally;
-        most += *forgotten;
+    /// What is wrong with the agents' sums, when nothing is left in any ledger. What hosts sent
+    /// themselves is in none of them.
+    fn account_for(&self, report: &Report) -> Vec<String> {
+        let lost = |reason: &str| report.lost.get(reason).copied().unwrap_or(0);
         // A host that died within PRE may have counted an operation, and may have said nothing.
-        let lost_within_pre = |tally: &Tally| {
-            tally.lost[Loss::Corrupt as usize] + tally.lost[Loss::TableFull as usize]
-        };
+        let within_pre = lost("corrupt") + lost("table_full");
         let checks = [
-            ("nothing is pending", tally.pending() == 0),
-            ("seen = exported + lost", tally.seen == tally.exported + tally.lost_in_all()),
-            ("what ended was seen", most.seen >= self.finished + self.untracked),
-            ("what was seen had begun", tally.seen <= self.begun),
-            ("what was exported came", tally.exported <= self.received),
-            ("what came was exported", most.exported >= self.received),
-            ("what was not recorded is lost", lost_within_pre(&most) >= self.untracked),
-            ("no other is lost", lost_within_pre(tally) <= self.untracked + self.silent),
-            ("for no other reason", tally.lost_in_all() == lost_within_pre(tally)),
-            ("all is in files", tally.unprotected == 0),
-            ("the contract was kept", tally.malformed + tally.unmatched == 0),
+            ("nothing is pending", report.pending == 0),
+            ("seen = exported + lost", report.seen == report.exported + report.lost_in_all()),
+            ("what was seen had begun", report.seen <= self.begun),
+            ("what was exported came", report.exported <= self.received),
+            ("no other is lost", within_pre <= self.untracked + self.silent),
+            ("for no other reason", report.lost_in_all() == within_pre),
         ];
         let wrong = checks.into_iter().filter(|(_, right)| !right);
-        wrong
-            .map(|(what, _)| {
-                format!("it is not so that {what}: {self:?}, {tally:?}, forgotten: {forgotten:?}")
-            })
-            .collect()
+        wrong.map(|(what, _)| format!("it is not so that {what}: {self:?}, {report:?}")).collect()
     }
 }

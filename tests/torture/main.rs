@@ -1,5 +1,5 @@
 //! Torture: hosts and agents are killed at any instant, again and again, while the collector is
-//! moody; whatever a host was promised must arrive, once, and the ledgers' sums must add up.
+//! moody; whatever a host was promised must arrive, and the agents' sums must add up.
 //!
 //! MPR_OTEL_TORTURE_KILLS and MPR_OTEL_TORTURE_SEED set how long it takes and what is decided by
 //! chance: `cargo xtask torture`.
@@ -11,20 +11,19 @@
 mod book;
 mod chance;
 mod collector;
+mod report;
 mod script;
 mod troupe;
 
 use chance::Chance;
 use collector::{Collector, Mood};
-use mpr_otel_core::folder::AgentLedger;
+use mpr_otel_core::clock::unix_nanos;
 use mpr_otel_core::folder::{Census, LedgerFolder, Snapshot};
-use mpr_otel_core::ledger::{Access, Loss, Tally};
 use mpr_otel_core::privacy::Privacy;
 use mpr_otel_lab::equipment::stage::Stage;
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use report::Report;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{env, thread};
 use troupe::{AgentProcess, Death, Host};
 
@@ -46,24 +45,9 @@ fn whatever_is_killed_whenever_all_that_was_promised_arrives() {
         torture.run(kills);
         drop(running);
     });
-    torture.drain();
-    let tally = torture.accounts(&folder);
-    torture.judge(&tally);
-}
-
-/// The counters of a ledger whose remover died at its grave: before another ledger had them, or
-/// after.
-fn half_buried(ledger: &Path) -> Option<Tally> {
-    let access = Access::at(ledger).ok()?;
-    let header = access.header().ok()?;
-    if !header.counters_moved || access.is_owned().ok()? {
-        return None;
-    }
-    let mut recorded = 0;
-    access.all_slots(&header, |_, slot| recorded += slot.had()).ok()?;
-    let mut tally = header.tally(recorded);
-    tally += header.inherited;
-    Some(tally)
+    torture.finish();
+    let report = torture.accounts(&folder);
+    torture.judge(&report);
 }
 
 /// A number from the environment.
@@ -83,7 +67,6 @@ fn look_on(folder: &LedgerFolder, over: mpsc::Receiver<()>, mut chance: Chance) 
     while over.recv_timeout(pause(&mut chance, 300)) == Err(RecvTimeoutError::Timeout) {
         Census::take(folder).unwrap();
         Snapshot::take(folder, &Privacy::FULL).unwrap();
-        AgentLedger::status(folder).unwrap();
     }
 }
 
@@ -99,8 +82,6 @@ struct Torture {
     phase: usize,
     /// Turns until the collector's mood ends.
     mood: usize,
-    /// Counters that a killed process may have taken along, by the ledger they were in.
-    forgotten: HashMap<PathBuf, Tally>,
     figures: Figures,
 }
 
@@ -126,7 +107,6 @@ impl Torture {
             agents: true,
             phase: 0,
             mood: 0,
-            forgotten: HashMap::new(),
             figures: Figures { started: Some(Instant::now()), ..Figures::default() },
         }
     }
@@ -220,15 +200,13 @@ impl Torture {
             Some(Ok(_)) => self.figures.agents_killed += 1,
             Some(Err(problem)) => self.collector.book().breach(problem),
         }
-        self.look_at_graves();
+        self.count_ledgers();
     }
 
-    /// Somebody died. What the folder holds now tells whether that was at a grave.
-    fn look_at_graves(&mut self) {
-        let survey = LedgerFolder::new(self.stage.ledgers()).survey().unwrap();
-        self.figures.ledgers = self.figures.ledgers.max(survey.ledgers.len());
-        let found = survey.ledgers.into_iter().map(|entry| entry.path);
-        self.forgotten.extend(found.filter_map(|path| Some((path.clone(), half_buried(&path)?))));
+    /// Somebody died.
+    fn count_ledgers(&mut self) {
+        let entries = LedgerFolder::new(self.stage.ledgers()).list().unwrap();
+        self.figures.ledgers = self.figures.ledgers.max(entries.len());
     }
 
     fn note_host(&mut self, (death, said): (Result<Death, String>, String)) {
@@ -244,52 +222,46 @@ impl Torture {
             Err(problem) => book.breach(format!("{problem}, saying {rest:?}")),
         }
         drop(book);
-        self.look_at_graves();
+        self.count_ledgers();
     }
 
-    /// Exports all that is left, at once.
-    fn drain(&mut self) {
-        let mut drain = troupe::command(&self.stage, &self.collector.endpoint());
-        // On a busy machine too.
-        drain.env("MPR_OTEL_TIMEOUT_MS", "60000");
-        let output = drain.args(["drain", "--json"]).output().unwrap();
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stdout);
-            self.collector.book().breach(format!("drain: {} {said}", output.status));
+    /// Lets a last agent do all there is to do, undisturbed.
+    fn finish(&mut self) {
+        let endpoint = self.collector.endpoint();
+        let last = AgentProcess::start(&self.stage, &endpoint);
+        let folder = LedgerFolder::new(self.stage.ledgers());
+        self.stage.until(|| folder.list().unwrap().is_empty());
+        let empty = unix_nanos(SystemTime::now()) / 1_000_000;
+        self.stage.until(|| {
+            let report = self.stage.report();
+            report["written_unix_ms"].as_u64() > Some(empty) && report["pending"] == 0
+        });
+        if let Err(problem) = last.interrupt() {
+            self.collector.book().breach(problem);
         }
     }
 
-    /// The ledgers' sums. Nothing must be left in the folder.
-    fn accounts(&mut self, folder: &LedgerFolder) -> Tally {
+    /// What the agents counted. Nothing must be left in the folder.
+    fn accounts(&mut self, folder: &LedgerFolder) -> Report {
         let census = Census::take(folder).unwrap();
-        let agent = AgentLedger::status(folder).unwrap().header.expect("there were agents");
+        let report = Report::from(&self.stage.report());
         let mut book = self.collector.book();
-        if census.ledgers + census.unreadable + folder.quarantined() > 0 {
-            let quarantined = folder.quarantined();
-            book.breach(format!("left behind: {census:?}, and {quarantined} put aside"));
+        if census.ledgers + census.unreadable + report.damaged > 0 {
+            book.breach(format!("left behind: {census:?}, {report:?}"));
         }
-        let mut tally = agent.inherited;
-        tally += census.tally;
-        tally
+        report
     }
 
     /// Prints the figures, and fails if anything is wrong.
-    fn judge(self, tally: &Tally) {
+    fn judge(self, report: &Report) {
         let sums = self.collector.book().sums();
         let Figures { hosts, agents, hosts_killed, agents_killed, ledgers, started } = self.figures;
         let seconds = started.map_or(0.0, |started| started.elapsed().as_secs_f64());
-        let losses: Vec<String> = Loss::ALL
-            .iter()
-            .zip(tally.lost)
-            .filter(|(_, lost)| *lost > 0)
-            .map(|(loss, lost)| format!("{lost} {}", loss.name()))
-            .collect();
         println!(
             "torture: {hosts_killed} of {hosts} hosts and {agents_killed} of {agents} agents \
-             killed in {seconds:.1} s, {} of them at a grave; {} operations begun, {} ended, {} not \
-             recorded, {} silent, {} died before their ledger was made; {} received, {} of them unfinished, {} repeats, {} refused; \
-             counted: {} seen, {} exported, {} lost ({}), {} repeated; {ledgers} ledgers at most",
-            self.forgotten.len(),
+             killed in {seconds:.1} s; {} operations begun, {} ended, {} not recorded, {} silent, {} \
+             died before their ledger was made; {} received, {} of them unfinished, {} repeats, {} \
+             refused; agents: {report}; {ledgers} ledgers at most",
             sums.begun,
             sums.finished,
             sums.untracked,
@@ -299,18 +271,9 @@ impl Torture {
             sums.unfinished,
             sums.repeats,
             sums.refused,
-            tally.seen,
-            tally.exported,
-            tally.lost_in_all(),
-            losses.join(", "),
-            tally.repeated,
         );
         let book = std::mem::take(&mut *self.collector.book());
-        let forgotten = self.forgotten.values().fold(Tally::default(), |mut sum, tally| {
-            sum += *tally;
-            sum
-        });
-        let problems = book.judge(tally, &forgotten);
+        let problems = book.judge(report);
         if !problems.is_empty() {
             let kept = self.stage.folder.keep();
             panic!("{}\nkept: {}", problems.join("\n"), kept.display());

@@ -40,9 +40,7 @@ fn tortured(program: PathBuf, stage: &Stage, endpoint: &str) -> Command {
     command
         .env("MPR_OTEL_ENDPOINT", endpoint)
         .env("MPR_OTEL_TIMEOUT_MS", "300")
-        // Nothing is to be given up here: every loss is to be explained.
-        .env("MPR_OTEL_LEDGER_MAX_FILES", "0")
-        .env("MPR_OTEL_LEDGER_MAX_MIB", "0");
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "100");
     command
 }
 
@@ -125,6 +123,16 @@ impl AgentProcess {
         let mut command = self::command(stage, endpoint);
         command.arg("agent").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
+    }
+
+    /// Asks it to end, which it must do well.
+    pub fn interrupt(mut self) -> Result<(), String> {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status().unwrap();
+        let status = self.0.wait().unwrap();
+        if asked.success() && status.success() {
+            return Ok(());
+        }
+        Err(format!("the last agent ended with {status}"))
     }
 
     /// Kills it where it stands; it must have lived.

@@ -317,7 +317,7 @@ fn process_patterns_match_whole_names_without_case() {
 fn a_variable_is_called_as_its_registry_value_is() {
     let variable = |registry| Name { registry }.variable();
     assert_eq!(variable("Log"), "MPR_OTEL_LOG");
-    assert_eq!(variable("LedgerMaxAgeHours"), "MPR_OTEL_LEDGER_MAX_AGE_HOURS");
+    assert_eq!(variable("StoreMaxAgeHours"), "MPR_OTEL_STORE_MAX_AGE_HOURS");
 }
 
 #[test]

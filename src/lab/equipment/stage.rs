@@ -128,6 +128,35 @@ impl Stage {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
     }
 
+    /// What the agent wrote down about itself last; null before it did.
+    pub fn report(&self) -> serde_json::Value {
+        let path = LedgerFolder::new(self.ledgers()).agent().join("status.json");
+        let text = std::fs::read(path).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or(serde_json::Value::Null)
+    }
+
+    /// Waits until the agent says that it has seen, exported, lost and has in store so many
+    /// operations.
+    pub fn report_when(&self, seen: u64, exported: u64, lost: u64) -> serde_json::Value {
+        let lost_in_all = |report: &serde_json::Value| {
+            let reasons = report["lost"].as_object().into_iter().flatten();
+            reasons.map(|(_, count)| count.as_u64().unwrap()).sum::<u64>()
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let report = self.report();
+            if report["seen"] == seen
+                && report["exported"] == exported
+                && lost_in_all(&report) == lost
+                && report["pending"] == seen - exported - lost
+            {
+                return report;
+            }
+            assert!(Instant::now() < deadline, "{report}\n{}", self.logged());
+            std::thread::yield_now();
+        }
+    }
+
     /// The agent, to be started with [`spawn`].
     pub fn agent(&self) -> Command {
         let mut command = self.command(program());

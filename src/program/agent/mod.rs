@@ -78,6 +78,9 @@ pub(crate) fn take_over(
 ) -> Result<(), StoreError> {
     loop {
         let now = clock::unix_nanos(SystemTime::now());
+        if *latest == 0 {
+            *latest = store.latest()?;
+        }
         *latest = now.max(*latest);
         let round = intake.collect(Instant::now(), *latest);
         store.take_in(&round, now)?;
@@ -105,8 +108,14 @@ impl Agent {
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot see whose the ledger folder is"),
         }
-        let store = Store::open(&place.folder().join(STORE), Bounds::of(&settings))?;
-        let latest = store.latest()?;
+        let store = Store::at(place.folder().join(STORE), Bounds::of(&settings));
+        match store.open() {
+            // A full disk has room again some day.
+            Err(error @ StoreError::File { .. }) => {
+                tracing::error!(%error, "what is recorded stays in its ledgers");
+            }
+            opened => opened?,
+        }
         let look_every = settings.batch_delay.clamp(SHORTEST_LOOK, LONGEST_LOOK);
         Ok(Self {
             control: Control::new(&folder),
@@ -124,7 +133,7 @@ impl Agent {
             trouble: Arc::default(),
             report_every: telemetry::metric_interval().min(REPORT_EVERY),
             reported: None,
-            latest,
+            latest: 0,
             settings,
         })
     }

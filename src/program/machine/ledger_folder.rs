@@ -1,13 +1,15 @@
 //! The folder in which every program keeps its ledger.
 
 use super::{Uninstalled, entries};
+use crate::agent::place::{DAMAGED, LOCK, STORE};
+use crate::agent::report::{REPORT, UNFINISHED_REPORT};
 use crate::answer::Failure;
 use crate::rights::Rights;
 use crate::setting_flags::SettingFlags;
 use crate::windows;
 use mpr_otel_core::control_page::ControlPageWriter;
-use mpr_otel_core::folder::{self, AGENT_FOLDER, CONTROL_PAGE, QUARANTINE_FOLDER};
-use mpr_otel_core::ledger::{EXTENSION, UNBORN, is_ledger_name};
+use mpr_otel_core::folder::{self, AGENT_FOLDER, CONTROL_PAGE};
+use mpr_otel_core::ledger::is_ledger_name;
 use mpr_otel_core::platform;
 use mpr_otel_core::settings::{DeliveryMode, Lookup, Reading, Settings, System};
 use std::fs;
@@ -15,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// What the agent keeps in its own folder; what is left of it if it dies; its lock; the page through
 /// which it and administrators reach hosts.
-const AGENT_FILES: [&str; 4] = ["agent.ledger", "agent.new", "lock", CONTROL_PAGE];
+const AGENT_FILES: [&str; 6] =
+    [STORE, "store.damaged", REPORT, UNFINISHED_REPORT, LOCK, CONTROL_PAGE];
 
 /// The folder, the agent's own in it, and the log beside it.
 #[derive(Debug)]
@@ -73,10 +76,9 @@ impl LedgerFolder {
 
     /// Refuses a folder with other files in it: their rights would become the ledgers'.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        let agents = self.agents();
-        let foreign = entries(&self.path).find(|path| {
-            !is_ours(path) && !agents.contains(path) && self.log.as_ref() != Some(path)
-        });
+        let agent = self.agent();
+        let foreign = entries(&self.path)
+            .find(|path| !is_ours(path) && agent != *path && self.log.as_ref() != Some(path));
         match foreign {
             None => Ok(()),
             Some(foreign) => Err(format!(
@@ -95,7 +97,7 @@ impl LedgerFolder {
         for folder in self.shared().rev() {
             make(folder, Rights::Shared)?;
         }
-        self.agents().iter().try_for_each(|folder| make(folder, Rights::AgentsOnly))?;
+        make(&self.agent(), Rights::AgentsOnly)?;
         self.make_control_page()
     }
 
@@ -120,7 +122,7 @@ impl LedgerFolder {
     }
 
     fn control_page(&self) -> PathBuf {
-        adoption::LedgerFolder::new(&self.path).control_page()
+        folder::LedgerFolder::new(&self.path).control_page()
     }
 
     /// Removes the ledgers, what the agent keeps, and the folders unless there is something else
@@ -130,7 +132,13 @@ impl LedgerFolder {
             done.delete(log)?;
         }
         // Inner first.
-        for folder in self.agents().iter().map(PathBuf::as_path).chain(self.shared()) {
+        let damaged = self.agent().join(DAMAGED);
+        for owner in entries(&damaged) {
+            entries(&owner).try_for_each(|copy| done.delete(&copy))?;
+            done.delete_folder(&owner)?;
+        }
+        done.delete_folder(&damaged)?;
+        for folder in [self.agent().as_path()].into_iter().chain(self.shared()) {
             for path in entries(folder).filter(|path| is_ours(path)) {
                 done.delete(&path)?;
             }
@@ -145,9 +153,9 @@ impl LedgerFolder {
         [Some(self.path.as_path()), parent].into_iter().flatten()
     }
 
-    /// The folders that only agents and administrators use.
-    fn agents(&self) -> [PathBuf; 2] {
-        [AGENT_FOLDER, QUARANTINE_FOLDER].map(|name| self.path.join(name))
+    /// The folder that only the agent and administrators use.
+    fn agent(&self) -> PathBuf {
+        self.path.join(AGENT_FOLDER)
     }
 }
 
@@ -161,11 +169,8 @@ fn make(folder: &Path, rights: Rights) -> Result<(), Failure> {
     })
 }
 
-/// Whether a file is called as a ledger is, born or not, or as what the agent keeps.
+/// Whether a file is called as a ledger is, or as what the agent keeps.
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let born = name.strip_suffix(UNBORN).map(|stem| format!("{stem}{EXTENSION}"));
-    is_ledger_name(&name)
-        || born.is_some_and(|name| is_ledger_name(&name))
-        || AGENT_FILES.contains(&&*name)
+    is_ledger_name(&name) || AGENT_FILES.contains(&&*name)
 }

@@ -3,13 +3,14 @@
 use super::table::Report;
 use super::verdict::{Machine, Observation, Outcome, Tried, exit_code, judge};
 use super::way::{self, Program, Step, Way};
+use crate::agent::place::sight;
 use crate::answer::Failure;
 use crate::architecture::Architecture;
 use crate::machine::{SystemDll, listed};
 use crate::printable::Printable;
 use crate::probe_caller::Caller;
 use crate::windows::{self, Debugged, Wnet};
-use mpr_otel_core::folder::{AgentLedger, HostSlots, LedgerFolder, Watch};
+use mpr_otel_core::folder::{HostSlots, LedgerFolder, Watch};
 use mpr_otel_core::ledger::LedgerError;
 use mpr_otel_core::settings::{Settings, System};
 use std::collections::BTreeSet;
@@ -61,7 +62,7 @@ impl Session {
                 Err(error) => Some(format!("MPR's list cannot be read: {error}")),
             },
             delivery: settings.delivery,
-            agent_runs: AgentLedger::status(&folder).ok().map(|status| status.running),
+            agent_runs: sight(&folder).ok().map(|sight| sight.is_running),
             disabled: settings.disabled,
         };
         let missing = format!(r"\\{server}\mpr-otel-no-such-share");

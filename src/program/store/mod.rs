@@ -111,21 +111,23 @@ fn boxed(error: impl Into<redb::Error>) -> Box<redb::Error> {
 }
 
 impl Store {
-    /// Opens the store at `path`, or makes it. A file that is no store, or a damaged one, is put aside.
-    pub(crate) fn open(path: &Path, bounds: Bounds) -> Result<Self, StoreError> {
-        let store = Self { path: path.into(), bounds, state: Mutex::default() };
-        let compact = |state: &mut State| {
-            let Some(database) = &mut state.database else { return Ok(()) };
-            let length = path.metadata().map_or(0, |file| file.len());
+    /// The store at `path`, which is opened or made by the first access.
+    pub(crate) fn at(path: PathBuf, bounds: Bounds) -> Self {
+        Self { path, bounds, state: Mutex::default() }
+    }
+
+    /// Opens or makes the file. One that is no store, or a damaged one, is put aside; one that is much
+    /// larger than what is in it is written anew.
+    pub(crate) fn open(&self) -> Result<(), StoreError> {
+        self.with(|state| {
+            let Some(database) = &mut state.database else { return Err(boxed(closed())) };
+            let length = self.path.metadata().map_or(0, |file| file.len());
             let bytes = used(&database.begin_read().map_err(boxed)?)?;
             if length > 2 * bytes + SLACK {
                 database.compact().map_err(boxed)?;
             }
             Ok(())
-        };
-        store.with(|_| Ok(()))?;
-        store.concluded(compact(&mut store.lock()))?;
-        Ok(store)
+        })
     }
 
     /// The file.
@@ -340,7 +342,14 @@ fn database(path: &Path) -> Result<Database, StoreError> {
         options.read(true).write(true).create(true).truncate(false);
         platform::owner_only(&mut options);
         let file = options.open(path).map_err(StorageError::from)?;
-        Database::builder().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?)
+        let is_new = file.metadata().map_err(StorageError::from)?.len() == 0;
+        let made =
+            Database::builder().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?);
+        if is_new && made.is_err() {
+            // A beginning of a store is no store: the disk may be full.
+            let _ = std::fs::remove_file(path);
+        }
+        made
     };
     match open() {
         Ok(database) => return Ok(database),
