@@ -3,7 +3,7 @@
 
 mod script;
 
-use super::graveyard::{Adopted, Graveyard, remote_name};
+use super::graveyard::{Graveyard, TakenOver, collect, remote_name};
 use mpr_otel_core::ledger::{
     FILE_SIZE, HEADER_SIZE, HeaderImage, KIND_CANCEL, Keeper, Record, SLOT_COUNT, SLOT_SIZE,
     SlotImage, Tally,
@@ -21,6 +21,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Slots that a script may damage; the one behind them it may not.
 const IN_REACH: usize = 8;
@@ -44,7 +45,7 @@ pub fn header(bytes: &[u8]) {
             let ids = origin.ids.ids(number);
             assert!(ids.trace_id != [0; 16] && ids.span_id != [0; 8]);
         }
-        let tallies = [image.counters, image.inherited, image.tally(0), image.tally(u64::MAX)];
+        let tallies = [image.counters, image.tally(0), image.tally(u64::MAX)];
         assert!(tallies.iter().all(is_believable));
     }
 }
@@ -110,10 +111,6 @@ struct Specimen {
     used: Vec<u8>,
     /// The span of the slot that is out of reach.
     healthy: SpanId,
-    /// Operations that it tells of.
-    seen: u64,
-    /// Of these, what its host has exported.
-    exported: u64,
 }
 
 fn specimen() -> &'static Specimen {
@@ -143,13 +140,11 @@ fn specimen() -> &'static Specimen {
             name: grave.path.file_name().unwrap().to_str().unwrap().to_owned(),
             used: grave.bytes()[..HEADER_SIZE + (IN_REACH + 1) * SLOT_SIZE].to_vec(),
             healthy: grave.id(IN_REACH, 1),
-            seen: 10,
-            exported: 2,
         }
     })
 }
 
-/// Damages a real dead ledger by a script, before and while adopters empty it.
+/// Damages a real dead ledger by a script, before and while intakes empty it.
 pub fn ledger(bytes: &[u8]) {
     let script = Script::read(bytes);
     let memory = Path::new("/dev/shm");
@@ -169,44 +164,44 @@ pub fn ledger(bytes: &[u8]) {
     };
 
     script.play(Moment::Dead, &file);
-    let mut spans = Vec::new();
-    let mut first = yard.adopter();
-    first.look(None, usize::MAX).unwrap();
-    script.play(Moment::Held, &file);
-    for _ in 0..script.batches {
-        let batch = first.batch(script.limit, &Privacy::FULL);
-        spans.extend_from_slice(&batch.spans);
-        script.play(Moment::Sent, &file);
-        first.settle(&batch, script.rejected);
-        if script.buries {
-            yard.bury(&mut first);
-        }
+    let now = Instant::now();
+    let intake = || yard.intake(Duration::from_secs(3600));
+    let mut taken = TakenOver::default();
+    let mut first = intake();
+    first.list(now).unwrap();
+    let round = collect(&mut first, now);
+    taken.add(&round);
+    script.play(Moment::Taken, &file);
+    if script.dies {
+        drop(round);
+    } else {
+        first.conclude(round, now);
     }
-    if script.dies_waiting {
-        spans.append(&mut first.batch(script.limit, &Privacy::FULL).spans);
-    }
-    drop(first);
     script.play(Moment::Left, &file);
 
-    let mut last = yard.adopter();
-    let look = last.look(None, usize::MAX).unwrap();
-    let mut adopted = Adopted::default();
-    yard.finish(&mut last, &mut adopted);
-    spans.append(&mut adopted.spans);
+    let mut last = intake();
+    let later = now + Duration::from_secs(24 * 3600);
+    // What is no ledger is left alone for a day.
+    for now in [now, later] {
+        let more = yard.take_over_by(&mut last, now);
+        taken.spans.extend(more.spans);
+        for (reason, count) in more.losses {
+            *taken.losses.entry(reason).or_default() += count;
+        }
+        taken.sights = more.sights;
+    }
 
-    spans.iter().for_each(check);
-    // Zeros in place of the magic may be a birth, if the file is young.
-    assert!(yard.files().0 == 0 || look.refused == 1 || look.live == 1, "{look:?}");
-    let tally = yard.inherited();
-    assert!(is_believable(&tally));
+    taken.spans.iter().for_each(check);
+    // Only one of a newer version stays.
+    assert!(yard.files().0 == taken.sights.refused, "{:?}", taken.sights);
+    assert!(yard.files().1 <= 1);
+    assert!(taken.losses.values().all(|count| *count <= 12 * LARGEST_COUNT));
     if !script.damages_all {
         let healthy = |span: &&SpanData| span.span_context.span_id() == specimen.healthy;
-        let healthy: Vec<&SpanData> = spans.iter().filter(healthy).collect();
-        // What was sent and not settled is sent again.
-        assert!((1..=1 + usize::from(script.dies_waiting)).contains(&healthy.len()));
+        let healthy: Vec<&SpanData> = taken.spans.iter().filter(healthy).collect();
+        // What was taken and not concluded is taken again.
+        assert_eq!(healthy.len(), 1 + usize::from(script.dies));
         assert!(healthy.iter().all(|span| remote_name(span) == "healthy"));
-        // A generation may tell of one that was not, or of one less.
-        assert!(tally.seen + IN_REACH as u64 >= specimen.seen - specimen.exported);
-        assert!(tally.exported <= specimen.exported + spans.len() as u64);
+        assert!(taken.spans.len() as u64 + taken.lost("corrupt") <= 2 * (IN_REACH as u64 + 1));
     }
 }

@@ -1,6 +1,7 @@
 //! How bytes of chance become damage to a ledger, in few bytes, so that a fuzzer finds its way.
 //!
-//! Two bytes say what the first adopter does; then come commands of a byte each and what they need:
+//! The first byte says what the first intake does, and the second nothing; then come commands of a byte
+//! each and what they need:
 //!
 //! ```text
 //! 0..8    slot, u16 offset, u8 count, bytes     writes the bytes into that slot
@@ -21,28 +22,18 @@ use std::os::unix::fs::FileExt;
 pub enum Moment {
     /// The host is dead, and nobody has looked.
     Dead,
-    /// An adopter has looked.
-    Held,
-    /// It has made a request, and waits for the answer.
-    Sent,
-    /// It has died.
+    /// An intake has taken its operations, and not concluded the round.
+    Taken,
+    /// That intake is gone.
     Left,
 }
 
-const MOMENTS: [Moment; 4] = [Moment::Dead, Moment::Held, Moment::Sent, Moment::Left];
+const MOMENTS: [Moment; 3] = [Moment::Dead, Moment::Taken, Moment::Left];
 
 #[derive(Debug)]
 pub struct Script {
-    /// Requests that it makes and settles.
-    pub batches: usize,
-    /// Whether it buries what it has emptied.
-    pub buries: bool,
-    /// Whether it dies while it waits for an answer.
-    pub dies_waiting: bool,
-    /// The most spans of a request.
-    pub limit: usize,
-    /// Spans of each request that are refused.
-    pub rejected: u64,
+    /// Whether it dies before it concludes the round.
+    pub dies: bool,
     /// Whether the damage reaches beyond the slots.
     pub damages_all: bool,
     damages: Vec<(Moment, Damage)>,
@@ -59,7 +50,7 @@ impl Script {
     pub fn read(bytes: &[u8]) -> Self {
         let mut bytes = bytes.iter().copied();
         let mut next = || bytes.next();
-        let [manner, limit] = [next(), next()].map(Option::unwrap_or_default);
+        let [manner, _] = [next(), next()].map(Option::unwrap_or_default);
         let mut damages = Vec::new();
         let mut moments = MOMENTS.into_iter();
         let mut moment = moments.next();
@@ -86,11 +77,7 @@ impl Script {
             Damage::Resize(_) => true,
         };
         Self {
-            buries: manner & 2 != 0,
-            rejected: u64::from(manner >> 2 & 3),
-            batches: usize::from(manner >> 4 & 3),
-            dies_waiting: manner & 64 != 0,
-            limit: usize::from(limit % 12) + 1,
+            dies: manner & 64 != 0,
             damages_all: damages.iter().any(|(_, damage)| beyond(damage)),
             damages,
         }
