@@ -1,38 +1,42 @@
-//! Damaged ledgers, and files that only look like ledgers: nobody falls over them, what is whole
-//! is exported, and what is not is counted.
+//! Damaged ledgers, and files that only look like ledgers: no intake fails over them, what is whole is
+//! exported, and what is not is counted.
 
 #![cfg(target_os = "linux")]
 
-use mpr_otel_core::folder::{Adopter, Buried, QUARANTINE_FOLDER};
+use mpr_otel_core::clock::unix_nanos;
+use mpr_otel_core::intake::Intake;
+use mpr_otel_core::ledger::state::Phase::Free;
 use mpr_otel_core::ledger::{
-    self, FILE_SIZE, HEADER_SIZE, KIND_CANCEL, Keeper, Loss, SLOT_COUNT, SLOT_SIZE, Tally,
+    FILE_SIZE, HEADER_SIZE, HeaderImage, KIND_CANCEL, Keeper, Loss, SLOT_COUNT, SLOT_SIZE,
 };
-use mpr_otel_core::privacy::Privacy;
-use mpr_otel_core::settings::Bounds;
+use mpr_otel_core::platform;
 use mpr_otel_lab::equipment::graveyard::{
-    self, Adopted, Grave, Graveyard, UNBOUND, attribute, told, without_hosts, write,
+    self, Grave, Graveyard, Host, TakenOver, attribute, collect, told, without_hosts, write,
 };
 use mpr_otel_lab::equipment::stage::{Stage, add, lane, start};
+use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Where things are in a ledger, written down a second time: src/core/ledger/layout.rs defines it.
 mod at {
     pub const VERSION: usize = 8;
+    pub const SIZES: [usize; 3] = [12, 16, 20];
     pub const PID: usize = 24;
     pub const ANCHOR: usize = 32;
+    pub const EXECUTABLE_UNITS: usize = 66;
     pub const ID_SEED: std::ops::Range<usize> = 592..616;
     pub const ANCHOR_MONOTONIC: usize = 616;
     pub const KEEPER: usize = 624;
-    pub const COUNTERS: std::ops::Range<usize> = 1024..1112;
+    pub const COUNTERS: std::ops::Range<usize> = 1016..1112;
+    pub const LOST: usize = 1032;
     pub const LAST_SEEN: usize = 1112;
-    pub const BURIED: usize = 1136;
-    pub const INHERITED: std::ops::Range<usize> = 1152..1248;
+    pub const LOST_TOLD: usize = 1128;
 
     // In a slot:
     pub const CHECKSUM: usize = 8;
@@ -40,30 +44,44 @@ mod at {
     pub const KIND: usize = 17;
     pub const STARTED: usize = 24;
     pub const ENDED: usize = 32;
+    pub const STARTED_UNIX_NANOS: usize = 40;
     pub const STATUS: usize = 88;
     pub const LENGTHS: [usize; 3] = [92, 94, 96];
     pub const TEXT: usize = 104;
 }
 
-fn lost(tally: &Tally, reason: Loss) -> u64 {
-    tally.lost[reason as usize]
-}
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 24 * 3600 * SECOND;
+/// For how long a file that is no ledger is left alone.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
+/// Longer than any operation of a test is open.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What the graves' slots should tell: names and ids of operations that were the first in theirs.
-fn expected(grave: &Grave, slots: &[(usize, &str)]) -> Vec<(String, opentelemetry::trace::SpanId)> {
+fn expected(grave: &Grave, slots: &[(usize, &str)]) -> Vec<(String, SpanId)> {
     slots.iter().map(|(slot, name)| ((*name).to_owned(), grave.id(*slot, 1))).collect()
+}
+
+/// The losses, as they should be.
+fn losses(taken: &TakenOver) -> Vec<(&str, u64)> {
+    taken.losses.iter().map(|(reason, count)| (*reason, *count)).collect()
+}
+
+/// Takes over a ledger of three operations that was damaged in the middle one.
+fn damaged(damage: impl Fn(&Grave)) -> (Graveyard, Grave, TakenOver) {
+    let yard = Graveyard::new();
+    let grave = yard.dead(&["a", "b", "c"]);
+    damage(&grave);
+    let taken = yard.take_over();
+    (yard, grave, taken)
 }
 
 /// Checks that of three operations the middle one is lost by this damage, and only that one.
 fn costs_the_middle_one(damage: impl Fn(&Grave)) {
-    let yard = Graveyard::new();
-    let grave = yard.dead(&["a", "b", "c"]);
-    damage(&grave);
-    let adopted = yard.adopt();
-    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (2, "c")]));
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported, lost(&tally, Loss::Corrupt)), (3, 2, 1));
-    assert_eq!(adopted.buried, Buried { removed: 0, quarantined: 1 });
+    let (yard, grave, taken) = damaged(damage);
+    assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a"), (2, "c")]));
+    assert_eq!(losses(&taken), [("corrupt", 1)]);
+    assert_eq!((taken.removed, taken.sights.damaged), ((1, 1), 1));
     assert_eq!(yard.files(), (0, 1));
 }
 
@@ -71,13 +89,11 @@ fn costs_the_middle_one(damage: impl Fn(&Grave)) {
 fn an_undamaged_ledger_is_exported_with_the_ids_of_its_host_and_removed() {
     let yard = Graveyard::new();
     let grave = yard.dead(&["a", "b", "c"]);
-    let adopted = yard.adopt();
-    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b"), (2, "c")]));
-    assert!(adopted.spans.iter().all(|span| span.name == "mpr.add_connection"));
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported, tally.repeated), (3, 3, 0));
-    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
-    assert_eq!(yard.files(), (0, 0));
+    let taken = yard.take_over();
+    assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a"), (1, "b"), (2, "c")]));
+    assert!(taken.spans.iter().all(|span| span.name == "mpr.add_connection"));
+    assert_eq!(losses(&taken), []);
+    assert_eq!((taken.removed, yard.files()), ((1, 0), (0, 0)));
 }
 
 #[test]
@@ -131,26 +147,25 @@ fn a_slot_of_which_only_the_state_was_written_costs_its_operation_alone() {
 }
 
 #[test]
-fn a_slot_that_was_freed_without_being_counted_is_a_loss() {
-    costs_the_middle_one(|grave| grave.patch_slot(1, 0, &[0]));
+fn a_slot_that_was_freed_or_says_that_its_operation_was_sent_as_unfinished_costs_nobody_anything() {
+    let damages: [fn(&Grave); 2] =
+        [|grave| grave.patch_slot(1, 0, &[0]), |grave| grave.patch_slot(1, at::SENT, &[3])];
+    for damage in damages {
+        let (yard, grave, taken) = damaged(damage);
+        assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a"), (2, "c")]));
+        assert_eq!(losses(&taken), []);
+        assert_eq!((taken.removed, yard.files()), ((1, 0), (0, 0)));
+    }
 }
 
 #[test]
-fn a_slot_that_says_it_was_told_although_nobody_counted_it_is_a_loss() {
-    costs_the_middle_one(|grave| grave.patch_slot(1, at::SENT, &[3]));
-}
-
-#[test]
-fn a_generation_that_is_merely_wrong_does_not_poison_the_sum() {
-    let yard = Graveyard::new();
-    let grave = yard.dead(&["a", "b", "c"]);
+fn a_generation_that_is_merely_wrong_changes_the_id_of_its_operation_alone() {
     let state: u64 = 1 << 40 | 4;
-    grave.patch_slot(1, 0, &state.to_le_bytes());
-    let adopted = yard.adopt();
-    assert_eq!(adopted.spans.len(), 3);
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported), (3, 3));
-    assert_eq!(adopted.buried.quarantined, 1);
+    let (_, grave, taken) = damaged(|grave| grave.patch_slot(1, 0, &state.to_le_bytes()));
+    let mut ids = expected(&grave, &[(0, "a"), (1, "b"), (2, "c")]);
+    ids[1].1 = grave.id(1, 1 << 32);
+    assert_eq!(told(&taken.spans), ids);
+    assert_eq!((losses(&taken), taken.removed), (vec![], (1, 0)));
 }
 
 #[test]
@@ -161,11 +176,10 @@ fn an_operation_whose_pre_had_not_returned_is_counted_and_is_no_damage() {
     let (_, mut claim) = host.ledger.claim(0).unwrap();
     write(&mut claim, "half");
     let grave = host.die();
-    let adopted = yard.adopt();
-    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a")]));
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported, lost(&tally, Loss::Corrupt)), (2, 1, 1));
-    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
+    let taken = yard.take_over();
+    assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a")]));
+    assert_eq!(losses(&taken), [("corrupt", 1)]);
+    assert_eq!((taken.removed, yard.files()), ((1, 0), (0, 0)));
 }
 
 #[test]
@@ -180,19 +194,22 @@ fn an_operation_whose_post_was_being_written_is_unfinished_and_has_no_provider()
     // The thread goes with its process.
     std::mem::forget(completion);
     let grave = host.die();
-    let adopted = yard.adopt();
-    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
-    let cut = adopted.spans.iter().find(|span| graveyard::remote_name(span) == "b").unwrap();
+    let taken = yard.take_over();
+    assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a"), (1, "b")]));
+    let cut = span_of(&taken, "b");
     assert_eq!(attribute(cut, "mpr.outcome").as_deref(), Some("unfinished"));
     assert_eq!(attribute(cut, "mpr.status.code"), None);
     assert_eq!(attribute(cut, "mpr.provider.name"), None);
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported), (2, 2));
-    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
+    assert_eq!((losses(&taken), taken.removed), (vec![], (1, 0)));
+}
+
+/// The span of the operation with this name.
+fn span_of<'a>(taken: &'a TakenOver, name: &str) -> &'a SpanData {
+    taken.spans.iter().find(|span| graveyard::remote_name(span) == name).unwrap()
 }
 
 /// Flips every bit of these bytes, one at a time, in a ledger with two operations. Whatever it
-/// is, the second operation is exported, or the file is refused or put aside.
+/// is, the second operation is exported, or the file is copied or left as it is.
 fn flip(bytes: std::ops::Range<usize>) {
     let yard = Graveyard::new();
     let grave = yard.dead(&["flipped", "healthy"]);
@@ -206,24 +223,23 @@ fn flip(bytes: std::ops::Range<usize>) {
             grave.resize(FILE_SIZE as u64);
             let place = format!("byte {offset}, bit {bit}");
 
-            let Adopted { spans, look, buried } = yard.adopt();
+            let taken = yard.take_over();
+            let spans = told(&taken.spans);
             assert!(spans.len() <= 2, "{place}");
-            let spans = told(&spans);
             let healthy = spans.iter().find(|(name, _)| name == "healthy");
             if let Some((_, id)) = healthy {
                 if !at::ID_SEED.contains(&offset) {
                     assert_eq!(*id, grave.id(1, 1), "{place}");
                 }
-                assert_eq!(buried.removed + buried.quarantined, 1, "{place}");
+                assert_eq!(taken.removed.0, 1, "{place}");
                 exported += 1;
-            } else if look.refused == 1 {
-                assert_eq!(grave.bytes()[..used.len()], used, "{place}");
+            } else if taken.sights.refused == 1 {
+                assert_eq!((&grave.bytes()[..used.len()], spans.len()), (&*used, 0), "{place}");
                 fs::remove_file(&grave.path).unwrap();
             } else {
-                assert_eq!(look.quarantined, 1, "{place}");
+                assert_eq!((taken.removed, taken.sights.damaged), ((1, 1), 1), "{place}");
             }
             assert_eq!(yard.files().0, 0, "{place}");
-            yard.inherited();
         }
     }
     // What says what the file is, is a small part of it.
@@ -245,35 +261,113 @@ fn no_flipped_bit_in_a_slot_costs_another_slot() {
     flip(HEADER_SIZE..HEADER_SIZE + SLOT_SIZE);
 }
 
+/// Checks that a file is what and where it was, and that nothing was taken.
+fn untouched(yard: &Graveyard, grave: &Grave, taken: &TakenOver, before: &[u8]) {
+    assert!(grave.bytes() == before, "it was written to");
+    assert_eq!((taken.spans.len(), losses(taken), taken.removed), (0, vec![], (0, 0)));
+    assert_eq!(yard.files(), (1, 0));
+}
+
 #[test]
-fn a_file_that_ends_within_its_header_is_put_aside_unread() {
-    for length in [1, 7, 8, HEADER_SIZE - 1] {
+fn a_file_that_does_not_begin_as_a_ledger_is_left_alone_for_a_day_and_then_removed() {
+    let damages: [fn(&Grave); 5] = [
+        |grave| grave.resize(1),
+        |grave| grave.resize(7),
+        |grave| grave.resize(8),
+        |grave| grave.resize(HEADER_SIZE as u64 - 1),
+        |grave| grave.patch(0, b"XPROTEL"),
+    ];
+    for damage in damages {
         let yard = Graveyard::new();
-        yard.dead(&["a", "b"]).resize(length as u64);
-        let adopted = yard.adopt();
-        assert_eq!((adopted.spans.len(), adopted.look.quarantined), (0, 1));
-        assert_eq!(yard.files(), (0, 1));
-        assert_eq!(yard.inherited(), Tally::default());
+        let grave = yard.dead(&["a", "b"]);
+        damage(&grave);
+        let before = grave.bytes();
+        let (mut intake, now) = (yard.intake(PATIENCE), Instant::now());
+        for now in [now, now + A_DAY - Duration::from_secs(1)] {
+            let taken = yard.take_over_by(&mut intake, now);
+            untouched(&yard, &grave, &taken, &before);
+            assert_eq!(taken.sights.refused, 1);
+        }
+        // It is looked at once more an hour later at most.
+        let taken = yard.take_over_by(&mut intake, now + A_DAY + Duration::from_secs(3600));
+        assert_eq!((taken.spans.len(), losses(&taken), yard.files()), (0, vec![], (0, 0)));
+        assert_eq!(taken.sights.refused, 0);
     }
 }
 
+#[test]
+fn what_begins_as_a_ledger_and_does_not_add_up_is_copied_and_removed_at_once() {
+    let damages: [fn(&Grave); 6] = [
+        |grave| grave.patch(at::VERSION, &0_u32.to_le_bytes()),
+        |grave| grave.patch(at::SIZES[0], &[1]),
+        |grave| grave.patch(at::SIZES[1], &[1]),
+        |grave| grave.patch(at::SIZES[2], &[1]),
+        |grave| grave.patch(at::EXECUTABLE_UNITS, &[0xFF, 0xFF]),
+        // A keeper that no version knows.
+        |grave| grave.patch(at::KEEPER, &[2]),
+    ];
+    for damage in damages {
+        let yard = Graveyard::new();
+        let grave = yard.dead(&["a"]);
+        damage(&grave);
+        let bytes = grave.bytes();
+        let taken = yard.take_over();
+        assert_eq!((taken.spans.len(), losses(&taken), taken.removed), (0, vec![], (1, 1)));
+        assert_eq!(copies(&yard), [(grave.path.file_name().unwrap().into(), bytes)]);
+        assert_eq!(yard.files(), (0, 1));
+    }
+}
+
+/// Names and bytes of the copies of damaged ledgers.
+fn copies(yard: &Graveyard) -> Vec<(PathBuf, Vec<u8>)> {
+    let owners = fs::read_dir(yard.damaged()).unwrap();
+    let files = owners.flat_map(|owner| fs::read_dir(owner.unwrap().path()).unwrap());
+    let named = |file: fs::DirEntry| (file.file_name().into(), fs::read(file.path()).unwrap());
+    files.map(|file| named(file.unwrap())).collect()
+}
+
+#[test]
+fn one_megabyte_of_damaged_ledgers_is_kept_for_each_owner_and_all_are_removed() {
+    let yard = Graveyard::new();
+    for _ in 0..20 {
+        yard.dead(&["a", "b"]).patch_slot(1, 0, &[77]);
+    }
+    let taken = yard.take_over();
+    assert_eq!((taken.spans.len(), losses(&taken)), (20, vec![("corrupt", 20)]));
+    assert_eq!((taken.removed, taken.sights.damaged), ((20, 20), 8));
+    assert_eq!(yard.files(), (0, 8));
+    assert_eq!(copies(&yard).iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), 1 << 20);
+    // Whoever has seen them makes room by removing them.
+    fs::remove_dir_all(fs::read_dir(yard.damaged()).unwrap().next().unwrap().unwrap().path())
+        .unwrap();
+    yard.dead(&["a"]).patch_slot(0, 0, &[77]);
+    assert_eq!(yard.take_over().sights.damaged, 1);
+}
+
+#[test]
+fn one_round_after_another_takes_all_there_is() {
+    let yard = Graveyard::new();
+    for _ in 0..300 {
+        yard.dead(&["a"]);
+    }
+    let taken = yard.take_over();
+    assert_eq!((taken.spans.len(), taken.removed, yard.files().0), (300, (300, 0), 0));
+}
+
 /// Checks that a ledger of this length, whose first two operations are `a` and `b`, tells the
-/// operations that it has and is put aside.
+/// operations that it has and is copied.
 fn of_length(length: u64, has: &[(usize, &str)]) {
     let yard = Graveyard::new();
     let grave = yard.dead(&["a", "b"]);
     grave.resize(length);
-    let adopted = yard.adopt();
-    assert_eq!(told(&adopted.spans), expected(&grave, has), "{length}");
-    assert_eq!(adopted.buried, Buried { removed: 0, quarantined: 1 }, "{length}");
+    let taken = yard.take_over();
+    assert_eq!(told(&taken.spans), expected(&grave, has), "{length}");
+    assert_eq!((losses(&taken), taken.removed), (vec![], (1, 1)), "{length}");
     assert_eq!(yard.files(), (0, 1), "{length}");
-    let tally = yard.inherited();
-    assert_eq!(tally.seen, has.len() as u64, "{length}");
-    assert_eq!(tally.exported, has.len() as u64, "{length}");
 }
 
 #[test]
-fn a_ledger_of_the_wrong_length_tells_what_it_has_and_is_put_aside() {
+fn a_ledger_of_the_wrong_length_tells_what_it_has_and_is_copied() {
     let slot = |half: usize| (HEADER_SIZE + half * SLOT_SIZE / 2) as u64;
     of_length(HEADER_SIZE as u64, &[]);
     of_length(slot(1), &[]);
@@ -287,66 +381,23 @@ fn a_ledger_of_the_wrong_length_tells_what_it_has_and_is_put_aside() {
 }
 
 #[test]
-fn a_file_that_is_far_too_large_costs_no_ledger_its_place() {
-    let yard = Graveyard::new();
-    let names = ["a", "b"];
-    yard.dead(&names);
-    yard.dead(&names).resize(1 << 36);
-    let bounds = Bounds { bytes: 2 * FILE_SIZE as u64, ..UNBOUND };
-    let mut adopter = yard.adopter_within(bounds);
-    assert_eq!(yard.prune(&mut adopter, true), 0);
-    assert_eq!(yard.files(), (2, 0));
-    assert_eq!(yard.adopt().spans.len(), 4);
-}
-
-#[test]
-fn a_ledger_of_an_older_version_is_put_aside() {
-    let yard = Graveyard::new();
-    let grave = yard.dead(&["a"]);
-    grave.patch(at::VERSION, &0_u32.to_le_bytes());
-    let bytes = grave.bytes();
-    let adopted = yard.adopt();
-    assert_eq!((adopted.spans.len(), adopted.look.quarantined), (0, 1));
-    let kept = yard.path().join(QUARANTINE_FOLDER).join(grave.path.file_name().unwrap());
-    assert_eq!(fs::read(kept).unwrap(), bytes);
-}
-
-#[test]
 fn a_ledger_of_a_newer_version_is_left_as_it_is() {
     for version in [3, u32::MAX] {
         let yard = Graveyard::new();
         let grave = yard.dead(&["a"]);
         grave.patch(at::VERSION, &u32::to_le_bytes(version));
-        untouched(&yard, &grave, |yard| {
-            let adopted = yard.adopt();
-            assert_eq!((adopted.spans.len(), adopted.look.refused), (0, 1));
-        });
+        let before = grave.bytes();
+        let (mut intake, now) = (yard.intake(PATIENCE), Instant::now());
+        for now in [now, now + 2 * A_DAY] {
+            let taken = yard.take_over_by(&mut intake, now);
+            untouched(&yard, &grave, &taken, &before);
+            assert_eq!(taken.sights.refused, 1);
+        }
     }
 }
 
-/// Checks that a file is what and where it was, and that nothing was counted.
-fn untouched(yard: &Graveyard, grave: &Grave, work: impl FnOnce(&Graveyard)) {
-    let date = |grave: &Grave| grave.file().metadata().unwrap().modified().unwrap();
-    let before = (grave.bytes(), date(grave));
-    work(yard);
-    assert!((grave.bytes(), date(grave)) == before, "it was written to");
-    assert_eq!(yard.files(), (1, 0));
-    assert_eq!(yard.inherited(), Tally::default());
-}
-
 #[test]
-fn a_ledger_of_nobody_is_refused() {
-    let yard = Graveyard::new();
-    let grave = yard.dead(&["a"]);
-    grave.patch(at::KEEPER, &[2]);
-    untouched(&yard, &grave, |yard| {
-        let adopted = yard.adopt();
-        assert_eq!((adopted.spans.len(), adopted.look.refused), (0, 1));
-    });
-}
-
-#[test]
-fn a_ledger_that_was_never_born_is_removed_and_is_no_damage() {
+fn a_ledger_that_was_never_born_is_removed_after_a_minute_and_is_no_damage() {
     // The host died before it gave the file its size, or before it wrote the magic; or the
     // machine lost power, and the first page was not written.
     let births: [fn(&Grave); 3] = [
@@ -355,36 +406,47 @@ fn a_ledger_that_was_never_born_is_removed_and_is_no_damage() {
         |grave| grave.patch(0, &[0; 8]),
     ];
     for birth in births {
-        let yard = Graveyard::new();
-        let grave = yard.dead(&["a"]);
-        birth(&grave);
-        set_date(&grave, long_ago());
-        let adopted = yard.adopt();
-        assert_eq!((adopted.spans.len(), adopted.look.quarantined), (0, 0));
-        assert_eq!(adopted.look.refused, 0);
-        assert_eq!(yard.files(), (0, 0));
-        assert_eq!(yard.inherited(), Tally::default());
+        for (date, lost) in [(None, vec![]), (Some(long_ago()), vec![("power_loss", 1)])] {
+            let yard = Graveyard::new();
+            let grave = yard.dead(&["a"]);
+            birth(&grave);
+            if let Some(date) = date {
+                grave.file().set_modified(date).unwrap();
+            }
+            let before = grave.bytes();
+            let (mut intake, now) = (yard.intake(PATIENCE), Instant::now());
+            for seconds in [0, 30, 59] {
+                let now = now + Duration::from_secs(seconds);
+                let taken = yard.take_over_by(&mut intake, now);
+                untouched(&yard, &grave, &taken, &before);
+                assert_eq!((taken.sights.live, taken.sights.refused), (1, 0));
+            }
+            let taken = yard.take_over_by(&mut intake, now + Duration::from_secs(90));
+            assert_eq!((taken.spans.len(), losses(&taken)), (0, lost));
+            assert_eq!((taken.removed, yard.files()), ((0, 0), (0, 0)));
+        }
     }
 }
 
+/// Before the machine's boot.
+fn long_ago() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
+}
+
 #[test]
-fn a_ledger_that_is_being_made_is_left_alone() {
+fn a_ledger_that_a_live_host_is_making_is_left_alone_however_long_that_takes() {
     let yard = Graveyard::new();
-    // Its host has not locked it yet, which may be long ago in a file system's eyes only.
-    let grave = yard.dead(&["a"]);
-    grave.patch(0, &[0; 8]);
-    untouched(&yard, &grave, |yard| {
-        assert_eq!(yard.adopt().look.live, 1);
-    });
-    // It has.
     let host = yard.host(Keeper::Agent);
     let path = host.ledger.path().unwrap().to_path_buf();
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 8], 0).unwrap();
+    file.write_all_at(&[0; 8], 0).unwrap();
     file.set_modified(long_ago()).unwrap();
-    let look = yard.adopt().look;
-    assert_eq!((look.live, look.refused, look.quarantined), (2, 0, 0));
-    assert!(path.exists());
+    let (mut intake, now) = (yard.intake(PATIENCE), Instant::now());
+    for now in [now, now + 2 * A_DAY] {
+        let taken = yard.take_over_by(&mut intake, now);
+        assert_eq!((taken.sights.live, taken.sights.refused, losses(&taken)), (1, 0, vec![]));
+        assert!(path.exists());
+    }
 }
 
 #[test]
@@ -402,76 +464,70 @@ fn what_does_not_fit_its_checksum_costs_its_operation_alone() {
 }
 
 #[test]
+fn what_an_earlier_boot_left_half_written_is_lost_by_its_power_and_is_no_damage() {
+    let boot = platform::boot_id();
+    for (boot, reason, damaged) in
+        [(boot ^ 1, "power_loss", 0), (boot, "corrupt", 1), (0, "corrupt", 1)]
+    {
+        let yard = Graveyard::new();
+        let host = yard.host_of_boot(Keeper::Host, boot);
+        ["a", "b", "c"].map(|name| host.done(name));
+        host.begin("d");
+        let (_, mut claim) = host.ledger.claim(0).unwrap();
+        write(&mut claim, "half");
+        let grave = host.die();
+        grave.patch_slot(1, at::CHECKSUM, &[0; 8]);
+        let taken = yard.take_over();
+        assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a"), (2, "c"), (3, "d")]));
+        assert_eq!(losses(&taken), [(reason, 2)]);
+        assert_eq!((taken.removed, yard.files()), ((1, damaged), (0, damaged as usize)));
+    }
+}
+
+#[test]
 fn what_is_behind_the_names_and_what_was_sent_is_not_in_the_checksum() {
-    let yard = Graveyard::new();
-    let grave = yard.dead(&["a", "b", "c"]);
-    grave.patch_slot(1, at::TEXT + 2, &[77; 638]);
-    grave.patch_slot(1, at::SENT, &[1]);
-    let adopted = yard.adopt();
-    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b"), (2, "c")]));
-    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
+    let (_, grave, taken) = damaged(|grave| {
+        grave.patch_slot(1, at::TEXT + 2, &[77; 638]);
+        grave.patch_slot(1, at::SENT, &[1]);
+    });
+    assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a"), (1, "b"), (2, "c")]));
+    assert_eq!((losses(&taken), taken.removed), (vec![], (1, 0)));
 }
 
 #[test]
 fn slots_of_zeros_under_a_good_header_hold_nothing() {
     let yard = Graveyard::new();
     yard.dead(&["a"]).patch(HEADER_SIZE, &[0; FILE_SIZE - HEADER_SIZE]);
-    let adopted = yard.adopt();
-    assert_eq!(adopted.spans.len(), 0);
-    assert_eq!(yard.inherited(), Tally::default());
+    let taken = yard.take_over();
+    assert_eq!((taken.spans.len(), losses(&taken), taken.removed), (0, vec![], (1, 0)));
     assert_eq!(yard.files(), (0, 0));
 }
 
+/// An intake that has listed the folder now.
+fn listed(yard: &Graveyard) -> (Intake, Instant) {
+    let (mut intake, now) = (yard.intake(PATIENCE), Instant::now());
+    intake.list(now).unwrap();
+    (intake, now)
+}
+
 #[test]
-fn what_shrinks_before_it_is_read_is_lost_and_counted() {
-    for length in [0, 1, HEADER_SIZE, HEADER_SIZE + SLOT_SIZE / 2] {
+fn what_shrinks_or_grows_before_a_round_is_concluded_is_exported_all_the_same_and_removed() {
+    for length in [0, 1, HEADER_SIZE, HEADER_SIZE + SLOT_SIZE / 2, 1 << 36] {
         let yard = Graveyard::new();
         let grave = yard.dead(&["a", "b"]);
-        let mut adopter = yard.adopter();
-        assert_eq!(adopter.look(None, usize::MAX).unwrap().adopted, 1);
+        let (mut intake, now) = listed(&yard);
+        let round = collect(&mut intake, now);
         grave.resize(length as u64);
-        let mut adopted = Adopted::default();
-        yard.finish(&mut adopter, &mut adopted);
-        assert_eq!(adopted.spans.len(), 0);
-        let tally = yard.inherited();
-        assert_eq!((tally.seen, lost(&tally, Loss::Corrupt)), (2, 2));
-        assert_eq!(yard.files(), (0, 1));
+        assert_eq!(told(&graveyard::spans(&round)), expected(&grave, &[(0, "a"), (1, "b")]));
+        intake.conclude(round, now);
+        assert_eq!(yard.files(), (0, 0));
+        let taken = yard.take_over_by(&mut intake, now);
+        assert_eq!((taken.spans.len(), losses(&taken), taken.sights.refused), (0, vec![], 0));
     }
 }
 
 #[test]
-fn what_shrinks_while_it_is_sent_is_exported_all_the_same() {
-    for length in [0, HEADER_SIZE, HEADER_SIZE + SLOT_SIZE] {
-        let yard = Graveyard::new();
-        let grave = yard.dead(&["a", "b"]);
-        let mut adopter = yard.adopter();
-        adopter.look(None, usize::MAX).unwrap();
-        let batch = adopter.batch(8, &Privacy::FULL);
-        grave.resize(length as u64);
-        adopter.settle(&batch, 0);
-        yard.bury(&mut adopter);
-        assert_eq!(told(&batch.spans), expected(&grave, &[(0, "a"), (1, "b")]));
-        let tally = yard.inherited();
-        assert_eq!((tally.seen, tally.exported), (2, 2));
-        assert_eq!(yard.files().0, 0);
-    }
-}
-
-#[test]
-fn what_grows_while_it_is_read_is_exported_all_the_same() {
-    let yard = Graveyard::new();
-    let grave = yard.dead(&["a", "b"]);
-    let mut adopter = yard.adopter();
-    adopter.look(None, usize::MAX).unwrap();
-    grave.resize(1 << 36);
-    let mut adopted = Adopted::default();
-    yard.finish(&mut adopter, &mut adopted);
-    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
-    assert_eq!(yard.files().0, 0);
-}
-
-#[test]
-fn a_file_that_never_stops_changing_its_length_ends_no_adopter() {
+fn a_file_that_never_stops_changing_its_length_ends_no_intake() {
     for round in 0..100 {
         let yard = Graveyard::new();
         let names: Vec<String> = (0..70).map(|name| name.to_string()).collect();
@@ -488,55 +544,111 @@ fn a_file_that_never_stops_changing_its_length_ends_no_adopter() {
                     }
                 }
             });
-            let mut spans = 0;
+            let mut operations = 0;
             for _ in 0..5 {
-                spans += yard.adopt().spans.len();
+                let taken = yard.take_over();
+                operations += taken.spans.len() + taken.lost("corrupt") as usize;
             }
             stop.store(true, Ordering::Relaxed);
-            assert!(spans <= names.len());
+            assert!(operations <= names.len());
         });
-        yard.inherited();
     }
 }
 
-#[test]
-fn a_ledger_that_cannot_be_written_is_left_alone_and_not_waited_for() {
+/// Runs a test once more, in mount and user namespaces of its own, with a small file system at a
+/// folder. There it returns the folder, and here nothing.
+fn in_a_small_folder(test: &str) -> Option<PathBuf> {
     const FOLDER: &str = "MPR_OTEL_TEST_SMALL_FOLDER";
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
-        // Once more, in mount and user namespaces of its own, with a disk that is soon full.
-        let folder = tempfile::tempdir().unwrap();
-        let mount = r#"mount -t tmpfs -o size=2m tmpfs "$0" && exec "$@""#;
-        let mut command = Command::new("unshare");
-        command
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount])
-            .arg(folder.path())
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "a_ledger_that_cannot_be_written_is_left_alone_and_not_waited_for"])
-            .env(FOLDER, folder.path());
-        let output = without_hosts(|| command.output().unwrap());
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return Some(folder.into());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mount = r#"mount -t tmpfs -o size=2m tmpfs "$0" && exec "$@""#;
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount])
+        .arg(folder.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(FOLDER, folder.path());
+    let output = without_hosts(|| command.output().unwrap());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    None
+}
+
+#[test]
+fn a_live_hosts_ledger_that_cannot_be_written_to_is_left_alone_for_an_hour() {
+    let test = "a_live_hosts_ledger_that_cannot_be_written_to_is_left_alone_for_an_hour";
+    let Some(folder) = in_a_small_folder(test) else { return };
+    let yard = Graveyard::within(&folder);
+    let host = yard.host(Keeper::Agent);
+    host.done("a");
+    let (mut intake, now) = listed(&yard);
+    let round = collect(&mut intake, now);
+    assert_eq!(graveyard::spans(&round).len(), 1);
+    // The pages of the slots are given back, and there is no room for new ones.
+    let path = host.ledger.path().unwrap().to_path_buf();
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let mut bytes = vec![0; FILE_SIZE];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    file.set_len(HEADER_SIZE as u64).unwrap();
+    file.set_len(FILE_SIZE as u64).unwrap();
+    let filler = folder.join("filler");
+    let full = fs::write(&filler, vec![1; 4 << 20]);
+    assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    intake.conclude(round, now);
+    assert_eq!(intake.sights().refused, 1);
+    // There is room again, and what was there.
+    fs::remove_file(filler).unwrap();
+    file.write_all_at(&bytes, 0).unwrap();
+    let minute = Duration::from_secs(60);
+    assert_eq!(yard.take_over_by(&mut intake, now + 59 * minute).spans.len(), 0);
+    assert_eq!(yard.take_over_by(&mut intake, now + 60 * minute).spans.len(), 1);
+    assert_eq!(yard.take_over_by(&mut intake, now + 60 * minute).spans.len(), 0);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_removed_is_taken_over_once() {
+    let Some(folder) = in_a_small_folder("a_ledger_that_cannot_be_removed_is_taken_over_once")
+    else {
         return;
     };
     let yard = Graveyard::within(&folder);
-    let grave = yard.dead(&["a", "b"]);
-    let mut adopter = yard.adopter();
-    assert_eq!(adopter.look(None, usize::MAX).unwrap().adopted, 1);
-    // What it has had no room for any more.
-    grave.resize(0);
-    grave.resize(FILE_SIZE as u64);
-    let filler = fs::write(folder.join("filler"), vec![1; 4 << 20]);
-    assert_eq!(filler.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
-    assert_eq!(adopter.waiting(), 2);
-    assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 0);
-    assert_eq!(adopter.waiting(), 0);
-    assert_eq!(yard.bury(&mut adopter), Buried::default());
-    assert_eq!(adopter.look(None, usize::MAX).unwrap().adopted, 0);
-    assert_eq!(adopter.waiting(), 0);
-    assert!(grave.path.exists());
+    let host = yard.host(Keeper::Host);
+    host.done("a");
+    host.begin("b");
+    let (_, mut claim) = host.ledger.claim(0).unwrap();
+    write(&mut claim, "half");
+    host.ledger.header().count_lost(Loss::TableFull, 3);
+    let grave = host.die();
+    let mounts = |program: &str| {
+        let mut command = Command::new(program);
+        if program == "mount" {
+            command.arg("--bind").arg(&grave.path);
+        }
+        assert!(command.arg(&grave.path).status().unwrap().success());
+    };
+    let (mut intake, now) = listed(&yard);
+    let round = collect(&mut intake, now);
+    // What something is mounted on keeps its name.
+    mounts("mount");
+    let mut taken = TakenOver::default();
+    taken.add(&round);
+    intake.conclude(round, now);
+    assert_eq!((intake.sights().refused, yard.files().0), (1, 1));
+    assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a"), (1, "b")]));
+    assert_eq!(losses(&taken), [("corrupt", 1), ("table_full", 3)]);
+    mounts("umount");
+    for minutes in [59, 60] {
+        let now = now + Duration::from_secs(60 * minutes);
+        let taken = yard.take_over_by(&mut intake, now);
+        assert_eq!((taken.spans.len(), losses(&taken)), (0, vec![]));
+        assert_eq!(yard.files(), (usize::from(minutes < 60), 0));
+    }
 }
 
-/// A file outside of the folder that nobody may touch, in form of a ledger that would be adopted.
+/// A file outside of the folder that nobody may touch, in form of a ledger that would be taken over.
 struct Precious {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -564,13 +676,13 @@ fn is_refused(mut make: impl FnMut(&Path, &Path)) {
     let yard = Graveyard::new();
     let place = yard.path().join("1-0123456789abcdef.ledger");
     make(&precious.path, &place);
-    let adopted = yard.adopt();
-    assert_eq!((adopted.spans.len(), adopted.look.ledgers, adopted.look.refused), (0, 1, 1));
-    let mut adopter = yard.adopter_within(Bounds { files: 1, bytes: 1, ..UNBOUND });
-    assert_eq!(yard.prune(&mut adopter, true), 0);
-    assert_eq!(yard.files(), (1, 0));
+    let (mut intake, now) = (yard.intake(PATIENCE), Instant::now());
+    for now in [now, now + 2 * A_DAY] {
+        let taken = yard.take_over_by(&mut intake, now);
+        assert_eq!((taken.spans.len(), losses(&taken), taken.removed), (0, vec![], (0, 0)));
+        assert_eq!((taken.sights.refused, yard.files()), (1, (1, 0)));
+    }
     precious.is_untouched();
-    assert_eq!(yard.inherited(), Tally::default());
 }
 
 #[test]
@@ -598,42 +710,31 @@ fn a_pipe_in_a_ledgers_place_is_refused_and_nobody_waits_for_its_other_end() {
 }
 
 #[test]
-fn a_link_that_is_swapped_in_for_a_held_ledger_leads_nobody_to_its_target() {
-    for damaged in [false, true] {
-        let precious = Precious::new();
-        let yard = Graveyard::new();
-        let grave = yard.dead(&["a", "b"]);
-        if damaged {
-            grave.patch_slot(1, at::KIND, &[9]);
+fn what_is_swapped_in_for_a_ledger_before_its_round_is_concluded_is_not_removed() {
+    let swaps: [fn(&Path, &Path); 3] = [
+        |precious, place| symlink(precious, place).unwrap(),
+        |precious, place| fs::hard_link(precious, place).unwrap(),
+        |precious, place| drop(fs::copy(precious, place).unwrap()),
+    ];
+    for swap in swaps {
+        for damaged in [false, true] {
+            let precious = Precious::new();
+            let yard = Graveyard::new();
+            let grave = yard.dead(&["a", "b"]);
+            if damaged {
+                grave.patch_slot(1, at::CHECKSUM, &[0; 8]);
+            }
+            let (mut intake, now) = listed(&yard);
+            let round = collect(&mut intake, now);
+            let elsewhere = yard.path().join("elsewhere");
+            fs::rename(&grave.path, &elsewhere).unwrap();
+            swap(&precious.path, &grave.path);
+            assert!(told(&graveyard::spans(&round)).starts_with(&expected(&grave, &[(0, "a")])));
+            intake.conclude(round, now);
+            precious.is_untouched();
+            assert!(fs::symlink_metadata(&grave.path).is_ok() && elsewhere.exists());
         }
-        let mut adopter = yard.adopter();
-        adopter.look(None, usize::MAX).unwrap();
-        fs::rename(&grave.path, yard.path().join("elsewhere")).unwrap();
-        symlink(&precious.path, &grave.path).unwrap();
-        let mut adopted = Adopted::default();
-        yard.finish(&mut adopter, &mut adopted);
-        assert!(told(&adopted.spans).starts_with(&expected(&grave, &[(0, "a")])));
-        precious.is_untouched();
-        assert_eq!(yard.inherited().seen, 2);
     }
-}
-
-#[test]
-fn a_quarantine_folder_that_is_a_link_costs_no_file_at_its_end() {
-    let yard = Graveyard::new();
-    let documents = tempfile::tempdir().unwrap();
-    for name in 0..40 {
-        fs::write(documents.path().join(name.to_string()), "a document").unwrap();
-    }
-    symlink(documents.path(), yard.path().join(QUARANTINE_FOLDER)).unwrap();
-    yard.dead(&["a", "b"]).patch_slot(1, at::KIND, &[9]);
-    yard.dead(&["c"]).resize(1);
-    for _ in 0..2 {
-        yard.adopt();
-    }
-    assert_eq!(fs::read_dir(documents.path()).unwrap().count(), 40);
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported), (2, 1));
 }
 
 /// A ledger of a host that did four operations and exported the first two itself.
@@ -647,55 +748,87 @@ fn half_exported(yard: &Graveyard) -> Grave {
     host.die()
 }
 
+/// Checks that of such a ledger the two that wait are exported, and no losses are counted.
+fn two_wait(yard: &Graveyard, grave: &Grave) {
+    let taken = yard.take_over();
+    assert_eq!(told(&taken.spans), expected(grave, &[(2, "c"), (3, "d")]));
+    assert!(taken.spans.iter().all(|span| attribute(span, "mpr.lost").is_none()));
+    assert_eq!((losses(&taken), taken.removed), (vec![], (1, 0)));
+}
+
 #[test]
-fn counters_beyond_belief_do_not_poison_the_sum() {
+fn what_its_host_exported_is_not_exported_again_and_goes_with_the_ledger() {
+    let yard = Graveyard::new();
+    let grave = half_exported(&yard);
+    two_wait(&yard, &grave);
+}
+
+#[test]
+fn counters_beyond_belief_claim_no_losses() {
     for counter in at::COUNTERS.step_by(8) {
         for value in [1 << 49, u64::MAX] {
             let yard = Graveyard::new();
             let grave = half_exported(&yard);
             grave.patch(counter, &u64::to_le_bytes(value));
-            let adopted = yard.adopt();
-            assert_eq!(told(&adopted.spans), expected(&grave, &[(2, "c"), (3, "d")]));
-            assert!(
-                adopted
-                    .spans
-                    .iter()
-                    .all(|span| { attribute(span, "mpr.lost").is_none_or(|lost| lost == "2") })
-            );
-            // Without counters, nobody knows that the first two were exported.
-            let tally = yard.inherited();
-            assert_eq!((tally.seen, tally.exported, lost(&tally, Loss::Corrupt)), (4, 2, 2));
-            assert_eq!((tally.unmatched, tally.malformed, tally.repeated), (0, 0, 0));
-            assert_eq!(adopted.buried.quarantined, 1);
+            two_wait(&yard, &grave);
         }
     }
 }
 
 #[test]
-fn counters_that_tell_of_more_than_there_was_do_not_poison_the_sum() {
-    let yard = Graveyard::new();
-    let grave = half_exported(&yard);
-    grave.patch(at::COUNTERS.start, &(1_u64 << 40).to_le_bytes());
-    let adopted = yard.adopt();
-    assert_eq!(told(&adopted.spans), expected(&grave, &[(2, "c"), (3, "d")]));
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported, tally.lost_in_all()), (4, 4, 0));
-    assert_eq!(adopted.buried.quarantined, 1);
-}
-
-#[test]
-fn what_a_dead_host_inherited_is_not_believed_beyond_reason_either() {
-    for counter in at::INHERITED.step_by(8) {
+fn losses_that_no_span_has_reported_are_counted_the_first_reasons_first_and_said_in_one_span() {
+    let lost = [3, 0, 2, 4, 0, 1];
+    for (reported, counted) in [
+        (0, &[("corrupt", 1), ("ledger_unavailable", 2), ("rejected", 4), ("table_full", 3)][..]),
+        (2, &[("corrupt", 1), ("ledger_unavailable", 2), ("rejected", 4), ("table_full", 1)]),
+        (4, &[("corrupt", 1), ("ledger_unavailable", 1), ("rejected", 4)]),
+        (9, &[("corrupt", 1)]),
+        (10, &[]),
+        (u64::MAX, &[]),
+    ] {
         let yard = Graveyard::new();
         let grave = half_exported(&yard);
-        grave.patch(counter, &u64::MAX.to_le_bytes());
-        assert_eq!(yard.adopt().spans.len(), 2);
-        assert_eq!(yard.inherited(), Tally { seen: 4, exported: 4, ..Tally::default() });
+        grave.patch(at::LOST, lost.map(u64::to_le_bytes).as_flattened());
+        grave.patch(at::LOST_TOLD, &u64::to_le_bytes(reported));
+        let taken = yard.take_over();
+        assert_eq!(losses(&taken), counted);
+        let sum = counted.iter().map(|(_, count)| count).sum::<u64>();
+        let said = |name| attribute(span_of(&taken, name), "mpr.lost");
+        assert_eq!(said("c"), Some(sum.to_string()).filter(|_| sum > 0));
+        assert_eq!(said("d"), None);
+        assert_eq!(yard.files(), (0, 0));
     }
 }
 
 #[test]
-fn what_was_counted_and_not_freed_is_exported_and_counted_once() {
+fn losses_of_a_host_without_operations_are_counted() {
+    let yard = Graveyard::new();
+    let grave = yard.dead(&[]);
+    grave.patch(at::LOST, &7_u64.to_le_bytes());
+    assert_eq!(losses(&yard.take_over()), [("table_full", 7)]);
+}
+
+#[test]
+fn losses_of_a_live_host_are_counted_once() {
+    let yard = Graveyard::new();
+    let host = yard.host(Keeper::Agent);
+    let lose = |count| host.ledger.header().count_lost(Loss::TableFull, count);
+    let mut intake = yard.intake(PATIENCE);
+    let mut counted = |yard: &Graveyard| yard.take_over_by(&mut intake, Instant::now()).losses;
+    lose(2);
+    assert_eq!(counted(&yard), [("table_full", 2)].into());
+    assert_eq!(host.ledger.header().lost_told(), 2);
+    assert_eq!(counted(&yard), [].into());
+    lose(1);
+    assert_eq!(yard.take_over().losses, [("table_full", 1)].into());
+    assert_eq!(counted(&yard), [].into());
+    host.die();
+    assert_eq!(counted(&yard), [].into());
+    assert_eq!(yard.files(), (0, 0));
+}
+
+#[test]
+fn what_was_counted_and_not_freed_is_taken_over_under_its_id() {
     let yard = Graveyard::new();
     let host = yard.host(Keeper::Host);
     host.done("a");
@@ -704,11 +837,9 @@ fn what_was_counted_and_not_freed_is_exported_and_counted_once() {
     // It died in this moment.
     host.ledger.header().count_exported(1);
     let grave = host.die();
-    let adopted = yard.adopt();
-    assert_eq!(told(&adopted.spans), expected(&grave, &[(1, "b")]));
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported), (2, 2));
-    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
+    let taken = yard.take_over();
+    assert_eq!(told(&taken.spans), expected(&grave, &[(1, "b")]));
+    assert_eq!((losses(&taken), taken.removed), (vec![], (1, 0)));
 }
 
 #[test]
@@ -717,9 +848,9 @@ fn a_process_id_that_is_somebody_elses_by_now_means_nothing() {
         let yard = Graveyard::new();
         let grave = yard.dead(&["a"]);
         grave.patch(at::PID, &pid.to_le_bytes());
-        let adopted = yard.adopt();
-        assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a")]));
-        assert_eq!(attribute(&adopted.spans[0], "process.pid"), Some(pid.to_string()));
+        let taken = yard.take_over();
+        assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a")]));
+        assert_eq!(attribute(&taken.spans[0], "process.pid"), Some(pid.to_string()));
         assert_eq!(yard.files(), (0, 0));
     }
 }
@@ -733,26 +864,116 @@ fn can_be_sent(spans: &[SpanData]) {
     }
 }
 
+/// Checks that an operation is exported with these changes to its slot, or that it is corrupt and the
+/// other one of its ledger is not.
+fn is_exported(exported: bool, change: impl Fn(&Grave)) {
+    let yard = Graveyard::new();
+    let grave = yard.dead(&["changed", "healthy"]);
+    change(&grave);
+    grave.reseal(0);
+    let taken = yard.take_over();
+    let slots = [(0, "changed"), (1, "healthy")];
+    assert_eq!(told(&taken.spans), expected(&grave, &slots[usize::from(!exported)..]));
+    can_be_sent(&taken.spans);
+    assert_eq!(losses(&taken), if exported { vec![] } else { vec![("corrupt", 1)] });
+    assert_eq!(
+        (taken.removed, yard.files().1),
+        ((1, u64::from(!exported)), (usize::from(!exported)))
+    );
+}
+
 #[test]
-fn a_ledger_whose_clock_was_wrong_is_exported() {
-    let ahead = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() * 2;
-    for anchor in [0, ahead as u64, i64::MAX as u64, u64::MAX] {
-        for moment in [0, i64::MAX as u64, u64::MAX] {
-            let yard = Graveyard::new();
-            let host = yard.host(Keeper::Host);
-            host.done("a");
-            host.begin("b");
-            let grave = host.die();
-            grave.patch(at::ANCHOR, &anchor.to_le_bytes());
-            grave.patch(at::LAST_SEEN, &moment.to_le_bytes());
-            grave.patch_slot(0, at::ENDED, &moment.to_le_bytes());
-            grave.reseal(0);
-            let adopted = yard.adopt();
-            assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
-            can_be_sent(&adopted.spans);
-            assert_eq!(yard.inherited().exported, 2);
-        }
+fn an_operation_that_took_less_than_no_time_or_more_than_a_week_is_corrupt() {
+    for (started, ended, exported) in [
+        (5, 4, false),
+        (5, 0, false),
+        (5, 5, true),
+        (5, 5 + 7 * DAY, true),
+        (5, 6 + 7 * DAY, false),
+        (0, u64::MAX, false),
+    ] {
+        is_exported(exported, |grave| {
+            grave.patch_slot(0, at::STARTED, &u64::to_le_bytes(started));
+            grave.patch_slot(0, at::ENDED, &u64::to_le_bytes(ended));
+        });
     }
+}
+
+/// Dates at which an operation may have begun, or may not. None is nearer to the limit than an hour.
+fn dates() -> [(u64, bool); 7] {
+    let now = unix_nanos(SystemTime::now());
+    let (hour, year) = (3600 * SECOND, 365 * DAY);
+    [
+        (1, true),
+        (now - 10 * year, true),
+        (now + DAY - hour, true),
+        (now + DAY + hour, false),
+        // 2099.
+        (4_070_908_800 * SECOND, false),
+        (i64::MAX as u64, false),
+        (u64::MAX, false),
+    ]
+}
+
+#[test]
+fn an_operation_that_began_more_than_a_day_from_now_is_corrupt() {
+    for (date, exported) in dates() {
+        is_exported(exported, |grave| {
+            grave.patch_slot(0, at::STARTED_UNIX_NANOS, &date.to_le_bytes());
+        });
+    }
+}
+
+#[test]
+fn without_dates_of_their_own_operations_have_that_of_their_ledger() {
+    for (anchor, exported) in dates().into_iter().chain([(0, true)]) {
+        let yard = Graveyard::new();
+        let grave = yard.dead(&["a", "b"]);
+        grave.patch(at::ANCHOR, &anchor.to_le_bytes());
+        let taken = yard.take_over();
+        let slots = [(0, "a"), (1, "b")];
+        assert_eq!(told(&taken.spans), expected(&grave, &slots[..if exported { 2 } else { 0 }]));
+        can_be_sent(&taken.spans);
+        assert_eq!(losses(&taken), if exported { vec![] } else { vec![("corrupt", 2)] });
+        assert_eq!(yard.files().0, 0);
+    }
+}
+
+#[test]
+fn what_a_dead_host_left_open_ended_when_its_ledger_last_knew_of_anything() {
+    for (last_seen, started, ended) in [
+        // The other operation ended after a millisecond.
+        (0, 1, 1_000_001),
+        (0, 7_000_000, 7_000_000),
+        (9_000_000, 7_000_000, 9_000_000),
+        (7 * DAY + 1, 1, 7 * DAY + 1),
+    ] {
+        let yard = Graveyard::new();
+        let host = yard.host(Keeper::Host);
+        host.done("a");
+        host.begin("b");
+        let grave = host.die();
+        grave.patch(at::LAST_SEEN, &u64::to_le_bytes(last_seen));
+        grave.patch_slot(1, at::STARTED, &u64::to_le_bytes(started));
+        let taken = yard.take_over();
+        assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a"), (1, "b")]));
+        let open = span_of(&taken, "b");
+        let took = open.end_time.duration_since(open.start_time).unwrap();
+        assert_eq!(took, Duration::from_nanos(ended - started));
+    }
+}
+
+#[test]
+fn a_damaged_end_costs_no_operation_that_was_open() {
+    let yard = Graveyard::new();
+    let host = yard.host(Keeper::Host);
+    host.done("a");
+    host.begin("b");
+    let grave = host.die();
+    grave.patch_slot(0, at::ENDED, &u64::MAX.to_le_bytes());
+    let taken = yard.take_over();
+    assert_eq!(told(&taken.spans), expected(&grave, &[(1, "b")]));
+    assert_eq!(losses(&taken), [("corrupt", 1)]);
 }
 
 /// The monotonic clock begins anew when the machine restarts; the ledger's anchor does not.
@@ -774,214 +995,109 @@ fn a_ledger_from_before_a_restart_of_the_machine_is_exported_with_its_own_dates(
             grave.patch_slot(slot, at::ENDED, &(ended.as_nanos() as u64).to_le_bytes());
             grave.reseal(slot);
         }
-        let adopted = yard.adopt();
-        assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
-        let ends: Vec<SystemTime> = adopted.spans.iter().map(|span| span.end_time).collect();
-        assert!(adopted.spans.iter().all(|span| span.start_time == began + second));
+        let taken = yard.take_over();
+        assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a"), (1, "b")]));
+        let ends: Vec<SystemTime> = taken.spans.iter().map(|span| span.end_time).collect();
+        assert!(taken.spans.iter().all(|span| span.start_time == began + second));
         assert_eq!(ends, [began + 2 * second, began + 3 * second]);
     }
 }
 
 #[test]
-fn operations_that_ended_before_they_began_took_no_time() {
-    let yard = Graveyard::new();
-    let host = yard.host(Keeper::Host);
-    host.done("a");
-    host.begin("b");
-    let grave = host.die();
-    // The last moment of all that the ledger knows of is the first one's beginning.
-    grave.patch(at::LAST_SEEN, &1_u64.to_le_bytes());
-    for slot in [0, 1] {
-        grave.patch_slot(slot, at::STARTED, &5_000_000_u64.to_le_bytes());
-        grave.patch_slot(slot, at::ENDED, &1_u64.to_le_bytes());
-        grave.reseal(slot);
-    }
-    let adopted = yard.adopt();
-    assert_eq!(told(&adopted.spans), expected(&grave, &[(0, "a"), (1, "b")]));
-    assert!(adopted.spans.iter().all(|span| span.start_time == span.end_time));
-    can_be_sent(&adopted.spans);
-}
-
-/// What the file system says of a ledger's last change.
-fn set_date(grave: &Grave, date: SystemTime) {
-    grave.file().set_modified(date).unwrap();
-}
-
-const HOUR: Bounds = Bounds { age: Duration::from_secs(3600), ..UNBOUND };
-
-/// As a ledger's date looks to a clock that jumped ahead.
-fn long_ago() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
-}
-
-#[test]
-fn a_clock_that_jumped_ahead_expires_nothing_that_can_be_sent() {
-    let yard = Graveyard::new();
-    let grave = yard.dead(&["a", "b"]);
-    set_date(&grave, long_ago());
-    let mut adopter = yard.adopter_within(HOUR);
-    assert_eq!(yard.prune(&mut adopter, false), 0);
-    adopter.look(None, usize::MAX).unwrap();
-    assert_eq!(yard.prune(&mut adopter, false), 0);
-    assert_eq!(adopter.waiting(), 2);
-    yard.finish(&mut adopter, &mut Adopted::default());
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported), (2, 2));
-}
-
-#[test]
-fn what_is_too_old_is_given_up_while_the_collector_is_away() {
-    let yard = Graveyard::new();
-    set_date(&yard.dead(&["a", "b"]), long_ago());
-    let young = yard.dead(&["c"]);
-    let mut adopter = yard.adopter_within(HOUR);
-    assert_eq!(yard.prune(&mut adopter, true), 2);
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, lost(&tally, Loss::Expired)), (2, 2));
-    assert_eq!(told(&yard.adopt().spans), expected(&young, &[(0, "c")]));
-}
-
-#[test]
-fn trying_to_send_makes_no_ledger_younger() {
-    let yard = Graveyard::new();
-    let grave = yard.dead(&["a", "b"]);
-    set_date(&grave, long_ago());
-    for _ in 0..3 {
-        let mut adopter = yard.adopter_within(HOUR);
-        adopter.look(None, usize::MAX).unwrap();
-        assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 2);
-    }
-    let mut adopter = yard.adopter_within(HOUR);
-    adopter.look(None, usize::MAX).unwrap();
-    assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 2);
-    assert_eq!(yard.prune(&mut adopter, true), 2);
-    assert_eq!(adopter.waiting(), 0);
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, lost(&tally, Loss::Expired), tally.repeated), (2, 2, 6));
-}
-
-#[test]
-fn a_date_in_the_future_is_not_old() {
-    let yard = Graveyard::new();
-    set_date(&yard.dead(&["a"]), SystemTime::now() + Duration::from_secs(1_000_000));
-    let mut adopter = yard.adopter_within(HOUR);
-    assert_eq!(yard.prune(&mut adopter, true), 0);
-    assert_eq!(yard.adopt().spans.len(), 1);
-}
-
-#[test]
-fn a_second_adopter_gets_nothing_while_the_first_holds_the_ledger() {
+fn a_second_intake_gets_nothing_while_the_round_of_the_first_is_not_over() {
     let yard = Graveyard::new();
     let grave = yard.dead(&["a"]);
-    let mut holder = yard.adopter();
-    holder.look(None, usize::MAX).unwrap();
-    let adopted = yard.adopt();
-    assert_eq!((adopted.spans.len(), adopted.look.live, adopted.look.adopted), (0, 1, 0));
-    let mut pruner = yard.adopter_within(Bounds { bytes: 1, ..HOUR });
-    assert_eq!(yard.prune(&mut pruner, true), 0);
-    drop(holder);
-    assert_eq!(told(&yard.adopt().spans), expected(&grave, &[(0, "a")]));
+    let (mut intake, now) = listed(&yard);
+    let round = collect(&mut intake, now);
+    let taken = yard.take_over();
+    assert_eq!((taken.spans.len(), taken.sights.live, taken.removed), (0, 1, (0, 0)));
+    drop(round);
+    assert_eq!(told(&yard.take_over().spans), expected(&grave, &[(0, "a")]));
 }
 
 #[test]
-fn an_adopter_that_dies_half_way_leaves_the_rest_to_the_next_with_the_same_ids() {
-    let yard = Graveyard::new();
-    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
-    let grave = yard.dead(&names);
-    let mut first = yard.adopter();
-    first.look(None, usize::MAX).unwrap();
-    let settled = first.batch(4, &Privacy::FULL);
-    first.settle(&settled, 1);
-    let unsettled = first.batch(3, &Privacy::FULL);
-    drop(first);
-
-    let second = yard.adopt();
-    let slots: Vec<(usize, &str)> = names.into_iter().enumerate().collect();
-    assert_eq!(told(&settled.spans), expected(&grave, &slots[..4]));
-    assert_eq!(told(&unsettled.spans), expected(&grave, &slots[4..7]));
-    assert_eq!(told(&second.spans), expected(&grave, &slots[4..]));
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported, tally.repeated), (10, 9, 3));
-    assert_eq!(lost(&tally, Loss::Rejected), 1);
-    assert_eq!(second.buried, Buried { removed: 1, quarantined: 0 });
-}
-
-/// Checks that of a damaged ledger with four operations two are exported and two lost, also if an
-/// adopter dies between the two that are exported.
-fn is_told_to_the_next(damage: impl Fn(&Grave)) {
-    let yard = Graveyard::new();
-    let grave = half_exported(&yard);
-    damage(&grave);
-    let mut first = yard.adopter();
-    first.look(None, usize::MAX).unwrap();
-    let batch = first.batch(1, &Privacy::FULL);
-    first.settle(&batch, 0);
-    drop(first);
-    assert_eq!((batch.spans.len(), yard.adopt().spans.len()), (1, 1));
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported, lost(&tally, Loss::Corrupt)), (4, 2, 2));
-}
-
-#[test]
-fn what_an_adopter_found_out_about_a_ledger_is_known_to_the_next() {
-    // The counters are forgotten once, and what the adopter counts is not.
-    is_told_to_the_next(|grave| grave.patch(at::COUNTERS.end - 8, &[0xFF; 8]));
-    // What the adopter has counted as lost is not lost again.
-    is_told_to_the_next(|grave| {
-        let again: u64 = 1 << 8 | 4;
-        grave.patch(at::COUNTERS.start, &[0; 8]);
-        grave.patch_slot(0, 0, &[77]);
-        grave.patch_slot(1, 0, &again.to_le_bytes());
-        grave.patch_slot(1, at::KIND, &[9]);
-    });
-}
-
-#[test]
-fn counters_that_another_ledger_has_are_not_counted_twice() {
-    let yard = Graveyard::new();
-    let grave = half_exported(&yard);
-    assert_eq!(ledger::read_tally(&grave.path).unwrap().seen, 4);
-    grave.patch(at::BURIED, &[1]);
-    assert_eq!(ledger::read_tally(&grave.path).unwrap(), Tally::default());
-    let adopted = yard.adopt();
-    assert_eq!(adopted.buried, Buried { removed: 1, quarantined: 0 });
-    assert_eq!(yard.inherited(), Tally::default());
-}
-
-#[test]
-fn an_adopter_that_could_not_remove_a_ledger_inherits_it_once() {
-    let yard = Graveyard::new();
-    yard.dead(&["a", "b"]).resize(FILE_SIZE as u64 - 1);
-    // Where the damaged ledger should go there is a file.
-    fs::write(yard.path().join(QUARANTINE_FOLDER), "").unwrap();
-    for spans in [2, 0, 0] {
-        let adopted = yard.adopt();
-        assert_eq!((adopted.spans.len(), adopted.buried), (spans, Buried::default()));
-        let tally = yard.inherited();
-        assert_eq!((tally.seen, tally.exported), (2, 2));
+fn a_round_that_is_dropped_is_found_again_with_the_same_ids_and_losses() {
+    for keeper in [Keeper::Host, Keeper::Agent] {
+        for lives in [false, true] {
+            let yard = Graveyard::new();
+            let host = yard.host(keeper);
+            if lives && keeper == Keeper::Host {
+                continue;
+            }
+            host.done("a");
+            host.done("b");
+            host.ledger.header().count_lost(Loss::TableFull, 2);
+            let path = host.ledger.path().unwrap().to_path_buf();
+            let living = lives.then_some(host);
+            let before = fs::read(&path).unwrap();
+            let found = || {
+                let (mut intake, now) = listed(&yard);
+                let round = collect(&mut intake, now);
+                let mut taken = TakenOver::default();
+                taken.add(&round);
+                (told(&taken.spans), taken.losses, taken.removed)
+            };
+            let first = found();
+            assert_eq!((first.0.len(), &first.1), (2, &[("table_full", 2)].into()));
+            assert_eq!(found(), first);
+            assert!(fs::read(&path).unwrap() == before, "it was written to");
+            let last = yard.take_over();
+            assert_eq!((told(&last.spans), last.losses, last.removed), first);
+            assert_eq!(yard.files().0, usize::from(lives));
+            assert_eq!(yard.take_over().spans.len(), 0);
+            drop(living);
+        }
     }
-    fs::remove_file(yard.path().join(QUARANTINE_FOLDER)).unwrap();
-    assert_eq!(yard.adopt().buried.quarantined, 1);
-    assert_eq!(yard.inherited().seen, 2);
 }
 
 #[test]
-fn an_overdue_operation_whose_post_gave_up_is_overdue_again() {
+fn a_damaged_slot_of_a_live_host_costs_its_operation_alone_and_is_free_again() {
+    let yard = Graveyard::new();
+    let host = yard.host(Keeper::Agent);
+    let slots = ["a", "b", "c"].map(|name| host.done(name));
+    let path = host.ledger.path().unwrap().to_path_buf();
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    let place = HEADER_SIZE + slots[1] * SLOT_SIZE + at::CHECKSUM;
+    file.write_all_at(&[0; 8], place as u64).unwrap();
+    let mut intake = yard.intake(PATIENCE);
+    let taken = yard.take_over_by(&mut intake, Instant::now());
+    let whole = |name: &str, slot| (name.to_owned(), host.id(slot, 1));
+    assert_eq!(told(&taken.spans), [whole("a", slots[0]), whole("c", slots[2])]);
+    assert_eq!((losses(&taken), taken.removed), (vec![("corrupt", 1)], (0, 0)));
+    assert_eq!((taken.sights.live, taken.sights.held, yard.files()), (1, 1, (1, 0)));
+    assert_eq!(["d", "e", "f"].map(|name| host.done(name)), slots);
+    let taken = yard.take_over_by(&mut intake, Instant::now());
+    assert_eq!((taken.spans.len(), losses(&taken)), (3, vec![]));
+}
+
+/// Takes over what one live host has open for a nanosecond.
+fn overdue(yard: &Graveyard, intake: &mut Intake, host: &Host) -> Vec<SpanData> {
+    let taken = yard.take_over_by(intake, Instant::now());
+    assert_eq!((losses(&taken), taken.sights.held), (vec![], 1));
+    assert!(host.ledger.path().unwrap().exists());
+    taken.spans
+}
+
+#[test]
+fn an_overdue_operation_is_taken_once_and_only_while_no_post_is_at_it() {
     let yard = Graveyard::new();
     let host = yard.host(Keeper::Agent);
     let (slot, context) = host.begin("a");
-    let mut adopter = Adopter::new(yard.folder(), UNBOUND, Duration::from_nanos(1));
-    adopter.look(None, usize::MAX).unwrap();
-    assert_eq!(adopter.waiting(), 1);
+    let mut intake = yard.intake(Duration::from_nanos(1));
     // Another operation's handle: POST looks and leaves it open.
     let completion = host.ledger.complete(context).unwrap();
-    assert_eq!(adopter.batch(8, &Privacy::FULL).spans.len(), 0);
+    assert_eq!(overdue(&yard, &mut intake, &host), []);
     drop(completion);
-    adopter.look(None, usize::MAX).unwrap();
-    let batch = adopter.batch(8, &Privacy::FULL);
-    adopter.settle(&batch, 0);
-    assert_eq!(batch.spans[0].span_context.span_id(), host.id(slot, 1));
-    assert_eq!(attribute(&batch.spans[0], "mpr.outcome").as_deref(), Some("unfinished"));
+    let spans = overdue(&yard, &mut intake, &host);
+    assert_eq!(told(&spans), [("a".to_owned(), host.id(slot, 1))]);
+    assert_eq!(attribute(&spans[0], "mpr.outcome").as_deref(), Some("unfinished"));
+    // Its own POST, late: a span has told of it, and its slot is free.
+    assert_eq!(overdue(&yard, &mut intake, &host), []);
+    host.end(context);
+    assert_eq!(overdue(&yard, &mut intake, &host), []);
+    let bytes = fs::read(host.ledger.path().unwrap()).unwrap();
+    let header = HeaderImage::parse(&bytes).unwrap();
+    assert_eq!(header.slot(&bytes[HEADER_SIZE + slot * SLOT_SIZE..]).unwrap().phase, Some(Free));
 }
 
 #[test]
@@ -1005,14 +1121,13 @@ fn a_killed_hosts_ledger_with_a_torn_slot_tells_the_others() {
     let yard = Graveyard::new();
     fs::write(yard.path().join(file.file_name().unwrap()), &bytes).unwrap();
 
-    let adopted = yard.adopt();
-    let names: Vec<String> = told(&adopted.spans).into_iter().map(|(name, _)| name).collect();
+    let taken = yard.take_over();
+    let names: Vec<String> = told(&taken.spans).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, [r"\\one\a", r"\\three\c"]);
-    for span in &adopted.spans {
+    for span in &taken.spans {
         assert_eq!(attribute(span, "process.pid"), Some(pid.to_string()));
         assert_eq!(attribute(span, "mpr.recovered").as_deref(), Some("true"));
     }
-    let tally = yard.inherited();
-    assert_eq!((tally.seen, tally.exported, lost(&tally, Loss::Corrupt)), (3, 2, 1));
+    assert_eq!((losses(&taken), taken.removed), (vec![("corrupt", 1)], (1, 1)));
     assert_eq!(yard.files(), (0, 1));
 }

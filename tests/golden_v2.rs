@@ -5,7 +5,10 @@
 #![cfg(target_os = "linux")]
 
 use mpr_otel_core::ledger::state::Phase::{self, Claimed, Completing, Done, Open, Unfinished};
-use mpr_otel_core::ledger::{Geometry, HEADER_SIZE, HeaderImage, Keeper, Loss, SlotImage};
+use mpr_otel_core::ledger::{
+    Geometry, HEADER_SIZE, HeaderImage, Keeper, Loss, NUMBER_STRIDE, SlotImage,
+};
+use mpr_otel_lab::equipment::graveyard::{Graveyard, told};
 use std::io::Read;
 
 /// Slot, phase, generation and checksum; started, ended and the date of the start; thread, flags,
@@ -94,4 +97,29 @@ fn its_slots_hold_an_operation_in_each_phase() {
         // Nothing is known of a token on Linux.
         assert_eq!((body.logon_id, body.elevation, body.impersonated), (0, 0, 0), "{slot}");
     }
+}
+
+#[test]
+fn it_is_taken_over_and_what_its_machine_lost_power_over_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = golden();
+    // This may be the machine that it was made on.
+    bytes[3072..3080].copy_from_slice(&1_u64.to_le_bytes());
+    std::fs::write(folder.path().join("378-0123456789abcdef.ledger"), bytes).unwrap();
+    let yard = Graveyard::within(folder.path());
+    let taken = yard.take_over();
+    let ids = HeaderImage::parse(&golden()).unwrap().origin.ids;
+    let rows = ROWS.iter().filter(|(_, phase, ..)| *phase != Claimed);
+    let mut expected: Vec<u64> = rows
+        .map(|(slot, _, generation, ..)| {
+            u64::from_be_bytes(ids.ids(generation * NUMBER_STRIDE + *slot as u64).span_id)
+        })
+        .collect();
+    let ids = told(&taken.spans).into_iter().map(|(_, id)| u64::from_be_bytes(id.to_bytes()));
+    let mut ids: Vec<u64> = ids.collect();
+    expected.sort_unstable();
+    ids.sort_unstable();
+    assert_eq!(ids, expected);
+    assert_eq!((taken.lost("corrupt"), taken.lost("power_loss")), (0, 1));
+    assert_eq!((taken.removed, yard.files()), ((1, 0), (0, 0)));
 }

@@ -173,7 +173,9 @@ impl ForeignLedger {
         let mut found = Found::default();
         let mut images = Vec::new();
         self.access.all_slots(&self.header, |slot, image| images.push((slot, image)))?;
-        let last_moment = images.iter().map(|(_, image)| last_moment(image)).max();
+        // What is damaged says nothing of the others.
+        let intact = images.iter().filter(|(_, image)| image.is_intact());
+        let last_moment = intact.map(|(_, image)| last_moment(image)).max();
         let last_moment = self.header.last_seen.max(last_moment.unwrap_or(0));
         // It may have become shorter since it was opened.
         found.is_damaged =

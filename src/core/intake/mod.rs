@@ -189,7 +189,9 @@ impl Intake {
         let mut round = Round::default();
         let Some(directory) = self.directory.clone() else { return round };
         round.more = self.learn_owners(&directory, now);
-        for (owner, name) in self.queue(now) {
+        let (queue, is_cut) = self.queue(now);
+        round.more |= is_cut;
+        for (owner, name) in queue {
             if round.taken.len() >= OPERATIONS || round.ledgers.len() >= LEDGERS {
                 round.more = true;
                 break;
@@ -244,14 +246,18 @@ impl Intake {
         names.len() == LEARNED
     }
 
-    /// The files to look at now, of each owner in turn, beginning behind the one that was served last.
-    fn queue(&mut self, now: Instant) -> Vec<(Arc<str>, OsString)> {
+    /// The files to look at now, of each owner in turn, beginning behind the one that was served last;
+    /// and whether there are more of them than one round takes.
+    fn queue(&self, now: Instant) -> (Vec<(Arc<str>, OsString)>, bool) {
+        let mut is_cut = false;
         let mut owners: BTreeMap<&Arc<str>, VecDeque<&OsString>> = BTreeMap::new();
         for (name, file) in &self.files {
             if let Some(owner) = file.owner.as_ref().filter(|_| file.due <= now) {
                 let due = owners.entry(owner).or_default();
                 if due.len() < LEDGERS {
                     due.push_back(name);
+                } else {
+                    is_cut = true;
                 }
             }
         }
@@ -265,7 +271,7 @@ impl Intake {
                 owners.push_back((owner, due));
             }
         }
-        queue
+        (queue, is_cut)
     }
 
     /// Looks at one file. What is in it goes into the round, and with it the file's place in `files`.
@@ -374,7 +380,9 @@ impl Intake {
         let is_of_this_boot = [0, self.boot_id].contains(&origin.boot_id);
         let reason = if is_of_this_boot { Loss::Corrupt.name() } else { POWER_LOSS };
         round.lose(origin.ids.seed(), (reason, unreadable), &found.claimed, claimed);
-        if found.is_damaged && is_of_this_boot && !ledger.is_live() {
+        // What its slots promised and is no operation is damage, too.
+        let is_damaged = found.is_damaged || unreadable > found.unreadable;
+        if is_damaged && is_of_this_boot && !ledger.is_live() {
             round.damaged += 1;
             self.keep_copy(owner, ledger.access());
         }
@@ -536,4 +544,64 @@ fn is_plausible(record: &Record, operation: &Operation, origin: &Origin, latest:
     body.ended >= body.started
         && body.ended - body.started <= LONGEST
         && started_unix_nanos(operation, origin) <= latest.saturating_add(DAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An intake that knows of so many files of each of these owners, all of which are due.
+    fn intake(owners: &[(&str, usize)], now: Instant) -> Intake {
+        let folder = LedgerFolder::new("nowhere");
+        let mut intake = Intake::new(folder, "nowhere".into(), Duration::MAX, Duration::ZERO);
+        for (owner, count) in owners {
+            for number in 0..*count {
+                let mut file = Watched::new(now);
+                file.owner = Some((*owner).into());
+                intake.files.insert(format!("{owner}{number}").into(), file);
+            }
+        }
+        intake
+    }
+
+    fn names(queue: Vec<(Arc<str>, OsString)>) -> Vec<String> {
+        queue.into_iter().map(|(_, name)| name.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn each_owner_is_served_in_turn_beginning_behind_the_last_one() {
+        let now = Instant::now();
+        let mut intake = intake(&[("a", 3), ("b", 1), ("c", 2)], now);
+        for (served, expected) in [
+            (None, ["a0", "b0", "c0", "a1", "c1", "a2"]),
+            (Some("a"), ["b0", "c0", "a0", "c1", "a1", "a2"]),
+            (Some("c"), ["a0", "b0", "c0", "a1", "c1", "a2"]),
+            // Its files are gone.
+            (Some("bb"), ["c0", "a0", "b0", "c1", "a1", "a2"]),
+        ] {
+            intake.served = served.map(Arc::from);
+            let (queue, is_cut) = intake.queue(now);
+            assert_eq!((names(queue), is_cut), (expected.map(str::to_owned).to_vec(), false));
+        }
+    }
+
+    #[test]
+    fn only_what_is_due_and_has_an_owner_is_looked_at() {
+        let now = Instant::now();
+        let mut intake = intake(&[("a", 4)], now);
+        intake.files.get_mut(OsStr::new("a1")).unwrap().owner = None;
+        intake.files.get_mut(OsStr::new("a2")).unwrap().put_off(Sight::Live, now, SWEEP);
+        assert_eq!(names(intake.queue(now).0), ["a0", "a3"]);
+        assert_eq!(names(intake.queue(now + SWEEP).0), ["a0", "a2", "a3"]);
+    }
+
+    #[test]
+    fn what_one_owner_has_beyond_a_round_keeps_no_other_one_waiting() {
+        let now = Instant::now();
+        let intake = intake(&[("a", LEDGERS + 1), ("b", 2)], now);
+        let (queue, is_cut) = intake.queue(now);
+        let names = names(queue);
+        assert_eq!((names.len(), is_cut), (LEDGERS + 2, true));
+        assert_eq!(names[..4], ["a0", "b0", "a1", "b1"]);
+    }
 }
