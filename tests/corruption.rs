@@ -337,7 +337,7 @@ fn one_megabyte_of_damaged_ledgers_is_kept_for_each_owner_and_all_are_removed() 
     assert_eq!((taken.removed, taken.sights.damaged), ((20, 20), 8));
     assert_eq!(yard.files(), (0, 8));
     assert_eq!(copies(&yard).iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), 1 << 20);
-    // Whoever has seen them makes room by removing them.
+    // Who has seen them makes room by removing them.
     fs::remove_dir_all(fs::read_dir(yard.damaged()).unwrap().next().unwrap().unwrap().path())
         .unwrap();
     yard.dead(&["a"]).patch_slot(0, 0, &[77]);
@@ -471,7 +471,9 @@ fn what_an_earlier_boot_left_half_written_is_lost_by_its_power_and_is_no_damage(
     {
         let yard = Graveyard::new();
         let host = yard.host_of_boot(Keeper::Host, boot);
-        ["a", "b", "c"].map(|name| host.done(name));
+        for name in ["a", "b", "c"] {
+            host.done(name);
+        }
         host.begin("d");
         let (_, mut claim) = host.ledger.claim(0).unwrap();
         write(&mut claim, "half");
@@ -714,7 +716,7 @@ fn what_is_swapped_in_for_a_ledger_before_its_round_is_concluded_is_not_removed(
     let swaps: [fn(&Path, &Path); 3] = [
         |precious, place| symlink(precious, place).unwrap(),
         |precious, place| fs::hard_link(precious, place).unwrap(),
-        |precious, place| drop(fs::copy(precious, place).unwrap()),
+        |precious, place| assert!(fs::copy(precious, place).unwrap() > 0),
     ];
     for swap in swaps {
         for damaged in [false, true] {

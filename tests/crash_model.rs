@@ -404,7 +404,7 @@ fn tell(story: &Story) {
 
 proptest! {
     #[test]
-    fn whoever_dies_wherever_each_operation_is_written_down_or_counted(story in story()) {
+    fn each_operation_is_written_down_or_counted_wherever_a_host_or_an_agent_dies(story in story()) {
         tell(&story);
     }
 }
