@@ -278,8 +278,8 @@ impl<'a> Agent<'a> {
     }
 }
 
-fn add(sum: &mut Losses, losses: &Losses) {
-    for (reason, count) in losses {
+fn add(sum: &mut Losses, losses: &[([u64; 3], Losses)]) {
+    for (reason, count) in losses.iter().flat_map(|(_, losses)| losses) {
         *sum.entry(reason).or_default() += count;
     }
 }

@@ -506,3 +506,6 @@ impl<'a> Intake<'a> {
         self.counts.add_to(self.transaction)
     }
 }
+
+#[cfg(test)]
+mod tests;
