@@ -196,7 +196,8 @@ impl Agent {
             self.sending.ring();
         }
         let report_in = match self.reported.map(|reported| reported.elapsed()) {
-            Some(since) if since < self.report_every => self.report_every - since,
+            // A sweep comes at nearly the same time, and one wake-up is enough for both.
+            Some(since) if since < self.report_every * 9 / 10 => self.report_every - since,
             _ => {
                 let old = self.store.age(clock::unix_nanos(SystemTime::now()))?;
                 if old > 0 {
@@ -209,7 +210,8 @@ impl Agent {
         let due = self.intake.due().map_or(mpr_otel_core::intake::SWEEP, |due| {
             due.saturating_duration_since(Instant::now())
         });
-        Ok(due.min(report_in).max(SHORTEST_LOOK))
+        // A moment later than that, it is surely due.
+        Ok(due.min(report_in).max(SHORTEST_LOOK) + Duration::from_millis(5))
     }
 
     fn look_for_births(&mut self) -> io::Result<()> {

@@ -44,7 +44,7 @@ macro_rules! said {
 /// Name of the instrumentation scope of the agent's own spans.
 const SCOPE: &str = "mpr-otel-agent";
 /// How long the agent's own spans wait for others: an agent that has nothing to do is to sleep.
-const SPAN_DELAY: Duration = Duration::from_secs(30);
+const SPAN_DELAY: Duration = Duration::from_secs(60);
 /// What the specification sets for `OTEL_METRIC_EXPORT_INTERVAL`.
 const METRIC_INTERVAL: Duration = Duration::from_secs(60);
 

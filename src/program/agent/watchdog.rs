@@ -20,13 +20,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Watchdog(Arc<AtomicU64>);
 
 impl Watchdog {
-    /// Starts watching, on a thread that wakes twice in `LIMIT`.
+    /// Starts watching, on a thread that wakes when it would be too late.
     pub(super) fn start() -> io::Result<Self> {
         let latest = Arc::new(AtomicU64::new(platform::awake_nanos()));
         let watched = Self(Arc::clone(&latest));
         thread::Builder::new().name("mpr-otel-watch".to_owned()).spawn(move || {
-            while !is_late(latest.load(Ordering::Relaxed), platform::awake_nanos(), LIMIT) {
-                thread::sleep(LIMIT / 2);
+            while let Some(left) = left(latest.load(Ordering::Relaxed), platform::awake_nanos()) {
+                thread::sleep(left);
             }
             tracing::error!(
                 seconds = LIMIT.as_secs(),
@@ -55,9 +55,12 @@ impl Watchdog {
     }
 }
 
-/// Whether there was no progress for longer than `limit`.
-fn is_late(latest: u64, now: u64, limit: Duration) -> bool {
-    u128::from(now.saturating_sub(latest)) > limit.as_nanos()
+/// For how long the agent may still make no progress; `None` if it made none for too long.
+fn left(latest: u64, now: u64) -> Option<Duration> {
+    let limit = u64::try_from(LIMIT.as_nanos()).unwrap_or(u64::MAX);
+    let end = latest.saturating_add(limit);
+    // A nanosecond more, because it may be late only after that.
+    (now <= end).then(|| Duration::from_nanos(end - now + 1))
 }
 
 #[cfg(test)]
@@ -67,9 +70,10 @@ mod tests {
     #[test]
     fn an_agent_is_late_if_it_made_no_progress_for_longer_than_the_limit() {
         let second = 1_000_000_000;
-        let limit = Duration::from_secs(60);
-        assert!(!is_late(5 * second, 65 * second, limit));
-        assert!(is_late(5 * second, 65 * second + 1, limit));
-        assert!(!is_late(600 * second, 65 * second, limit), "it rests");
+        assert_eq!(left(5 * second, 65 * second), Some(Duration::from_nanos(1)));
+        assert_eq!(left(5 * second, 65 * second + 1), None);
+        assert_eq!(left(5 * second, 35 * second), Some(Duration::from_nanos(30 * second + 1)));
+        let resting = left(600 * second, 65 * second);
+        assert_eq!(resting, Some(Duration::from_nanos(595 * second + 1)));
     }
 }

@@ -74,8 +74,12 @@ impl Counts {
         ended.map(|((_, outcome, class), count)| (outcome.as_str(), class.as_str(), *count))
     }
 
-    /// What is counted in a store.
-    pub(super) fn of(
+    /// Whether all that is counted has been told.
+    pub(super) fn is_told(transaction: &ReadTransaction) -> Outcome<bool> {
+        Ok(Self::in_table(transaction, COUNTS)? == Self::in_table(transaction, TOLD)?)
+    }
+
+    fn in_table(
         transaction: &ReadTransaction,
         definition: TableDefinition<(&str, &str, &str), u64>,
     ) -> Outcome<Self> {
@@ -83,6 +87,12 @@ impl Counts {
         if let Some(stored) = table(transaction.open_table(definition))? {
             counts.read(&stored)?;
         }
+        Ok(counts)
+    }
+
+    /// What is counted in a store.
+    pub(super) fn of(transaction: &ReadTransaction) -> Outcome<Self> {
+        let mut counts = Self::in_table(transaction, COUNTS)?;
         if let Some(shares) = table(transaction.open_table(SHARES))? {
             for share in shares.iter().map_err(boxed)? {
                 counts.add((PENDING, "", ""), share.map_err(boxed)?.1.value().1);
