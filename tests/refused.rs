@@ -3,7 +3,8 @@
 
 #![cfg(unix)]
 
-use mpr_otel_lab::equipment::stage::{Stage, add, lane, received, spawn, start};
+use mpr_otel_lab::double::Step;
+use mpr_otel_lab::equipment::stage::{Running, Stage, add, lane, received, spawn, start};
 use mpr_otel_lab::receiver::{Answer, Request};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::Value;
@@ -110,4 +111,83 @@ fn drain_fails_if_a_span_was_refused() {
     assert!(spawn(&mut command).end().0.success());
     let (code, summary) = drain(&stage);
     assert_eq!((code, &summary["waiting"], &summary["lost"]), (Some(1), &0.into(), &1.into()));
+}
+
+/// Operations of a live host that leaves them to an agent of the stage.
+fn agent_and_host(stage: &Stage, steps: Vec<Step>) -> (Running, Running) {
+    let agent = spawn(&mut stage.agent());
+    let mut command = stage.host();
+    command.env("MPR_OTEL_DELIVERY", "agent");
+    let (host, report) = start(command, &lane(steps));
+    assert_eq!(report.untracked, 0);
+    (agent, host)
+}
+
+#[test]
+fn an_agent_keeps_what_an_endpoint_refuses_and_sends_it_when_it_is_taken() {
+    for answer in about_the_endpoint() {
+        let told = format!("{answer:?}").chars().take(80).collect::<String>();
+        let refused = AtomicUsize::new(0);
+        let stage = Stage::behaving(move |_: &Request| {
+            if refused.fetch_add(1, Ordering::Relaxed) < 2 { answer.clone() } else { Answer::ok() }
+        });
+        let (agent, host) = agent_and_host(&stage, vec![add(r"\\server\share"); 3]);
+        stage.report_when(3, 3, 0);
+        assert!(stage.logged().contains("will send again"), "{told}");
+        host.end_quietly();
+        agent.interrupt();
+    }
+}
+
+/// A collector that answers with `status` as long as a request has the poisoned span.
+fn poisoned_among_a_thousand(status: u16) {
+    const SPANS: usize = 1000;
+    let stage = Stage::behaving(move |request: &Request| {
+        Answer::status(if is_poisoned(request) { status } else { 200 })
+    });
+    let slow = |name: &str| Step { takes_ms: 1, ..add(name) };
+    let mut steps = vec![slow(r"\\server\share"); SPANS];
+    steps[SPANS / 3] = slow(&format!(r"\\server\{POISON}"));
+    let (agent, host) = agent_and_host(&stage, steps);
+    let report = stage.report_when(SPANS as u64, SPANS as u64 - 1, 1);
+    assert_eq!(report["lost"]["rejected"], 1, "{report}");
+    let taken = stage.receiver.requests().try_iter().filter(|request| !is_poisoned(request));
+    let ids: HashSet<_> = taken.flat_map(received).map(|span| span.span.span_id).collect();
+    assert_eq!(ids.len(), SPANS - 1);
+    host.end_quietly();
+    agent.interrupt();
+}
+
+#[test]
+fn a_span_that_is_refused_among_a_thousand_costs_no_other_one() {
+    poisoned_among_a_thousand(400);
+}
+
+#[test]
+fn a_span_at_which_the_collector_fails_keeps_no_other_one_waiting() {
+    poisoned_among_a_thousand(500);
+}
+
+#[test]
+fn a_collector_that_fails_at_every_span_costs_none_though_it_takes_empty_batches() {
+    let fails = Arc::new(AtomicBool::new(true));
+    let failing = Arc::clone(&fails);
+    let failed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&failed);
+    let stage = Stage::behaving(move |request: &Request| {
+        let is_empty = request.export.resource_spans.is_empty();
+        if is_empty || !failing.load(Ordering::Relaxed) {
+            return Answer::ok();
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        Answer::status(503)
+    });
+    let (agent, host) = agent_and_host(&stage, vec![add(r"\\server\share"); 10]);
+    // So often that some are suspected.
+    stage.until(|| failed.load(Ordering::Relaxed) >= 5);
+    stage.report_when(10, 0, 0);
+    fails.store(false, Ordering::Relaxed);
+    stage.report_when(10, 10, 0);
+    host.end_quietly();
+    agent.interrupt();
 }

@@ -69,6 +69,9 @@ pub struct Client {
     reply: Mutex<Option<Reply>>,
 }
 
+/// How long a connection is kept that nothing is sent over.
+const IDLE_CONNECTION: Duration = Duration::from_secs(150);
+
 impl Client {
     /// A client for an endpoint of the settings' collector.
     pub fn to(settings: &Settings, endpoint: Uri) -> Result<Self, ClientError> {
@@ -86,6 +89,8 @@ impl Client {
             .max_redirects_will_error(false)
             // The host's proxy variables are not ours.
             .proxy(None)
+            // An agent that sends its metrics once a minute makes no new connection for each.
+            .max_idle_age(IDLE_CONNECTION)
             .user_agent(concat!("mpr-otel/", env!("CARGO_PKG_VERSION")))
             .tls_config(TlsConfig::builder().provider(provider).root_certs(root_certs).build())
             .build();

@@ -45,8 +45,10 @@ pub enum Verdict {
 pub enum Cause {
     /// Nobody answered. The collector may have the batch all the same.
     Silence,
-    /// The collector is busy, or fails.
+    /// The collector asks for patience: 408, 425 or 429.
     Busy,
+    /// The collector fails: 500 to 599.
+    Failing,
     /// The answer stays the same until somebody corrects the endpoint, its token or its path.
     Setup,
 }
@@ -108,9 +110,10 @@ pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
             match status {
                 400 | 413 | 415 | 422 if items > 1 => Verdict::Divide { reason },
                 400 | 413 | 415 | 422 => Verdict::Refused { reason },
-                408 | 425 | 429 | 500..=599 => {
+                408 | 425 | 429 => {
                     Verdict::Later { reason, after: retry_after, cause: Cause::Busy }
                 }
+                500..=599 => Verdict::Later { reason, after: retry_after, cause: Cause::Failing },
                 _ => Verdict::Later { reason, after: retry_after, cause: Cause::Setup },
             }
         }
@@ -145,7 +148,7 @@ mod tests {
     }
 
     fn is_later(verdict: &Verdict) -> bool {
-        matches!(verdict, Verdict::Later { cause: Cause::Busy | Cause::Setup, .. })
+        matches!(verdict, Verdict::Later { cause: Cause::Busy | Cause::Failing | Cause::Setup, .. })
     }
 
     fn accepted(rejected: u64, message: &str) -> Verdict {

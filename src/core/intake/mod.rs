@@ -11,6 +11,7 @@
 
 mod damaged;
 mod foreign;
+mod opened;
 mod quota;
 mod round;
 mod watched;
@@ -18,13 +19,14 @@ mod watched;
 pub use round::{Losses, POWER_LOSS, Round, Taken};
 
 use crate::folder::LedgerFolder;
-use crate::ledger::{Access, Corruption, LedgerError, Loss, Owner, Record, is_ledger_name};
+use crate::ledger::{Access, LedgerError, Loss, Record, is_ledger_name};
 use crate::operation::Operation;
 use crate::origin::Origin;
 use crate::platform::{self, Directory};
 use crate::span::started_unix_nanos;
 use damaged::Damaged;
 use foreign::{ForeignLedger, Found};
+use opened::{Opened, open};
 use quota::Quota;
 use round::{Discarded, Visited};
 use std::collections::btree_map::Entry;
@@ -34,15 +36,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use watched::{Sight, Watched};
 
 /// How often the folder is listed, and a file is looked at that may have become one to take.
 pub const SWEEP: Duration = Duration::from_secs(30);
-/// A file that is no ledger yet after this long has lost its host before it was born.
-const UNBORN_FOR: Duration = Duration::from_secs(60);
-/// A file that is no ledger is removed after this long.
-const JUNK_FOR: Duration = Duration::from_secs(24 * 3600);
 /// How long a ledger that could not be written to is left alone.
 const STUCK_FOR: Duration = Duration::from_secs(3600);
 /// Longer than any operation takes.
@@ -95,17 +93,6 @@ pub struct Sights {
     pub damaged: usize,
 }
 
-/// What was found at a name.
-enum Opened {
-    Ledger(Box<ForeignLedger>),
-    /// Look again later.
-    Later(Sight, Duration),
-    /// Nothing that is to be kept: remove it, after counting this loss.
-    Nothing(Access, Option<&'static str>),
-    /// A ledger whose header is damaged.
-    Damaged(Access),
-}
-
 impl Intake {
     /// An intake that has not looked yet. Copies of damaged ledgers go to `damaged`.
     pub fn new(
@@ -145,7 +132,9 @@ impl Intake {
     /// forgotten.
     pub fn list(&mut self, now: Instant) -> io::Result<()> {
         self.swept = Some(now);
-        self.directory = self.folder.open()?;
+        if !self.directory.as_ref().is_some_and(|directory| directory.is_there()) {
+            self.directory = self.folder.open()?;
+        }
         let mut before = std::mem::take(&mut self.files);
         let Some(directory) = &self.directory else { return Ok(()) };
         for listed in directory.list()? {
@@ -468,62 +457,6 @@ impl Intake {
             damaged: self.damaged.count(),
         }
     }
-}
-
-/// Opens a file that was first seen `known_for` ago, and sees what it is.
-fn open(
-    directory: &Arc<Directory>,
-    name: &OsStr,
-    known_for: Duration,
-) -> Result<Opened, LedgerError> {
-    let access = Access::open(directory, name)?;
-    let corruption = match access.header() {
-        Ok(header) => {
-            let owner = try_own(&access)?;
-            return Ok(match owner {
-                Owner::Lives if !ForeignLedger::is_for_agent(&header) => {
-                    Opened::Later(Sight::Live, SWEEP)
-                }
-                owner => Opened::Ledger(Box::new(ForeignLedger::new(access, header, owner))),
-            });
-        }
-        Err(LedgerError::Corrupt { corruption, .. }) => corruption,
-        Err(error) => return Err(error),
-    };
-    match corruption {
-        // Without the lock, which its host may be about to take.
-        Corruption::Unborn if known_for < UNBORN_FOR => {
-            return Ok(Opened::Later(Sight::Live, SWEEP));
-        }
-        Corruption::Newer(_) => return Ok(Opened::Later(Sight::Refused, STUCK_FOR)),
-        Corruption::Magic | Corruption::Short if known_for < JUNK_FOR => {
-            return Ok(Opened::Later(Sight::Refused, STUCK_FOR));
-        }
-        _ => {}
-    }
-    if try_own(&access)? == Owner::Lives {
-        return Ok(Opened::Later(Sight::Live, SWEEP));
-    }
-    Ok(match corruption {
-        Corruption::Header => Opened::Damaged(access),
-        Corruption::Unborn if is_of_an_earlier_boot(&access) => {
-            Opened::Nothing(access, Some(POWER_LOSS))
-        }
-        _ => Opened::Nothing(access, None),
-    })
-}
-
-fn try_own(access: &Access) -> Result<Owner, LedgerError> {
-    let path = access.path();
-    access.try_own().map_err(|source| LedgerError::File { what: "lock", path: path.into(), source })
-}
-
-/// Whether a file was last written to before the machine started, as its date says.
-fn is_of_an_earlier_boot(access: &Access) -> bool {
-    let up = platform::awake_nanos().saturating_add(platform::asleep_nanos());
-    let started = SystemTime::now().checked_sub(Duration::from_nanos(up));
-    let written = access.file().metadata().and_then(|file| file.modified());
-    written.ok().zip(started).is_some_and(|(written, started)| written < started)
 }
 
 /// A number for a file that has no seed.

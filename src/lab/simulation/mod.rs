@@ -236,7 +236,9 @@ pub fn run(
 fn check_collector(settings: &Settings, collector: &Uri) -> Result<(), SimulationError> {
     let error = |reason| SimulationError::NoCollector { endpoint: collector.to_string(), reason };
     match Courier::new(settings.clone()).probe() {
-        Verdict::Accepted { .. } | Verdict::Later { cause: Cause::Busy, .. } => Ok(()),
+        Verdict::Accepted { .. } | Verdict::Later { cause: Cause::Busy | Cause::Failing, .. } => {
+            Ok(())
+        }
         Verdict::Later { reason, .. }
         | Verdict::Refused { reason }
         | Verdict::Divide { reason } => Err(error(reason)),

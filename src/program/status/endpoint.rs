@@ -36,7 +36,7 @@ impl Endpoint {
             | Verdict::Later { reason, cause: Cause::Setup, .. } => {
                 (Collector::Refuses, format!("refuses: {reason}"))
             }
-            Verdict::Later { reason, cause: Cause::Busy, .. } => {
+            Verdict::Later { reason, cause: Cause::Busy | Cause::Failing, .. } => {
                 (Collector::Away, format!("takes nothing now: {reason}"))
             }
             Verdict::Later { reason, .. } => {

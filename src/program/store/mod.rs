@@ -224,9 +224,13 @@ impl Store {
         })
     }
 
-    /// The next records to send, at most `limit`, of each owner in turn and the oldest of each first.
-    /// Nothing is removed. Records that cannot be read are, and count as lost.
-    pub(crate) fn batch(&self, limit: usize) -> Result<Vec<(Key, Stored)>, StoreError> {
+    /// The next records to send, at most `limit` and not those of `except`, of each owner in turn and the
+    /// oldest of each first. Nothing is removed. Records that cannot be read are, and count as lost.
+    pub(crate) fn batch(
+        &self,
+        limit: usize,
+        except: &[Key],
+    ) -> Result<Vec<(Key, Stored)>, StoreError> {
         let (mut batch, mut unreadable) = (Vec::new(), Vec::new());
         self.read(|transaction| {
             let Some(records) = table(transaction.open_table(RECORDS))? else { return Ok(()) };
@@ -242,6 +246,7 @@ impl Store {
                 let Some(record) = rest.next() else { continue };
                 let (key, value) = record.map_err(boxed)?;
                 match Stored::decode(value.value().1) {
+                    _ if except.contains(&key.value()) => {}
                     Ok(stored) => batch.push((key.value(), stored)),
                     Err(_) => unreadable.push(key.value()),
                 }
@@ -253,6 +258,16 @@ impl Store {
             self.give_up(&unreadable, Loss::Corrupt.name())?;
         }
         Ok(batch)
+    }
+
+    /// One record, if it is still there and can be read.
+    pub(crate) fn get(&self, key: Key) -> Result<Option<(Key, Stored)>, StoreError> {
+        self.read(|transaction| {
+            let Some(records) = table(transaction.open_table(RECORDS))? else { return Ok(None) };
+            let record = records.get(key).map_err(boxed)?;
+            let stored = record.and_then(|record| Stored::decode(record.value().1).ok());
+            Ok(stored.map(|stored| (key, stored)))
+        })
     }
 
     /// Removes records that a collector took at this date, but for `rejected` of them, which it refused

@@ -103,7 +103,7 @@ fn what_is_stored_is_sent_as_it_would_have_been_sent_at_once() {
     all[2].record.body.set_provider(mpr_otel_core::wide::WideStr::EMPTY);
     (all[3].record.body.session_id, all[3].record.body.logon_id) = (5, 9);
     store.take_in(&round(all.clone()), 1).unwrap();
-    for ((_, stored), taken) in store.batch(10).unwrap().iter().zip(&all) {
+    for ((_, stored), taken) in store.batch(10, &[]).unwrap().iter().zip(&all) {
         let operation = Privacy::FULL.disclose(taken.operation().unwrap());
         assert_eq!(
             stored.span(&Privacy::FULL).unwrap(),
@@ -118,7 +118,7 @@ fn a_server_too_many_is_another_one() {
     let store = shelf.open();
     let one = Taken { server_is_other: true, ..taken("uid 1", 1) };
     store.take_in(&round(vec![one]), 1).unwrap();
-    let span = store.batch(1).unwrap()[0].1.span(&Privacy::FULL).unwrap();
+    let span = store.batch(1, &[]).unwrap()[0].1.span(&Privacy::FULL).unwrap();
     let mut servers = span.attributes.iter().filter(|one| one.key.as_str() == "server.address");
     assert_eq!(servers.next().unwrap().value.as_str(), "other");
 }
@@ -131,7 +131,7 @@ fn each_owner_is_sent_in_turn_and_the_oldest_of_each_first() {
     all.extend((100..102).map(|number| taken("uid 2", number)));
     store.take_in(&round(all), 1).unwrap();
     let numbers: Vec<u64> = store
-        .batch(6)
+        .batch(6, &[])
         .unwrap()
         .iter()
         .map(|(_, stored)| stored.span(&Privacy::FULL).unwrap())
@@ -178,12 +178,12 @@ fn what_is_settled_is_gone_and_counted_once() {
     let shelf = Shelf::new(UNBOUND);
     let store = shelf.open();
     store.take_in(&round((0..10).map(|number| taken("a", number)).collect()), 1).unwrap();
-    let batch = keys(&store.batch(4).unwrap());
+    let batch = keys(&store.batch(4, &[]).unwrap());
     store.settle(&batch, (1, 2), 99).unwrap();
     store.settle(&batch, (0, 0), 100).unwrap();
     assert_eq!(adds_up(&store), (10, 3, 6, 1));
     assert_eq!((store.last_export().unwrap(), store.counts().unwrap().repeated()), (99, 2));
-    assert_eq!(store.batch(100).unwrap().len(), 6);
+    assert_eq!(store.batch(100, &[]).unwrap().len(), 6);
     let ended: Vec<(String, String, u64)> = store
         .counts()
         .unwrap()
@@ -202,13 +202,13 @@ fn the_owner_with_most_makes_room() {
     assert!(store.bytes().unwrap() <= 20_000);
     let (seen, _, pending, lost) = adds_up(&store);
     assert_eq!((seen, store.counts().unwrap().lost()["store_full"]), (1010, lost));
-    let owners: Vec<u32> = keys(&store.batch(2000).unwrap()).iter().map(|key| key.0).collect();
+    let owners: Vec<u32> = keys(&store.batch(2000, &[]).unwrap()).iter().map(|key| key.0).collect();
     assert_eq!(
         (owners.iter().filter(|owner| **owner == 1).count(), owners.len() as u64),
         (10, pending)
     );
     // The newest are there.
-    let last = store.batch(2000).unwrap().last().unwrap().1.clone();
+    let last = store.batch(2000, &[]).unwrap().last().unwrap().1.clone();
     assert_eq!(last, Stored::of(&taken("large", 1009)));
 }
 
@@ -224,7 +224,7 @@ fn a_clock_that_jumps_costs_a_tenth_and_what_came_in_after_now_is_not_old() {
     assert_eq!(store.age(u64::MAX).unwrap(), 0);
     assert_eq!(adds_up(&store), (100, 0, 90, 10));
     assert_eq!(store.counts().unwrap().lost()["expired"], 10);
-    assert_eq!(keys(&store.batch(200).unwrap()).iter().filter(|key| key.0 == 2).count(), 5);
+    assert_eq!(keys(&store.batch(200, &[]).unwrap()).iter().filter(|key| key.0 == 2).count(), 5);
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn a_record_that_cannot_be_read_is_lost_and_keeps_nobody_waiting() {
     let shelf = Shelf::new(UNBOUND);
     let store = shelf.open();
     store.take_in(&round((0..3).map(|number| taken("a", number)).collect()), 1).unwrap();
-    let broken = store.batch(1).unwrap()[0].0;
+    let broken = store.batch(1, &[]).unwrap()[0].0;
     store
         .change(|transaction, _| {
             let mut records = transaction.open_table(RECORDS).map_err(boxed)?;
@@ -289,7 +289,7 @@ fn a_record_that_cannot_be_read_is_lost_and_keeps_nobody_waiting() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(store.batch(10).unwrap().len(), 2);
+    assert_eq!(store.batch(10, &[]).unwrap().len(), 2);
     assert_eq!(adds_up(&store), (3, 0, 2, 1));
     assert_eq!(store.counts().unwrap().lost()["corrupt"], 1);
 }
@@ -347,7 +347,7 @@ proptest! {
                     prop_assert_eq!(adds_up(&store).0, before);
                 }
                 Step::Settle { limit, rejected } => {
-                    let batch = keys(&store.batch(limit).unwrap());
+                    let batch = keys(&store.batch(limit, &[]).unwrap());
                     prop_assert!(batch.iter().all(|key| sent.insert(*key)));
                     store.settle(&batch, (rejected, 0), now).unwrap();
                 }

@@ -89,6 +89,11 @@ impl Directory {
         &self.path
     }
 
+    /// Whether it has not been removed.
+    pub fn is_there(&self) -> bool {
+        information(&self.file).is_ok_and(|folder| folder.nNumberOfLinks > 0)
+    }
+
     /// Opens the file called `name` for reading and writing. It waits for nobody, follows no link,
     /// and refuses what is not a plain file of one name.
     pub fn open_file(&self, name: &OsStr) -> Result<File, Refused> {
