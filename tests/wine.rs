@@ -902,8 +902,7 @@ fn uninstall_leaves_other_peoples_files_and_says_so() {
     let windows = Windows::new();
     windows.install(&[]);
     let ledgers = windows.file("ProgramData/mpr-otel/ledger");
-    let notes =
-        ["notes.txt", "notes.ledger", "agent/notes.new"].map(|name| ledgers.join(name));
+    let notes = ["notes.txt", "notes.ledger", "agent/notes.new"].map(|name| ledgers.join(name));
     for note in &notes {
         fs::write(note, "not ours").unwrap();
     }
