@@ -221,7 +221,7 @@ impl Windows {
     }
 
     /// Waits until `spans` has those of `count` operations, by their ids. What a host was sending
-    /// when it ended is sent again by whoever adopts it, with the same id.
+    /// when it ended is sent again by the agent or `drain`, with the same id.
     fn gather(&self, spans: &mut BTreeMap<Vec<u8>, Received>, count: usize) {
         while spans.len() < count {
             let request = self.receiver.requests().recv_timeout(PATIENCE).expect("a request");
@@ -902,8 +902,7 @@ fn uninstall_leaves_other_peoples_files_and_says_so() {
     let windows = Windows::new();
     windows.install(&[]);
     let ledgers = windows.file("ProgramData/mpr-otel/ledger");
-    let notes =
-        ["notes.txt", "notes.ledger", "quarantine/notes.new"].map(|name| ledgers.join(name));
+    let notes = ["notes.txt", "notes.ledger", "agent/notes.new"].map(|name| ledgers.join(name));
     for note in &notes {
         fs::write(note, "not ours").unwrap();
     }
@@ -914,8 +913,8 @@ fn uninstall_leaves_other_peoples_files_and_says_so() {
         .iter()
         .map(|kept| kept.as_str().unwrap().strip_suffix(", for it holds what is not ours").unwrap())
         .collect();
-    let quarantine = format!(r"{LEDGERS}\quarantine");
-    assert_eq!(kept, [&*quarantine, LEDGERS, r"C:\ProgramData\mpr-otel"]);
+    let agent = format!(r"{LEDGERS}\agent");
+    assert_eq!(kept, [&*agent, LEDGERS, r"C:\ProgramData\mpr-otel"]);
     for note in &notes {
         assert_eq!(fs::read_to_string(note).unwrap(), "not ours");
         fs::remove_file(note).unwrap();
@@ -1132,7 +1131,7 @@ fn sockets(program: &Child) -> usize {
 }
 
 #[test]
-fn the_agent_is_a_service_that_adopts_is_updated_and_goes_without_a_trace() {
+fn the_agent_is_a_service_that_takes_over_is_updated_and_goes_without_a_trace() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
     // Wine gives services another ProgramData than programs, so the folder is named.
@@ -1178,10 +1177,12 @@ fn the_agent_is_a_service_that_adopts_is_updated_and_goes_without_a_trace() {
     assert!(ended.ended_with(0) && ended.output == "add2 0\n", "{ended:?}");
     windows.spans(1);
 
-    // While it runs, and has put a ledger aside; and a host died before its ledger was born.
+    // While it runs, and has a copy of a damaged ledger; and a host died before its ledger was born.
     let ledgers = windows.file("ProgramData/mpr-otel/ledger");
-    fs::write(ledgers.join("quarantine/4711-0123456789abcdef.ledger"), "damaged").unwrap();
-    fs::write(ledgers.join("4712-0123456789abcdef.new"), "").unwrap();
+    let damaged = ledgers.join("agent/damaged/S-1-5-21-1");
+    fs::create_dir_all(&damaged).unwrap();
+    fs::write(damaged.join("4711-0123456789abcdef.ledger"), "damaged").unwrap();
+    fs::write(ledgers.join("4712-0123456789abcdef.ledger"), "").unwrap();
     let uninstalled = windows.json(&["uninstall", "--json"]);
     assert_eq!((&uninstalled["at_restart"], &uninstalled["kept"]), (&json!([]), &json!([])));
     assert_eq!(windows.traces(), Vec::<String>::new());

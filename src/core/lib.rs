@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! abi, wide ─> ledger ─> operation ─> privacy ─> span ─> courier ─> OTLP
-//!                 └─ adoption: other processes' ledgers, emptied the same way
+//!                 └─ intake: operations of other processes' ledgers, for the agent's store
 //! ```
 //!
 //! It promises no stable Rust API.

@@ -492,7 +492,7 @@ fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceR
         counter("mpr.operation.exported", vec![point(seen - lost, None)]),
         counter("mpr.operation.lost", losses),
         counter("mpr.ledger.quarantined", vec![point(0, None)]),
-        counter("mpr.ledger.adopted", vec![point(1, None)]),
+        counter("mpr.ledger.removed", vec![point(1, None)]),
         pending,
     ];
     ExportMetricsServiceRequest {

@@ -53,7 +53,7 @@ attributes! {
     /// what to do about it: `unreachable`, `client_network`, `not_found`, `authentication`, `authorization`, `security_policy`, `conflict`, `resource`, `request` or `other`
     ERROR_CLASS: Text = "mpr.error.class", Failed, "unreachable";
 
-    /// the server in the remote name if it can be a host name, in lower case; an IPv6 literal as the address it spells. `\\tsclient`, `\\wsl$`, `\\wsl.localhost` and `\\vmware-host` are no servers
+    /// the server in the remote name if it can be a host name, in lower case; an IPv6 literal as the address it spells. `\\tsclient`, `\\wsl$`, `\\wsl.localhost` and `\\vmware-host` are no servers. `other` if the agent took over more than 200 servers' names of this user in an hour
     SERVER_ADDRESS: Text = "server.address", Known, "files01.corp.example";
 
     /// only where the remote name spells it (WebDAV)
@@ -113,13 +113,13 @@ attributes! {
     /// for how many seconds the machine slept meanwhile, if for one at least; they are not in the duration
     SUSPENDED: i64 = "mpr.suspended", Slept, "28800";
 
-    /// the program died before it sent the span; the agent or `mpr-otel drain` did
+    /// the program had ended when the agent or `mpr-otel drain` took the operation out of its ledger
     RECOVERED: bool = "mpr.recovered", Recovered, "true";
 
     /// a name was longer than its place in the ledger: 256 units of UTF-16 for a remote name, 24 for a local one, 64 for a provider
     TRUNCATED: bool = "mpr.truncated", Truncated, "true";
 
-    /// how many operations of this process were lost since the last span that said so
+    /// how many operations of this process were lost since the last span that said so, as far as its sender counts them
     LOST: i64 = "mpr.lost", AfterLoss, "3";
 }
 

@@ -35,7 +35,7 @@ pub struct Access {
 /// Whether the process that made a ledger lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// It does, or another process is adopting the ledger.
+    /// It does, or another process is taking the ledger over.
     Lives,
     /// It does not; the lock is ours.
     Dead,
@@ -103,8 +103,8 @@ impl Access {
         }
     }
 
-    /// Whether the owner lives, without keeping anybody from adopting the ledger for longer than
-    /// this takes.
+    /// Whether the owner lives, without keeping anybody from taking the ledger over for
+    /// longer than this takes.
     pub fn is_owned(&self) -> io::Result<bool> {
         match self.file.try_lock_shared() {
             Ok(()) => {

@@ -192,7 +192,7 @@ impl Stage {
         for entry in LedgerFolder::new(self.ledgers()).list().unwrap() {
             match ledger::read_tally(&entry.path) {
                 Ok(tally) => sum += tally,
-                // An adopter was faster.
+                // An agent was faster.
                 Err(LedgerError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
                 Err(error) => panic!("{error}"),
             }

@@ -318,7 +318,7 @@ impl Store {
     /// What was counted since this was asked last.
     pub(crate) fn tell(&self) -> Result<Counts, StoreError> {
         // Most of the time there is nothing new, and nothing to write.
-        if self.read(|transaction| Counts::is_told(transaction))? {
+        if self.read(Counts::is_told)? {
             return Ok(Counts::default());
         }
         self.change(|transaction, _| Counts::tell(transaction))
