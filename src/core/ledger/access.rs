@@ -234,12 +234,6 @@ impl Access {
         directory.remove(name_in(&path), file)
     }
 
-    /// Moves the file, which must be ours alone, to another name in the same file system.
-    pub fn rename(self, to: &Path) -> io::Result<()> {
-        let (directory, path, file) = self.unmapped();
-        directory.rename(name_in(&path), file, to)
-    }
-
     /// Windows refuses to delete what is mapped.
     fn unmapped(self) -> (Arc<Directory>, PathBuf, File) {
         (self.directory, self.path, self.file)

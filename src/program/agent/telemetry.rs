@@ -182,7 +182,7 @@ fn exporters(
     Ok((Some(traces), Some(metrics)))
 }
 
-/// Opens the log for appending: hosts write to it as well.
+/// Opens the log for appending.
 fn open_log(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).open(path)
 }

@@ -183,13 +183,6 @@ impl Directory {
         })
     }
 
-    /// Moves `file`, which was opened as `name`, to `to` in the same file system.
-    pub fn rename(&self, name: &OsStr, file: File, to: &Path) -> io::Result<()> {
-        let moved = std::fs::rename(self.path.join(name), to);
-        drop(file);
-        moved
-    }
-
     /// Whom the folder belongs to, and what others may do in it.
     pub fn ownership(&self) -> io::Result<Ownership> {
         let security = Security::of(&self.file)?;
