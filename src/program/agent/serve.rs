@@ -33,6 +33,10 @@ pub(super) fn serve(
             );
         }
     }
+    #[cfg(windows)]
+    if let Err(error) = crate::windows::distrust_redirections() {
+        tracing::info!(%error, "this Windows follows junctions whoever made them");
+    }
     let watchdog = Watchdog::start()?;
     telemetry.watch(&watchdog);
     let bell = Bell::default();

@@ -194,7 +194,8 @@ fn configure(service: &Service, warnings: &mut Vec<String>) -> Result<(), Failur
         ("restarts", service.update_failure_actions(restarts)),
         // Otherwise only a crash counts as a failure.
         ("restarts after an exit code", service.set_failure_actions_on_non_crash_failures(true)),
-        ("SID of its own", service.set_config_service_sid_info(ServiceSidType::Unrestricted)),
+        // It writes only where this SID may: to the ledger folder, and to its own account's profile.
+        ("restricted SID", service.set_config_service_sid_info(ServiceSidType::Restricted)),
         (
             "list of its privileges",
             windows::keep_privileges(service, &PRIVILEGES).map_err(Error::Winapi),

@@ -19,7 +19,7 @@ pub(crate) use folder_rights::{set_rights, set_rights_of_own};
 pub(crate) use load::{load, show_no_boxes};
 pub(crate) use loaded::loaded_by;
 pub(crate) use process::Process;
-pub(crate) use service::keep_privileges;
+pub(crate) use service::{distrust_redirections, keep_privileges};
 pub(crate) use wnet::Wnet;
 
 use crate::architecture::Architecture;

@@ -1,4 +1,4 @@
-//! What the crate windows-service leaves out.
+//! What the crate windows-service leaves out, and what a service asks for itself.
 
 use super::wide;
 use std::io;
@@ -7,6 +7,29 @@ use windows_sys::Win32::System::Services::{
     ChangeServiceConfig2W, SERVICE_CONFIG_REQUIRED_PRIVILEGES_INFO,
     SERVICE_REQUIRED_PRIVILEGES_INFOW,
 };
+use windows_sys::Win32::System::SystemServices::PROCESS_MITIGATION_REDIRECTION_TRUST_POLICY;
+use windows_sys::Win32::System::Threading::{
+    ProcessRedirectionTrustPolicy, SetProcessMitigationPolicy,
+};
+
+/// `EnforceRedirectionTrust`, the first bit of the policy's flags (winnt.h).
+const ENFORCE_REDIRECTION_TRUST: u32 = 1;
+
+/// Has Windows follow no junction and no mount point for this process that a user made who is no
+/// administrator (PROCESS_MITIGATION_REDIRECTION_TRUST_POLICY). An error where Windows does not know it.
+pub(crate) fn distrust_redirections() -> io::Result<()> {
+    let mut policy = PROCESS_MITIGATION_REDIRECTION_TRUST_POLICY::default();
+    policy.Anonymous.Flags = ENFORCE_REDIRECTION_TRUST;
+    // SAFETY: the structure belongs to this policy, and lives during the call.
+    let set = unsafe {
+        SetProcessMitigationPolicy(
+            ProcessRedirectionTrustPolicy,
+            (&raw const policy).cast(),
+            size_of_val(&policy),
+        )
+    };
+    if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
 
 /// Takes all privileges but these from a service, from its next start on.
 pub(crate) fn keep_privileges(service: &Service, privileges: &[&str]) -> io::Result<()> {
