@@ -17,6 +17,7 @@ mod probe;
 mod probe_caller;
 #[cfg(any(windows, test))]
 mod rights;
+mod secret_file;
 mod setting_flags;
 mod status;
 mod store;

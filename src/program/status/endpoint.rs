@@ -21,10 +21,17 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// Sends it an empty batch. `report`: how the setting came to its value.
     pub(super) fn try_out(settings: &Settings, report: Option<&SettingReport>) -> Self {
+        let url = report.map(|report| report.value.as_str().into()).unwrap_or_default();
+        if settings.endpoint.is_none() {
+            let detail = "no setting names a collector: recorded, not sent".into();
+            return Self { url, collector: Collector::Unnamed, detail };
+        }
+        // Without the headers that the agent sends it would say nothing about the agent.
+        if settings.withheld.is_some() {
+            let detail = "not tried: administrators alone read the headers for it".into();
+            return Self { url, collector: Collector::Untried, detail };
+        }
         let (collector, detail) = match Courier::new(settings.clone()).probe() {
-            _ if settings.endpoint.is_none() => {
-                (Collector::Unnamed, "no setting names a collector: recorded, not sent".to_owned())
-            }
             Verdict::Accepted { message, .. } if message.is_empty() => {
                 (Collector::Accepts, "accepts spans".to_owned())
             }
@@ -43,13 +50,16 @@ impl Endpoint {
                 (Collector::Away, format!("does not answer: {reason}"))
             }
         };
-        let url = report.map(|report| report.value.as_str().into());
-        Self { url: url.unwrap_or_default(), collector, detail: detail.into() }
+        Self { url, collector, detail: detail.into() }
     }
 
     pub(super) fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let sign = if self.collector == Collector::Accepts { "ok" } else { "FAILED" };
-        writeln!(out, "\nEndpoint: {} {sign}: {}", self.url, self.detail)?;
+        let Self { url, collector, detail } = self;
+        match collector {
+            Collector::Accepts => writeln!(out, "\nEndpoint: {url} ok: {detail}")?,
+            Collector::Untried => writeln!(out, "\nEndpoint: {url} {detail}")?,
+            _ => writeln!(out, "\nEndpoint: {url} FAILED: {detail}")?,
+        }
         Ok(())
     }
 }

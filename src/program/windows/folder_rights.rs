@@ -1,21 +1,17 @@
 //! Sets who may do what in a folder or with a file.
 
-use super::wide;
+use super::descriptor::Descriptor;
 use crate::rights::Rights;
-use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
-use windows_sys::Win32::Foundation::{ERROR_SUCCESS, HANDLE, LocalFree};
-use windows_sys::Win32::Security::Authorization::{
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1, SE_FILE_OBJECT,
-    SetSecurityInfo,
-};
+use windows_sys::Win32::Foundation::{ERROR_SUCCESS, HANDLE};
+use windows_sys::Win32::Security::Authorization::{SE_FILE_OBJECT, SetSecurityInfo};
 use windows_sys::Win32::Security::{
-    ACL, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, GetSecurityDescriptorOwner,
-    OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
+    ACL, DACL_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION,
+    PROTECTED_DACL_SECURITY_INFORMATION, PSID,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_BACKUP_SEMANTICS,
@@ -79,56 +75,5 @@ fn set(file: &File, owner: Option<PSID>, list: *const ACL) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::from_raw_os_error(code.cast_signed()))
-    }
-}
-
-/// A security descriptor that Windows made for us.
-struct Descriptor(PSECURITY_DESCRIPTOR);
-
-impl Descriptor {
-    fn parse(sddl: &str) -> io::Result<Self> {
-        let text = wide(sddl.as_ref());
-        let mut descriptor: *mut c_void = std::ptr::null_mut();
-        // SAFETY: `text` ends in NUL, `descriptor` is writable, and no size is asked for.
-        let parsed = unsafe {
-            ConvertStringSecurityDescriptorToSecurityDescriptorW(
-                text.as_ptr(),
-                SDDL_REVISION_1,
-                &mut descriptor,
-                std::ptr::null_mut(),
-            )
-        };
-        if parsed == 0 { Err(io::Error::last_os_error()) } else { Ok(Self(descriptor)) }
-    }
-
-    /// Its owner, which lies in it.
-    fn owner(&self) -> io::Result<PSID> {
-        let (mut owner, mut defaulted) = (std::ptr::null_mut(), 0);
-        // SAFETY: the descriptor is a valid one; both results are writable.
-        let found = unsafe { GetSecurityDescriptorOwner(self.0, &mut owner, &mut defaulted) };
-        if found == 0 { Err(io::Error::last_os_error()) } else { Ok(owner) }
-    }
-
-    /// Its access control list, which lies in it.
-    fn list(&self) -> io::Result<*const ACL> {
-        let (mut present, mut list, mut defaulted) = (0, std::ptr::null_mut(), 0);
-        // SAFETY: the descriptor is a valid one; the three results are writable.
-        let found =
-            unsafe { GetSecurityDescriptorDacl(self.0, &mut present, &mut list, &mut defaulted) };
-        if found == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // A missing list would let everybody do everything.
-        if present == 0 || list.is_null() {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(list)
-    }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        // SAFETY: the descriptor was allocated for us with LocalAlloc, and goes with `self`.
-        unsafe { LocalFree(self.0) };
     }
 }

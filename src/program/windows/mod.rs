@@ -4,11 +4,13 @@
 
 mod account;
 mod debugged;
+mod descriptor;
 mod file_identity;
 mod folder_rights;
 mod load;
 mod loaded;
 mod process;
+mod registry_key;
 mod service;
 mod wnet;
 
@@ -19,6 +21,7 @@ pub(crate) use folder_rights::{set_rights, set_rights_of_own};
 pub(crate) use load::{load, show_no_boxes};
 pub(crate) use loaded::loaded_by;
 pub(crate) use process::Process;
+pub(crate) use registry_key::create_key;
 pub(crate) use service::keep_privileges;
 pub(crate) use wnet::Wnet;
 
