@@ -8,6 +8,7 @@ use mpr_otel_lab::equipment::stage::{Stage, add, lane, play, spawn, start};
 use mpr_otel_lab::receiver::{Answer, Request};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn json(stage: &Stage, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
@@ -31,9 +32,11 @@ fn set(paths: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn status_prints_the_fields_that_the_page_gives_it() {
-    let first = AtomicBool::new(true);
+    let (first, away) = (AtomicBool::new(true), Arc::new(AtomicBool::new(false)));
+    let answers = Arc::clone(&away);
     let stage = Stage::behaving(move |_: &Request| {
-        Answer::status(if first.swap(false, Ordering::Relaxed) { 503 } else { 200 })
+        let refuses = first.swap(false, Ordering::Relaxed) || answers.load(Ordering::Relaxed);
+        Answer::status(if refuses { 503 } else { 200 })
     });
     // A ledger of which a span was refused and then sent, and an agent that sent one.
     let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\share")]));
@@ -48,6 +51,10 @@ fn status_prints_the_fields_that_the_page_gives_it() {
             && agent["last_round_unix_ms"].is_u64()
             && page["last_heartbeat_unix_ms"].is_u64()
     });
+    // And whose next one was refused.
+    away.store(true, Ordering::Relaxed);
+    short_host(&stage);
+    stage.until(|| json(&stage, &["status"], &[])["ledgers"]["agent"]["trouble"].is_string());
     let malformed = json(&stage, &["status"], &[("MPR_OTEL_TIMEOUT_MS", "soon")]);
     agent.kill();
     host.kill();

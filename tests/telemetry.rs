@@ -304,13 +304,21 @@ fn the_agents_metrics_are_what_is_documented_and_count_what_happened() {
     let agent = spawn(&mut stage.agent());
     let lost = "mpr.operation.lost";
     metrics_when(&stage, |metrics| count(metrics, lost, "rejected") == 1);
-    leave_a_ledger(&stage);
-    let metrics = metrics_when(&stage, |metrics| count(metrics, "mpr.operation.exported", "") == 1);
+    let mut failing = stage.host();
+    failing.env("MPR_OTEL_DELIVERY", "agent");
+    let (host, _) = start(failing, &lane(vec![add_ending(r"\\server\share", 53)]));
+    host.end_quietly();
+    let metrics = metrics_when(&stage, |metrics| {
+        count(metrics, "mpr.operation.exported", "") == 1
+            && count(metrics, "mpr.ledger.removed", "") == 2
+    });
     assert_eq!(count(&metrics, "mpr.operation.seen", ""), 2);
     assert_eq!(count(&metrics, "mpr.operation.pending", ""), 0);
-    assert_eq!(count(&metrics, "mpr.operation.repeated", ""), 1);
+    assert_eq!(count(&metrics, "mpr.operation.repeated", ""), 0);
+    assert_eq!(count(&metrics, "mpr.operation.ended", "success"), 1);
+    let ended = values(&metrics["mpr.operation.ended"]);
+    assert!(ended.keys().any(|words| words.contains("failure")), "{ended:?}");
     assert_eq!(count(&metrics, lost, "rejected"), 1);
-    assert_eq!(count(&metrics, "mpr.ledger.adopted", ""), 2);
     assert_eq!(count(&metrics, "otel.sdk.exporter.span.exported", ""), 1);
     assert_eq!(count(&metrics, "otel.sdk.exporter.span.exported", "rejected"), 1);
     assert_eq!(count(&metrics, "otel.sdk.exporter.span.exported", "unavailable"), 1);

@@ -93,6 +93,11 @@ enum Worker {
     Host {
         idle_seconds: u64,
     },
+    Crowd {
+        folder: PathBuf,
+        live: usize,
+        locked: usize,
+    },
     Steady {
         operations: usize,
         pause_micros: u64,
@@ -187,6 +192,7 @@ impl Worker {
                 tell(&export::work(*subject, endpoint, *gzip, *batches)?)
             }
             Self::Host { idle_seconds } => tell(&host::work(*idle_seconds)?),
+            Self::Crowd { folder, live, locked } => agent::crowd(folder, *live, *locked),
             Self::Steady { operations, pause_micros } => {
                 agent::work(*operations, Duration::from_micros(*pause_micros))
             }

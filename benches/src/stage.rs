@@ -65,6 +65,7 @@ impl Stage {
             .env(ours::LIBRARY, &self.library)
             .env(ours::ANSWERED, self.folder.path().join(ANSWERED))
             .env("MPR_OTEL_LEDGER_DIR", ledgers)
+            .env("XDG_STATE_HOME", ledgers.join("state"))
             .env("MPR_OTEL_ENDPOINT", self.sink.endpoint());
         command
     }

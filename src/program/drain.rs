@@ -116,15 +116,10 @@ fn drain(settings: Settings, folder: LedgerFolder) -> Result<Summary, Failure> {
     })?;
     summary.refused = intake.sights().refused;
     let mut sender = Sender::new(Arc::clone(&store), &settings);
-    loop {
-        match sender.send()? {
-            Sent::Batch { .. } => {
-                let counts = store.counts()?;
-                let exported = counts.exported() - before.exported();
-                tell(&format!("{exported} operations sent, {} to go", counts.pending()));
-            }
-            Sent::Nothing | Sent::Later(_) => break,
-        }
+    while let Sent::Batch { .. } = sender.send()? {
+        let counts = store.counts()?;
+        let exported = counts.exported() - before.exported();
+        tell(&format!("{exported} operations sent, {} to go", counts.pending()));
     }
     tell("");
     summary.trouble = sender.trouble().map(Printable::from);

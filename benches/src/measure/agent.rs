@@ -1,12 +1,19 @@
-//! What the agent costs: adopting dead ledgers, doing nothing, and exporting for live hosts.
+//! What the agent costs: taking over dead ledgers, doing nothing, standing beside many hosts, sending
+//! for live ones, and keeping what no collector takes.
 
 use super::{Effort, progress};
 use crate::Result;
 use crate::report::{Figure, Reach, Row};
 use crate::stage::Stage;
 use crate::subject::{Subject, ours::Ours};
+use mpr_otel_core::clock::Clock;
+use mpr_otel_core::folder::LedgerFolder;
+use mpr_otel_core::ledger::{Keeper, Ledger, SLOT_COUNT, Seed};
+use mpr_otel_core::platform;
+use mpr_otel_core::process::Identity;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -17,22 +24,33 @@ use std::time::{Duration, Instant};
 const HOSTS: usize = 10;
 /// What they do together, each second.
 const OPERATIONS_PER_SECOND: usize = 1000;
+/// For how many times as long as a host an agent is watched that has nothing to do: it wakes up for
+/// its sweeps.
+const IDLE: f64 = 12.0;
 /// How often a process is looked at while it runs.
 const GLANCE: Duration = Duration::from_millis(5);
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Costs {
-    /// Ledgers that were adopted at once.
+    /// Ledgers that were taken over at once.
     ledgers: usize,
     /// How long that took, in seconds.
-    adoption_seconds: f64,
+    intake_seconds: f64,
     /// CPU time of it, in seconds.
-    adoption_cpu_seconds: f64,
+    intake_cpu_seconds: f64,
     /// The most memory it had resident, in KiB.
-    adoption_peak: u64,
+    intake_peak: u64,
     /// CPU seconds for each second without anything to do.
     idle: f64,
+    /// How often its threads woke up in each minute of that.
+    idle_wakeups: f64,
+    /// CPU seconds for each second beside hosts that do nothing.
+    crowd: f64,
+    /// Operations that it kept while no collector took any.
+    kept: u64,
+    /// The most memory it had resident then, in KiB.
+    kept_peak: u64,
     /// CPU seconds for each second with live hosts at work.
     busy: f64,
     /// Operations that it exported in that time.
@@ -49,11 +67,40 @@ pub fn work(operations: usize, pause: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Leaves the ledgers of `count` hosts that died with one operation each.
-fn leave(stage: &Stage, folder: &Path, count: usize) -> Result<()> {
+/// Makes ledgers of hosts that live and do nothing: of so many that leave delivery to the agent, and of
+/// so many that do not. They live until standard input ends. Runs in a worker.
+pub fn crowd(folder: &Path, live: usize, locked: usize) -> Result<()> {
+    let identity = Identity::current();
+    let keepers = [(Keeper::Agent, live), (Keeper::Host, locked)];
+    let keepers = keepers.iter().flat_map(|(keeper, count)| std::iter::repeat_n(*keeper, *count));
+    let ledgers: Vec<Ledger> = keepers
+        .zip(1..)
+        .map(|(keeper, number)| {
+            Ledger::create(
+                folder,
+                Seed {
+                    identity: &identity,
+                    parent: None,
+                    clock: Clock::start(),
+                    id_seed: [number, number, number],
+                    boot_id: platform::boot_id(),
+                    keeper,
+                },
+            )
+        })
+        .collect::<std::result::Result<_, _>>()?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{} ledgers", ledgers.len())?;
+    out.flush()?;
+    std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
+    Ok(())
+}
+
+/// Leaves the ledgers of `count` hosts that died with so many operations each.
+fn leave(stage: &Stage, folder: &Path, count: usize, operations: usize) -> Result<()> {
     // Copies of one that a host left: a host for each would take longer than all the rest.
     let status = stage
-        .worker(&["steady", "1", "0"], folder)
+        .worker(&["steady", &operations.to_string(), "0"], folder)
         .env("MPR_OTEL_DELIVERY", "agent")
         .stdin(Stdio::null())
         .status()?;
@@ -84,15 +131,20 @@ fn write_sparse(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Measures adoption, rest and work.
+/// Measures intake, rest, company and work.
 pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Costs)> {
-    let (ledgers, adoption) = adopt(stage, effort)?;
+    let (ledgers, intake) = take_over(stage, effort)?;
+    let (kept, kept_peak) = keep(stage, effort)?;
+    let (live, locked, crowd) = beside_a_crowd(stage, effort)?;
     progress("agent: nothing to do");
     let folder = stage.folder()?;
     let agent = Process::start(stage, folder.path())?;
     // What it does when it starts is no rest, and nothing tells from outside when that is over.
     thread::sleep(Duration::from_secs(1));
-    let idle = agent.cpu_over(Duration::from_secs(effort.idle_seconds))?;
+    let minutes = effort.idle_seconds as f64 * IDLE / 60.0;
+    let wakeups = wakeups(agent.0.id())?;
+    let idle = agent.cpu_over(Duration::from_secs_f64(minutes * 60.0))?;
+    let idle_wakeups = (self::wakeups(agent.0.id())? - wakeups) as f64 / minutes;
     progress("agent: hosts at work");
     stage.sink.take()?;
     let pause = Duration::from_secs(1) * HOSTS as u32 / OPERATIONS_PER_SECOND as u32;
@@ -128,23 +180,39 @@ pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Costs)> {
     drop(agent);
     let costs = Costs {
         ledgers,
-        adoption_seconds: adoption.seconds,
-        adoption_cpu_seconds: adoption.cpu_seconds,
-        adoption_peak: adoption.peak,
+        intake_seconds: intake.seconds,
+        intake_cpu_seconds: intake.cpu_seconds,
+        intake_peak: intake.peak,
         idle,
+        idle_wakeups,
+        crowd,
+        kept,
+        kept_peak,
         busy,
         exported,
     };
     let percent = |share: f64| Figure::exact(share * 100.0, "% of a core");
-    let rate = Figure::exact(ledgers as f64 / adoption.seconds, "ledgers/s");
+    let rate = Figure::exact(ledgers as f64 / intake.seconds, "ledgers/s");
+    let mib = |kib: u64| Figure::exact(kib as f64 / 1024.0, "MiB");
     let rows = vec![
-        Row::alone(&format!("adopting {ledgers} dead ledgers"), rate, Reach::Nothing),
         Row::alone(
-            "memory of the adopter, at most",
-            Figure::exact(adoption.peak as f64 / 1024.0, "MiB"),
+            &format!("taking over and sending {ledgers} dead ledgers"),
+            rate,
+            Reach::Nothing,
+        ),
+        Row::alone("memory for that, at most", mib(intake.peak), Reach::AtMost(64.0)),
+        Row::alone(
+            &format!("memory with {kept} operations kept"),
+            mib(kept_peak),
             Reach::AtMost(64.0),
         ),
         Row::alone("agent with nothing to do", percent(idle), Reach::Nothing),
+        Row::alone("wake-ups of it", Figure::exact(idle_wakeups, "a minute"), Reach::AtMost(10.0)),
+        Row::alone(
+            &format!("agent beside {live} quiet hosts and {locked} locked files"),
+            percent(crowd),
+            Reach::AtMost(2.0),
+        ),
         Row::alone(
             &format!("agent at {:.0} operations/s of {HOSTS} hosts", exported as f64 / seconds),
             percent(busy),
@@ -154,18 +222,18 @@ pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Costs)> {
     Ok((rows, costs))
 }
 
-/// What draining a folder took.
-struct Adoption {
+/// What emptying a folder took.
+struct Emptied {
     seconds: f64,
     cpu_seconds: f64,
     peak: u64,
 }
 
-fn adopt(stage: &Stage, effort: Effort) -> Result<(usize, Adoption)> {
+fn take_over(stage: &Stage, effort: Effort) -> Result<(usize, Emptied)> {
     let count = effort.ledgers;
     progress(&format!("agent: {count} dead ledgers"));
     let folder = stage.folder()?;
-    leave(stage, folder.path(), count)?;
+    leave(stage, folder.path(), count, 1)?;
     stage.sink.take()?;
     let start = Instant::now();
     let mut drain = stage
@@ -189,7 +257,62 @@ fn adopt(stage: &Stage, effort: Effort) -> Result<(usize, Adoption)> {
     if !status.success() || spans != count as u64 {
         return Err(format!("{spans} of {count} operations arrived; {status}").into());
     }
-    Ok((count, Adoption { seconds, cpu_seconds, peak }))
+    Ok((count, Emptied { seconds, cpu_seconds, peak }))
+}
+
+/// Lets an agent keep what full tables hold while no collector takes it: how many operations, and the
+/// most memory that it needed, in KiB.
+fn keep(stage: &Stage, effort: Effort) -> Result<(u64, u64)> {
+    let count = effort.ledgers / 4;
+    progress(&format!("agent: {count} full ledgers, and no collector"));
+    let folder = stage.folder()?;
+    leave(stage, folder.path(), count, SLOT_COUNT)?;
+    let mut agent = stage.agent(folder.path())?;
+    // Nobody answers there.
+    agent.arg("agent").env("MPR_OTEL_ENDPOINT", "http://127.0.0.1:9");
+    let agent = Process(agent.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?);
+    let ledgers = LedgerFolder::new(folder.path());
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while !ledgers.list()?.is_empty() {
+        if Instant::now() > deadline {
+            return Err("the agent does not empty the folder".into());
+        }
+        thread::sleep(GLANCE * 20);
+    }
+    Ok(((count * SLOT_COUNT) as u64, field(agent.0.id(), "VmHWM:")?))
+}
+
+/// CPU seconds that an agent needs for each second beside hosts that do nothing, and how many.
+fn beside_a_crowd(stage: &Stage, effort: Effort) -> Result<(usize, usize, f64)> {
+    let (live, locked) = (effort.ledgers * 3 / 100, effort.ledgers * 8 / 10);
+    progress(&format!("agent: {live} quiet hosts and {locked} locked files"));
+    let folder = stage.folder()?;
+    let path = folder.path().to_str().ok_or("a folder without a name in UTF-8")?;
+    let mut crowd = stage
+        .worker(&["crowd", path, &live.to_string(), &locked.to_string()], folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut ready = String::new();
+    let output = crowd.stdout.take().ok_or("a worker without an output")?;
+    BufReader::new(output).read_line(&mut ready)?;
+    let agent = Process::start(stage, folder.path())?;
+    // Each file is looked at after one second, two, four, and so on: then only each half a minute.
+    thread::sleep(Duration::from_secs(3 * effort.idle_seconds));
+    let share = agent.cpu_over(Duration::from_secs_f64(effort.idle_seconds as f64 * IDLE))?;
+    drop(crowd.stdin.take());
+    crowd.wait()?;
+    Ok((live, locked, share))
+}
+
+/// How often the threads of a process have waited and been woken.
+fn wakeups(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = fs::read_to_string(task?.path().join("status"))?;
+        sum += super::host::field(&status, "voluntary_ctxt_switches:")?;
+    }
+    Ok(sum)
 }
 
 /// A running agent. It is killed with this value: that loses nothing.

@@ -48,7 +48,7 @@ pub struct Effort {
     pub processes: usize,
     /// How long a host or an agent is watched.
     pub idle_seconds: u64,
-    /// Dead ledgers to adopt.
+    /// Dead ledgers to take over.
     pub ledgers: usize,
     /// Foreign names in a ledger folder.
     pub names: usize,

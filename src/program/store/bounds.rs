@@ -31,7 +31,10 @@ impl Bounds {
 
     /// Removes the oldest records of the owner with most, until all keep within the bytes.
     pub(super) fn keep(&self, transaction: &WriteTransaction) -> Outcome<()> {
-        while self.bytes > 0 {
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        loop {
             let (mut sum, mut most) = (0, (0, 0));
             let shares = transaction.open_table(SHARES).map_err(boxed)?;
             for share in shares.iter().map_err(boxed)? {
@@ -42,7 +45,7 @@ impl Bounds {
             }
             drop(shares);
             if sum <= self.bytes {
-                break;
+                return Ok(());
             }
             let mut excess = sum - self.bytes;
             let mut keys = Vec::new();
@@ -58,7 +61,6 @@ impl Bounds {
             drop(records);
             give_up(transaction, &keys, STORE_FULL)?;
         }
-        Ok(())
     }
 
     /// Whether a record is too old.

@@ -48,7 +48,7 @@ fn taken(owner: &str, number: u64) -> Taken {
         session_id: Some(2),
         service: Some("Schedule".into()),
     };
-    let parent = (number % 2 == 0).then_some(Parent { trace_id: [7; 16], span_id: [9; 8] });
+    let parent = number.is_multiple_of(2).then_some(Parent { trace_id: [7; 16], span_id: [9; 8] });
     let origin = Origin {
         identity,
         parent,
