@@ -71,7 +71,9 @@ impl GivenSettings {
 }
 
 #[cfg(windows)]
-fn trimmed(given: &[(&'static str, String)]) -> impl Iterator<Item = (&'static str, &str)> {
+fn trimmed<'a>(
+    given: &'a [(&'static str, String)],
+) -> impl Iterator<Item = (&'static str, &'a str)> {
     given.iter().map(|(name, value)| (*name, value.trim()))
 }
 
