@@ -3,6 +3,10 @@
 
 use mpr_otel_lab::equipment::stage::{Stage, add, lane, received, spawn, start};
 use mpr_otel_lab::receiver::{Answer, Request};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,9 +40,20 @@ fn files_with_the_secret(folder: &Path) -> Vec<PathBuf> {
 fn a_secret_goes_to_the_collector_and_into_no_file_output_or_command_line() {
     let refuses = Arc::new(AtomicBool::new(false));
     let answers = Arc::clone(&refuses);
-    let stage = Stage::behaving(move |_: &Request| match answers.load(Ordering::Relaxed) {
-        true => Answer::status(401),
-        false => Answer::ok(),
+    // Some gateways repeat what they were sent.
+    let stage = Stage::behaving(move |request: &Request| {
+        let sent = request.header("authorization").unwrap_or_default();
+        match answers.load(Ordering::Relaxed) {
+            true => Answer { body: format!("not {sent}").into(), ..Answer::status(401) },
+            false => {
+                let partial_success =
+                    ExportTracePartialSuccess { rejected_spans: 0, error_message: sent.to_owned() };
+                let partial_success = Some(partial_success);
+                let body = ExportTraceServiceResponse { partial_success }.encode_to_vec();
+                let answer = Answer::ok().header("content-type", "application/x-protobuf");
+                Answer { body, ..answer }
+            }
+        }
     });
     let command = |mut command: std::process::Command| {
         command.env("MPR_OTEL_HEADERS", HEADER).env("MPR_OTEL_DELIVERY", "agent");
@@ -71,7 +86,9 @@ fn a_secret_goes_to_the_collector_and_into_no_file_output_or_command_line() {
     refuses.store(true, Ordering::Relaxed);
     map();
     next();
-    stage.until(|| stage.logged().contains("401"));
+    let repeated = format!("not Bearer {}", "*".repeat(SECRET.len()));
+    stage.until(|| stage.logged().contains(&repeated));
+    assert!(stage.logged().contains("said=\"Bearer ****"), "{}", stage.logged());
     said.push(program(&["status"]));
     let errors = agent.interrupt();
     assert!(errors.contains("401") && !errors.contains(SECRET), "{errors}");

@@ -9,6 +9,7 @@ mod drain;
 mod errors;
 mod inflight;
 mod install;
+mod listener;
 #[cfg(windows)]
 mod machine;
 mod printable;

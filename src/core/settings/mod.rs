@@ -25,6 +25,7 @@ pub use dfs_root::DfsRoot;
 pub use environment::{ALLOW_ENVIRONMENT, Circumstances};
 pub use list::{ALL, ALLOW_INSECURE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, ENDPOINT, Settings};
 pub use lookup::{Lookup, Reading, RegistryError, System, Unusable, WithEndpoint};
+pub(crate) use parse::is_private;
 pub use pattern::NamePattern;
 #[cfg(windows)]
 pub use registry::{AGENT_KEY, MACHINE_KEY, POLICY_KEY};

@@ -2,6 +2,7 @@
 
 use super::verdict::Collector;
 use crate::answer::Failure;
+use crate::listener::may_have_secrets;
 use crate::printable::Printable;
 use mpr_otel_core::courier::{Cause, Courier, Verdict};
 use mpr_otel_core::settings::{SettingReport, Settings};
@@ -31,7 +32,8 @@ impl Endpoint {
             let detail = "not tried: administrators alone read the headers for it".into();
             return Self { url, collector: Collector::Untried, detail };
         }
-        let (collector, detail) = match Courier::new(settings.clone()).probe() {
+        let mut courier = Courier::new(settings.clone()).guarded(may_have_secrets);
+        let (collector, detail) = match courier.probe() {
             Verdict::Accepted { message, .. } if message.is_empty() => {
                 (Collector::Accepts, "accepts spans".to_owned())
             }
@@ -43,6 +45,7 @@ impl Endpoint {
             | Verdict::Later { reason, cause: Cause::Setup, .. } => {
                 (Collector::Refuses, format!("refuses: {reason}"))
             }
+            Verdict::Later { reason, cause: Cause::Withheld, .. } => (Collector::Withheld, reason),
             Verdict::Later { reason, cause: Cause::Busy, .. } => {
                 (Collector::Away, format!("takes nothing now: {reason}"))
             }

@@ -115,6 +115,8 @@ pub(super) enum Collector {
     Unnamed,
     /// Nobody asked it: this user may not read the secrets that the agent sends.
     Untried,
+    /// It is sent nothing: who listens there is not to have the secrets.
+    Withheld,
 }
 
 /// What becomes of what is done on this machine, the worst last.
@@ -336,6 +338,13 @@ impl Verdict {
                 "nothing, if this machine is away from its network; else start the collector or \
                  correct the setting Endpoint",
             ),
+            Collector::Withheld => self.found(
+                "secret_withheld",
+                Arrival::Never,
+                format!("nothing is sent: {said}"),
+                "run the collector as a service, or name an https endpoint; find out what that \
+                 program is",
+            ),
             Collector::Untried => self.found(
                 "collector_untried",
                 Arrival::Arrives,
@@ -496,6 +505,12 @@ mod tests {
             &["secret_exposed"],
             Arrival::Arrives,
             0,
+        ),
+        (
+            |seen| seen.collector = (Collector::Withheld, "a program listens".into()),
+            &["secret_withheld"],
+            Arrival::Never,
+            1,
         ),
         (
             |seen| seen.collector = (Collector::Untried, "not tried".into()),

@@ -3,12 +3,14 @@
 use super::wide;
 use std::ffi::c_void;
 use std::io;
-use windows_sys::Win32::Foundation::LocalFree;
+use windows_sys::Win32::Foundation::{ERROR_SUCCESS, HANDLE, LocalFree};
 use windows_sys::Win32::Security::Authorization::{
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
+    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1, SE_OBJECT_TYPE,
+    SetSecurityInfo,
 };
 use windows_sys::Win32::Security::{
-    ACL, GetSecurityDescriptorDacl, GetSecurityDescriptorOwner, PSECURITY_DESCRIPTOR, PSID,
+    ACL, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, GetSecurityDescriptorOwner,
+    OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
 };
 
 /// A security descriptor that Windows made for us.
@@ -30,13 +32,39 @@ impl Descriptor {
         if parsed == 0 { Err(io::Error::last_os_error()) } else { Ok(Self(descriptor)) }
     }
 
+    /// Gives an object this owner and this access control list, protected against what is around it. The
+    /// handle has WRITE_DAC and WRITE_OWNER.
+    pub(super) fn give(&self, handle: HANDLE, kind: SE_OBJECT_TYPE) -> io::Result<()> {
+        self.set(handle, kind, Some(self.owner()?))
+    }
+
+    /// The same without the owner. The handle has WRITE_DAC.
+    pub(super) fn give_list(&self, handle: HANDLE, kind: SE_OBJECT_TYPE) -> io::Result<()> {
+        self.set(handle, kind, None)
+    }
+
+    fn set(&self, handle: HANDLE, kind: SE_OBJECT_TYPE, owner: Option<PSID>) -> io::Result<()> {
+        let list_alone = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+        let parts = owner.map_or(list_alone, |_| list_alone | OWNER_SECURITY_INFORMATION);
+        let owner = owner.unwrap_or(std::ptr::null_mut());
+        let list = self.list()?;
+        let (group, audit) = (std::ptr::null_mut(), std::ptr::null());
+        // SAFETY: a handle that leads to no such object is an error; owner and list lie in `self`; group
+        // and audit list, and an owner that is not given, are not among the parts.
+        let code = unsafe { SetSecurityInfo(handle, kind, parts, owner, group, list, audit) };
+        match code {
+            ERROR_SUCCESS => Ok(()),
+            code => Err(io::Error::from_raw_os_error(code.cast_signed())),
+        }
+    }
+
     /// The descriptor itself, which lives as long as `self`.
     pub(super) fn as_raw(&self) -> PSECURITY_DESCRIPTOR {
         self.0
     }
 
     /// Its owner, which lies in it.
-    pub(super) fn owner(&self) -> io::Result<PSID> {
+    fn owner(&self) -> io::Result<PSID> {
         let (mut owner, mut defaulted) = (std::ptr::null_mut(), 0);
         // SAFETY: the descriptor is a valid one; both results are writable.
         let found = unsafe { GetSecurityDescriptorOwner(self.0, &mut owner, &mut defaulted) };
@@ -44,7 +72,7 @@ impl Descriptor {
     }
 
     /// Its access control list, which lies in it.
-    pub(super) fn list(&self) -> io::Result<*const ACL> {
+    fn list(&self) -> io::Result<*const ACL> {
         let (mut present, mut list, mut defaulted) = (0, std::ptr::null_mut(), 0);
         // SAFETY: the descriptor is a valid one; the three results are writable.
         let found =

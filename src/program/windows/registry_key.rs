@@ -5,7 +5,9 @@ use super::wide;
 use std::io;
 use windows_registry::Key;
 use windows_sys::Win32::Foundation::ERROR_SUCCESS;
+use windows_sys::Win32::Security::Authorization::SE_REGISTRY_KEY;
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
+use windows_sys::Win32::Storage::FileSystem::{WRITE_DAC, WRITE_OWNER};
 use windows_sys::Win32::System::Registry::{
     HKEY_LOCAL_MACHINE, KEY_READ, KEY_WOW64_64KEY, KEY_WRITE, REG_CREATED_NEW_KEY,
     REG_OPTION_NON_VOLATILE, RegCreateKeyExW,
@@ -31,7 +33,7 @@ pub(crate) fn create_key(path: &str, sddl: &str) -> io::Result<Key> {
             0,
             std::ptr::null(),
             REG_OPTION_NON_VOLATILE,
-            KEY_READ | KEY_WRITE | KEY_WOW64_64KEY,
+            KEY_READ | KEY_WRITE | WRITE_DAC | WRITE_OWNER | KEY_WOW64_64KEY,
             &attributes,
             &mut key,
             &mut disposition,
@@ -42,8 +44,10 @@ pub(crate) fn create_key(path: &str, sddl: &str) -> io::Result<Key> {
     }
     // SAFETY: the handle was just opened and is nobody else's; RegCloseKey closes it.
     let key = unsafe { Key::from_raw(key) };
-    match disposition {
-        REG_CREATED_NEW_KEY => Ok(key),
-        _ => Err(io::ErrorKind::AlreadyExists.into()),
+    if disposition != REG_CREATED_NEW_KEY {
+        return Err(io::ErrorKind::AlreadyExists.into());
     }
+    // Wine makes keys without their descriptor.
+    descriptor.give(key.as_raw(), SE_REGISTRY_KEY)?;
+    Ok(key)
 }
