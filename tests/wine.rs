@@ -773,10 +773,9 @@ const VALUE: &str = "Bearer Zwq7Kd0WineSecretPv3";
 
 impl Windows {
     /// Installs with [`HEADER`], which the program reads from its standard input.
-    fn install_secret(&self, arguments: &[&str]) -> Ended {
-        let endpoint = self.receiver.endpoint();
+    fn install_secret(&self, endpoint: &str, arguments: &[&str]) -> Ended {
         let mut command = self.command(self.programs.join("mpr-otel.exe"));
-        command.args(["install", "--json", "--batch-delay-ms", "20", "--endpoint", &endpoint]);
+        command.args(["install", "--json", "--batch-delay-ms", "20", "--endpoint", endpoint]);
         let mut child = command.args(["--headers-file", "-"]).args(arguments).spawn().unwrap();
         writeln!(child.stdin.as_mut().unwrap(), "{HEADER}").unwrap();
         let ended = end(child);
@@ -812,6 +811,46 @@ impl Windows {
     }
 }
 
+/// A collector that is a service of Windows: it passes what it is sent to the test's receiver, which is
+/// none.
+struct CollectorService<'windows> {
+    windows: &'windows Windows,
+    endpoint: String,
+}
+
+impl<'windows> CollectorService<'windows> {
+    const NAME: &'static str = "mpr-otel-test-collector";
+
+    fn start(windows: &'windows Windows) -> Self {
+        let file = windows.folder.path().join("port");
+        let relay = windows_path(&windows.programs.join("relay.exe"));
+        let target = windows.receiver.address().port();
+        let line = format!("{relay} {target} {}", windows_path(&file));
+        let mut collector = Self { windows, endpoint: String::new() };
+        for words in [&["create", Self::NAME, "binPath=", &line][..], &["start", Self::NAME]] {
+            let ended = collector.sc(words);
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+        }
+        let port = || fs::read_to_string(&file).unwrap_or_default();
+        windows.until(|| port().ends_with('\n'));
+        collector.endpoint = format!("http://127.0.0.1:{}", port().trim_end());
+        collector
+    }
+
+    fn sc(&self, words: &[&str]) -> Ended {
+        let mut sc = self.windows.command("sc");
+        end(sc.args(words).spawn().unwrap())
+    }
+}
+
+impl Drop for CollectorService<'_> {
+    fn drop(&mut self) {
+        for verb in ["stop", "delete"] {
+            self.sc(&[verb, Self::NAME]);
+        }
+    }
+}
+
 /// The command lines of this machine that have [`SECRET`] in them.
 fn command_lines_with_the_secret() -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
@@ -824,9 +863,12 @@ fn command_lines_with_the_secret() -> Vec<String> {
 fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
+    let collector = CollectorService::start(&windows);
+    let install_secret =
+        |arguments: &[&str]| windows.install_secret(&collector.endpoint, arguments);
     // Wine gives services another ProgramData than programs, so the folder is named.
     let install = ["--agent", "--delivery", "agent", "--ledger-dir", LEDGERS, "--log", LOG];
-    let mut said = vec![windows.install_secret(&install)];
+    let mut said = vec![install_secret(&install)];
     let map = || {
         let ended = windows.call(&["add2", "-", SHARE]);
         assert!(ended.ended_with(0) && ended.output == "add2 0\n", "{ended:?}");
@@ -860,9 +902,10 @@ fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     drop(agent);
 
     // A host that sends by itself has none, whatever its environment says.
-    let in_process = windows.install(&["--delivery", "in-process"]);
+    let in_process = ["--delivery", "in-process", "--endpoint", &collector.endpoint];
+    let in_process = windows.install(&in_process);
     assert_eq!(in_process["warnings"], json!([]), "nothing is said of what was not given");
-    let in_process = windows.install_secret(&["--delivery", "in-process"]);
+    let in_process = install_secret(&["--delivery", "in-process"]);
     let warning = in_process.json()["warnings"][0].clone();
     assert!(warning.as_str().unwrap().contains("send without these headers"), "{warning}");
     said.push(in_process);
@@ -909,21 +952,21 @@ fn the_secrets_key_has_its_rights_whoever_made_one_before() {
     assert_eq!(added.code, Some(0), "{added:?}");
     let before = look();
     assert!(before.ends_with("ordinary 0\nread-key 0\nread-key 0\n"), "{before}");
-    windows.install_secret(&[]);
+    windows.install_secret(&windows.receiver.endpoint(), &[]);
     let agent = "S-1-5-80-139323045-3942798927-2009074384-3749619935-1740272134";
     let after = look();
     assert!(after.ends_with("rights 0\nordinary 0\nread-key 0\nread-key 5\n"), "{after}");
     let (owner, list) = after.lines().next().unwrap().split_once("D:").unwrap();
     assert_eq!(owner, "O:BA");
-    let (flags, entries) = list.split_once('(').unwrap();
-    assert!(flags.contains('P'), "{after}");
+    // Wine forgets that the list is protected (`P`), and inherits nothing anyway.
+    let (_, entries) = list.split_once('(').unwrap();
     let entries: BTreeSet<&str> = entries.trim_end_matches(')').split(")(").collect();
     let reads = format!("A;CI;KR;;;{agent}");
     assert_eq!(entries, BTreeSet::from(["A;CI;KA;;;SY", "A;CI;KA;;;BA", &reads]), "{after}");
     let values = windows.reg(&["query", SECRETS]).output;
     assert!(values.contains("kept") && values.contains(SECRET), "{values}");
     // Given anew, and removed.
-    windows.install_secret(&[]);
+    windows.install_secret(&windows.receiver.endpoint(), &[]);
     assert!(look().ends_with("read-key 5\n"));
     windows.install(&["--headers-file", ""]);
     let values = windows.reg(&["query", SECRETS]).output;
@@ -936,7 +979,9 @@ fn the_secrets_key_has_its_rights_whoever_made_one_before() {
 fn a_secret_that_every_user_can_read_is_not_sent_and_status_says_so() {
     let windows = Windows::new();
     const POLICY: &str = r"HKLM\SOFTWARE\Policies\mpr-otel";
-    windows.install(&[]);
+    let collector = CollectorService::start(&windows);
+    let to_it = ["--endpoint", &collector.endpoint];
+    windows.install(&to_it);
     for key in [SETTINGS, POLICY] {
         let value = ["add", key, "/v", "Headers", "/d", HEADER, "/f"];
         assert_eq!(windows.reg(&value).code, Some(0));
@@ -948,14 +993,48 @@ fn a_secret_that_every_user_can_read_is_not_sent_and_status_says_so() {
         windows.receiver.requests().recv_timeout(PATIENCE).unwrap();
         if key == SETTINGS {
             // Moves it.
-            windows.install_secret(&[]);
+            windows.install_secret(&collector.endpoint, &[]);
             assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
             let request = windows.receiver.requests().recv_timeout(PATIENCE).unwrap();
             assert_eq!(request.header("authorization"), Some(VALUE));
-            windows.install(&["--headers-file", ""]);
+            windows.install(&[&to_it[..], &["--headers-file", ""]].concat());
         }
     }
     assert_eq!(windows.reg(&["delete", POLICY, "/f"]).code, Some(0));
+    windows.json(&["uninstall", "--json"]);
+}
+
+#[test]
+fn a_secret_goes_in_clear_text_to_a_service_and_status_says_who_else_listens() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    // The test is no service of Windows.
+    windows.install_secret(&windows.receiver.endpoint(), &["--delivery", "agent"]);
+    let ended = windows.call(&["add2", "-", SHARE]);
+    assert!(ended.ended_with(0), "{ended:?}");
+    let status = windows.mpr_otel(&["status", "--json"]).json();
+    assert_eq!(status["endpoint"]["collector"], "withheld", "{status}");
+    let who = status["endpoint"]["detail"].as_str().unwrap();
+    let port = windows.receiver.address().port();
+    assert!(who.contains(&format!("listens on port {port} and is no service")), "{who}");
+    assert_eq!(verdict(&windows), judged(1, "never", &["no_agent", "secret_withheld"]));
+    let drained = windows.mpr_otel(&["drain", "--json"]);
+    assert_eq!(drained.code, Some(1), "{drained:?}");
+    let drained = drained.json();
+    assert_eq!((&drained["exported"], &drained["waiting"]), (&json!(0), &json!(1)), "{drained}");
+    assert!(drained["trouble"].as_str().unwrap().contains("is no service"), "{drained}");
+    assert!(windows.receiver.requests().try_recv().is_err(), "it was sent something");
+
+    let collector = CollectorService::start(&windows);
+    windows.install(&["--endpoint", &collector.endpoint]);
+    let status = windows.mpr_otel(&["status", "--json"]).json();
+    assert_eq!(status["endpoint"]["collector"], "accepts", "{status}");
+    let drained = windows.json(&["drain", "--json"]);
+    assert_eq!(drained["exported"], 1, "{drained}");
+    assert_eq!(windows.authorization().as_deref(), Some(VALUE));
+    // Nobody at all is no service.
+    drop(collector);
+    assert_eq!(verdict(&windows), judged(1, "never", &["no_agent", "collector_away"]));
     windows.json(&["uninstall", "--json"]);
 }
 
