@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -28,6 +28,8 @@ use tempfile::TempDir;
 
 const NOTIFYEES: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\NetworkProvider\Notifyees";
 const SETTINGS: &str = r"HKLM\SOFTWARE\mpr-otel";
+/// Where the agent's secrets are.
+const SECRETS: &str = r"HKLM\SOFTWARE\mpr-otel\Agent";
 const SERVICE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\mpr-otel-agent";
 /// Which Windows this is.
 const VERSION: &str = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion";
@@ -689,7 +691,7 @@ fn the_resource_says_which_windows_of_which_build_at_which_site() {
 fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
     let windows = Windows::new();
     assert_eq!(windows.traces(), Vec::<String>::new());
-    let first = windows.install(&["--headers", "authorization=secret"]);
+    let first = windows.install(&["--log", LOG]);
     let changes = |report: &Value| -> Vec<(u64, String)> {
         let dlls = report["dlls"].as_array().unwrap();
         dlls.iter()
@@ -697,9 +699,8 @@ fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
             .collect()
     };
     assert_eq!(changes(&first), [(64, "created".to_owned()), (32, "created".to_owned())]);
-    assert!(!first.to_string().contains("secret"), "{first}");
     assert_eq!(first["warnings"], json!([]));
-    let second = windows.install(&["--headers", ""]);
+    let second = windows.install(&["--log", ""]);
     assert_eq!(changes(&second), [(64, "unchanged".to_owned()), (32, "unchanged".to_owned())]);
     for (installed, shipped) in [
         ("windows/system32/mpr_otel.dll", "mpr_otel.dll"),
@@ -713,7 +714,7 @@ fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
     assert!(value.contains(r"%SystemRoot%\System32\mpr_otel.dll"), "{value}");
     let settings = windows.reg(&["query", SETTINGS]).output;
     assert!(settings.contains("Endpoint"), "{settings}");
-    assert!(!settings.contains("Headers"), "an empty value removes the setting: {settings}");
+    assert!(!settings.contains("Log"), "an empty value removes the setting: {settings}");
 
     let status = windows.mpr_otel(&["status", "--json"]);
     assert_eq!(status.code, Some(0), "{status:?}");
@@ -763,6 +764,278 @@ fn install_makes_the_control_page_and_uninstall_has_running_hosts_stop_through_i
     assert!(page.stop_is_set());
     assert!(!path.exists());
     assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+/// A text that nothing else has in it, and the header that it is the value of.
+const SECRET: &str = "Zwq7Kd0WineSecretPv3";
+const HEADER: &str = "authorization=Bearer%20Zwq7Kd0WineSecretPv3";
+const VALUE: &str = "Bearer Zwq7Kd0WineSecretPv3";
+
+impl Windows {
+    /// Installs with [`HEADER`], which the program reads from its standard input.
+    fn install_secret(&self, endpoint: &str, arguments: &[&str]) -> Ended {
+        let mut command = self.command(self.programs.join("mpr-otel.exe"));
+        command.args(["install", "--json", "--batch-delay-ms", "20", "--endpoint", endpoint]);
+        let mut child = command.args(["--headers-file", "-"]).args(arguments).spawn().unwrap();
+        writeln!(child.stdin.as_mut().unwrap(), "{HEADER}").unwrap();
+        let ended = end(child);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended
+    }
+
+    /// Where the next request with spans says that it comes from.
+    fn authorization(&self) -> Option<String> {
+        loop {
+            let request = self.receiver.requests().recv_timeout(PATIENCE).expect("a request");
+            let authorization = request.header("authorization").map(str::to_owned);
+            if !received(request).is_empty() {
+                return authorization;
+            }
+        }
+    }
+
+    /// The files of this Windows, and of the tests, that have [`SECRET`] in them, in UTF-8 or UTF-16.
+    fn files_with_the_secret(&self) -> Vec<String> {
+        let utf_16: String = SECRET.chars().map(|letter| format!(r"{letter}\x00")).collect();
+        let mut grep = Command::new("grep");
+        let found = grep
+            .args(["-rlaP", &format!("{SECRET}|{utf_16}")])
+            .args([&self.prefix, self.folder.path()])
+            .env("LC_ALL", "C")
+            .output()
+            .expect("grep");
+        // Files come and go meanwhile, so not its exit code.
+        let files = String::from_utf8(found.stdout).unwrap();
+        let names = files.lines().map(|file| file.rsplit('/').next().unwrap().to_owned());
+        names.collect()
+    }
+}
+
+/// A collector that is a service of Windows: it passes what it is sent to the test's receiver, which is
+/// none.
+struct CollectorService<'windows> {
+    windows: &'windows Windows,
+    endpoint: String,
+}
+
+impl<'windows> CollectorService<'windows> {
+    const NAME: &'static str = "mpr-otel-test-collector";
+
+    fn start(windows: &'windows Windows) -> Self {
+        let file = windows.folder.path().join("port");
+        let relay = windows_path(&windows.programs.join("relay.exe"));
+        let target = windows.receiver.address().port();
+        let line = format!("{relay} {target} {}", windows_path(&file));
+        let mut collector = Self { windows, endpoint: String::new() };
+        for words in [&["create", Self::NAME, "binPath=", &line][..], &["start", Self::NAME]] {
+            let ended = collector.sc(words);
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+        }
+        let port = || fs::read_to_string(&file).unwrap_or_default();
+        windows.until(|| port().ends_with('\n'));
+        collector.endpoint = format!("http://127.0.0.1:{}", port().trim_end());
+        collector
+    }
+
+    fn sc(&self, words: &[&str]) -> Ended {
+        let mut sc = self.windows.command("sc");
+        end(sc.args(words).spawn().unwrap())
+    }
+}
+
+impl Drop for CollectorService<'_> {
+    fn drop(&mut self) {
+        for verb in ["stop", "delete"] {
+            self.sc(&[verb, Self::NAME]);
+        }
+    }
+}
+
+/// The command lines of this machine that have [`SECRET`] in them.
+fn command_lines_with_the_secret() -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let lines = processes.filter_map(|path| fs::read(path.join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+    lines.filter(|line| line.contains(SECRET)).collect()
+}
+
+#[test]
+fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    let collector = CollectorService::start(&windows);
+    let install_secret =
+        |arguments: &[&str]| windows.install_secret(&collector.endpoint, arguments);
+    // Wine gives services another ProgramData than programs, so the folder is named.
+    let install = ["--agent", "--delivery", "agent", "--ledger-dir", LEDGERS, "--log", LOG];
+    let mut said = vec![install_secret(&install)];
+    let map = || {
+        let ended = windows.call(&["add2", "-", SHARE]);
+        assert!(ended.ended_with(0) && ended.output == "add2 0\n", "{ended:?}");
+        ended
+    };
+    said.push(map());
+    assert_eq!(windows.authorization().as_deref(), Some(VALUE), "the service has the secret");
+    windows.until_no_ledgers();
+    assert_eq!(command_lines_with_the_secret(), Vec::<String>::new());
+
+    let status = windows.mpr_otel(&["status", "--json"]);
+    assert_eq!(status.code, Some(0), "{status:?}");
+    let report = status.json();
+    let headers = report["settings"].as_array().unwrap().iter();
+    let headers = headers.clone().find(|setting| setting["registry"] == "Headers").unwrap();
+    assert_eq!(headers["value"], "authorization=***");
+    assert_eq!(headers["origin"], "agent's registry key");
+    assert_eq!(report["endpoint"]["collector"], "accepts");
+    said.extend([status, windows.mpr_otel(&["status"]), windows.mpr_otel(&["drain"])]);
+
+    // Without the service, the agent in the foreground and `drain` have it as well.
+    let mut sc = windows.command("sc");
+    assert_eq!(end(sc.args(["stop", "mpr-otel-agent"]).spawn().unwrap()).code, Some(0));
+    windows.until(|| windows.service().contains("STOPPED"));
+    said.push(map());
+    said.push(windows.mpr_otel(&["drain", "--json"]));
+    assert_eq!(windows.authorization().as_deref(), Some(VALUE), "drain has it");
+    let agent = windows.agent();
+    said.push(map());
+    assert_eq!(windows.authorization().as_deref(), Some(VALUE), "the agent has it");
+    drop(agent);
+
+    // A host that sends by itself has none, whatever its environment says.
+    let in_process = ["--delivery", "in-process", "--endpoint", &collector.endpoint];
+    let in_process = windows.install(&in_process);
+    assert_eq!(in_process["warnings"], json!([]), "nothing is said of what was not given");
+    let in_process = install_secret(&["--delivery", "in-process"]);
+    let warning = in_process.json()["warnings"][0].clone();
+    assert!(warning.as_str().unwrap().contains("send without these headers"), "{warning}");
+    said.push(in_process);
+    let mut caller = windows.caller(&["add2", "-", SHARE, "wait"]);
+    let caller = caller.env("MPR_OTEL_HEADERS", "authorization=users").spawn().unwrap();
+    assert_eq!(windows.authorization(), None);
+    said.push(end(caller));
+
+    let log = fs::read_to_string(windows.file("ProgramData/mpr-otel/log.txt")).unwrap();
+    assert!(log.contains("the agent has started"), "{log}");
+    let planted = windows.file("planted.txt");
+    let units = SECRET.encode_utf16().flat_map(u16::to_le_bytes);
+    fs::write(&planted, units.collect::<Vec<u8>>()).unwrap();
+    let found = windows.files_with_the_secret();
+    fs::remove_file(&planted).unwrap();
+    assert!(found.contains(&"planted.txt".to_owned()), "the search finds nothing: {found:?}");
+    // Wine keeps the registry in this file, and writes it now and then, into another one first.
+    let is_registry = |name: &String| name == "system.reg" || name.starts_with("reg");
+    let others = found.iter().filter(|name| !is_registry(name) && *name != "planted.txt");
+    assert_eq!(others.count(), 0, "{found:?}");
+
+    let values = windows.reg(&["query", SECRETS]).output;
+    assert!(values.contains(SECRET), "{values}");
+    said.push(windows.mpr_otel(&["uninstall", "--json"]));
+    assert_eq!(windows.traces(), Vec::<String>::new());
+    assert_ne!(windows.reg(&["query", SECRETS]).code, Some(0));
+    for ended in said {
+        assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
+    }
+}
+
+/// That Windows keeps users from the key is not run: under Wine it is Wine that does.
+#[test]
+fn the_secrets_key_has_its_rights_whoever_made_one_before() {
+    let windows = Windows::new();
+    let key = SECRETS.strip_prefix(r"HKLM\").unwrap();
+    let settings = SETTINGS.strip_prefix(r"HKLM\").unwrap();
+    let look = || {
+        let words = ["rights", key, "ordinary", "read-key", settings, "read-key", key];
+        let ended = windows.call(&words);
+        ended.output
+    };
+    let added = windows.reg(&["add", SECRETS, "/v", "Other", "/d", "kept", "/f"]);
+    assert_eq!(added.code, Some(0), "{added:?}");
+    let before = look();
+    assert!(before.ends_with("ordinary 0\nread-key 0\nread-key 0\n"), "{before}");
+    windows.install_secret(&windows.receiver.endpoint(), &[]);
+    let agent = "S-1-5-80-139323045-3942798927-2009074384-3749619935-1740272134";
+    let after = look();
+    assert!(after.ends_with("rights 0\nordinary 0\nread-key 0\nread-key 5\n"), "{after}");
+    let (owner, list) = after.lines().next().unwrap().split_once("D:").unwrap();
+    assert_eq!(owner, "O:BA");
+    // Wine forgets that the list is protected (`P`), and inherits nothing anyway.
+    let (_, entries) = list.split_once('(').unwrap();
+    let entries: BTreeSet<&str> = entries.trim_end_matches(')').split(")(").collect();
+    let reads = format!("A;CI;KR;;;{agent}");
+    assert_eq!(entries, BTreeSet::from(["A;CI;KA;;;SY", "A;CI;KA;;;BA", &reads]), "{after}");
+    let values = windows.reg(&["query", SECRETS]).output;
+    assert!(values.contains("kept") && values.contains(SECRET), "{values}");
+    // Given anew, and removed.
+    windows.install_secret(&windows.receiver.endpoint(), &[]);
+    assert!(look().ends_with("read-key 5\n"));
+    windows.install(&["--headers-file", ""]);
+    let values = windows.reg(&["query", SECRETS]).output;
+    assert!(values.contains("kept") && !values.contains("Headers"), "{values}");
+    windows.json(&["uninstall", "--json"]);
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn a_secret_that_every_user_can_read_is_not_sent_and_status_says_so() {
+    let windows = Windows::new();
+    const POLICY: &str = r"HKLM\SOFTWARE\Policies\mpr-otel";
+    let collector = CollectorService::start(&windows);
+    let to_it = ["--endpoint", &collector.endpoint];
+    windows.install(&to_it);
+    for key in [SETTINGS, POLICY] {
+        let value = ["add", key, "/v", "Headers", "/d", HEADER, "/f"];
+        assert_eq!(windows.reg(&value).code, Some(0));
+        let status = windows.mpr_otel(&["status", "--json"]);
+        let request = windows.receiver.requests().recv_timeout(PATIENCE).unwrap();
+        assert_eq!(request.header("authorization"), None);
+        assert!(!format!("{status:?}").contains(SECRET), "{status:?}");
+        assert_eq!(verdict(&windows), judged(0, "arrives", &["secret_exposed"]));
+        windows.receiver.requests().recv_timeout(PATIENCE).unwrap();
+        if key == SETTINGS {
+            // Moves it.
+            windows.install_secret(&collector.endpoint, &[]);
+            assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
+            let request = windows.receiver.requests().recv_timeout(PATIENCE).unwrap();
+            assert_eq!(request.header("authorization"), Some(VALUE));
+            windows.install(&[&to_it[..], &["--headers-file", ""]].concat());
+        }
+    }
+    assert_eq!(windows.reg(&["delete", POLICY, "/f"]).code, Some(0));
+    windows.json(&["uninstall", "--json"]);
+}
+
+#[test]
+fn a_secret_goes_in_clear_text_to_a_service_and_status_says_who_else_listens() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    // The test is no service of Windows.
+    windows.install_secret(&windows.receiver.endpoint(), &["--delivery", "agent"]);
+    let ended = windows.call(&["add2", "-", SHARE]);
+    assert!(ended.ended_with(0), "{ended:?}");
+    let status = windows.mpr_otel(&["status", "--json"]).json();
+    assert_eq!(status["endpoint"]["collector"], "withheld", "{status}");
+    let who = status["endpoint"]["detail"].as_str().unwrap();
+    let port = windows.receiver.address().port();
+    assert!(who.contains(&format!("listens on port {port} and is no service")), "{who}");
+    assert_eq!(verdict(&windows), judged(1, "never", &["no_agent", "secret_withheld"]));
+    let drained = windows.mpr_otel(&["drain", "--json"]);
+    assert_eq!(drained.code, Some(1), "{drained:?}");
+    let drained = drained.json();
+    assert_eq!((&drained["exported"], &drained["waiting"]), (&json!(0), &json!(1)), "{drained}");
+    assert!(drained["trouble"].as_str().unwrap().contains("is no service"), "{drained}");
+    assert!(windows.receiver.requests().try_recv().is_err(), "it was sent something");
+
+    let collector = CollectorService::start(&windows);
+    windows.install(&["--endpoint", &collector.endpoint]);
+    let status = windows.mpr_otel(&["status", "--json"]).json();
+    assert_eq!(status["endpoint"]["collector"], "accepts", "{status}");
+    let drained = windows.json(&["drain", "--json"]);
+    assert_eq!(drained["exported"], 1, "{drained}");
+    assert_eq!(windows.authorization().as_deref(), Some(VALUE));
+    // Nobody at all is no service.
+    drop(collector);
+    assert_eq!(verdict(&windows), judged(1, "never", &["no_agent", "collector_away"]));
+    windows.json(&["uninstall", "--json"]);
 }
 
 /// Exit code, arrival and problems that `status --json` gives.
@@ -945,6 +1218,7 @@ fn a_wrong_setting_or_a_broken_release_changes_nothing() {
         ("--ledger-dir", r"\\files01\ledger", "--ledger-dir: "),
         ("--ledger-dir", r"C:\windows", r"--ledger-dir: C:\windows holds "),
         ("--log", "log.txt", "--log: `log.txt` is not an absolute path"),
+        ("--headers-file", r"C:\no\such.file", r"--headers-file: cannot read C:\no\such.file: "),
     ] {
         let refused = windows.mpr_otel(&["install", flag, value]);
         assert_eq!(refused.code, Some(1), "{refused:?}");

@@ -58,7 +58,7 @@ struct Summary {
 
 impl Drain {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let settings = Settings::resolve(&System::program());
+        let settings = Settings::resolve(&System::program().with_secrets());
         let folder = LedgerFolder::new(&settings.ledger_dir);
         let sight = sight(&folder).map_err(|error| {
             format!("cannot see whether an agent runs: {error}; run this as an administrator")

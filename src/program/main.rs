@@ -9,6 +9,7 @@ mod drain;
 mod errors;
 mod inflight;
 mod install;
+mod listener;
 #[cfg(windows)]
 mod machine;
 mod printable;
@@ -17,6 +18,7 @@ mod probe;
 mod probe_caller;
 #[cfg(any(windows, test))]
 mod rights;
+mod secret_file;
 mod setting_flags;
 mod status;
 mod store;

@@ -1,5 +1,5 @@
-//! Who may do what in the folders of ours on Windows and with the control page, in its security
-//! descriptor definition language (SDDL).
+//! Who may do what on Windows in the folders of ours, with the control page and with the registry key of
+//! the secrets, in its security descriptor definition language (SDDL).
 
 /// Name of the agent's service.
 pub(crate) const AGENT_SERVICE: &str = "mpr-otel-agent";
@@ -24,6 +24,12 @@ macro_rules! ours {
         concat!("O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301BF;;;", agent_sid!(), ")")
     };
 }
+
+/// The security descriptor of the secrets' registry key: full access for the system and the
+/// administrators, to whom it belongs, read for the agent (KEY_READ), nothing for anybody else, and
+/// nothing from the key around it (`P`).
+pub(crate) const AGENT_KEY_SDDL: &str =
+    concat!("O:BAD:P(A;CI;KA;;;SY)(A;CI;KA;;;BA)(A;CI;KR;;;", agent_sid!(), ")");
 
 /// Who may do what in a folder or with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +186,14 @@ mod tests {
         }
         // Nothing of it is inherited, and nothing is inherited by it.
         assert!(entries(Rights::ControlPage).iter().all(|(_, flags, ..)| flags.is_empty()));
+    }
+
+    #[test]
+    fn the_agent_reads_the_secrets_and_the_system_and_administrators_alone_write_them() {
+        let list = AGENT_KEY_SDDL.strip_prefix("O:BAD:P(").unwrap().strip_suffix(')').unwrap();
+        let entries: Vec<&str> = list.split(")(").collect();
+        let agent = format!("A;CI;KR;;;{AGENT_SID}");
+        assert_eq!(entries, ["A;CI;KA;;;SY", "A;CI;KA;;;BA", &agent]);
     }
 
     #[test]

@@ -1,22 +1,52 @@
 //! One flag for each setting, as `mpr-otel install` takes them.
 
 use crate::answer::Failure;
+use crate::secret_file::SecretFile;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use mpr_otel_core::settings::{ALL, Lookup, Name, Reading, Row, SettingReport, Settings};
 
+/// Settings to write for the whole machine, as the command line has them: registry values, and for
+/// each its text, or of a secret the file that has it.
+#[derive(Debug, Default)]
+pub(super) struct SettingFlags {
+    values: Vec<(&'static str, String)>,
+    secrets: Vec<(&'static str, String)>,
+}
+
 /// Settings to write for the whole machine: registry values and what they are to be. An empty value
 /// removes the setting.
-#[derive(Debug, Default)]
-pub(super) struct SettingFlags(Vec<(&'static str, String)>);
+#[derive(Default)]
+pub(super) struct GivenSettings {
+    values: Vec<(&'static str, String)>,
+    secrets: Vec<(&'static str, String)>,
+}
 
 impl SettingFlags {
-    /// Checks every value as the DLL will, before anything is written. Returns what is to be
-    /// written, secrets masked for showing.
-    pub(super) fn check(&self) -> Result<Vec<SettingReport>, Failure> {
+    /// Reads the files, and checks every value as the DLL and the agent will, before anything is
+    /// written. Returns what is to be written, and that again with secrets masked, for showing.
+    pub(super) fn read(&self) -> Result<(GivenSettings, Vec<SettingReport>), Failure> {
+        let mut given = GivenSettings { values: self.values.clone(), ..GivenSettings::default() };
+        for (name, file) in &self.secrets {
+            let text = match file.as_str() {
+                "" => String::new(),
+                file => SecretFile::named(file)
+                    .read()
+                    .map_err(|problem| format!("--{}: {problem}", flag(Name { registry: name })))?,
+            };
+            given.secrets.push((name, text));
+        }
+        let reports = given.check()?;
+        Ok((given, reports))
+    }
+}
+
+impl GivenSettings {
+    fn check(&self) -> Result<Vec<SettingReport>, Failure> {
         let (_, reports) = Settings::resolve_with_reports(self);
+        let all = || self.values.iter().chain(&self.secrets);
         let given: Vec<SettingReport> = reports
             .into_iter()
-            .filter(|report| self.0.iter().any(|(name, _)| *name == report.name.registry))
+            .filter(|report| all().any(|(name, _)| *name == report.name.registry))
             .collect();
         let malformed = given.iter().find_map(|report| Some((report, report.malformed.as_ref()?)));
         match malformed {
@@ -30,19 +60,35 @@ impl SettingFlags {
     /// Registry values that were given, and what they are to be.
     #[cfg(windows)]
     pub(super) fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, value.trim()))
+        trimmed(&self.values)
+    }
+
+    /// The same of secrets.
+    #[cfg(windows)]
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        trimmed(&self.secrets)
     }
 }
 
-/// The flags alone, as if they stood in the registry already.
-impl Lookup for SettingFlags {
+#[cfg(windows)]
+fn trimmed<'a>(
+    given: &'a [(&'static str, String)],
+) -> impl Iterator<Item = (&'static str, &'a str)> {
+    given.iter().map(|(name, value)| (*name, value.trim()))
+}
+
+/// What was given alone, as if it stood in the registry already.
+impl Lookup for GivenSettings {
     fn policy(&self, _name: &str) -> Reading {
         Ok(None)
     }
 
     fn machine(&self, name: &str) -> Reading {
-        let given = self.0.iter().find(|(registry, _)| *registry == name);
-        Ok(given.map(|(_, value)| value.clone()))
+        Ok(value(&self.values, name))
+    }
+
+    fn secret(&self, name: &str) -> Option<Reading> {
+        Some(Ok(value(&self.secrets, name)))
     }
 
     fn environment(&self, _name: &str) -> Option<String> {
@@ -52,6 +98,10 @@ impl Lookup for SettingFlags {
     fn open_telemetry(&self, _name: &str) -> Option<String> {
         None
     }
+}
+
+fn value(given: &[(&'static str, String)], name: &str) -> Option<String> {
+    given.iter().find(|(registry, _)| *registry == name).map(|(_, value)| value.clone())
 }
 
 impl Args for SettingFlags {
@@ -66,11 +116,14 @@ impl Args for SettingFlags {
 
 impl FromArgMatches for SettingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let names = ALL.iter().map(|row| row.name.registry);
-        let given = names
-            .filter_map(|name| Some((name, matches.get_one::<String>(name)?.clone())))
-            .collect();
-        Ok(Self(given))
+        let given = |secret| {
+            let rows = ALL.iter().filter(move |row| row.secret == secret);
+            let names = rows.map(|row| row.name.registry);
+            names
+                .filter_map(|name| Some((name, matches.get_one::<String>(name)?.clone())))
+                .collect()
+        };
+        Ok(Self { values: given(false), secrets: given(true) })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -81,16 +134,23 @@ impl FromArgMatches for SettingFlags {
 
 fn argument(row: &Row) -> Arg {
     let about = row.about.replace('`', "");
+    let about = about.trim_end_matches('.');
+    let (value, help) = match row.secret {
+        true => ("FILE", format!("File (- is standard input) with: {about}")),
+        false => (row.value, about.to_owned()),
+    };
     Arg::new(row.name.registry)
         .long(flag(row.name))
-        .value_name(row.value)
-        .help(about.trim_end_matches('.').to_owned())
+        .value_name(value)
+        .help(help)
         .help_heading("Settings for this machine; an empty value removes one")
 }
 
-/// The flag that sets a setting.
-fn flag(name: Name) -> String {
-    name.variable().trim_start_matches("MPR_OTEL_").to_ascii_lowercase().replace('_', "-")
+/// The flag that sets a setting. Everybody sees a command line, so a secret's names a file.
+pub(super) fn flag(name: Name) -> String {
+    let flag = name.variable().trim_start_matches("MPR_OTEL_").to_ascii_lowercase();
+    let is_secret = ALL.iter().any(|row| row.name == name && row.secret);
+    flag.replace('_', "-") + if is_secret { "-file" } else { "" }
 }
 
 #[cfg(test)]
@@ -110,7 +170,8 @@ mod tests {
             ("CaCertificate", "--ca-certificate"),
             ("StoreMaxAgeHours", "--store-max-age-hours"),
         ] {
-            assert_eq!(flags(&[flag, "x"]).0, [(registry, "x".to_owned())]);
+            let SettingFlags { values, secrets } = flags(&[flag, "x"]);
+            assert_eq!((values, secrets.len()), (vec![(registry, "x".to_owned())], 0));
         }
         let command = SettingFlags::augment_args(Command::new("install"));
         let flags: Vec<&str> = command.get_arguments().map(|flag| flag.get_id().as_str()).collect();
@@ -120,14 +181,48 @@ mod tests {
 
     #[test]
     fn a_malformed_value_is_refused_with_the_name_of_its_flag() {
-        let problem = flags(&["--timeout-ms", "soon"]).check().unwrap_err().to_string();
+        let problem = flags(&["--timeout-ms", "soon"]).read().err().unwrap().to_string();
         assert!(problem.starts_with("--timeout-ms: `soon` is not a whole number"), "{problem}");
     }
 
     #[test]
+    fn a_secret_is_on_no_command_line() {
+        let command = || SettingFlags::augment_args(Command::new("install").no_binary_name(true));
+        for row in ALL.iter().filter(|row| row.secret) {
+            let flag = flag(row.name);
+            assert!(flag.ends_with("-file"), "{flag}");
+            let bare = format!("--{}", flag.trim_end_matches("-file"));
+            assert!(command().try_get_matches_from([bare.as_str(), "x"]).is_err(), "{bare}");
+        }
+        assert_eq!(flags(&["--headers-file", "x"]).secrets, [("Headers", "x".to_owned())]);
+    }
+
+    #[test]
     fn headers_are_masked_and_empty_values_are_no_error() {
-        let given = flags(&["--headers", "authorization=secret", "--log", ""]).check().unwrap();
-        let shown: Vec<&str> = given.iter().map(|report| report.value.as_str()).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("headers");
+        std::fs::write(&file, "authorization=secret\n").unwrap();
+        let flags = flags(&["--headers-file", file.to_str().unwrap(), "--log", ""]);
+        let (given, reports) = flags.read().unwrap();
+        assert_eq!(given.secrets, [("Headers", "authorization=secret".to_owned())]);
+        let shown: Vec<&str> = reports.iter().map(|report| report.value.as_str()).collect();
         assert_eq!(shown, ["authorization=***", "off"]);
+    }
+
+    #[test]
+    fn no_file_name_removes_a_secret_and_an_empty_file_does_not() {
+        let (given, reports) = flags(&["--headers-file", ""]).read().unwrap();
+        assert_eq!(given.secrets, [("Headers", String::new())]);
+        assert_eq!((reports.len(), reports[0].value.as_str()), (1, ""));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("headers");
+        std::fs::write(&file, " \n").unwrap();
+        let problem = flags(&["--headers-file", file.to_str().unwrap()]).read().err().unwrap();
+        assert!(problem.to_string().starts_with("--headers-file: "), "{problem}");
+        assert!(problem.to_string().contains("has nothing in it"), "{problem}");
+        std::fs::write(&file, "secret").unwrap();
+        let problem = flags(&["--headers-file", file.to_str().unwrap()]).read().err().unwrap();
+        assert!(problem.to_string().contains("--headers-file: not a list"), "{problem}");
+        assert!(!problem.to_string().contains("secret"), "{problem}");
     }
 }

@@ -81,6 +81,15 @@ impl Stage {
         log.run(
             x64.gcc()
                 .args(warnings)
+                .arg("-municode")
+                .arg(source.join("relay").join("relay.c"))
+                .arg("-o")
+                .arg(self.programs.join("relay.exe"))
+                .arg("-lws2_32"),
+        )?;
+        log.run(
+            x64.gcc()
+                .args(warnings)
                 .arg("-shared")
                 .arg(source.join("prng").join("prng.c"))
                 .arg("-o")

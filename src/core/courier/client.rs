@@ -3,9 +3,11 @@
 //! The request that leaves is built here from our settings. What opentelemetry-otlp put into it
 //! is not trusted further than its body: it merges the host's `OTEL_EXPORTER_OTLP_HEADERS` last.
 
-use crate::settings::{Compression, Settings};
+use super::verdict::Cause;
+use crate::settings::{Compression, Settings, is_private};
 use flate2::read::GzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Uri};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use std::io::Read;
@@ -22,6 +24,12 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 const PROTOBUF: &str = "application/x-protobuf";
 /// A collector's answer has a few bytes; more than this is not one.
 const LARGEST_ANSWER: u64 = 64 * 1024;
+/// What is shorter than this many bytes is no secret, and would be found in many an answer.
+const SHORTEST_SECRET: usize = 8;
+
+/// Whether what listens on a port of this machine may be sent secrets in clear text, asked before each
+/// request; an error says why not.
+pub type Guard = fn(u16) -> Result<(), (Cause, String)>;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +65,8 @@ pub(super) enum Reply {
     },
     /// No answer: refused, reset, timed out, not trusted.
     Failed(String),
+    /// The [`Guard`] let nothing be sent.
+    Withheld(Cause, String),
 }
 
 /// A small blocking client with our settings.
@@ -65,6 +75,7 @@ pub struct Client {
     agent: ureq::Agent,
     endpoint: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
+    guard: Option<Guard>,
     compression: Compression,
     reply: Mutex<Option<Reply>>,
 }
@@ -98,9 +109,46 @@ impl Client {
             agent: ureq::Agent::with_parts(config, DefaultConnector::default(), CallingThread),
             endpoint,
             headers: settings.headers.clone(),
+            guard: None,
             compression: settings.compression,
             reply: Mutex::new(None),
         })
+    }
+
+    /// One that sends its headers in clear text only where `guard` says so.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..self }
+    }
+
+    /// Whether the headers may go to the endpoint: over TLS, to where this machine's administrators allow
+    /// clear text, or to who listens on this machine, as the guard says.
+    fn may_send(&self) -> Result<(), (Cause, String)> {
+        let in_clear = self.endpoint.scheme() == Some(&Scheme::HTTP);
+        match self.guard {
+            Some(guard) if in_clear && is_private(&self.endpoint) && !self.headers.is_empty() => {
+                guard(self.endpoint.port_u16().unwrap_or(80))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Hides what an answer repeats of the headers' values, sign by sign: what encloses it stays well
+    /// formed. Of `Bearer <token>` the token is the secret.
+    fn hide(&self, answer: &mut [u8]) {
+        for (_, value) in &self.headers {
+            let value = value.as_bytes();
+            let scheme = value.iter().position(|byte| *byte == b' ').map_or(0, |space| space + 1);
+            let secret = &value[scheme..];
+            if secret.len() < SHORTEST_SECRET {
+                continue;
+            }
+            let mut rest = &mut *answer;
+            while let Some(at) = rest.windows(secret.len()).position(|part| part == secret) {
+                rest[at..at + secret.len()].fill(b'*');
+                rest = &mut rest[at + secret.len()..];
+            }
+        }
     }
 
     /// Where it posts to.
@@ -115,6 +163,9 @@ impl Client {
 
     /// Posts `body`, OTLP in protobuf, with `encoding` as its Content-Encoding.
     pub(super) fn post(&self, body: &[u8], encoding: Option<HeaderValue>) -> Reply {
+        if let Err((cause, reason)) = self.may_send() {
+            return Reply::Withheld(cause, reason);
+        }
         let mut request = self.agent.post(&self.endpoint).header(CONTENT_TYPE, PROTOBUF);
         if let Some(encoding) = encoding {
             request = request.header(CONTENT_ENCODING, encoding);
@@ -136,12 +187,19 @@ impl Client {
         let status = response.status().as_u16();
         let retry_after =
             text(RETRY_AFTER).and_then(|value| parse_retry_after(&value, SystemTime::now()));
-        let location = text(http::header::LOCATION);
+        let location = text(http::header::LOCATION).map(|location| {
+            let mut location = location.into_bytes();
+            self.hide(&mut location);
+            String::from_utf8_lossy(&location).into_owned()
+        });
         let is_protobuf = text(CONTENT_TYPE)
             .is_some_and(|kind| kind.split(';').next().map(str::trim) == Some(PROTOBUF));
         let body = response.body_mut().with_config().limit(LARGEST_ANSWER).read_to_vec();
         let body = match body {
-            Ok(body) => Some(Bytes::from(body)),
+            Ok(mut body) => {
+                self.hide(&mut body);
+                Some(Bytes::from(body))
+            }
             Err(ureq::Error::BodyExceedsLimit(_)) => None,
             Err(error) => return Reply::Failed(format!("status {status}, then: {error}")),
         };
@@ -180,7 +238,7 @@ impl HttpClient for Client {
                 Reply::Answer { status, body, .. } => {
                     Ok(Response::builder().status(status).body(body.unwrap_or_default())?)
                 }
-                Reply::Failed(problem) => Err(problem.into()),
+                Reply::Failed(problem) | Reply::Withheld(_, problem) => Err(problem.into()),
             }
         })
     }

@@ -8,7 +8,7 @@ mod client;
 mod encoder;
 mod verdict;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Guard};
 pub use encoder::configured;
 pub use verdict::{Cause, Verdict};
 
@@ -33,6 +33,7 @@ pub struct Courier {
     settings: Settings,
     /// `None`: no setting names a collector.
     endpoint: Option<Uri>,
+    guard: Option<Guard>,
     /// Made by the first batch; made again by the next if it could not be made.
     connection: Option<Connection>,
     backoff: Backoff,
@@ -57,6 +58,12 @@ impl Courier {
         Self { endpoint, ..Self::nowhere(settings) }
     }
 
+    /// One that sends secrets in clear text only where `guard` says so.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..self }
+    }
+
     /// A courier to another endpoint of the same collector.
     pub fn to(settings: Settings, endpoint: Uri) -> Self {
         Self { endpoint: Some(endpoint), ..Self::nowhere(settings) }
@@ -66,6 +73,7 @@ impl Courier {
         Self {
             settings,
             endpoint: None,
+            guard: None,
             connection: None,
             backoff: Backoff::default(),
             not_before: None,
@@ -132,7 +140,7 @@ impl Courier {
         };
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            None => match Connection::new(&self.settings, endpoint) {
+            None => match Connection::new(&self.settings, endpoint, self.guard) {
                 Ok(connection) => self.connection.insert(connection),
                 // A certificate that is missing now may be there in a minute.
                 Err(error) => {
@@ -179,8 +187,12 @@ impl Courier {
 }
 
 impl Connection {
-    fn new(settings: &Settings, endpoint: &Uri) -> Result<Self, ClientError> {
-        let client = Arc::new(Client::to(settings, endpoint.clone())?);
+    fn new(settings: &Settings, endpoint: &Uri, guard: Option<Guard>) -> Result<Self, ClientError> {
+        let client = Client::to(settings, endpoint.clone())?;
+        let client = Arc::new(match guard {
+            Some(guard) => client.guarded(guard),
+            None => client,
+        });
         Ok(Self { encoder: Encoder::new(client.clone(), settings)?, client })
     }
 }

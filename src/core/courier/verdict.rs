@@ -51,6 +51,8 @@ pub enum Cause {
     Failing,
     /// The answer stays the same until somebody corrects the endpoint, its token or its path.
     Setup,
+    /// Nothing was sent: who would get the secrets is not to have them.
+    Withheld,
 }
 
 impl Verdict {
@@ -75,6 +77,7 @@ impl Verdict {
 pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
     match reply {
         Reply::Failed(reason) => Verdict::Later { reason, after: None, cause: Cause::Silence },
+        Reply::Withheld(cause, reason) => Verdict::Later { reason, after: None, cause },
         Reply::Answer { status: 200..=299, is_protobuf, body, .. } => {
             let Some(partial) = body.and_then(|body| partial_success(body, is_protobuf)) else {
                 return Verdict::Later {

@@ -80,8 +80,8 @@ settings! {
         show: |url| url.as_ref().map_or_else(|| "none".to_owned(), parse::without_password),
     }
 
-    /// Headers of every request: `name=value,name=value`, values percent-encoded. Every user of this
-    /// machine can read them.
+    /// Headers of every request of the agent: `name=value,name=value`, values percent-encoded. Elsewhere
+    /// than on Windows those of programs, too, and the variables count.
     headers: Vec<(HeaderName, HeaderValue)> {
         registry: "Headers",
         otel: ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],

@@ -4,7 +4,7 @@ use super::ENDPOINT;
 #[cfg(windows)]
 use super::environment::{ALLOW_ENVIRONMENT, Circumstances, is_service};
 #[cfg(windows)]
-use super::registry::{Key, MACHINE_KEY, POLICY_KEY};
+use super::registry::{AGENT_KEY, Key, MACHINE_KEY, POLICY_KEY};
 #[cfg(windows)]
 use super::resolve;
 #[cfg(windows)]
@@ -53,6 +53,9 @@ pub trait Lookup {
     fn policy(&self, name: &str) -> Reading;
     /// Value `name` of the installer's registry key.
     fn machine(&self, name: &str) -> Reading;
+    /// Value `name` of the agent's registry key: the one place of a secret, and nothing for those who
+    /// are not to have it. `None` where there is no such key: a secret is there what every setting is.
+    fn secret(&self, name: &str) -> Option<Reading>;
     /// Variable `name` of the process' environment, `MPR_OTEL_*` or `TRACEPARENT`, if it counts.
     fn environment(&self, name: &str) -> Option<String>;
     /// OpenTelemetry's variable `name`, if those count.
@@ -66,6 +69,9 @@ pub struct System {
     policy: Key,
     #[cfg(windows)]
     machine: Key,
+    /// `None`: no secret is for this process.
+    #[cfg(windows)]
+    agent: Option<Key>,
     environment: bool,
     open_telemetry: bool,
 }
@@ -80,6 +86,16 @@ impl System {
     /// As a program in the foreground reads it, whose environment a person set for it.
     pub fn program() -> Self {
         Self::open(true)
+    }
+
+    /// With the secrets, for the agent and for those who stand in for it: `drain` and `status`. Elsewhere
+    /// than on Windows everybody has them.
+    #[must_use]
+    pub fn with_secrets(self) -> Self {
+        #[cfg(windows)]
+        return Self { agent: Some(Key::open(AGENT_KEY)), ..self };
+        #[cfg(not(windows))]
+        self
     }
 
     /// Whether this process' environment counts.
@@ -102,7 +118,7 @@ impl System {
                 impersonating: platform::is_impersonating().unwrap_or(true),
             };
             let environment = circumstances.environment_counts();
-            Self { policy, machine, environment, open_telemetry }
+            Self { policy, machine, agent: None, environment, open_telemetry }
         }
         #[cfg(not(windows))]
         Self { environment: true, open_telemetry }
@@ -120,6 +136,11 @@ impl Lookup for System {
         self.machine.read(name)
     }
 
+    #[cfg(windows)]
+    fn secret(&self, name: &str) -> Option<Reading> {
+        Some(self.agent.as_ref().map_or(Ok(None), |agent| agent.read(name)))
+    }
+
     #[cfg(not(windows))]
     fn policy(&self, _name: &str) -> Reading {
         Ok(None)
@@ -128,6 +149,11 @@ impl Lookup for System {
     #[cfg(not(windows))]
     fn machine(&self, _name: &str) -> Reading {
         Ok(None)
+    }
+
+    #[cfg(not(windows))]
+    fn secret(&self, _name: &str) -> Option<Reading> {
+        None
     }
 
     fn environment(&self, name: &str) -> Option<String> {
@@ -164,6 +190,10 @@ impl<L: Lookup> Lookup for WithEndpoint<'_, L> {
 
     fn machine(&self, name: &str) -> Reading {
         self.lookup.machine(name)
+    }
+
+    fn secret(&self, name: &str) -> Option<Reading> {
+        self.lookup.secret(name)
     }
 
     fn environment(&self, name: &str) -> Option<String> {

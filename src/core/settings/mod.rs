@@ -6,6 +6,9 @@
 //! A malformed value is reported and replaced by the default, never by a lower source: a typing error
 //! in a policy must not hand the setting to the host's environment. A registry that does not let
 //! itself be read disables the process.
+//!
+//! On Windows a secret has one source, the agent's registry key, and one reader, the agent: a host has
+//! none, and none goes to an endpoint that the environment named.
 
 mod dfs_root;
 mod environment;
@@ -22,9 +25,10 @@ pub use dfs_root::DfsRoot;
 pub use environment::{ALLOW_ENVIRONMENT, Circumstances};
 pub use list::{ALL, ALLOW_INSECURE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, ENDPOINT, Settings};
 pub use lookup::{Lookup, Reading, RegistryError, System, Unusable, WithEndpoint};
+pub(crate) use parse::is_private;
 pub use pattern::NamePattern;
 #[cfg(windows)]
-pub use registry::{MACHINE_KEY, POLICY_KEY};
+pub use registry::{AGENT_KEY, MACHINE_KEY, POLICY_KEY};
 use resolve::Resolver;
 pub use table::{Name, Row};
 
@@ -75,6 +79,8 @@ pub enum Source {
     Policy,
     /// `HKLM\SOFTWARE\mpr-otel`.
     Registry,
+    /// `HKLM\SOFTWARE\mpr-otel\Agent`, for secrets alone.
+    Agent,
     /// The setting's own environment variable.
     Environment,
     /// This variable of OpenTelemetry's own.
@@ -88,6 +94,7 @@ impl std::fmt::Display for Source {
         out.write_str(match self {
             Self::Policy => "group policy",
             Self::Registry => "registry",
+            Self::Agent => "agent's registry key",
             Self::Environment => "environment",
             Self::OtelEnvironment(variable) => variable,
             Self::Default => "default",
@@ -132,6 +139,8 @@ pub struct SettingReport {
     pub source: Source,
     /// The value that was refused, and why.
     pub malformed: Option<Malformed>,
+    /// Where this secret stands for every user to read, if it does. It is not used from there.
+    pub exposed: Option<Source>,
 }
 
 /// A value that was refused.

@@ -48,7 +48,7 @@ pub(super) fn url(text: &str) -> Result<Uri, String> {
 }
 
 /// Whether nobody between here and the server can read what is sent: TLS, or no network at all.
-pub(super) fn is_private(url: &Uri) -> bool {
+pub(crate) fn is_private(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse();
     url.scheme_str() == Some("https")

@@ -9,8 +9,11 @@ use windows_registry::{LOCAL_MACHINE, Type, Value};
 pub const POLICY_KEY: &str = r"SOFTWARE\Policies\mpr-otel";
 /// Under `HKEY_LOCAL_MACHINE`: what the installer writes.
 pub const MACHINE_KEY: &str = r"SOFTWARE\mpr-otel";
+/// Under `HKEY_LOCAL_MACHINE`: the secrets, which the installer writes and administrators and the agent
+/// read.
+pub const AGENT_KEY: &str = r"SOFTWARE\mpr-otel\Agent";
 
-/// One of the two keys.
+/// One of these keys.
 #[derive(Debug)]
 pub(super) struct Key {
     path: &'static str,

@@ -12,6 +12,7 @@ pub(super) struct Resolver<'a> {
     /// Where the endpoint came from, once it is resolved.
     endpoint: Option<Source>,
     unreadable: Option<RegistryError>,
+    withheld: Option<RegistryError>,
     /// `None`: nobody asked for any.
     reports: Option<Vec<SettingReport>>,
 }
@@ -29,6 +30,7 @@ impl<'a> Resolver<'a> {
             ]),
             endpoint: None,
             unreadable: None,
+            withheld: None,
             reports: None,
         }
     }
@@ -53,6 +55,11 @@ impl<'a> Resolver<'a> {
                 }
             }
             Err((source, Unusable::Malformed(problem))) => refused(source, problem),
+            // It is for others. That says nothing about what programs are to do.
+            Err((Source::Agent, Unusable::Unreadable(error))) => {
+                self.withheld.get_or_insert(error);
+                ((setting.default)(), Source::Agent)
+            }
             Err((source, Unusable::Unreadable(error))) => {
                 self.unreadable.get_or_insert(error);
                 refused(source, error.to_string())
@@ -62,8 +69,18 @@ impl<'a> Resolver<'a> {
             self.endpoint = Some(source);
         }
         if let Some(reports) = &mut self.reports {
-            let shown = (setting.show)(&value);
-            reports.push(SettingReport { name: setting.name, value: shown, source, malformed });
+            let shown = match source {
+                Source::Agent if self.withheld.is_some() => "administrators read it".to_owned(),
+                _ => (setting.show)(&value),
+            };
+            let exposed = exposed(self.lookup, setting);
+            reports.push(SettingReport {
+                name: setting.name,
+                value: shown,
+                source,
+                malformed,
+                exposed,
+            });
         }
         value
     }
@@ -71,6 +88,11 @@ impl<'a> Resolver<'a> {
     /// What the registry did not let be read.
     pub(super) fn unreadable(&self) -> Option<RegistryError> {
         self.unreadable
+    }
+
+    /// The agent's key, if it did not let itself be read.
+    pub(super) fn withheld(&self) -> Option<RegistryError> {
+        self.withheld
     }
 
     pub(super) fn into_reports(self) -> Reports {
@@ -83,6 +105,11 @@ impl<'a> Resolver<'a> {
         setting: &Setting<T>,
     ) -> Result<Option<(Source, String)>, (Source, Unusable)> {
         let Name { registry } = setting.name;
+        if setting.secret
+            && let Some(reading) = self.lookup.secret(registry)
+        {
+            return self.secret(reading).map_err(|unusable| (Source::Agent, unusable));
+        }
         let registries = [
             (Source::Policy, self.lookup.policy(registry)),
             (Source::Registry, self.lookup.machine(registry)),
@@ -106,10 +133,41 @@ impl<'a> Resolver<'a> {
         }))
     }
 
+    /// What the agent's key has for a secret. A user who names an endpoint is not to be sent it.
+    fn secret(&self, reading: Reading) -> Result<Option<(Source, String)>, Unusable> {
+        let Some(text) = filled(reading?) else { return Ok(None) };
+        match self.endpoint {
+            Some(Source::Environment | Source::OtelEnvironment(_)) => Err(Unusable::Malformed(
+                "not sent to an endpoint that the environment names; set Endpoint in the registry"
+                    .to_owned(),
+            )),
+            _ => Ok(Some((Source::Agent, text))),
+        }
+    }
+
     /// Credentials and trust belong to the endpoint they were meant for: OpenTelemetry's headers never
     /// travel to an endpoint that somebody else configured.
     fn endpoint_may_be_the_hosts(&self) -> bool {
         matches!(self.endpoint, Some(Source::OtelEnvironment(_) | Source::Default))
+    }
+}
+
+/// Where a secret stands that everybody can read, and that is not used for it.
+fn exposed<T>(lookup: &dyn Lookup, setting: &Setting<T>) -> Option<Source> {
+    let Name { registry } = setting.name;
+    if !setting.secret || lookup.secret(registry).is_none() {
+        return None;
+    }
+    let stands = |reading: Reading| match reading {
+        Ok(text) => filled(text).is_some(),
+        // Of whatever type: somebody wrote it there.
+        Err(Unusable::Malformed(_)) => true,
+        Err(Unusable::Unreadable(_)) => false,
+    };
+    match (stands(lookup.policy(registry)), stands(lookup.machine(registry))) {
+        (true, _) => Some(Source::Policy),
+        (false, true) => Some(Source::Registry),
+        (false, false) => None,
     }
 }
 

@@ -36,7 +36,8 @@ pub struct Row {
     pub value: &'static str,
     /// What it is if nobody sets it. Empty: nothing.
     pub default: fn() -> String,
-    /// Whether nobody but administrators should see the value.
+    /// Whether nobody but administrators and the agent may read the value: see
+    /// [`Lookup::secret`](super::Lookup::secret).
     pub secret: bool,
     /// What it does, in whole sentences.
     pub about: &'static str,
@@ -57,6 +58,8 @@ pub(super) struct Setting<T> {
     /// OpenTelemetry's variables count only if the endpoint, too, is OpenTelemetry's or the default.
     /// Such a setting stands below the endpoint.
     pub(super) of_endpoint: bool,
+    /// See [`Row::secret`]. Such a setting, too, stands below the endpoint.
+    pub(super) secret: bool,
     pub(super) default: fn() -> T,
     pub(super) parse: fn(&str, &Context) -> Result<T, String>,
     /// A secret's text is masked.
@@ -76,7 +79,8 @@ pub(super) struct Setting<T> {
 /// - `default`
 /// - `default_text`, if the default as it is shown is nothing that a person could write
 /// - `parse`
-/// - `show`, or for a secret `mask`: the value as text, of a secret no more than its names
+/// - `show`, or for a [secret](Row::secret) `mask`: the value as text, of a secret no more than its
+///   names
 macro_rules! settings {
     ($(
         $(#[doc = $about:literal])+
@@ -101,6 +105,9 @@ macro_rules! settings {
             )+
             /// What the registry did not let be read. Then the process is [`disabled`](Self::disabled).
             pub unreadable: Option<RegistryError>,
+            /// The agent's registry key, if this process wants secrets and may not read it. Then it
+            /// has none.
+            pub withheld: Option<RegistryError>,
         }
 
         impl Settings {
@@ -112,11 +119,13 @@ macro_rules! settings {
                         of_registry_alone: settings!(@first $($of_registry_alone)? false),
                         otel: &[$($($otel),+)?],
                         of_endpoint: settings!(@first $($of_endpoint)? false),
+                        secret: settings!(@secret $show),
                         default: || $default,
                         parse: $parse,
                         show: $text,
                     }),)+
                     unreadable: from.unreadable(),
+                    withheld: from.withheld(),
                 }
             }
         }

@@ -8,6 +8,8 @@ struct Machine {
     policy: HashMap<String, String>,
     registry: HashMap<String, String>,
     environment: HashMap<String, String>,
+    /// What the agent's key has for this lookup; `None` where there is no such key.
+    secrets: Option<HashMap<String, Reading>>,
     /// A registry value that cannot be read.
     unreadable: Option<&'static str>,
 }
@@ -22,6 +24,18 @@ impl Machine {
 
     fn registry(mut self, name: &str, value: &str) -> Self {
         self.registry.insert(name.into(), value.into());
+        self
+    }
+
+    /// Like a Windows whose agent's key has nothing for this lookup.
+    fn windows(mut self) -> Self {
+        self.secrets.get_or_insert_default();
+        self
+    }
+
+    /// Like a Windows whose agent's key has this for this lookup.
+    fn secret(mut self, name: &str, reading: Reading) -> Self {
+        self.secrets.get_or_insert_default().insert(name.into(), reading);
         self
     }
 
@@ -59,6 +73,9 @@ impl Lookup for Machine {
             Some(text) if text.contains("%TEMP%") => Err(Unusable::Malformed("unknown".into())),
             text => Ok(text.cloned()),
         }
+    }
+    fn secret(&self, name: &str) -> Option<Reading> {
+        Some(self.secrets.as_ref()?.get(name).cloned().unwrap_or(Ok(None)))
     }
     fn environment(&self, name: &str) -> Option<String> {
         self.environment.get(name).cloned()
@@ -222,6 +239,96 @@ fn reports_hide_secrets() {
     assert_eq!(machine.report("Endpoint").value, "https://***@c:1/v1/traces");
 }
 
+/// A Windows whose registry names the endpoint, and the secret for the agent.
+fn agents_windows() -> Machine {
+    Machine::default()
+        .registry("Endpoint", "https://c")
+        .secret("Headers", Ok(Some("authorization=secret".to_owned())))
+}
+
+#[test]
+fn on_windows_a_secret_comes_from_the_agents_key_alone() {
+    let agent = agents_windows();
+    assert_eq!(agent.settings().headers[0].1, "secret");
+    let report = agent.report("Headers");
+    assert_eq!((&*report.value, report.source), ("authorization=***", Source::Agent));
+    assert_eq!((report.malformed, report.exposed), (None, None));
+
+    let elsewhere = Machine::default()
+        .windows()
+        .policy("Headers", "a=1")
+        .registry("Headers", "b=2")
+        .env("MPR_OTEL_HEADERS", "c=3")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "d=4")
+        .env("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "e=5");
+    assert!(elsewhere.settings().headers.is_empty());
+    let report = elsewhere.report("Headers");
+    assert_eq!((&*report.value, report.source), ("", Source::Default));
+    // Nothing else comes from the agent's key.
+    let other = agents_windows().secret("Timeout", Ok(Some("1".to_owned())));
+    assert_eq!(other.settings().timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn a_secret_that_every_user_can_read_is_named_and_not_used() {
+    let policy = agents_windows().policy("Headers", "authorization=public");
+    assert_eq!(policy.settings().headers[0].1, "secret");
+    assert_eq!(policy.report("Headers").exposed, Some(Source::Policy));
+    let registry = Machine::default().windows().registry("Headers", "authorization=public");
+    let report = registry.report("Headers");
+    assert_eq!((report.exposed, &report.malformed), (Some(Source::Registry), &None));
+    assert!(!format!("{report:?}").contains("public"), "{report:?}");
+    assert_eq!(registry.registry("Headers", " ").report("Headers").exposed, None);
+    // Where there is no agent's key, and for what is no secret, that is the place.
+    assert_eq!(Machine::default().registry("Headers", "a=1").report("Headers").exposed, None);
+    let endpoint = Machine::default().windows().registry("Endpoint", "https://c");
+    assert_eq!(endpoint.report("Endpoint").exposed, None);
+}
+
+#[test]
+fn a_secret_does_not_go_to_an_endpoint_that_the_environment_names() {
+    for variable in
+        ["MPR_OTEL_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+    {
+        let mut machine = agents_windows().env(variable, "https://users");
+        // The registry's endpoint wins.
+        assert_eq!(machine.settings().headers.len(), 1, "{variable}");
+        machine.registry.clear();
+        assert!(machine.endpoint().contains("users"), "{variable}");
+        assert!(machine.settings().headers.is_empty(), "{variable}");
+        let report = machine.report("Headers");
+        let malformed = report.malformed.expect("reported");
+        assert_eq!((report.source, malformed.source), (Source::Default, Source::Agent));
+        assert!(malformed.problem.contains("environment"), "{}", malformed.problem);
+        assert!(!malformed.problem.contains("secret"), "{}", malformed.problem);
+    }
+}
+
+#[test]
+fn a_secret_that_is_not_for_this_process_is_missing_and_disables_nothing() {
+    let key = RegistryError { key: "AGENT", ..DENIED };
+    let machine = Machine::default()
+        .registry("Endpoint", "https://c")
+        .env("MPR_OTEL_HEADERS", "a=1")
+        .secret("Headers", Err(Unusable::Unreadable(key)));
+    let settings = machine.settings();
+    assert_eq!((settings.disabled, settings.unreadable), (false, None));
+    assert_eq!((settings.withheld, settings.headers.len()), (Some(key), 0));
+    let report = machine.report("Headers");
+    assert_eq!((&*report.value, report.source), ("administrators read it", Source::Agent));
+    assert_eq!(report.malformed, None);
+    assert_eq!(agents_windows().settings().withheld, None);
+}
+
+/// Else nobody knows yet where the endpoint came from.
+#[test]
+fn a_secret_stands_below_the_endpoint() {
+    let place = |name: &str| ALL.iter().position(|row| row.name.registry == name).unwrap();
+    for row in ALL.iter().filter(|row| row.secret) {
+        assert!(place(row.name.registry) > place(ENDPOINT), "{:?}", row.name);
+    }
+}
+
 #[test]
 fn an_endpoint_that_is_given_beats_every_source() {
     let machine = Machine::default().policy("Endpoint", "https://fleet").policy("BatchMax", "7");
@@ -323,19 +430,21 @@ fn a_variable_is_called_as_its_registry_value_is() {
 #[test]
 fn the_page_on_settings_has_the_table_that_the_code_makes() {
     let or_dash = |text: String| if text.is_empty() { "–".to_owned() } else { text };
-    let mut table = "| variable | registry value | OpenTelemetry | default | meaning |\n\
-                     |---|---|---|---|---|\n"
+    let mut table = "| variable | registry value | OpenTelemetry | default | secret | meaning |\n\
+                     |---|---|---|---|---|---|\n"
         .to_owned();
-    for Row { name, of_registry_alone, otel, default, about, .. } in ALL {
+    for Row { name, of_registry_alone, otel, default, secret, about, .. } in ALL {
         let variable =
             if *of_registry_alone { String::new() } else { format!("`{}`", name.variable()) };
         let otel: Vec<String> = otel.iter().map(|variable| format!("`{variable}`")).collect();
         table += &format!(
-            "| {} | `{}` | {} | {} | {about} |\n",
+            "| {} | `{}{}` | {} | {} | {} | {about} |\n",
             or_dash(variable),
+            if *secret { r"Agent\" } else { "" },
             name.registry,
             or_dash(otel.join(", ")),
             or_dash(default()),
+            if *secret { "yes" } else { "–" },
         );
     }
     let page = include_str!("../../../docs/SETTINGS.md");

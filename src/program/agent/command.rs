@@ -34,7 +34,7 @@ impl AgentCommand {
         let asked = stop.clone();
         ctrlc::set_handler(move || asked.ask())
             .map_err(|error| format!("cannot listen for a signal to stop: {error}"))?;
-        serve(&System::program(), &stop, true, || ())?;
+        serve(&System::program().with_secrets(), &stop, true, || ())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,6 +1,7 @@
 //! Sends what is in the store.
 
 use super::telemetry::Export;
+use crate::listener::may_have_secrets;
 use crate::store::{Key, Store, StoreError, Stored};
 use mpr_otel_core::clock;
 use mpr_otel_core::courier::{Cause, Courier, Verdict};
@@ -58,7 +59,7 @@ impl Sender {
     pub(crate) fn new(store: Arc<Store>, settings: &Settings) -> Self {
         Self {
             store,
-            courier: Courier::new(settings.clone()),
+            courier: Courier::new(settings.clone()).guarded(may_have_secrets),
             privacy: Privacy::of(settings),
             batch_max: settings.batch_max,
             unanswered: HashSet::new(),

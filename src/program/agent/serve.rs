@@ -32,6 +32,13 @@ pub(super) fn serve(
                 "malformed"
             );
         }
+        if let Some(source) = report.exposed {
+            let setting = report.name.registry;
+            tracing::warn!(setting, %source, "every user can read it there, so it is not used");
+        }
+    }
+    if let Some(error) = settings.withheld {
+        tracing::warn!(code = error.code, "no headers: administrators alone read them");
     }
     #[cfg(windows)]
     if let Err(error) = crate::windows::distrust_redirections() {

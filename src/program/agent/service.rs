@@ -72,7 +72,7 @@ fn run(_arguments: Vec<OsString>) {
     };
     let manager = *MANAGER.get_or_init(|| manager);
     tell(&manager, ServiceState::StartPending, ServiceExitCode::NO_ERROR);
-    let ended = serve(&System::host(), &STOP, false, || {
+    let ended = serve(&System::host().with_secrets(), &STOP, false, || {
         tell(&manager, ServiceState::Running, ServiceExitCode::NO_ERROR);
     });
     let code = match ended {

@@ -6,6 +6,7 @@
 
 use super::report::Report;
 use super::watchdog::Watchdog;
+use crate::listener::may_have_secrets;
 use crate::store::{Counts, LOSSES};
 use mpr_otel_core::courier::{Client, ClientError, Verdict, configured, metrics_endpoint};
 use mpr_otel_core::intake::{Round, Sights};
@@ -157,7 +158,7 @@ fn exporters(
     let Some(endpoint) = &settings.endpoint else {
         return Ok((None, None));
     };
-    let client = Arc::new(Client::to(settings, endpoint.clone())?);
+    let client = Arc::new(Client::to(settings, endpoint.clone())?.guarded(may_have_secrets));
     let spans = opentelemetry_otlp::SpanExporter::builder().with_http();
     let spans = configured(spans, client, settings, endpoint);
     let batches = BatchConfigBuilder::default().with_scheduled_delay(SPAN_DELAY).build();
@@ -169,7 +170,7 @@ fn exporters(
     let Some(endpoint) = metrics_endpoint(endpoint) else {
         return Ok((Some(traces), None));
     };
-    let client = Arc::new(Client::to(settings, endpoint.clone())?);
+    let client = Arc::new(Client::to(settings, endpoint.clone())?.guarded(may_have_secrets));
     let exporter = opentelemetry_otlp::MetricExporter::builder().with_http();
     let exporter = configured(exporter, client, settings, &endpoint);
     let reader =

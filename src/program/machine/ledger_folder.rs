@@ -5,7 +5,7 @@ use crate::agent::place::{DAMAGED, LOCK, STORE};
 use crate::agent::report::{REPORT, UNFINISHED_REPORT};
 use crate::answer::Failure;
 use crate::rights::Rights;
-use crate::setting_flags::SettingFlags;
+use crate::setting_flags::GivenSettings;
 use crate::windows;
 use mpr_otel_core::control_page::ControlPageWriter;
 use mpr_otel_core::folder::{self, AGENT_FOLDER, CONTROL_PAGE};
@@ -32,7 +32,7 @@ pub(super) struct LedgerFolder {
 /// The settings of all programs, with what is about to be written over what there is. This
 /// program's environment is its own.
 struct Machine<'a> {
-    given: &'a SettingFlags,
+    given: &'a GivenSettings,
     system: System,
 }
 
@@ -48,6 +48,11 @@ impl Lookup for Machine<'_> {
         }
     }
 
+    /// The folder has nothing to do with one.
+    fn secret(&self, _name: &str) -> Option<Reading> {
+        Some(Ok(None))
+    }
+
     fn environment(&self, _name: &str) -> Option<String> {
         None
     }
@@ -59,7 +64,7 @@ impl Lookup for Machine<'_> {
 
 impl LedgerFolder {
     /// The one that the registry names once these settings are in it, or the default.
-    pub(super) fn configured(given: &SettingFlags) -> Self {
+    pub(super) fn configured(given: &GivenSettings) -> Self {
         let Settings { ledger_dir, log, delivery, disabled, .. } =
             Settings::resolve(&Machine { given, system: System::host() });
         Self { path: ledger_dir, log, delivery, disabled }

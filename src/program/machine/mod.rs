@@ -15,7 +15,7 @@ pub(super) use system_dll::SystemDll;
 
 use crate::answer::Failure;
 use crate::printable::Printable;
-use crate::setting_flags::SettingFlags;
+use crate::setting_flags::{GivenSettings, SettingFlags};
 use crate::windows;
 use agent_service::{Agent, AgentService};
 use ledger_folder::LedgerFolder;
@@ -62,8 +62,8 @@ pub(super) struct Uninstalled {
 /// program as the agent. Does nothing twice.
 pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installed, Failure> {
     // All that can be refused is refused before anything is changed.
-    let given = flags.check()?;
-    let folder = LedgerFolder::configured(flags);
+    let (given, reports) = flags.read()?;
+    let folder = LedgerFolder::configured(&given);
     folder.check()?;
     let program = std::env::current_exe()?;
     let beside = program.parent().unwrap_or(Path::new(r"C:\"));
@@ -88,7 +88,8 @@ pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installe
     for (dll, source) in sources {
         dlls.push(dll.put(&source)?);
     }
-    registry::write_settings(flags)?;
+    registry::write_settings(&given)?;
+    registry::write_secrets(&given)?;
     folder.make()?;
     // From here on programs load the DLL, and find all that it needs.
     registry::register()?;
@@ -104,7 +105,14 @@ pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installe
                 .to_owned(),
         );
     }
-    let settings = given
+    if given.secrets().any(|(_, value)| !value.is_empty()) && !folder.waits_for_the_agent() {
+        warnings.push(
+            "delivery is \"in-process\", and programs send without these headers; only what the \
+             agent sends has them. `mpr-otel install --agent --delivery agent` leaves all to it"
+                .to_owned(),
+        );
+    }
+    let settings = reports
         .into_iter()
         .map(|report| Setting { name: report.name.registry, value: report.value.into() })
         .collect();
@@ -117,7 +125,7 @@ pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
     registry::require_rights()?;
     let mut done = Uninstalled::default();
     // The settings name it, so before they go.
-    let folder = LedgerFolder::configured(&SettingFlags::default());
+    let folder = LedgerFolder::configured(&GivenSettings::default());
     // First: from here on no program loads the DLL.
     registry::unregister(&mut done)?;
     // It would make ledger and lock anew.

@@ -3,12 +3,13 @@
 use super::Uninstalled;
 use super::system_dll::LIBRARY;
 use crate::answer::Failure;
-use crate::setting_flags::SettingFlags;
+use crate::rights::AGENT_KEY_SDDL;
+use crate::setting_flags::GivenSettings;
 use crate::windows;
-use mpr_otel_core::settings::MACHINE_KEY;
+use mpr_otel_core::settings::{AGENT_KEY, MACHINE_KEY};
 use std::io;
 use std::path::{Path, PathBuf};
-use windows_registry::{Key, LOCAL_MACHINE, Type};
+use windows_registry::{Key, LOCAL_MACHINE, Type, Value};
 
 /// Under `HKEY_LOCAL_MACHINE`; 32- and 64-bit programs share it.
 const PROVIDERS: &str = r"SYSTEM\CurrentControlSet\Control\NetworkProvider";
@@ -122,35 +123,90 @@ pub(super) fn unregister(done: &mut Uninstalled) -> Result<(), Failure> {
 }
 
 /// Writes the settings that were given, and removes those that were given empty.
-pub(super) fn write_settings(flags: &SettingFlags) -> Result<(), Failure> {
+pub(super) fn write_settings(given: &GivenSettings) -> Result<(), Failure> {
     let write = || -> io::Result<()> {
         let key = open_64(MACHINE_KEY, true)?;
-        for (name, value) in flags.values() {
+        for (name, value) in given.values() {
             match value {
-                "" if key.get_type(name).is_err() => {}
-                "" => key.remove_value(name)?,
+                "" => remove_value(&key, name)?,
                 value => key.set_string(name, value)?,
             }
+        }
+        // Every user can read a secret that somebody left here.
+        for (name, _) in given.secrets() {
+            remove_value(&key, name)?;
         }
         Ok(())
     };
     write().map_err(|error| cannot("write", MACHINE_KEY, &error))
 }
 
+/// Writes the secrets that were given, and removes those that were given empty.
+///
+/// Their key is made anew, with its rights from the first moment on: whoever has opened one that was
+/// there before, with rights that somebody else gave it, could read what is written to it.
+pub(super) fn write_secrets(given: &GivenSettings) -> Result<(), Failure> {
+    if given.secrets().next().is_none() {
+        return Ok(());
+    }
+    let write = || -> io::Result<()> {
+        let kept = kept_secrets(given)?;
+        remove_key(AGENT_KEY)?;
+        let written: Vec<(&str, &str)> = given.secrets().filter(|(_, it)| !it.is_empty()).collect();
+        if kept.is_empty() && written.is_empty() {
+            return Ok(());
+        }
+        let key = windows::create_key(AGENT_KEY, AGENT_KEY_SDDL)?;
+        for (name, value) in kept {
+            key.set_value(name, &value)?;
+        }
+        for (name, value) in written {
+            key.set_string(name, value)?;
+        }
+        Ok(())
+    };
+    write().map_err(|error| cannot("write", AGENT_KEY, &error))
+}
+
+/// The values of the agent's key that were not given.
+fn kept_secrets(given: &GivenSettings) -> io::Result<Vec<(String, Value)>> {
+    let key = match open_64(AGENT_KEY, false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        key => key?,
+    };
+    let is_given = |name: &str| given.secrets().any(|(given, _)| given.eq_ignore_ascii_case(name));
+    Ok(key.values()?.filter(|(name, _)| !is_given(name)).collect())
+}
+
+/// Removes a value, if it is there.
+fn remove_value(key: &Key, name: &str) -> io::Result<()> {
+    match key.get_type(name) {
+        Ok(_) => Ok(key.remove_value(name)?),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Removes all settings that `install` wrote. Group policy's are not ours to remove.
 pub(super) fn remove_settings(done: &mut Uninstalled) -> Result<(), Failure> {
-    let (parent, name) = MACHINE_KEY.split_once('\\').unwrap_or(("", MACHINE_KEY));
+    if remove_key(MACHINE_KEY).map_err(|error| cannot("remove", MACHINE_KEY, &error))? {
+        done.removed.push(format!(r"HKLM\{MACHINE_KEY}"));
+    }
+    Ok(())
+}
+
+/// Removes a key and all below it. Whether it was there.
+fn remove_key(path: &str) -> io::Result<bool> {
+    let (parent, name) = path.rsplit_once('\\').unwrap_or(("", path));
     let remove = || -> io::Result<()> {
-        drop(open_64(MACHINE_KEY, false)?);
+        drop(open_64(path, false)?);
         open_64(parent, false)?.remove_tree(name)?;
         Ok(())
     };
     match remove() {
-        Ok(()) => done.removed.push(format!(r"HKLM\{MACHINE_KEY}")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(cannot("remove", MACHINE_KEY, &error)),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 /// A key to read and write, in the view that 64-bit programs see.

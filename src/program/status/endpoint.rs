@@ -2,6 +2,7 @@
 
 use super::verdict::Collector;
 use crate::answer::Failure;
+use crate::listener::may_have_secrets;
 use crate::printable::Printable;
 use mpr_otel_core::courier::{Cause, Courier, Verdict};
 use mpr_otel_core::settings::{SettingReport, Settings};
@@ -21,10 +22,18 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// Sends it an empty batch. `report`: how the setting came to its value.
     pub(super) fn try_out(settings: &Settings, report: Option<&SettingReport>) -> Self {
-        let (collector, detail) = match Courier::new(settings.clone()).probe() {
-            _ if settings.endpoint.is_none() => {
-                (Collector::Unnamed, "no setting names a collector: recorded, not sent".to_owned())
-            }
+        let url = report.map(|report| report.value.as_str().into()).unwrap_or_default();
+        if settings.endpoint.is_none() {
+            let detail = "no setting names a collector: recorded, not sent".into();
+            return Self { url, collector: Collector::Unnamed, detail };
+        }
+        // Without the headers that the agent sends it would say nothing about the agent.
+        if settings.withheld.is_some() {
+            let detail = "not tried: administrators alone read the headers for it".into();
+            return Self { url, collector: Collector::Untried, detail };
+        }
+        let mut courier = Courier::new(settings.clone()).guarded(may_have_secrets);
+        let (collector, detail) = match courier.probe() {
             Verdict::Accepted { message, .. } if message.is_empty() => {
                 (Collector::Accepts, "accepts spans".to_owned())
             }
@@ -36,6 +45,7 @@ impl Endpoint {
             | Verdict::Later { reason, cause: Cause::Setup, .. } => {
                 (Collector::Refuses, format!("refuses: {reason}"))
             }
+            Verdict::Later { reason, cause: Cause::Withheld, .. } => (Collector::Withheld, reason),
             Verdict::Later { reason, cause: Cause::Busy | Cause::Failing, .. } => {
                 (Collector::Away, format!("takes nothing now: {reason}"))
             }
@@ -43,13 +53,16 @@ impl Endpoint {
                 (Collector::Away, format!("does not answer: {reason}"))
             }
         };
-        let url = report.map(|report| report.value.as_str().into());
-        Self { url: url.unwrap_or_default(), collector, detail: detail.into() }
+        Self { url, collector, detail: detail.into() }
     }
 
     pub(super) fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let sign = if self.collector == Collector::Accepts { "ok" } else { "FAILED" };
-        writeln!(out, "\nEndpoint: {} {sign}: {}", self.url, self.detail)?;
+        let Self { url, collector, detail } = self;
+        match collector {
+            Collector::Accepts => writeln!(out, "\nEndpoint: {url} ok: {detail}")?,
+            Collector::Untried => writeln!(out, "\nEndpoint: {url} {detail}")?,
+            _ => writeln!(out, "\nEndpoint: {url} FAILED: {detail}")?,
+        }
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ pub(super) use load_trial::TryLoad;
 
 use crate::answer::{Failure, write_json};
 use crate::printable::Printable;
+use crate::setting_flags::flag;
 use clap::Args;
 use control_page::ControlPage;
 use endpoint::Endpoint;
@@ -26,7 +27,7 @@ use registration::Registration;
 use serde::Serialize;
 use std::io::Write;
 use std::process::ExitCode;
-use verdict::{MalformedSetting, Observations, Verdict};
+use verdict::{ExposedSecret, MalformedSetting, Observations, Verdict};
 
 /// The registry value of the setting that switches everything off.
 const DISABLED: &str = "Disabled";
@@ -67,8 +68,9 @@ struct Setting {
 
 impl Status {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        // What hosts go by.
-        let (settings, reports) = Settings::resolve_with_reports(&System::host());
+        // What hosts go by, and the agent's secrets.
+        let system = System::host().with_secrets();
+        let (settings, reports) = Settings::resolve_with_reports(&system);
         let mut report = Report {
             version: env!("CARGO_PKG_VERSION"),
             #[cfg(windows)]
@@ -99,16 +101,31 @@ impl From<&SettingReport> for Setting {
             registry: report.name.registry,
             value: report.value.as_str().into(),
             origin: report.source.to_string(),
-            malformed: report.malformed.as_ref().map(|malformed| {
-                format!("{} (from the {})", malformed.problem, malformed.source).into()
-            }),
+            malformed: match (&report.malformed, exposed(report)) {
+                (Some(malformed), _) => {
+                    Some(format!("{} (from the {})", malformed.problem, malformed.source).into())
+                }
+                (None, Some(secret)) => Some(secret.problem().into()),
+                (None, None) => None,
+            },
         }
     }
 }
 
+/// The secret that a report says every user can read.
+fn exposed(report: &SettingReport) -> Option<ExposedSecret> {
+    Some(ExposedSecret {
+        registry: report.name.registry,
+        place: report.exposed?.to_string(),
+        flag: flag(report.name),
+    })
+}
+
 impl Report {
     fn observations(&self, settings: &Settings, reports: &Reports) -> Observations {
-        let malformed = self.settings.iter().filter_map(|setting| {
+        let refused =
+            reports.iter().zip(&self.settings).filter(|(report, _)| report.malformed.is_some());
+        let malformed = refused.filter_map(|(_, setting)| {
             Some(MalformedSetting {
                 registry: setting.registry,
                 problem: setting.malformed.clone()?,
@@ -126,6 +143,7 @@ impl Report {
             disabled_by: disabled_by.map(|report| report.source.to_string()),
             delivery: settings.delivery,
             malformed: malformed.collect(),
+            exposed: reports.iter().filter_map(exposed).collect(),
             registered: registration.map(Registration::state),
             dlls: dlls.unwrap_or_default(),
             agent_runs: self.ledgers.agent.running,

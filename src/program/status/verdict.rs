@@ -25,6 +25,8 @@ pub(super) struct Observations {
     pub(super) delivery: DeliveryMode,
     /// Settings that were refused.
     pub(super) malformed: Vec<MalformedSetting>,
+    /// Secrets that every user can read.
+    pub(super) exposed: Vec<ExposedSecret>,
     /// How MPR finds the DLL; `None` where there is no MPR.
     pub(super) registered: Option<Registered>,
     /// The DLL for each architecture; empty where there is no MPR.
@@ -48,6 +50,27 @@ pub(super) struct MalformedSetting {
     pub(super) problem: Printable,
     /// Whether it names the collector: then spans go elsewhere.
     pub(super) is_endpoint: bool,
+}
+
+/// A secret that stands where every user can read it.
+#[derive(Clone, Debug)]
+pub(super) struct ExposedSecret {
+    /// Its registry value.
+    pub(super) registry: &'static str,
+    /// Where it stands.
+    pub(super) place: String,
+    /// The flag of `install` that writes it to its own place.
+    pub(super) flag: String,
+}
+
+impl ExposedSecret {
+    /// What is wrong with it.
+    pub(super) fn problem(&self) -> String {
+        format!(
+            "readable by every user, in the {}; move it with install --{}",
+            self.place, self.flag
+        )
+    }
 }
 
 /// What MPR's list of notification DLLs says.
@@ -90,6 +113,10 @@ pub(super) enum Collector {
     Away,
     /// No setting says which it is.
     Unnamed,
+    /// Nobody asked it: this user may not read the secrets that the agent sends.
+    Untried,
+    /// It is sent nothing: who listens there is not to have the secrets.
+    Withheld,
 }
 
 /// What becomes of what is done on this machine, the worst last.
@@ -172,6 +199,17 @@ impl Verdict {
                 if *is_endpoint { Arrival::Never } else { Arrival::Arrives },
                 format!("the setting {registry} is malformed, so its default counts: {problem}"),
                 "correct it where it comes from",
+            );
+        }
+        for ExposedSecret { registry, place, flag } in &seen.exposed {
+            self.found(
+                "secret_exposed",
+                Arrival::Arrives,
+                format!("every user can read {registry} in the {place}, so it is not used from there"),
+                format!(
+                    "move it with `mpr-otel install --{flag} FILE` as administrator, remove it from \
+                     the {place}, and have the collector accept another"
+                ),
             );
         }
     }
@@ -300,6 +338,19 @@ impl Verdict {
                 "nothing, if this machine is away from its network; else start the collector or \
                  correct the setting Endpoint",
             ),
+            Collector::Withheld => self.found(
+                "secret_withheld",
+                Arrival::Never,
+                format!("nothing is sent: {said}"),
+                "run the collector as a service, or name an https endpoint; find out what that \
+                 program is",
+            ),
+            Collector::Untried => self.found(
+                "collector_untried",
+                Arrival::Arrives,
+                format!("the collector was {said}"),
+                "run `mpr-otel status` as administrator",
+            ),
             // A setting that is malformed names it already.
             Collector::Unnamed if seen.malformed.iter().any(|setting| setting.is_endpoint) => {}
             Collector::Unnamed => self.found(
@@ -366,6 +417,7 @@ mod tests {
             disabled_by: None,
             delivery: DeliveryMode::InProcess,
             malformed: Vec::new(),
+            exposed: Vec::new(),
             registered: Some(Registered::Well),
             dlls: vec![(Architecture::Amd64, DllState::Good), (Architecture::X86, DllState::Good)],
             agent_runs: Some(false),
@@ -441,6 +493,30 @@ mod tests {
             &["malformed_setting"],
             Arrival::Never,
             1,
+        ),
+        (
+            |seen| {
+                seen.exposed.push(ExposedSecret {
+                    registry: "Headers",
+                    place: "group policy".to_owned(),
+                    flag: "headers-file".to_owned(),
+                });
+            },
+            &["secret_exposed"],
+            Arrival::Arrives,
+            0,
+        ),
+        (
+            |seen| seen.collector = (Collector::Withheld, "a program listens".into()),
+            &["secret_withheld"],
+            Arrival::Never,
+            1,
+        ),
+        (
+            |seen| seen.collector = (Collector::Untried, "not tried".into()),
+            &["collector_untried"],
+            Arrival::Arrives,
+            0,
         ),
         (|seen| seen.registered = Some(Registered::Not), &["not_registered"], Arrival::Never, 1),
         (

@@ -1,22 +1,13 @@
 //! Sets who may do what in a folder or with a file.
 
-use super::wide;
+use super::descriptor::Descriptor;
 use crate::rights::Rights;
-use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
-use windows_sys::Win32::Foundation::{ERROR_SUCCESS, HANDLE, LocalFree};
-use windows_sys::Win32::Security::Authorization::{
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1, SE_FILE_OBJECT,
-    SetSecurityInfo,
-};
-use windows_sys::Win32::Security::{
-    ACL, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, GetSecurityDescriptorOwner,
-    OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
-};
+use windows_sys::Win32::Security::Authorization::SE_FILE_OBJECT;
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_BACKUP_SEMANTICS,
     FILE_FLAG_OPEN_REPARSE_POINT, FILE_GENERIC_READ, WRITE_DAC, WRITE_OWNER,
@@ -26,16 +17,14 @@ use windows_sys::Win32::Storage::FileSystem::{
 /// becomes the administrators'. A link is refused: any user may have put it there.
 pub(crate) fn set_rights(path: &Path, rights: Rights) -> io::Result<()> {
     let file = open(path, rights, WRITE_DAC | WRITE_OWNER)?;
-    let descriptor = Descriptor::parse(rights.sddl())?;
-    set(&file, Some(descriptor.owner()?), descriptor.list()?)
+    Descriptor::parse(rights.sddl())?.give(file.as_raw_handle(), SE_FILE_OBJECT)
 }
 
 /// Gives the folder or file at `path`, which this user made, these rights, and leaves it this user's:
 /// only administrators can give it away to the administrators.
 pub(crate) fn set_rights_of_own(path: &Path, rights: Rights) -> io::Result<()> {
     let file = open(path, rights, WRITE_DAC)?;
-    let descriptor = Descriptor::parse(rights.sddl())?;
-    set(&file, None, descriptor.list()?)
+    Descriptor::parse(rights.sddl())?.give_list(file.as_raw_handle(), SE_FILE_OBJECT)
 }
 
 /// Opens the very folder or file, and not what it may lead to.
@@ -53,82 +42,4 @@ fn open(path: &Path, rights: Rights, access: u32) -> io::Result<File> {
         true => io::Error::new(io::ErrorKind::InvalidData, "it is a folder, or leads elsewhere"),
         false => io::Error::new(io::ErrorKind::NotADirectory, "it is a file, or leads elsewhere"),
     })
-}
-
-/// Sets the access control list, protected against the folder around it, and the owner, if there is
-/// one. Both lie in a descriptor that lives during the call.
-fn set(file: &File, owner: Option<PSID>, list: *const ACL) -> io::Result<()> {
-    let list_alone = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
-    let parts = owner.map_or(list_alone, |_| list_alone | OWNER_SECURITY_INFORMATION);
-    let group = std::ptr::null_mut();
-    let audit = std::ptr::null();
-    // SAFETY: the handle is open; owner and list lie in the caller's descriptor, which lives; group
-    // and audit list, and an owner that is not given, are not among the parts.
-    let code = unsafe {
-        SetSecurityInfo(
-            file.as_raw_handle() as HANDLE,
-            SE_FILE_OBJECT,
-            parts,
-            owner.unwrap_or(std::ptr::null_mut()),
-            group,
-            list,
-            audit,
-        )
-    };
-    if code == ERROR_SUCCESS {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(code.cast_signed()))
-    }
-}
-
-/// A security descriptor that Windows made for us.
-struct Descriptor(PSECURITY_DESCRIPTOR);
-
-impl Descriptor {
-    fn parse(sddl: &str) -> io::Result<Self> {
-        let text = wide(sddl.as_ref());
-        let mut descriptor: *mut c_void = std::ptr::null_mut();
-        // SAFETY: `text` ends in NUL, `descriptor` is writable, and no size is asked for.
-        let parsed = unsafe {
-            ConvertStringSecurityDescriptorToSecurityDescriptorW(
-                text.as_ptr(),
-                SDDL_REVISION_1,
-                &mut descriptor,
-                std::ptr::null_mut(),
-            )
-        };
-        if parsed == 0 { Err(io::Error::last_os_error()) } else { Ok(Self(descriptor)) }
-    }
-
-    /// Its owner, which lies in it.
-    fn owner(&self) -> io::Result<PSID> {
-        let (mut owner, mut defaulted) = (std::ptr::null_mut(), 0);
-        // SAFETY: the descriptor is a valid one; both results are writable.
-        let found = unsafe { GetSecurityDescriptorOwner(self.0, &mut owner, &mut defaulted) };
-        if found == 0 { Err(io::Error::last_os_error()) } else { Ok(owner) }
-    }
-
-    /// Its access control list, which lies in it.
-    fn list(&self) -> io::Result<*const ACL> {
-        let (mut present, mut list, mut defaulted) = (0, std::ptr::null_mut(), 0);
-        // SAFETY: the descriptor is a valid one; the three results are writable.
-        let found =
-            unsafe { GetSecurityDescriptorDacl(self.0, &mut present, &mut list, &mut defaulted) };
-        if found == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // A missing list would let everybody do everything.
-        if present == 0 || list.is_null() {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(list)
-    }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        // SAFETY: the descriptor was allocated for us with LocalAlloc, and goes with `self`.
-        unsafe { LocalFree(self.0) };
-    }
 }

@@ -4,11 +4,14 @@
 
 mod account;
 mod debugged;
+mod descriptor;
 mod file_identity;
 mod folder_rights;
+mod listeners;
 mod load;
 mod loaded;
 mod process;
+mod registry_key;
 mod service;
 mod wnet;
 
@@ -16,9 +19,11 @@ pub(crate) use account::delete_profile;
 pub(crate) use debugged::Debugged;
 pub(crate) use file_identity::FileIdentity;
 pub(crate) use folder_rights::{set_rights, set_rights_of_own};
+pub(crate) use listeners::listeners;
 pub(crate) use load::{load, show_no_boxes};
 pub(crate) use loaded::loaded_by;
 pub(crate) use process::Process;
+pub(crate) use registry_key::create_key;
 pub(crate) use service::{distrust_redirections, keep_privileges};
 pub(crate) use wnet::Wnet;
 

@@ -8,6 +8,9 @@
  *   use LOCAL REMOTE                  WNetUseConnectionW
  *   cancel NAME                       WNetCancelConnectionW
  *   cancel2 NAME                      WNetCancelConnection2W
+ *   ordinary                          the thread gets a token without the administrators' rights
+ *   read-key KEY                      opens a key below HKEY_LOCAL_MACHINE for reading
+ *   rights KEY                        prints its owner and access control list, before its code
  *   impersonate                       ImpersonateSelf: the thread gets a token of its own
  *   lock                              takes the loader's lock, until the end
  *   wait                              until standard input is closed
@@ -17,6 +20,8 @@
  * Called net.exe, it does what `net use NAME` and `net use NAME /delete` do on Windows.
  */
 #include <windows.h>
+#include <aclapi.h>
+#include <sddl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <wchar.h>
@@ -36,6 +41,57 @@ static wchar_t *name(void)
 {
     wchar_t *given = word();
     return wcscmp(given, L"-") ? given : NULL;
+}
+
+/* What an ordinary user's program is beside an administrator's. */
+static DWORD become_ordinary(void)
+{
+    SID_IDENTIFIER_AUTHORITY authority = {SECURITY_NT_AUTHORITY};
+    SID_AND_ATTRIBUTES administrators = {0};
+    HANDLE own, primary, token;
+    if (!AllocateAndInitializeSid(&authority, 2, SECURITY_BUILTIN_DOMAIN_RID,
+                                  DOMAIN_ALIAS_RID_ADMINS, 0, 0, 0, 0, 0, 0, &administrators.Sid)
+        || !OpenProcessToken(GetCurrentProcess(), TOKEN_ALL_ACCESS, &own)
+        || !CreateRestrictedToken(own, DISABLE_MAX_PRIVILEGE, 1, &administrators, 0, NULL, 0, NULL,
+                                  &primary)
+        || !DuplicateTokenEx(primary, TOKEN_ALL_ACCESS, NULL, SecurityImpersonation,
+                             TokenImpersonation, &token)
+        || !SetThreadToken(NULL, token)) {
+        return GetLastError();
+    }
+    return 0;
+}
+
+static DWORD read_key(wchar_t *path)
+{
+    HKEY key;
+    DWORD code = RegOpenKeyExW(HKEY_LOCAL_MACHINE, path, 0, KEY_READ, &key);
+    if (!code) {
+        RegCloseKey(key);
+    }
+    return code;
+}
+
+static DWORD print_rights(wchar_t *path)
+{
+    SECURITY_INFORMATION parts = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
+    PSECURITY_DESCRIPTOR descriptor;
+    wchar_t *text;
+    HKEY key;
+    DWORD code = RegOpenKeyExW(HKEY_LOCAL_MACHINE, path, 0, KEY_READ, &key);
+    if (code) {
+        return code;
+    }
+    code = GetSecurityInfo(key, SE_REGISTRY_KEY, parts, NULL, NULL, NULL, NULL, &descriptor);
+    if (code) {
+        return code;
+    }
+    if (!ConvertSecurityDescriptorToStringSecurityDescriptorW(descriptor, SDDL_REVISION_1, parts,
+                                                              &text, NULL)) {
+        return GetLastError();
+    }
+    wprintf(L"%ls\n", text);
+    return 0;
 }
 
 /* Wine's winternl.h declares the function; the test needs what holds the lock, not how. */
@@ -95,6 +151,12 @@ int wmain(int count, wchar_t **words)
             continue;
         } else if (!wcscmp(verb, L"impersonate")) {
             code = ImpersonateSelf(SecurityImpersonation) ? 0 : GetLastError();
+        } else if (!wcscmp(verb, L"ordinary")) {
+            code = become_ordinary();
+        } else if (!wcscmp(verb, L"read-key")) {
+            code = read_key(word());
+        } else if (!wcscmp(verb, L"rights")) {
+            code = print_rights(word());
         } else if (!wcscmp(verb, L"lock")) {
             code = take_loader_lock();
         } else if (!wcscmp(verb, L"exit")) {

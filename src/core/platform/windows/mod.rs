@@ -17,7 +17,7 @@ pub use file_view::FileView;
 pub use folder::{default_ledger_dir, program_data, state_dir, windows_folder};
 pub use identity::{computer_name, host_name, installation_id, machine_arch, os_version, site};
 pub use plain_file::{open_plain, open_plain_to_read, owner_is_trusted, owner_of};
-pub use token::{is_elevated, is_impersonating, user_sid};
+pub use token::{is_elevated, is_impersonating, user_sid, user_sid_of};
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};

@@ -22,7 +22,16 @@ pub fn is_elevated() -> io::Result<bool> {
 
 /// The SID of this process' user.
 pub fn user_sid() -> io::Result<String> {
-    let user = Token::of_process()?.information(TokenUser)?;
+    user_of(&Token::of_process()?)
+}
+
+/// The SID of another process' user. Its handle has PROCESS_QUERY_LIMITED_INFORMATION.
+pub fn user_sid_of(process: &OwnedHandle) -> io::Result<String> {
+    user_of(&Token::of(process.as_raw_handle())?)
+}
+
+fn user_of(token: &Token) -> io::Result<String> {
+    let user = token.information(TokenUser)?;
     // SAFETY: Windows wrote a TOKEN_USER at the start of the buffer, which is aligned for it.
     let sid = unsafe { (*user.as_ptr().cast::<TOKEN_USER>()).User.Sid };
     // SAFETY: the SID is inside the live buffer.
@@ -93,9 +102,13 @@ struct Token(OwnedHandle);
 impl Token {
     fn of_process() -> io::Result<Self> {
         // SAFETY: takes nothing and cannot fail.
-        let process = unsafe { GetCurrentProcess() };
+        Self::of(unsafe { GetCurrentProcess() })
+    }
+
+    /// The token of the process that this handle leads to.
+    fn of(process: HANDLE) -> io::Result<Self> {
         let mut token = std::ptr::null_mut();
-        // SAFETY: `process` needs no closing, and `token` is writable.
+        // SAFETY: a handle that leads to no process is an error, and `token` is writable.
         if unsafe { OpenProcessToken(process, TOKEN_QUERY, &mut token) } == 0 {
             return Err(io::Error::last_os_error());
         }
