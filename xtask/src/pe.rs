@@ -15,12 +15,13 @@ use std::path::Path;
 const EXPORTS: [&str; 2] = ["AddConnectNotify", "CancelConnectNotify"];
 
 /// DLLs of every Windows 10 and Server 2016, and later.
-const SYSTEM: [&str; 13] = [
+const SYSTEM: [&str; 14] = [
     "advapi32.dll",
     "api-ms-win-core-synch-l1-2-0.dll",
     "bcrypt.dll",
     "bcryptprimitives.dll",
     "crypt32.dll",
+    "iphlpapi.dll",
     "kernel32.dll",
     "msvcrt.dll",
     "ncrypt.dll",

@@ -329,7 +329,7 @@ impl Verdict {
                 "collector_refuses",
                 Arrival::Never,
                 format!("the collector {said}"),
-                "correct the settings Endpoint and Headers",
+                "correct Endpoint and Headers with `mpr-otel install --endpoint URL --headers-file FILE`",
             ),
             Collector::Away => self.found(
                 "collector_away",
