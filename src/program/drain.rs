@@ -1,6 +1,6 @@
 //! `mpr-otel drain`: takes over and sends what there is, once.
 
-use crate::agent::place::{AgentError, DAMAGED, Place, Sight, sight};
+use crate::agent::place::{DAMAGED, Place, Sight, sight};
 use crate::agent::sender::{Sender, Sent};
 use crate::agent::take_over;
 use crate::answer::{Failure, write_json};
@@ -60,16 +60,7 @@ impl Drain {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let settings = Settings::resolve(&System::program().with_secrets());
         let folder = LedgerFolder::new(&settings.ledger_dir);
-        let sight = sight(&folder).map_err(|error| {
-            format!("cannot see whether an agent runs: {error}; run this as an administrator")
-        })?;
-        let summary = if self.dry_run {
-            survey(&folder)?
-        } else if sight.is_running {
-            Summary::of_agent(sight)
-        } else {
-            drain(settings, folder)?
-        };
+        let summary = if self.dry_run { survey(&folder)? } else { drain(settings, folder)? };
         if self.json {
             write_json(out, &summary)?;
         } else {
@@ -93,11 +84,14 @@ fn survey(folder: &LedgerFolder) -> Result<Summary, Failure> {
 
 fn drain(settings: Settings, folder: LedgerFolder) -> Result<Summary, Failure> {
     let started = Instant::now();
+    let agent = sight(&folder).map_err(|error| {
+        format!("cannot see whether an agent runs: {error}; run this as an administrator")
+    })?;
+    if agent.is_running {
+        return Ok(Summary::of_agent(agent));
+    }
     // No agent begins while this works.
-    let place = match Place::take(&folder) {
-        Err(AgentError::Taken { .. }) => return Ok(Summary::of_agent(sight(&folder)?)),
-        place => place?,
-    };
+    let place = Place::take(&folder)?;
     let state = state_folder()?;
     std::fs::create_dir_all(&state)
         .map_err(|error| format!("cannot make {}: {error}", state.display()))?;

@@ -160,7 +160,9 @@ impl Intake {
             return self.list(now);
         }
         if is_ledger_name(&name.to_string_lossy()) && self.files.len() < NAMES {
-            self.files.entry(name.to_owned()).or_insert_with(|| Watched::new(now));
+            // Its host is making it: nobody is to be in its way.
+            let later = now + self.look_every;
+            self.files.entry(name.to_owned()).or_insert_with(|| Watched::new(later));
         }
         Ok(())
     }

@@ -46,6 +46,13 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// How long the agent waits after the disk refused something.
 const DISK_WAIT: Duration = Duration::from_secs(10);
 
+/// Why the collector takes nothing.
+#[derive(Clone, Debug)]
+struct Trouble {
+    since: SystemTime,
+    reason: String,
+}
+
 /// The one process that empties a ledger folder.
 #[derive(Debug)]
 struct Agent {
@@ -60,7 +67,7 @@ struct Agent {
     /// Wakes the thread that sends.
     sending: Bell,
     /// Why the collector did not take the last batch, as the thread that sends knows.
-    trouble: Arc<Mutex<Option<String>>>,
+    trouble: Arc<Mutex<Option<Trouble>>>,
     /// How often the counts are told.
     report_every: Duration,
     reported: Option<Instant>,
@@ -138,8 +145,8 @@ impl Agent {
         })
     }
 
-    /// Works until it is asked to stop.
-    fn run(&mut self, stop: &Stop, watchdog: &Watchdog) {
+    /// Works until it is asked to stop. An error if there is no thread that sends.
+    fn run(&mut self, stop: &Stop, watchdog: &Watchdog) -> io::Result<()> {
         tracing::info!(
             ledgers = %self.settings.ledger_dir.display(),
             collector = self.settings.endpoint.as_ref().and_then(|url| url.host()),
@@ -148,13 +155,10 @@ impl Agent {
         let mut sender = Sender::new(Arc::clone(&self.store), &self.settings);
         let (sending, trouble) = (self.sending.clone(), Arc::clone(&self.trouble));
         let (asked, batch_delay) = (stop.clone(), self.settings.batch_delay);
-        let started = thread::Builder::new().name("mpr-otel-send".to_owned()).spawn(move || {
+        let sends = thread::Builder::new().name("mpr-otel-send".to_owned()).spawn(move || {
             send(&mut sender, &asked, &sending, &trouble, batch_delay);
-        });
-        if let Err(error) = &started {
-            tracing::error!(%error, "cannot start the thread that sends; what is taken over waits");
-        }
-        while !stop.is_asked() {
+        })?;
+        while !stop.is_asked() && !sends.is_finished() {
             watchdog.progress();
             let wait = self.round(watchdog).unwrap_or_else(|error| {
                 tracing::error!(%error, "what is recorded stays in its ledgers");
@@ -164,17 +168,15 @@ impl Agent {
             self.bell.wait(wait);
         }
         self.report();
-        if let Ok(sending) = started {
-            self.sending.ring();
-            // A request may take longer than this process waits: then it ends here.
-            if sending.join().is_err() {
-                tracing::error!(
-                    "the thread that sends failed; what it had not sent is in the store"
-                );
-            }
+        self.sending.ring();
+        // A request may take longer than this process waits: then it ends here.
+        if let Err(panic) = sends.join() {
+            // An agent that only takes over is to be started anew.
+            std::panic::resume_unwind(panic);
         }
         self.report();
         tracing::info!("the agent stops");
+        Ok(())
     }
 
     /// Takes over what there is, and says so. Returns for how long there is nothing to do.
@@ -254,7 +256,7 @@ fn send(
     sender: &mut Sender,
     stop: &Stop,
     bell: &Bell,
-    trouble: &Mutex<Option<String>>,
+    trouble: &Mutex<Option<Trouble>>,
     batch_delay: Duration,
 ) {
     let (mut exported, mut lost) = (0, 0);
@@ -263,8 +265,10 @@ fn send(
             tracing::error!(%error, "nothing is sent");
             Sent::Later(DISK_WAIT)
         });
-        *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-            sender.trouble().map(str::to_owned);
+        let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = trouble.as_ref().map_or_else(SystemTime::now, |trouble| trouble.since);
+        *trouble = sender.trouble().map(|reason| Trouble { since, reason: reason.to_owned() });
+        drop(trouble);
         match sent {
             Sent::Batch { exported: taken, rejected } => {
                 exported += taken;

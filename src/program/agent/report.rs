@@ -1,5 +1,6 @@
 //! What the agent writes about itself once a minute: its store can be opened by one process only.
 
+use super::Trouble;
 use crate::store::{Store, StoreError};
 use mpr_otel_core::clock;
 use mpr_otel_core::intake::Sights;
@@ -21,7 +22,9 @@ pub(crate) struct Report {
     pub(crate) written_unix_ms: u64,
     /// When a collector last took spans; `None` for never.
     pub(crate) last_export_unix_ms: Option<u64>,
-    /// Why the collector did not take the last batch.
+    /// Since when the collector takes nothing; `None` if it does.
+    pub(crate) blocked_since_unix_ms: Option<u64>,
+    /// Why it did not take the last batch.
     pub(crate) trouble: Option<String>,
     /// Operations that were taken over, and losses that were found.
     pub(crate) seen: u64,
@@ -47,17 +50,18 @@ pub(crate) struct Report {
 
 impl Report {
     /// What there is to say now.
-    pub(crate) fn of(
+    pub(super) fn of(
         store: &Store,
         sights: Sights,
-        trouble: Option<String>,
+        trouble: Option<Trouble>,
     ) -> Result<Self, StoreError> {
         let counts = store.counts()?;
         let last_export = store.last_export()? / 1_000_000;
         Ok(Self {
-            written_unix_ms: clock::unix_nanos(SystemTime::now()) / 1_000_000,
+            written_unix_ms: unix_ms(SystemTime::now()),
             last_export_unix_ms: Some(last_export).filter(|date| *date > 0),
-            trouble,
+            blocked_since_unix_ms: trouble.as_ref().map(|trouble| unix_ms(trouble.since)),
+            trouble: trouble.map(|trouble| trouble.reason),
             seen: counts.seen(),
             exported: counts.exported(),
             pending: counts.pending(),
@@ -82,4 +86,9 @@ impl Report {
         std::fs::write(&unfinished, serde_json::to_vec(self)?)?;
         std::fs::rename(unfinished, folder.join(REPORT))
     }
+}
+
+/// A date in milliseconds since 1970.
+fn unix_ms(date: SystemTime) -> u64 {
+    clock::unix_nanos(date) / 1_000_000
 }

@@ -7,6 +7,7 @@ use super::watchdog::Watchdog;
 use crate::answer::Failure;
 use mpr_otel_core::settings::{Settings, System};
 use mpr_otel_core::stop::Stop;
+use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -42,7 +43,7 @@ pub(super) fn serve(
     }
     #[cfg(windows)]
     if let Err(error) = crate::windows::distrust_redirections() {
-        tracing::info!(%error, "this Windows follows junctions whoever made them");
+        tracing::info!(%error, "this Windows cannot refuse junctions that users made");
     }
     let watchdog = Watchdog::start()?;
     telemetry.watch(&watchdog);
@@ -51,8 +52,9 @@ pub(super) fn serve(
     started();
     let asked = stop.clone();
     supervise(stop, &bell, move || {
-        agent.run(&asked, &watchdog);
+        let done = agent.run(&asked, &watchdog);
         telemetry.finish();
+        done
     })
 }
 
@@ -62,20 +64,20 @@ pub(super) fn serve(
 fn supervise(
     stop: &Stop,
     bell: &Bell,
-    work: impl FnOnce() + Send + 'static,
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> Result<(), Failure> {
     let (done, finished) = mpsc::channel();
     let ending = Ending(stop.clone());
     thread::Builder::new().name("mpr-otel-agent".to_owned()).spawn(move || {
         let _ending = ending;
-        work();
         // Nobody is there to hear it if that took too long.
-        let _ = done.send(());
+        let _ = done.send(work());
     })?;
     stop.wait_for_ever();
     bell.ring();
     match finished.recv_timeout(GRACE) {
-        Ok(()) | Err(RecvTimeoutError::Timeout) => Ok(()),
+        Ok(done) => Ok(done?),
+        Err(RecvTimeoutError::Timeout) => Ok(()),
         Err(RecvTimeoutError::Disconnected) => {
             Err("the agent failed, which is a defect of mpr-otel; what it had not sent is in its \
                  store. Start it again, and report what was said before this"
@@ -110,6 +112,12 @@ mod tests {
         let stop = Stop::default();
         let asked = stop.clone();
         stop.ask();
-        assert!(supervise(&stop, &Bell::default(), move || asked.wait_for_ever()).is_ok());
+        assert!(
+            supervise(&stop, &Bell::default(), move || {
+                asked.wait_for_ever();
+                Ok(())
+            })
+            .is_ok()
+        );
     }
 }

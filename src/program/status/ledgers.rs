@@ -110,6 +110,8 @@ pub(super) struct Agent {
     store_bytes: Option<u64>,
     /// Users whose ledgers wait, because they have had their part of this hour.
     deferred: Option<usize>,
+    /// Since when the collector takes nothing of it.
+    blocked_since_unix_ms: Option<u64>,
     /// Why the collector did not take its last batch.
     trouble: Option<Printable>,
 }
@@ -248,7 +250,8 @@ impl Ledgers {
             writeln!(out, "  {users} users had their part of this hour: what they do waits")?;
         }
         if let Some(trouble) = &self.agent.trouble {
-            writeln!(out, "  the collector does not take what it sends: {trouble}")?;
+            let since = ago(self.agent.blocked_since_unix_ms);
+            writeln!(out, "  blocked for {}: {trouble}", since.trim_end_matches(" ago"))?;
         }
         Ok(())
     }
@@ -267,6 +270,7 @@ impl From<&io::Result<Sight>> for Agent {
             pending: report.map(|report| report.pending),
             store_bytes: report.map(|report| report.store_bytes),
             deferred: report.map(|report| report.deferred),
+            blocked_since_unix_ms: report.and_then(|report| report.blocked_since_unix_ms),
             trouble: report.and_then(|report| report.trouble.as_deref()).map(Printable::from),
         }
     }

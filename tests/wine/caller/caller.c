@@ -109,6 +109,23 @@ static DWORD number(void)
     return wcstoul(word(), NULL, 0);
 }
 
+/* Waits for this program's ledger, because a start-up that takes longer than a call waits for it would
+ * end with this program: on a busy machine. */
+static void wait_for_ledger(void)
+{
+    wchar_t pattern[MAX_PATH], files[MAX_PATH];
+    WIN32_FIND_DATAW found;
+    HANDLE search = INVALID_HANDLE_VALUE;
+    int turns;
+    ExpandEnvironmentStringsW(L"%ProgramData%\\mpr-otel\\ledger", pattern, MAX_PATH);
+    swprintf(files, MAX_PATH, L"%ls\\%lu-*.ledger", pattern, GetCurrentProcessId());
+    for (turns = 0; turns < 500 && search == INVALID_HANDLE_VALUE; turns++) {
+        search = FindFirstFileW(files, &found);
+        Sleep(10);
+    }
+    FindClose(search);
+}
+
 /* Ends as `net use` does: with 2 and the code in a sentence if it fails. */
 static int net_use(wchar_t *remote, int cancel)
 {
@@ -117,6 +134,7 @@ static int net_use(wchar_t *remote, int cancel)
     resource.lpRemoteName = remote;
     code = cancel ? WNetCancelConnection2W(remote, 0, TRUE)
                   : WNetAddConnection2W(&resource, NULL, NULL, 0);
+    wait_for_ledger();
     if (!code) {
         wprintf(L"The command completed successfully.\n");
         return 0;
