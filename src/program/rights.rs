@@ -1,4 +1,4 @@
-//! Who may do what on Windows in the folders of ours, with the control page and with the registry key of
+//! Who may do what on Windows in the product's folders, with the control page and with the registry key of
 //! the secrets, in its security descriptor definition language (SDDL).
 
 /// Name of the agent's service.

@@ -149,8 +149,11 @@ impl Intake {
                 self.files.insert(listed.name, file);
             }
         }
-        self.owners
-            .retain(|owner, _| self.files.values().any(|file| file.owner.as_ref() == Some(owner)));
+        // Who has no file left has had a part of this hour all the same.
+        self.owners.retain(|owner, quota| {
+            !quota.is_over(now)
+                || self.files.values().any(|file| file.owner.as_ref() == Some(owner))
+        });
         Ok(())
     }
 
@@ -501,6 +504,22 @@ mod tests {
 
     fn names(queue: Vec<(Arc<str>, OsString)>) -> Vec<String> {
         queue.into_iter().map(|(_, name)| name.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn an_owner_whose_ledgers_are_gone_has_no_more_than_its_part_of_the_hour() {
+        let now = Instant::now();
+        let folder = tempfile::tempdir().unwrap();
+        let place = LedgerFolder::new(folder.path());
+        let mut intake = Intake::new(place, "nowhere".into(), Duration::MAX, Duration::ZERO);
+        let mut quota = Quota::new(false, now);
+        let all = quota.claim(u64::MAX);
+        assert!(all > 0);
+        intake.owners.insert("a".into(), quota);
+        intake.list(now + SWEEP).unwrap();
+        assert_eq!(intake.owners.get_mut("a").map(|quota| quota.claim(1)), Some(0));
+        intake.list(now + Duration::from_secs(3600)).unwrap();
+        assert!(intake.owners.is_empty());
     }
 
     #[test]

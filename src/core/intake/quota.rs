@@ -40,9 +40,14 @@ impl Quota {
         self.is_trusted
     }
 
+    /// Whether its hour is over.
+    pub fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.began) >= HOUR
+    }
+
     /// Begins the next hour, if it is time for that.
     pub fn renew(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.began) >= HOUR {
+        if self.is_over(now) {
             *self = Self::new(self.is_trusted, now);
         }
     }

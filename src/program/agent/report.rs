@@ -75,7 +75,7 @@ impl Report {
         })
     }
 
-    /// Reads what is in `folder`; `None` if there is none that can be read.
+    /// Reads the report in `folder`; `None` if it is missing or cannot be read.
     pub(crate) fn read(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(folder.join(REPORT)).ok()?).ok()
     }

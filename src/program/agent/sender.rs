@@ -97,6 +97,8 @@ impl Sender {
         }
         let count = spans.len() as u64;
         if count == 0 {
+            // It was given up meanwhile.
+            self.suspects.retain(|suspect| Some(*suspect) != trial);
             return Ok(match (trial, unreadable.len()) {
                 (None, 0) => Sent::Nothing,
                 _ => Sent::Batch { exported: 0, rejected: 0 },
@@ -109,7 +111,9 @@ impl Sender {
             Verdict::Accepted { rejected, .. } => rejected,
             Verdict::Refused { .. } => count,
             Verdict::Divide { .. } => return Ok(Sent::Batch { exported: 0, rejected: 0 }),
-            Verdict::Later { cause: Cause::Failing, .. } if trial.is_some() => {
+            Verdict::Later { cause: Cause::Failing, .. }
+                if trial.is_some() && self.takes_empty_batches() =>
+            {
                 tracing::warn!("the collector fails at one span and takes others: it is refused");
                 count
             }
@@ -122,9 +126,8 @@ impl Sender {
                 return Ok(Sent::Later(self.courier.wait()));
             }
         };
-        if let Some(key) = trial {
-            self.suspects.retain(|suspect| *suspect != key);
-        } else if rejected < count {
+        self.suspects.retain(|suspect| !keys.contains(suspect));
+        if trial.is_none() && rejected < count {
             self.on_trial.clone_from(&self.suspects);
         }
         let repeated = keys.iter().filter(|key| self.unanswered.remove(*key)).count() as u64;
@@ -155,12 +158,14 @@ impl Sender {
         };
         self.failing = Some((key, failures));
         let is_new = !self.suspects.contains(&key) && self.suspects.len() < SUSPECTS;
-        if failures >= FAILURES
-            && is_new
-            && matches!(self.courier.probe(), Verdict::Accepted { rejected: 0, .. })
-        {
+        if failures >= FAILURES && is_new && self.takes_empty_batches() {
             tracing::warn!("the collector fails at one span; others are sent before it");
             self.suspects.push(key);
         }
+    }
+
+    /// Whether the collector is there, and fails at what is in a batch.
+    fn takes_empty_batches(&mut self) -> bool {
+        matches!(self.courier.probe(), Verdict::Accepted { rejected: 0, .. })
     }
 }

@@ -143,7 +143,7 @@ pub(super) fn write_settings(given: &GivenSettings) -> Result<(), Failure> {
 
 /// Writes the secrets that were given, and removes those that were given empty.
 ///
-/// Their key is made anew, with its rights from the first moment on: whoever has opened one that was
+/// Their key is made anew, with its rights from the first moment on: a user who has opened one that was
 /// there before, with rights that somebody else gave it, could read what is written to it.
 pub(super) fn write_secrets(given: &GivenSettings) -> Result<(), Failure> {
     if given.secrets().next().is_none() {

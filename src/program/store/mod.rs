@@ -93,7 +93,7 @@ pub(crate) struct Store {
 
 #[derive(Debug, Default)]
 struct State {
-    /// `None` after a failure: it is opened again by whoever needs it next.
+    /// `None` after a failure: the next access opens it again.
     database: Option<Database>,
     /// What the last round took in: by the next one, its ledgers have been written to.
     last_round: Vec<Identity>,
