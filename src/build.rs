@@ -4,6 +4,9 @@
 use std::env::var;
 use std::error::Error;
 
+/// The newest version of a ledger that this release reads and writes: `NEWEST_VERSION` of the core.
+const LEDGER_VERSION: &str = "2";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=../build.rs");
     let family = var("CARGO_CFG_TARGET_FAMILY")?;
@@ -14,6 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         // What Explorer shows of a file, and what an MSI upgrade compares.
         winresource::WindowsResource::new()
             .set("FileDescription", &var("CARGO_PKG_DESCRIPTION")?)
+            // `install` registers no DLL whose ledgers the agent does not read.
+            .set("LedgerVersion", LEDGER_VERSION)
             .set("LegalCopyright", &format!("Licensed under {}", var("CARGO_PKG_LICENSE")?))
             .compile()
             .map_err(|error| {

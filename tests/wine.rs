@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -157,7 +158,7 @@ impl Windows {
     }
 
     /// Installs with spans going to the test's receiver soon. Returns what `--json` says.
-    fn install(&self, arguments: &[&str]) -> Value {
+    fn install_with_agent(&self, arguments: &[&str]) -> Value {
         let endpoint = self.receiver.endpoint();
         let mut all = vec!["install", "--json", "--batch-delay-ms", "20"];
         all.extend(arguments);
@@ -167,6 +168,25 @@ impl Windows {
         let ended = self.mpr_otel(&all);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         ended.json()
+    }
+
+    /// The same for programs that send by themselves, unless the arguments say otherwise; and stops the
+    /// agent, so that nobody else sends.
+    fn install(&self, arguments: &[&str]) -> Value {
+        let mut all = arguments.to_vec();
+        if !arguments.contains(&"--delivery") {
+            all.push("--in-process");
+        }
+        let installed = self.install_with_agent(&all);
+        self.stop_agent();
+        installed
+    }
+
+    fn stop_agent(&self) {
+        let mut sc = self.command("sc");
+        let ended = end(sc.args(["stop", "mpr-otel-agent"]).spawn().unwrap());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        self.until(|| self.service().contains("STOPPED"));
     }
 
     /// The release after this one: as good, and not the same.
@@ -358,6 +378,13 @@ fn end(mut child: Child) -> Ended {
 }
 
 /// How Windows programs call a file of this system.
+/// Of what `install` says, only what Wine's services cannot have; Windows' can.
+fn expect_warnings_of_wine(installed: &Value) {
+    for warning in installed["warnings"].as_array().unwrap() {
+        assert!(warning.as_str().unwrap().ends_with("(os error 124)"), "{warning}");
+    }
+}
+
 fn windows_path(path: &Path) -> String {
     format!("Z:{}", path.to_str().unwrap().replace('/', r"\"))
 }
@@ -699,7 +726,7 @@ fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
             .collect()
     };
     assert_eq!(changes(&first), [(64, "created".to_owned()), (32, "created".to_owned())]);
-    assert_eq!(first["warnings"], json!([]));
+    expect_warnings_of_wine(&first);
     let second = windows.install(&["--log", ""]);
     assert_eq!(changes(&second), [(64, "unchanged".to_owned()), (32, "unchanged".to_owned())]);
     for (installed, shipped) in [
@@ -780,6 +807,13 @@ impl Windows {
         writeln!(child.stdin.as_mut().unwrap(), "{HEADER}").unwrap();
         let ended = end(child);
         assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended
+    }
+
+    /// The same, without an agent that sends meanwhile.
+    fn install_secret_alone(&self, endpoint: &str, arguments: &[&str]) -> Ended {
+        let ended = self.install_secret(endpoint, arguments);
+        self.stop_agent();
         ended
     }
 
@@ -867,7 +901,7 @@ fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     let install_secret =
         |arguments: &[&str]| windows.install_secret(&collector.endpoint, arguments);
     // Wine gives services another ProgramData than programs, so the folder is named.
-    let install = ["--agent", "--delivery", "agent", "--ledger-dir", LEDGERS, "--log", LOG];
+    let install = ["--ledger-dir", LEDGERS, "--log", LOG];
     let mut said = vec![install_secret(&install)];
     let map = || {
         let ended = windows.call(&["add2", "-", SHARE]);
@@ -890,9 +924,7 @@ fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     said.extend([status, windows.mpr_otel(&["status"]), windows.mpr_otel(&["drain"])]);
 
     // Without the service, the agent in the foreground and `drain` have it as well.
-    let mut sc = windows.command("sc");
-    assert_eq!(end(sc.args(["stop", "mpr-otel-agent"]).spawn().unwrap()).code, Some(0));
-    windows.until(|| windows.service().contains("STOPPED"));
+    windows.stop_agent();
     said.push(map());
     said.push(windows.mpr_otel(&["drain", "--json"]));
     assert_eq!(windows.authorization().as_deref(), Some(VALUE), "drain has it");
@@ -902,12 +934,15 @@ fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     drop(agent);
 
     // A host that sends by itself has none, whatever its environment says.
-    let in_process = ["--delivery", "in-process", "--endpoint", &collector.endpoint];
-    let in_process = windows.install(&in_process);
-    assert_eq!(in_process["warnings"], json!([]), "nothing is said of what was not given");
-    let in_process = install_secret(&["--delivery", "in-process"]);
-    let warning = in_process.json()["warnings"][0].clone();
-    assert!(warning.as_str().unwrap().contains("send without these headers"), "{warning}");
+    let in_process = windows.install(&["--endpoint", &collector.endpoint]);
+    let warnings = in_process["warnings"].to_string();
+    assert!(!warnings.contains("headers"), "nothing is said of what was not given: {warnings}");
+    let in_process = install_secret(&["--in-process"]);
+    windows.stop_agent();
+    let warnings = in_process.json()["warnings"].to_string();
+    assert!(warnings.contains("send without these headers"), "{warnings}");
+    // Of an agent that was killed nobody knows what it sent: the next one sends it again.
+    while windows.receiver.requests().try_recv().is_ok() {}
     said.push(in_process);
     let mut caller = windows.caller(&["add2", "-", SHARE, "wait"]);
     let caller = caller.env("MPR_OTEL_HEADERS", "authorization=users").spawn().unwrap();
@@ -993,7 +1028,7 @@ fn a_secret_that_every_user_can_read_is_not_sent_and_status_says_so() {
         windows.receiver.requests().recv_timeout(PATIENCE).unwrap();
         if key == SETTINGS {
             // Moves it.
-            windows.install_secret(&collector.endpoint, &[]);
+            windows.install_secret_alone(&collector.endpoint, &[]);
             assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
             let request = windows.receiver.requests().recv_timeout(PATIENCE).unwrap();
             assert_eq!(request.header("authorization"), Some(VALUE));
@@ -1009,7 +1044,7 @@ fn a_secret_goes_in_clear_text_to_a_service_and_status_says_who_else_listens() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
     // The test is no service of Windows.
-    windows.install_secret(&windows.receiver.endpoint(), &["--delivery", "agent"]);
+    windows.install_secret_alone(&windows.receiver.endpoint(), &[]);
     let ended = windows.call(&["add2", "-", SHARE]);
     assert!(ended.ended_with(0), "{ended:?}");
     let status = windows.mpr_otel(&["status", "--json"]).json();
@@ -1026,7 +1061,7 @@ fn a_secret_goes_in_clear_text_to_a_service_and_status_says_who_else_listens() {
     assert!(windows.receiver.requests().try_recv().is_err(), "it was sent something");
 
     let collector = CollectorService::start(&windows);
-    windows.install(&["--endpoint", &collector.endpoint]);
+    windows.install(&["--endpoint", &collector.endpoint, "--delivery", "agent"]);
     let status = windows.mpr_otel(&["status", "--json"]).json();
     assert_eq!(status["endpoint"]["collector"], "accepts", "{status}");
     let drained = windows.json(&["drain", "--json"]);
@@ -1132,7 +1167,7 @@ fn json_has_the_fields_that_the_page_gives_it_on_windows() {
         paths.iter().map(|path| (*path).to_owned()).collect()
     };
 
-    let installed = windows.install(&["--agent", "--delivery", "agent", "--ledger-dir", LEDGERS]);
+    let installed = windows.install_with_agent(&["--ledger-dir", LEDGERS]);
     let status = || windows.mpr_otel(&["status", "--json"]).json();
     windows.until(|| status()["control_page"]["last_heartbeat_unix_ms"].is_u64());
     let well = status();
@@ -1161,10 +1196,19 @@ fn json_has_the_fields_that_the_page_gives_it_on_windows() {
     let control = protections.iter().find(|one| one["name"] == "app_control_policy").unwrap();
     assert_eq!(control["value"], Value::Null, "not set: {control}");
 
-    let never = json_page::compare("mpr-otel install", &[installed, windows.install(&[])]);
-    // Nothing was in use.
-    let in_use = ["agent.placement", "dlls[].deleted_at_restart", "warnings[]"];
-    assert!(never.is_subset(&set(&in_use)), "{never:?}");
+    let more = ["--collector-dir", r"C:\ProgramData\otelcol-mpr", "--log", ""];
+    let never =
+        json_page::compare("mpr-otel install", &[installed, windows.install_with_agent(&more)]);
+    // Nothing was in use, in another user's hands, or switched off.
+    let absent = [
+        "agent.placement.superseded",
+        "agent.problem",
+        "disabled_by",
+        "dlls[].superseded",
+        "put_aside[]",
+        "warnings[]",
+    ];
+    assert!(never.is_subset(&set(&absent)), "{never:?}");
     let uninstalled = windows.json(&["uninstall", "--json"]);
     let never = json_page::compare("mpr-otel uninstall", &[uninstalled]);
     assert!(never.is_subset(&set(&["at_restart[]", "kept[]"])), "{never:?}");
@@ -1220,9 +1264,14 @@ fn a_wrong_setting_or_a_broken_release_changes_nothing() {
         ("--ledger-dir", r"C:\windows", r"--ledger-dir: C:\windows holds "),
         ("--log", "log.txt", "--log: `log.txt` is not an absolute path"),
         ("--headers-file", r"C:\no\such.file", r"--headers-file: cannot read C:\no\such.file: "),
+        ("--endpoint", "http://127.0.0.1:4318/v1/traces", "--endpoint: /v1/traces is added"),
+        ("--ca-certificate", r"C:\no\such.pem", r"--ca-certificate: cannot read C:\no\such.pem"),
+        ("--exclude-processes", r"C:\windows\explorer.exe", "write explorer.exe"),
+        ("--in-process", "--delivery=agent", "name one of --in-process and --delivery"),
+        ("--collector-dir", r"C:\windows", r"--collector-dir: C:\windows is not empty"),
     ] {
         let refused = windows.mpr_otel(&["install", flag, value]);
-        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert_eq!(refused.code, Some(2), "{refused:?}");
         assert!(refused.errors.contains(complaint), "{refused:?}");
     }
     // The DLL of the wrong width.
@@ -1237,6 +1286,210 @@ fn a_wrong_setting_or_a_broken_release_changes_nothing() {
 }
 
 #[test]
+fn a_dll_whose_ledgers_this_program_does_not_read_is_not_installed() {
+    let windows = Windows::new();
+    let next = windows.next_version();
+    let install = || {
+        let mut command = windows.command(next.join("mpr-otel.exe"));
+        end(command.args(["install", "--in-process"]).spawn().unwrap())
+    };
+    for file in ["mpr_otel.dll", "x86/mpr_otel.dll"] {
+        let good = fs::read(next.join(file)).unwrap();
+        let key: Vec<u8> = "LedgerVersion".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let at = good.windows(key.len()).position(|part| part == key).unwrap();
+        let digit = at + key.len() + good[at + key.len()..].iter().position(|it| *it != 0).unwrap();
+        let mut newer = good.clone();
+        newer[digit] += 1;
+        fs::write(next.join(file), newer).unwrap();
+        let refused = install();
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.errors.contains("is of another release than this program"), "{refused:?}");
+        assert_eq!(windows.traces(), Vec::<String>::new());
+        fs::write(next.join(file), good).unwrap();
+    }
+    assert_eq!(install().code, Some(0));
+    windows.json(&["uninstall", "--json"]);
+}
+
+#[test]
+fn a_release_without_a_dll_for_32_bit_programs_leaves_none_of_an_earlier_one() {
+    let windows = Windows::new();
+    windows.install(&[]);
+    let next = windows.next_version();
+    fs::remove_file(next.join("x86/mpr_otel.dll")).unwrap();
+    let mut command = windows.command(next.join("mpr-otel.exe"));
+    let installed = end(command.args(["install", "--json"]).spawn().unwrap());
+    assert_eq!(installed.code, Some(0), "{installed:?}");
+    let installed = installed.json();
+    let dlls = &installed["dlls"];
+    assert_eq!((&dlls[0]["change"], &dlls[1]["change"]), (&json!("replaced"), &json!("removed")));
+    let programs = json!([
+        { "architecture": "amd64", "have_dll": true },
+        { "architecture": "x86", "have_dll": false },
+    ]);
+    assert_eq!(installed["programs"], programs);
+    assert!(!windows.file("windows/syswow64/mpr_otel.dll").exists());
+    let mut command = windows.command(next.join("mpr-otel.exe"));
+    let said = end(command.arg("install").spawn().unwrap()).output;
+    assert!(said.contains("x86 programs: no DLL, so they are not measured\n"), "{said}");
+    assert!(said.contains("amd64 programs that start from now on are measured"), "{said}");
+    windows.json(&["uninstall", "--json"]);
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn install_says_what_holds_and_not_what_it_was_asked_for() {
+    let windows = Windows::new();
+    const POLICY: &str = r"HKLM\SOFTWARE\Policies\mpr-otel";
+    let said = |arguments: &[&str]| {
+        let ended = windows.mpr_otel(&[&["install"], arguments].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let last = ended.output.lines().last().unwrap().to_owned();
+        (ended.output, last)
+    };
+    let policy = |name: &str, data: &str| {
+        let value = ["add", POLICY, "/v", name, "/d", data, "/f"];
+        assert_eq!(windows.reg(&value).code, Some(0));
+    };
+    let (_, last) = said(&[]);
+    assert!(
+        last.contains("are recorded, and nothing is sent: no setting names a collector"),
+        "{last}"
+    );
+    let (text, last) = said(&["--endpoint", &windows.receiver.endpoint(), "--service-name", "x"]);
+    assert!(text.contains("\nServiceName = x\n"), "{text}");
+    assert!(last.contains("are measured, and the agent sends to http://127.0.0.1:"), "{last}");
+    let (text, last) = said(&["--service-name", "", "--log", LOG, "--disabled", "true"]);
+    assert!(text.contains("\nServiceName: removed\n"), "{text}");
+    let off = "Installed, and switched off: Disabled is true";
+    assert!(last.starts_with(&format!("{off} (registry)")), "{last}");
+    said(&["--log", "", "--disabled", ""]);
+
+    policy("Endpoint", "http://127.0.0.1:9");
+    let (text, last) = said(&["--endpoint", &windows.receiver.endpoint()]);
+    let counts = "  group policy counts instead: http://127.0.0.1:9/v1/traces\n";
+    assert!(text.contains(counts), "{text}");
+    assert!(last.contains("sends to http://127.0.0.1:9/v1/traces"), "{last}");
+    let installed = windows.install_with_agent(&[]);
+    let endpoint = installed["settings"].as_array().unwrap().iter();
+    let endpoint = endpoint.clone().find(|setting| setting["name"] == "Endpoint").unwrap();
+    assert_eq!(endpoint["is_overridden"], true, "{installed}");
+    assert_eq!(endpoint["in_effect"], "http://127.0.0.1:9/v1/traces", "{installed}");
+    policy("Disabled", "1");
+    let (_, last) = said(&[]);
+    assert!(last.starts_with(&format!("{off} (group policy)")), "{last}");
+    assert_eq!(windows.reg(&["delete", POLICY, "/f"]).code, Some(0));
+
+    // What was said once holds until something else is said.
+    let delivery = |arguments: &[&str]| windows.install_with_agent(arguments)["delivery"].clone();
+    assert_eq!(delivery(&[]), "agent");
+    assert_eq!(delivery(&["--in-process"]), "in-process");
+    assert_eq!(delivery(&[]), "in-process");
+    assert_eq!(delivery(&["--delivery", "agent"]), "agent");
+    windows.json(&["uninstall", "--json"]);
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn a_place_that_others_could_take_away_is_refused_and_a_folder_of_theirs_is_put_aside() {
+    let windows = Windows::new();
+    let open = |folder: &Path| {
+        fs::create_dir_all(folder).unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    };
+    let shared = windows.file("shared");
+    open(&shared);
+    for (flag, folder) in
+        [("--ledger-dir", r"C:\shared\ledger"), ("--collector-dir", r"C:\shared\a\b")]
+    {
+        let refused = windows.mpr_otel(&["install", flag, folder]);
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        let complaint = format!(r"{flag}: C:\shared: others than administrators");
+        assert!(refused.errors.contains(&complaint), "{refused:?}");
+        assert_eq!(windows.traces(), Vec::<String>::new());
+    }
+    fs::remove_dir(&shared).unwrap();
+
+    // As a user would who expects the product to come.
+    let squatted = windows.file("ProgramData/mpr-otel");
+    for folder in ["", "ledger", "ledger/agent"] {
+        open(&squatted.join(folder));
+    }
+    fs::write(squatted.join("ledger/agent/store.redb"), "a user's").unwrap();
+    let installed = windows.install(&[]);
+    assert_eq!(installed["put_aside"], json!([r"C:\ProgramData\mpr-otel.aside-1"]));
+    assert_eq!(
+        windows.json(&["status", "--json"])["ledgers"]["ownership"]["others_may_remove"],
+        false
+    );
+    assert!(fs::read(squatted.join("ledger/agent/store.redb")).unwrap() != b"a user's");
+    let aside = windows.file("ProgramData/mpr-otel.aside-1");
+    assert_eq!(fs::read(aside.join("ledger/agent/store.redb")).unwrap(), b"a user's");
+    // Its own it keeps, with what is in it.
+    let note = squatted.join("ledger/4712-0123456789abcdef.ledger");
+    fs::write(&note, "").unwrap();
+    assert_eq!(windows.install(&[])["put_aside"], json!([]));
+    assert!(note.exists());
+    windows.json(&["uninstall", "--json"]);
+    assert_eq!(windows.traces(), Vec::<String>::new());
+    fs::remove_dir_all(aside).unwrap();
+}
+
+#[test]
+fn uninstall_removes_the_folders_of_earlier_settings_and_a_list_that_was_there_stays() {
+    let windows = Windows::new();
+    assert_eq!(windows.reg(&["add", NOTIFYEES, "/f"]).code, Some(0));
+    let places = [r"C:\first\inner\ledger", r"C:\second\ledger", LEDGERS];
+    for place in places {
+        windows.install(&["--ledger-dir", place]);
+    }
+    // Not what it did not make.
+    fs::create_dir(windows.file("third")).unwrap();
+    let collector = ["--ledger-dir", r"C:\third\ledger", "--collector-dir", r"C:\queues\mpr"];
+    let installed = windows.install(&collector);
+    assert_eq!(installed["collector_dir"], r"C:\queues\mpr");
+    let warnings = installed["warnings"].to_string();
+    assert!(warnings.contains(r"C:\\first\\inner\\ledger still holds"), "{warnings}");
+    let uninstalled = windows.json(&["uninstall", "--json"]);
+    assert_eq!(uninstalled["kept"], json!([]), "{uninstalled}");
+    for gone in ["first", "second", "third/ledger", "queues"] {
+        assert!(!windows.file(gone).exists(), "{gone}");
+    }
+    fs::remove_dir(windows.file("third")).unwrap();
+    let list = windows.reg(&["query", NOTIFYEES]);
+    assert_eq!(list.code, Some(0), "{list:?}");
+    assert!(!list.output.contains("mpr-otel"), "{list:?}");
+    assert_eq!(windows.reg(&["delete", NOTIFYEES, "/f"]).code, Some(0));
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn the_agent_removes_a_replaced_dll_when_no_program_uses_it() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.install(&[]);
+    let caller = windows.caller(&["add2", "-", SHARE, "wait", "exit", "5"]).spawn().unwrap();
+    windows.spans(1);
+    let mut command = windows.command(windows.next_version().join("mpr-otel.exe"));
+    let installed = end(command.args(["install", "--json"]).spawn().unwrap());
+    assert_eq!(installed.code, Some(0), "{installed:?}");
+    let old = windows.file("windows/system32/mpr_otel.dll.1.old");
+    // The service has tried, and could not.
+    assert!(old.exists());
+    windows.stop_agent();
+    assert!(end(caller).ended_with(5));
+    let other = old.with_file_name("mpr_otel.dll.x.old");
+    fs::write(&other, "not ours").unwrap();
+    let agent = windows.agent();
+    windows.until(|| !old.exists());
+    drop(agent);
+    assert!(other.exists());
+    fs::remove_file(other).unwrap();
+    windows.json(&["uninstall", "--json"]);
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+#[test]
 fn a_dll_in_use_is_replaced_and_removed_under_a_running_host() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
@@ -1247,8 +1500,12 @@ fn a_dll_in_use_is_replaced_and_removed_under_a_running_host() {
     let mut command = windows.command(next.join("mpr-otel.exe"));
     let installed = end(command.args(["install", "--json"]).spawn().unwrap());
     assert_eq!(installed.code, Some(0), "{installed:?}");
-    let dlls = &installed.json()["dlls"];
+    let installed = installed.json();
+    let dlls = &installed["dlls"];
     assert_eq!((&dlls[0]["change"], &dlls[1]["change"]), (&json!("replaced"), &json!("replaced")));
+    let old = windows.file("windows/system32/mpr_otel.dll.1.old");
+    assert_eq!(dlls[0]["superseded"], r"C:\windows\system32\mpr_otel.dll.1.old", "{installed}");
+    assert!(old.exists());
     assert!(
         fs::read(windows.file("windows/system32/mpr_otel.dll")).unwrap()
             == fs::read(next.join("mpr_otel.dll")).unwrap()
@@ -1378,8 +1635,7 @@ fn a_host_that_leaves_delivery_to_the_agent_has_no_thread_and_no_socket_of_ours(
     finish(caller);
 
     let installed = windows.install(&["--delivery", "agent"]);
-    let warning = installed["warnings"][0].as_str().unwrap();
-    assert!(warning.contains("there is no agent, so nothing is sent"), "{installed}");
+    expect_warnings_of_wine(&installed);
     let _agent = windows.agent();
     windows.until_no_ledgers();
     let caller = start();
@@ -1411,19 +1667,15 @@ fn the_agent_is_a_service_that_takes_over_is_updated_and_goes_without_a_trace() 
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
     // Wine gives services another ProgramData than programs, so the folder is named.
-    let install = ["--agent", "--delivery", "agent", "--ledger-dir", LEDGERS, "--log", LOG];
-    let made = windows.install(&install);
+    let made = windows.install_with_agent(&["--ledger-dir", LEDGERS, "--log", LOG]);
     let agent = |report: &Value| {
         let agent = &report["agent"];
         assert_eq!(agent["service"], "mpr-otel-agent", "{report}");
-        assert_eq!(agent["running"], true, "{report}");
+        assert_eq!(agent["problem"], Value::Null, "{report}");
         (agent["change"].clone(), agent["placement"]["change"].clone())
     };
     assert_eq!(agent(&made), (json!("created"), json!("created")));
-    // What Wine's services cannot have; Windows' can.
-    for warning in made["warnings"].as_array().unwrap() {
-        assert!(warning.as_str().unwrap().ends_with("(os error 124)"), "{warning}");
-    }
+    expect_warnings_of_wine(&made);
     assert!(windows.service().contains("RUNNING"), "{}", windows.service());
     let entry = windows.reg(&["query", SERVICE]).output;
     for value in [
@@ -1442,11 +1694,11 @@ fn the_agent_is_a_service_that_takes_over_is_updated_and_goes_without_a_trace() 
     assert_eq!(spans[0].get("process.executable.name").as_deref(), Some("caller.exe"));
     windows.until_no_ledgers();
 
-    assert_eq!(agent(&windows.install(&[])), (json!("left"), Value::Null));
-    assert_eq!(agent(&windows.install(&["--agent"])), (json!("updated"), json!("unchanged")));
+    let again = windows.install_with_agent(&[]);
+    assert_eq!(agent(&again), (json!("updated"), json!("unchanged")));
     // The next version replaces the one that runs.
     let mut next = windows.command(windows.next_version().join("mpr-otel.exe"));
-    let installed = end(next.args(["install", "--agent", "--json"]).spawn().unwrap());
+    let installed = end(next.args(["install", "--json"]).spawn().unwrap());
     assert_eq!(installed.code, Some(0), "{installed:?}");
     assert_eq!(agent(&installed.json()), (json!("updated"), json!("replaced")));
     let ended = windows.call(&["add2", "-", SHARE]);
@@ -1470,22 +1722,21 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
     windows.install(&["--ledger-dir", LEDGERS, "--log", LOG]);
     let log = || fs::read_to_string(windows.file("ProgramData/mpr-otel/log.txt")).unwrap();
     let other = windows.agent();
-    let refused = windows.mpr_otel(&["install", "--agent"]);
+    let refused = windows.mpr_otel(&["install"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     let why = "another agent empties the ledger folder (code 3)";
     assert!(refused.errors.contains(why), "{refused:?}");
+    assert!(refused.errors.contains("the agent does not run, so nothing is sent"), "{refused:?}");
     assert!(log().contains("ERROR the agent ends: another agent empties"), "{}", log());
     assert!(windows.service().contains("STOPPED"), "{}", windows.service());
     drop(other);
-    assert_eq!(windows.install(&["--agent"])["agent"]["change"], "updated");
+    assert_eq!(windows.install_with_agent(&[])["agent"]["change"], "updated");
     assert!(windows.service().contains("RUNNING"), "{}", windows.service());
     let twice = windows.mpr_otel(&["agent"]);
     assert_eq!(twice.code, Some(1), "{twice:?}");
     assert!(twice.errors.contains("another agent empties"), "{twice:?}");
 
-    let mut sc = windows.command("sc");
-    assert_eq!(end(sc.args(["stop", "mpr-otel-agent"]).spawn().unwrap()).code, Some(0));
-    windows.until(|| windows.service().contains("STOPPED"));
+    windows.stop_agent();
     assert!(log().lines().last().unwrap().ends_with("the agent stops"), "{}", log());
 
     // By the very program that is to go.
@@ -1505,7 +1756,7 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
     let typed = windows.mpr_otel(&["agent", "--service"]);
     assert_eq!(typed.code, Some(1), "{typed:?}");
     assert!(typed.errors.contains("this is no service"), "{typed:?}");
-    assert!(typed.errors.contains("mpr-otel install --agent"), "{typed:?}");
+    assert!(typed.errors.contains("mpr-otel install"), "{typed:?}");
 }
 
 /// Where it counts, as it does for an ordinary user of Windows, the demo is not run.

@@ -7,6 +7,11 @@ use std::io::{self, Write};
 /// Why a command failed, with what to do next.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
+/// A command line that cannot be followed: the command ends with exit code 2, and has changed nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongUsage(pub(crate) String);
+
 /// Writes a value as indented JSON and a line end.
 pub(crate) fn write_json(
     out: &mut dyn Write,

@@ -2,6 +2,10 @@
 
 use crate::architecture::Architecture;
 
+/// The DLL's file name.
+#[cfg_attr(not(windows), allow(dead_code))] // Elsewhere there is none.
+pub(super) const LIBRARY: &str = "mpr_otel.dll";
+
 /// Facts of a PE file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DllFile {
@@ -9,12 +13,20 @@ pub(super) struct DllFile {
     pub(super) architecture: Option<Architecture>,
     /// The file version of its version resource.
     pub(super) version: Option<[u16; 4]>,
+    /// The version of the ledgers that it makes, as its version resource says; `None` for DLLs of version
+    /// 0.1, which do not say it.
+    #[cfg_attr(not(windows), allow(dead_code))] // `install` alone asks.
+    pub(super) ledger_version: Option<u32>,
 }
 
 impl DllFile {
     /// Finds them in the file's content.
     pub(super) fn parse(bytes: &[u8]) -> Self {
-        Self { architecture: architecture(bytes), version: version(bytes) }
+        Self {
+            architecture: architecture(bytes),
+            version: version(bytes),
+            ledger_version: ledger_version(bytes),
+        }
     }
 
     /// The version as Windows shows it.
@@ -40,6 +52,17 @@ fn version(bytes: &[u8]) -> Option<[u16; 4]> {
         Some(u16::from_le_bytes(two))
     };
     Some([half(10)?, half(8)?, half(14)?, half(12)?])
+}
+
+/// A String of a StringFileInfo (verrsrc.h): its key in UTF-16 with a NUL, and, at the next multiple of
+/// four bytes, the same of its value.
+fn ledger_version(bytes: &[u8]) -> Option<u32> {
+    let key: Vec<u8> = "LedgerVersion\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let at = bytes.windows(key.len()).position(|part| part == key)?;
+    let (units, _) = bytes.get(at + key.len()..)?.as_chunks::<2>();
+    let units = units.iter().map(|unit| u16::from_le_bytes(*unit));
+    let digits = units.skip_while(|unit| *unit == 0).take_while(|unit| *unit != 0).take(8);
+    String::from_utf16(&digits.collect::<Vec<u16>>()).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -73,8 +96,23 @@ mod tests {
     }
 
     #[test]
+    fn the_version_resource_tells_the_version_of_its_ledgers() {
+        let read = |key: &str, value: &str| {
+            let mut bytes = file(0x8664);
+            let text = format!("{key}\0\0{value}\0more\0");
+            bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+            DllFile::parse(&bytes).ledger_version
+        };
+        assert_eq!(read("LedgerVersion", "2"), Some(2));
+        assert_eq!(read("LedgerVersion", "12"), Some(12));
+        assert_eq!(read("LedgerVersions", "2"), None);
+        assert_eq!(read("LedgerVersion", "two"), None);
+        assert_eq!(read("LedgerVersion", ""), None);
+    }
+
+    #[test]
     fn what_is_no_dll_says_nothing() {
-        let nothing = DllFile { architecture: None, version: None };
+        let nothing = DllFile { architecture: None, version: None, ledger_version: None };
         for bytes in [&b""[..], b"MZ", &[0xFF; 0x40], &0xFEEF_04BD_u32.to_le_bytes()] {
             assert_eq!(DllFile::parse(bytes), nothing, "{bytes:?}");
         }

@@ -3,34 +3,43 @@
 use crate::answer::Failure;
 #[cfg(windows)]
 use crate::answer::write_json;
+#[cfg(windows)]
+use crate::machine::{Installed, Placement, Programs, Request};
 use crate::setting_flags::SettingFlags;
 use clap::Args;
+#[cfg(windows)]
+use mpr_otel_core::settings::DELIVERY_AGENT;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Register the notification DLL with Windows.
+/// Install the agent and the notification DLL.
 ///
-/// Copies mpr_otel.dll and x86\mpr_otel.dll, which are beside this program, to the system's
-/// folders, writes the given settings to HKLM\SOFTWARE\mpr-otel, makes the ledger folder, and has
-/// MPR load the DLL into programs that start from then on. Can be repeated, to update.
+/// Makes the ledger folder, starts this program as the service mpr-otel-agent, copies mpr_otel.dll and
+/// x86\mpr_otel.dll, which are beside this program, to the system's folders, and has MPR load the DLL
+/// into programs that start from then on. Settings that are not given stay as they are. Can be
+/// repeated, to update.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mpr-otel install --endpoint https://collector.corp.example:4318\n  \
-    mpr-otel install --agent --delivery agent --endpoint https://collector.corp.example:4318\n  \
-    mpr-otel install --agent --delivery agent --headers-file headers.txt\n  \
+    mpr-otel install --headers-file headers.txt\n  \
     mpr-otel install --exclude-processes \"msmpeng.exe,backup*.exe\" --json\n\n\
-    Needs administrator rights."
+    Needs administrator rights. Exits with 2, and has changed nothing, if a value is of no use."
 )]
 #[cfg_attr(not(windows), allow(dead_code))] // Elsewhere the flags are checked and not followed.
 pub(super) struct Install {
-    /// Make, update and start the agent as a service, too
+    /// Have programs send by themselves, and the agent only what programs left that have ended
     ///
-    /// The service mpr-otel-agent sends what programs recorded that have ended, and with
-    /// --delivery agent what all programs record. It runs a copy of this program in
-    /// Program Files, under an account of its own that has no rights but to the ledgers. Without
-    /// this flag an agent that is there is left as it is.
+    /// The same as --delivery in-process. Without either, the agent sends everything, unless an earlier
+    /// install said otherwise.
     #[arg(long)]
-    agent: bool,
+    in_process: bool,
+    /// Make the state folder of a Collector on this machine
+    ///
+    /// For one that runs as the service otelcol-mpr under its own account, or as the system: nobody else
+    /// but administrators reads what is in the folder. It has to be empty, or not there.
+    #[arg(long, value_name = "FOLDER")]
+    collector_dir: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -55,56 +64,107 @@ pub(super) struct Uninstall {
 #[cfg(windows)]
 impl Install {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let done = crate::machine::install(&self.settings, self.agent)?;
+        let done = crate::machine::install(&Request {
+            flags: &self.settings,
+            in_process: self.in_process,
+            collector_dir: self.collector_dir.as_deref(),
+        })?;
         if self.json {
             write_json(out, &done)?;
-            return Ok(ExitCode::SUCCESS);
+        } else {
+            write_installed(out, &done)?;
         }
-        for dll in &done.dlls {
-            writeln!(out, "{} ({}-bit): {:?}", dll.path, dll.bits, dll.placement.change)?;
-            write_leftover(out, &dll.placement)?;
+        match &done.agent.problem {
+            None => Ok(ExitCode::SUCCESS),
+            Some(_) if self.json => Ok(ExitCode::FAILURE),
+            Some(problem) => Err(format!(
+                "the agent does not run, so nothing is sent, and programs keep a part of what they \
+                 record: {problem}"
+            )
+            .into()),
         }
-        for setting in &done.settings {
-            writeln!(out, "{} = {}", setting.name, setting.value)?;
-        }
-        writeln!(out, "ledgers in {}", done.ledger_dir)?;
-        if let Some(agent) = &done.agent {
-            let state = if agent.running { "runs" } else { "does not run" };
-            writeln!(out, "service {}: {:?}, {state}", agent.service, agent.change)?;
-            match &agent.placement {
-                Some(placement) => {
-                    writeln!(out, "  {}: {:?}", agent.program, placement.change)?;
-                    write_leftover(out, placement)?;
-                }
-                None => writeln!(
-                    out,
-                    "  it has the settings that it was started with; \
-                     `mpr-otel install --agent` updates and restarts it"
-                )?,
-            }
-        }
-        for warning in &done.warnings {
-            writeln!(out, "warning: {warning}")?;
-        }
-        writeln!(
-            out,
-            "Installed. Programs that start from now on are measured; `mpr-otel status` checks."
-        )?;
-        Ok(ExitCode::SUCCESS)
     }
 }
 
 #[cfg(windows)]
-fn write_leftover(
-    out: &mut dyn Write,
-    placement: &crate::machine::Placement,
-) -> std::io::Result<()> {
-    match &placement.deleted_at_restart {
+fn write_installed(out: &mut dyn Write, done: &Installed) -> Result<(), Failure> {
+    let Installed { agent, programs, settings, .. } = done;
+    writeln!(out, "service {}: {}", agent.service, said(&agent.change))?;
+    write_placed(out, &agent.program, &agent.placement)?;
+    writeln!(out, "ledgers in {}", done.ledger_dir)?;
+    if let Some(folder) = &done.collector_dir {
+        writeln!(out, "state folder of a Collector: {folder}")?;
+    }
+    for folder in &done.put_aside {
+        writeln!(out, "another user had made one; it is {folder} now: look at it and remove it")?;
+    }
+    for dll in &done.dlls {
+        write_placed(out, &dll.path, &dll.placement)?;
+    }
+    for setting in settings {
+        match &setting.value {
+            Some(value) => writeln!(out, "{} = {value}", setting.name)?,
+            None => writeln!(out, "{}: removed", setting.name)?,
+        }
+        if setting.is_overridden {
+            writeln!(out, "  {} counts instead: {}", setting.origin, setting.in_effect)?;
+        }
+    }
+    for Programs { architecture, .. } in programs.iter().filter(|programs| !programs.have_dll) {
+        writeln!(out, "{architecture} programs: no DLL, so they are not measured")?;
+    }
+    for warning in &done.warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    writeln!(out, "{}", outcome(done))?;
+    Ok(())
+}
+
+/// What holds from now on.
+#[cfg(windows)]
+fn outcome(done: &Installed) -> String {
+    let measured = done.programs.iter().filter(|programs| programs.have_dll);
+    let measured: Vec<String> =
+        measured.map(|programs| programs.architecture.to_string()).collect();
+    let measured = measured.join(" and ");
+    match (&done.disabled_by, &done.endpoint) {
+        (Some(origin), _) => format!(
+            "Installed, and switched off: Disabled is true ({origin}), so programs are left alone."
+        ),
+        (None, None) => format!(
+            "Installed. {measured} programs that start from now on are recorded, and nothing is \
+             sent: no setting names a collector. `mpr-otel install --endpoint <URL>` does."
+        ),
+        (None, Some(endpoint)) => format!(
+            "Installed. {measured} programs that start from now on are measured, and {} to \
+             {endpoint}. Explorer is one when its user has signed in again. `mpr-otel status` checks.",
+            match done.delivery {
+                DELIVERY_AGENT => "the agent sends",
+                _ => "send",
+            }
+        ),
+    }
+}
+
+/// A file, and what became of it.
+#[cfg(windows)]
+fn write_placed(out: &mut dyn Write, path: &str, placed: &Placement) -> std::io::Result<()> {
+    writeln!(out, "{path}: {}", said(&placed.change))?;
+    match &placed.superseded {
         Some(old) => {
-            writeln!(out, "  the one before is in use; {old} goes when Windows starts next")
+            writeln!(out, "  programs use the one before, {old}; the agent removes it later")
         }
         None => Ok(()),
     }
+}
+
+/// A word of the JSON.
+#[cfg(windows)]
+fn said(change: &impl serde::Serialize) -> String {
+    serde_json::to_value(change)
+        .ok()
+        .and_then(|word| Some(word.as_str()?.to_owned()))
+        .unwrap_or_default()
 }
 
 #[cfg(windows)]

@@ -23,13 +23,20 @@ mod setting_flags;
 mod status;
 mod store;
 #[cfg(windows)]
+mod superseded;
+#[cfg(windows)]
 mod windows;
 
-use answer::{Failure, write_error};
+use answer::{Failure, WrongUsage, write_error};
 use clap::{Parser, Subcommand};
 use printable::Printable;
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+/// Exit code of a command that did not do what it was asked for.
+const FAILED: u8 = 1;
+/// Exit code of a command line that cannot be followed; clap's own.
+const WRONG_USAGE: u8 = 2;
 
 /// Shows how long every drive and share mapping of a Windows machine takes and why it fails.
 #[derive(Debug, Parser)]
@@ -101,13 +108,14 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) if is_closed_pipe(failure.as_ref()) => ExitCode::SUCCESS,
         Err(failure) => {
+            let code = if failure.is::<WrongUsage>() { WRONG_USAGE } else { FAILED };
             let failure = Printable::from(failure.to_string());
             // Nothing is left to tell if the reader has gone.
             let _ = match cli.command.prints_json() {
                 true => write_error(&mut out, &failure),
                 false => writeln!(io::stderr(), "mpr-otel: {failure}"),
             };
-            ExitCode::FAILURE
+            ExitCode::from(code)
         }
     }
 }

@@ -16,6 +16,17 @@ macro_rules! agent_sid {
 /// SID of the agent's account.
 pub(crate) const AGENT_SID: &str = agent_sid!();
 
+/// Name of the Collector's service on a host, as docs and `collector-config` have it.
+#[cfg_attr(not(test), allow(dead_code))] // Its SID says it all.
+const COLLECTOR_SERVICE: &str = "otelcol-mpr";
+
+/// The SID of that service's own account, as above.
+macro_rules! collector_sid {
+    () => {
+        "S-1-5-80-166029300-2684297546-1244681796-417680869-1511512256"
+    };
+}
+
 /// Full access for the system and the administrators, to whom the folder belongs, and modify for
 /// the agent: read, write, rename and delete, but no change of rights or owner. All of it for what
 /// comes into the folder as well, and nothing from the folder around it (`P`).
@@ -36,8 +47,14 @@ pub(crate) const AGENT_KEY_SDDL: &str =
 pub(crate) enum Rights {
     /// Every user makes files and looks after those, and nobody looks into another's.
     Shared,
+    /// A folder around one of these: every user finds what is in it, and adds nothing.
+    Outer,
     /// Nobody but the system, administrators and the agent does anything.
     AgentsOnly,
+    /// Nobody but the system, administrators and the service of a Collector does anything.
+    Collector,
+    /// A file that was replaced while programs use it: the agent may remove it.
+    Superseded,
     /// The control page, a file in a folder of the agent's: the system, administrators and the agent
     /// write it, and every program reads it.
     ControlPage,
@@ -47,7 +64,7 @@ impl Rights {
     /// Whether they are a file's, and not a folder's.
     #[cfg_attr(not(windows), allow(dead_code))] // Windows alone has such rights.
     pub(crate) fn are_of_a_file(self) -> bool {
-        self == Self::ControlPage
+        matches!(self, Self::ControlPage | Self::Superseded)
     }
 
     /// The folder's or file's security descriptor.
@@ -56,7 +73,20 @@ impl Rights {
             // A file's maker has full access to it. Users list the folder and add files to it
             // (FILE_GENERIC_READ | FILE_TRAVERSE | FILE_ADD_FILE), but no folders.
             Self::Shared => concat!(ours!(), "(A;OIIO;FA;;;CO)(A;;0x1200AB;;;AU)"),
+            // FILE_GENERIC_READ | FILE_TRAVERSE.
+            Self::Outer => concat!(ours!(), "(A;;0x1200A9;;;AU)"),
             Self::AgentsOnly => ours!(),
+            Self::Collector => concat!(
+                "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301BF;;;",
+                collector_sid!(),
+                ")"
+            ),
+            // FILE_GENERIC_READ | DELETE for the agent, FILE_GENERIC_READ | FILE_EXECUTE for every user.
+            Self::Superseded => concat!(
+                "O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;0x130089;;;",
+                agent_sid!(),
+                ")(A;;0x1200A9;;;AU)"
+            ),
             // FILE_GENERIC_READ | FILE_GENERIC_WRITE for the agent. FILE_GENERIC_READ for every
             // user, and for programs in an app container, which are not what their user is.
             Self::ControlPage => concat!(
@@ -131,21 +161,27 @@ mod tests {
             .fold(0, |sum, (_, _, rights, _)| sum | rights)
     }
 
-    #[test]
-    fn the_agents_sid_is_that_of_its_service_name() {
-        let name = AGENT_SERVICE.to_uppercase();
+    /// The SID of a service's own account.
+    fn sid(service: &str) -> String {
+        let name = service.to_uppercase();
         let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let digest = Sha1::digest(units);
         let (words, _) = digest.as_chunks::<4>();
         let words: Vec<String> =
             words.iter().map(|word| u32::from_le_bytes(*word).to_string()).collect();
-        assert_eq!(AGENT_SID, format!("S-1-5-80-{}", words.join("-")));
+        format!("S-1-5-80-{}", words.join("-"))
+    }
+
+    #[test]
+    fn the_sids_are_those_of_their_services_names() {
+        assert_eq!(AGENT_SID, sid(AGENT_SERVICE));
+        assert_eq!(collector_sid!(), sid(COLLECTOR_SERVICE));
         assert_eq!(AGENT_ACCOUNT, format!(r"NT SERVICE\{AGENT_SERVICE}"));
     }
 
     #[test]
     fn system_and_administrators_may_do_everything() {
-        for rights in [Rights::Shared, Rights::AgentsOnly] {
+        for rights in [Rights::Shared, Rights::Outer, Rights::AgentsOnly, Rights::Collector] {
             for who in [&SYSTEM[..], &ADMINISTRATOR] {
                 assert_eq!(with_it(rights, who), FULL);
                 assert_eq!(with_file(rights, "a user", who), FULL);
@@ -197,8 +233,32 @@ mod tests {
     }
 
     #[test]
-    fn users_do_nothing_in_the_agents_folders() {
-        assert_eq!(with_it(Rights::AgentsOnly, &USER), 0);
-        assert_eq!(with_file(Rights::AgentsOnly, AGENT_SID, &USER), 0);
+    fn users_do_nothing_in_the_agents_folders_nor_the_agent_in_a_collectors() {
+        for rights in [Rights::AgentsOnly, Rights::Collector] {
+            assert_eq!(with_it(rights, &USER), 0);
+            assert_eq!(with_file(rights, AGENT_SID, &USER), 0);
+        }
+        assert_eq!(with_it(Rights::Collector, &AGENT), 0);
+        let collector = with_it(Rights::Collector, &[collector_sid!()]);
+        assert_eq!(collector & (READ | WRITE | DELETE), READ | WRITE | DELETE);
+        assert_eq!(collector & (CHANGE_RIGHTS | CHANGE_OWNER), 0);
+    }
+
+    #[test]
+    fn users_find_what_is_in_an_outer_folder_and_add_nothing() {
+        let outer = with_it(Rights::Outer, &USER);
+        assert_eq!(outer & READ, READ);
+        let never = WRITE | ADD_FOLDER | DELETE_CHILD | DELETE | CHANGE_RIGHTS | CHANGE_OWNER;
+        assert_eq!(outer & never, 0);
+        assert_eq!(with_file(Rights::Outer, "a user", &OTHER_USER), 0);
+    }
+
+    #[test]
+    fn the_agent_removes_a_file_that_was_replaced_and_writes_nothing_to_it() {
+        let agent = with_it(Rights::Superseded, &AGENT);
+        assert_eq!(agent & (READ | DELETE), READ | DELETE);
+        assert_eq!(agent & (WRITE | CHANGE_RIGHTS | CHANGE_OWNER), 0);
+        assert_eq!(with_it(Rights::Superseded, &USER) & (WRITE | DELETE | CHANGE_RIGHTS), 0);
+        assert!(entries(Rights::Superseded).iter().all(|(_, flags, ..)| flags.is_empty()));
     }
 }

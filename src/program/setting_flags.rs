@@ -1,13 +1,15 @@
 //! One flag for each setting, as `mpr-otel install` takes them.
 
-use crate::answer::Failure;
+use crate::answer::{Failure, WrongUsage};
 use crate::secret_file::SecretFile;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
-use mpr_otel_core::settings::{ALL, Lookup, Name, Reading, Row, SettingReport, Settings};
+use mpr_otel_core::settings::{
+    ALL, ALLOW_INSECURE, Lookup, Name, Reading, Row, SettingReport, Settings, System,
+};
 
 /// Settings to write for the whole machine, as the command line has them: registry values, and for
 /// each its text, or of a secret the file that has it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SettingFlags {
     values: Vec<(&'static str, String)>,
     secrets: Vec<(&'static str, String)>,
@@ -22,8 +24,24 @@ pub(super) struct GivenSettings {
 }
 
 impl SettingFlags {
+    /// Whether the command line has this setting, empty or not.
+    #[cfg(windows)]
+    pub(super) fn has(&self, registry: &str) -> bool {
+        self.values.iter().any(|(name, _)| *name == registry)
+    }
+
+    /// Adds a setting that the command line does not have.
+    #[cfg(windows)]
+    pub(super) fn set(&mut self, registry: &'static str, value: &str) {
+        self.values.push((registry, value.to_owned()));
+    }
+
     /// Reads the files, and checks every value as the DLL and the agent will, before anything is
     /// written. Returns what is to be written, and that again with secrets masked, for showing.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongUsage`] if a value is of no use.
     pub(super) fn read(&self) -> Result<(GivenSettings, Vec<SettingReport>), Failure> {
         let mut given = GivenSettings { values: self.values.clone(), ..GivenSettings::default() };
         for (name, file) in &self.secrets {
@@ -31,7 +49,7 @@ impl SettingFlags {
                 "" => String::new(),
                 file => SecretFile::named(file)
                     .read()
-                    .map_err(|problem| format!("--{}: {problem}", flag(Name { registry: name })))?,
+                    .map_err(|problem| refused(Name { registry: name }, problem))?,
             };
             given.secrets.push((name, text));
         }
@@ -40,21 +58,66 @@ impl SettingFlags {
     }
 }
 
+/// What is wrong with a value, with the name of its flag.
+fn refused(name: Name, problem: impl std::fmt::Display) -> WrongUsage {
+    WrongUsage(format!("--{}: {problem}", flag(name)))
+}
+
+/// What a setting's parser takes, and what is of no use on a command line. The value, and what is wrong
+/// with it.
+type Check = fn(&str) -> Result<(), String>;
+
+/// By the settings' registry values.
+const CHECKS: [(&str, Check); 3] = [
+    ("Endpoint", |url| match url.trim_end_matches('/').ends_with("/v1/traces") {
+        true => Err("/v1/traces is added to what is named here; leave it out".to_owned()),
+        false => Ok(()),
+    }),
+    ("CaCertificate", |file| match std::fs::File::open(file) {
+        Err(error) => Err(format!("cannot read {file}: {error}")),
+        Ok(_) => Ok(()),
+    }),
+    ("ExcludeProcesses", |names| match names.split([',', ';']).find(|one| is_path(one)) {
+        Some(path) => {
+            let path = path.trim();
+            let name = path.rsplit(['\\', '/']).next().unwrap_or_default();
+            Err(format!("{path} is a path, and programs are left alone by file name; write {name}"))
+        }
+        None => Ok(()),
+    }),
+];
+
+fn is_path(text: &str) -> bool {
+    text.contains(['\\', '/'])
+}
+
 impl GivenSettings {
     fn check(&self) -> Result<Vec<SettingReport>, Failure> {
-        let (_, reports) = Settings::resolve_with_reports(self);
+        let alone = Alone { given: self, system: &System::host() };
+        let (_, reports) = Settings::resolve_with_reports(&alone);
         let all = || self.values.iter().chain(&self.secrets);
         let given: Vec<SettingReport> = reports
             .into_iter()
             .filter(|report| all().any(|(name, _)| *name == report.name.registry))
             .collect();
         let malformed = given.iter().find_map(|report| Some((report, report.malformed.as_ref()?)));
-        match malformed {
-            None => Ok(given),
-            Some((report, malformed)) => {
-                Err(format!("--{}: {}", flag(report.name), malformed.problem).into())
+        if let Some((report, malformed)) = malformed {
+            return Err(refused(report.name, &malformed.problem).into());
+        }
+        for (name, check) in CHECKS {
+            let value = value(&self.values, name).filter(|value| !value.trim().is_empty());
+            if let Some(Err(problem)) = value.map(|value| check(value.trim())) {
+                return Err(refused(Name { registry: name }, problem).into());
             }
         }
+        Ok(given)
+    }
+
+    /// Whether a setting was given empty.
+    #[cfg(windows)]
+    pub(super) fn removes(&self, registry: &str) -> bool {
+        let mut all = self.values().chain(self.secrets());
+        all.any(|(name, value)| name == registry && value.is_empty())
     }
 
     /// Registry values that were given, and what they are to be.
@@ -77,18 +140,65 @@ fn trimmed<'a>(
     given.iter().map(|(name, value)| (*name, value.trim()))
 }
 
-/// What was given alone, as if it stood in the registry already.
-impl Lookup for GivenSettings {
-    fn policy(&self, _name: &str) -> Reading {
-        Ok(None)
+/// What was given alone, as if it stood in the registry already; but it may count on an AllowInsecure
+/// that is there.
+struct Alone<'a> {
+    given: &'a GivenSettings,
+    system: &'a System,
+}
+
+impl Lookup for Alone<'_> {
+    fn policy(&self, name: &str) -> Reading {
+        match name {
+            ALLOW_INSECURE => self.system.policy(name),
+            _ => Ok(None),
+        }
     }
 
     fn machine(&self, name: &str) -> Reading {
-        Ok(value(&self.values, name))
+        match value(&self.given.values, name) {
+            None if name == ALLOW_INSECURE => self.system.machine(name),
+            given => Ok(given),
+        }
     }
 
     fn secret(&self, name: &str) -> Option<Reading> {
-        Some(Ok(value(&self.secrets, name)))
+        Some(Ok(value(&self.given.secrets, name)))
+    }
+
+    fn environment(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    fn open_telemetry(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
+/// The settings of all programs, with what is about to be written over what there is. This program's
+/// environment is its own.
+#[cfg(windows)]
+pub(super) struct Machine<'a> {
+    pub(super) given: &'a GivenSettings,
+    pub(super) system: System,
+}
+
+#[cfg(windows)]
+impl Lookup for Machine<'_> {
+    fn policy(&self, name: &str) -> Reading {
+        self.system.policy(name)
+    }
+
+    fn machine(&self, name: &str) -> Reading {
+        match value(&self.given.values, name) {
+            None => self.system.machine(name),
+            given => Ok(given),
+        }
+    }
+
+    /// Nothing that `install` does depends on one.
+    fn secret(&self, _name: &str) -> Option<Reading> {
+        Some(Ok(None))
     }
 
     fn environment(&self, _name: &str) -> Option<String> {
@@ -183,6 +293,37 @@ mod tests {
     fn a_malformed_value_is_refused_with_the_name_of_its_flag() {
         let problem = flags(&["--timeout-ms", "soon"]).read().err().unwrap().to_string();
         assert!(problem.starts_with("--timeout-ms: `soon` is not a whole number"), "{problem}");
+    }
+
+    #[test]
+    fn what_no_program_could_use_is_refused_as_wrong_usage() {
+        for (flag, value, complaint) in [
+            ("--endpoint", "http://127.0.0.1:4318/v1/traces", "/v1/traces is added"),
+            ("--endpoint", "http://127.0.0.1:4318/x/v1/traces/", "/v1/traces is added"),
+            ("--ca-certificate", "/no/such.pem", "cannot read /no/such.pem: "),
+            ("--exclude-processes", r"a.exe,C:\Windows\explorer.exe", "write explorer.exe"),
+            ("--exclude-processes", "a.exe; ../b.exe", "../b.exe is a path"),
+            ("--timeout-ms", "soon", "not a whole number"),
+        ] {
+            // Of an absolute path elsewhere, Windows says that it is none.
+            let complaint = match cfg!(windows) && flag == "--ca-certificate" {
+                true => "is not an absolute path",
+                false => complaint,
+            };
+            let problem = flags(&[flag, value]).read().err().unwrap();
+            assert!(problem.is::<WrongUsage>(), "{problem}");
+            let problem = problem.to_string();
+            assert!(problem.starts_with(&format!("{flag}: ")), "{problem}");
+            assert!(problem.contains(complaint), "{problem}");
+        }
+        for (flag, value) in [
+            ("--endpoint", "http://127.0.0.1:4318/v1/traces/x"),
+            ("--endpoint", ""),
+            ("--ca-certificate", ""),
+            ("--exclude-processes", "a.exe;b*.exe"),
+        ] {
+            assert!(flags(&[flag, value]).read().is_ok(), "{flag} {value}");
+        }
     }
 
     #[test]

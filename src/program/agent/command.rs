@@ -11,7 +11,7 @@ use std::process::ExitCode;
 ///
 /// Takes operations out of the ledgers of programs that have ended, of all users, and with delivery
 /// "agent" of the running ones, too; keeps them in its store, and sends them. Tells what it does on
-/// standard error, and sends metrics about itself to the collector. On Windows `mpr-otel install --agent` makes it a service.
+/// standard error, and sends metrics about itself to the collector. On Windows `mpr-otel install` makes it a service.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel agent\n  \
     MPR_OTEL_ENDPOINT=https://collector.corp.example:4318 mpr-otel agent\n\n\

@@ -18,6 +18,8 @@ mod telemetry;
 mod watchdog;
 
 use crate::store::{Bounds, Store, StoreError};
+#[cfg(windows)]
+use crate::superseded::Superseded;
 use bell::Bell;
 use births::Births;
 use control::Control;
@@ -61,6 +63,8 @@ struct Agent {
     intake: Intake,
     store: Arc<Store>,
     control: Control,
+    #[cfg(windows)]
+    superseded: Superseded,
     births: Option<Births>,
     /// Wakes the thread that takes over.
     bell: Bell,
@@ -126,6 +130,8 @@ impl Agent {
         let look_every = settings.batch_delay.clamp(SHORTEST_LOOK, LONGEST_LOOK);
         Ok(Self {
             control: Control::new(&folder),
+            #[cfg(windows)]
+            superseded: Superseded::default(),
             intake: Intake::new(
                 folder,
                 place.folder().join(DAMAGED),
@@ -185,6 +191,8 @@ impl Agent {
             tracing::debug!(%error, "`mpr-otel status` shows an older round than this");
         }
         self.control.tend();
+        #[cfg(windows)]
+        self.superseded.tend();
         if let Err(error) = self.look_for_births() {
             tracing::warn!(%error, "cannot look into the ledger folder");
         }

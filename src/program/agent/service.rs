@@ -48,7 +48,7 @@ pub(crate) fn dispatch() -> Result<ExitCode, Failure> {
     service_dispatcher::start(AGENT_SERVICE, service_main).map_err(|error| {
         format!(
             "this is no service: {}; run `mpr-otel agent`, or make it one with \
-             `mpr-otel install --agent`",
+             `mpr-otel install`",
             reason(&error)
         )
     })?;

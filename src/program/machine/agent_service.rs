@@ -8,6 +8,7 @@ use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
 use crate::agent::service::{meaning, reason};
 use crate::answer::Failure;
+use crate::printable::Printable;
 use crate::rights::{AGENT_ACCOUNT, AGENT_SERVICE, AGENT_SID};
 use crate::windows::{self, Process};
 use serde::Serialize;
@@ -62,12 +63,12 @@ pub(crate) struct Agent {
     pub(crate) service: &'static str,
     /// What became of it.
     pub(crate) change: ServiceChange,
-    /// Whether it runs.
-    pub(crate) running: bool,
+    /// Why it does not run; `None` if it does.
+    pub(crate) problem: Option<Printable>,
     /// Its program.
     pub(crate) program: String,
-    /// What it took to put the program there, if anything was to be done.
-    pub(crate) placement: Option<Placement>,
+    /// What it took to put the program there.
+    pub(crate) placement: Placement,
 }
 
 /// What became of the service.
@@ -77,8 +78,6 @@ pub(crate) enum ServiceChange {
     Created,
     /// There was one, which is now as this version wants it.
     Updated,
-    /// There is one, and nothing was said about it.
-    Left,
 }
 
 impl AgentService {
@@ -96,28 +95,23 @@ impl AgentService {
         Ok(Self { manager, service, program: folder.join(PROGRAM) })
     }
 
-    /// What there is to say if it is left alone; `None` if there is no such service.
-    pub(super) fn leave(&self) -> Option<Agent> {
-        let status = self.service.as_ref()?.query_status();
-        let running = status.is_ok_and(|status| status.current_state == ServiceState::Running);
-        Some(self.report(ServiceChange::Left, running, None))
+    /// Stops it, if it is there and runs.
+    pub(super) fn stop(&self) -> Result<(), Failure> {
+        self.service.as_ref().map_or(Ok(()), stop)
     }
 
-    /// Makes the service, or brings it up to date, with a copy of `source` as its program; and
-    /// starts it.
+    /// Makes the service, or brings it up to date, with a program of this content; and starts it. It is
+    /// stopped by now.
     pub(super) fn install(
         mut self,
-        source: &Path,
+        program: &[u8],
         warnings: &mut Vec<String>,
     ) -> Result<Agent, Failure> {
         let before = self.service.take();
-        if let Some(service) = &before {
-            stop(service)?;
-        }
         let folder = self.folder();
         fs::create_dir_all(folder)
             .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-        let placement = PlacedFile(&self.program).put(source)?;
+        let placement = PlacedFile(&self.program).put(program)?;
         let info = self.info();
         let (service, change) = match before {
             Some(service) => {
@@ -130,8 +124,10 @@ impl AgentService {
             }
         };
         configure(&service, warnings)?;
-        start(&service)?;
-        Ok(self.report(change, true, Some(placement)))
+        // Programs record without it, and Windows starts it again when it starts itself.
+        let problem = start(&service).err().map(|error| Printable::from(error.to_string()));
+        let program = self.program.display().to_string();
+        Ok(Agent { service: AGENT_SERVICE, change, problem, program, placement })
     }
 
     /// Stops and deletes it, and removes its program and what Windows kept for its account.
@@ -171,11 +167,6 @@ impl AgentService {
 
     fn folder(&self) -> &Path {
         self.program.parent().unwrap_or(&self.program)
-    }
-
-    fn report(&self, change: ServiceChange, running: bool, placement: Option<Placement>) -> Agent {
-        let program = self.program.display().to_string();
-        Agent { service: AGENT_SERVICE, change, running, program, placement }
     }
 }
 

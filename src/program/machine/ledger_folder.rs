@@ -1,18 +1,18 @@
 //! The folder in which every program keeps its ledger.
 
+use super::record::Record;
+use super::secured_folder::{check_place, missing_above, secure};
 use super::{Uninstalled, entries};
 use crate::agent::place::{DAMAGED, LOCK, STORE};
 use crate::agent::report::{REPORT, UNFINISHED_REPORT};
-use crate::answer::Failure;
+use crate::answer::{Failure, WrongUsage};
 use crate::rights::Rights;
-use crate::setting_flags::GivenSettings;
 use crate::windows;
 use mpr_otel_core::control_page::ControlPageWriter;
 use mpr_otel_core::folder::{self, AGENT_FOLDER, CONTROL_PAGE};
 use mpr_otel_core::ledger::is_ledger_name;
 use mpr_otel_core::platform;
-use mpr_otel_core::settings::{DeliveryMode, Lookup, Reading, Settings, System};
-use std::fs;
+use mpr_otel_core::settings::Settings;
 use std::path::{Path, PathBuf};
 
 /// What the agent keeps in its own folder; what is left of it if it dies; its lock; the page through
@@ -25,90 +25,97 @@ const AGENT_FILES: [&str; 6] =
 pub(super) struct LedgerFolder {
     path: PathBuf,
     log: Option<PathBuf>,
-    delivery: DeliveryMode,
     disabled: bool,
 }
 
-/// The settings of all programs, with what is about to be written over what there is. This
-/// program's environment is its own.
-struct Machine<'a> {
-    given: &'a GivenSettings,
-    system: System,
-}
-
-impl Lookup for Machine<'_> {
-    fn policy(&self, name: &str) -> Reading {
-        self.system.policy(name)
-    }
-
-    fn machine(&self, name: &str) -> Reading {
-        match self.given.machine(name)? {
-            None => self.system.machine(name),
-            given => Ok(given),
-        }
-    }
-
-    /// The folder has nothing to do with one.
-    fn secret(&self, _name: &str) -> Option<Reading> {
-        Some(Ok(None))
-    }
-
-    fn environment(&self, _name: &str) -> Option<String> {
-        None
-    }
-
-    fn open_telemetry(&self, _name: &str) -> Option<String> {
-        None
-    }
-}
-
 impl LedgerFolder {
-    /// The one that the registry names once these settings are in it, or the default.
-    pub(super) fn configured(given: &GivenSettings) -> Self {
-        let Settings { ledger_dir, log, delivery, disabled, .. } =
-            Settings::resolve(&Machine { given, system: System::host() });
-        Self { path: ledger_dir, log, delivery, disabled }
+    /// The one that these settings name.
+    pub(super) fn of(settings: &Settings) -> Self {
+        let Settings { ledger_dir, log, disabled, .. } = settings;
+        Self { path: ledger_dir.clone(), log: log.clone(), disabled: *disabled }
+    }
+
+    /// One that an earlier setting named.
+    pub(super) fn earlier(path: PathBuf) -> Self {
+        Self { path, log: None, disabled: true }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether nothing is sent without an agent.
-    pub(super) fn waits_for_the_agent(&self) -> bool {
-        self.delivery == DeliveryMode::Agent
-    }
-
-    /// Refuses a folder with other files in it: their rights would become the ledgers'.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    /// Refuses a place that is not safe, and, unless an earlier `install` made the folder, one with other
+    /// files in it: their rights would become the ledgers'.
+    pub(super) fn check(&self, record: &Record) -> Result<(), Failure> {
+        check_place(self.outermost(), "--ledger-dir")?;
+        if self.is_default() || record.ledger_folders.contains(&self.path) {
+            return Ok(());
+        }
         let agent = self.agent();
         let foreign = entries(&self.path)
             .find(|path| !is_ours(path) && agent != *path && self.log.as_ref() != Some(path));
         match foreign {
             None => Ok(()),
-            Some(foreign) => Err(format!(
+            Some(foreign) => Err(WrongUsage(format!(
                 "--ledger-dir: {} holds {}, which is no ledger; name a folder for ledgers alone",
                 self.path.display(),
                 foreign.file_name().unwrap_or_default().display()
-            )
+            ))
             .into()),
         }
     }
 
-    /// Makes it, so that every user can keep a ledger in it, and nobody but the agent read
-    /// another's.
-    pub(super) fn make(&self) -> Result<(), Failure> {
-        // Outer folders first: then nobody else makes the inner ones.
-        for folder in self.shared().rev() {
-            make(folder, Rights::Shared)?;
+    /// Makes it, so that every user can keep a ledger in it, and nobody but the agent read another's.
+    /// Outer folders first: then nobody else makes the inner ones. Returns what was put aside.
+    pub(super) fn make(&self, record: &mut Record) -> Result<Vec<PathBuf>, Failure> {
+        let outer = match self.is_default() {
+            true => vec![self.outermost().to_owned()],
+            false => missing_above(&self.path),
+        };
+        for folder in &outer {
+            record.add_folder(folder);
         }
-        make(&self.agent(), Rights::AgentsOnly)?;
-        self.make_control_page()
+        record.add_ledger_folder(&self.path);
+        if let Some(log) = &self.log {
+            record.add_log(log);
+        }
+        // Before they are made: then what a failure leaves is known.
+        record.write()?;
+        let outer = outer.into_iter().map(|folder| (folder, Rights::Outer));
+        let inner = [(self.path.clone(), Rights::Shared), (self.agent(), Rights::AgentsOnly)];
+        let mut aside = Vec::new();
+        for (folder, rights) in outer.chain(inner) {
+            aside.extend(secure(&folder, rights)?);
+            windows::uncompress(&folder).map_err(|error| {
+                format!(
+                    "cannot switch the compression of {} off: {error}; name another folder with \
+                     --ledger-dir",
+                    folder.display()
+                )
+            })?;
+        }
+        Ok(aside)
+    }
+
+    /// Whether there are ledgers in it, or operations that the agent took over.
+    pub(super) fn holds_something(&self) -> bool {
+        let ledger =
+            |path: PathBuf| is_ledger_name(&path.file_name().unwrap_or_default().to_string_lossy());
+        self.agent().join(STORE).exists() || entries(&self.path).any(ledger)
+    }
+
+    fn is_default(&self) -> bool {
+        self.path == platform::default_ledger_dir()
+    }
+
+    /// The folder or, unless a setting chose its place, the one around it.
+    fn outermost(&self) -> &Path {
+        self.path.parent().filter(|_| self.is_default()).unwrap_or(&self.path)
     }
 
     /// Makes the control page, or takes it over as it is: hosts map it. Has them go on, unless the
     /// settings disable them.
-    fn make_control_page(&self) -> Result<(), Failure> {
+    pub(super) fn make_control_page(&self) -> Result<(), Failure> {
         let path = self.control_page();
         let failed =
             |error| format!("cannot make {}: {error}; remove it and try again", path.display());
@@ -143,35 +150,21 @@ impl LedgerFolder {
             done.delete_folder(&owner)?;
         }
         done.delete_folder(&damaged)?;
-        for folder in [self.agent().as_path()].into_iter().chain(self.shared()) {
-            for path in entries(folder).filter(|path| is_ours(path)) {
+        let inner_first = [self.agent(), self.path.clone()];
+        let outer = self.is_default().then(|| self.outermost().to_owned());
+        for folder in inner_first.into_iter().chain(outer) {
+            for path in entries(&folder).filter(|path| is_ours(path)) {
                 done.delete(&path)?;
             }
-            done.delete_folder(folder)?;
+            done.delete_folder(&folder)?;
         }
         Ok(())
-    }
-
-    /// The folder and, unless a setting chose its place, the one around it; inner first.
-    fn shared(&self) -> impl DoubleEndedIterator<Item = &Path> {
-        let parent = self.path.parent().filter(|_| self.path == platform::default_ledger_dir());
-        [Some(self.path.as_path()), parent].into_iter().flatten()
     }
 
     /// The folder that only the agent and administrators use.
     fn agent(&self) -> PathBuf {
         self.path.join(AGENT_FOLDER)
     }
-}
-
-/// Makes a folder, or takes one over that is there: any user may have made it before us.
-fn make(folder: &Path, rights: Rights) -> Result<(), Failure> {
-    fs::create_dir_all(folder)
-        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-    windows::set_rights(folder, rights).map_err(|error| {
-        let folder = folder.display();
-        format!("cannot set the rights of {folder}: {error}; remove it and try again").into()
-    })
 }
 
 /// Whether a file is called as a ledger is, or as what the agent keeps.

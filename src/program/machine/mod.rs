@@ -6,37 +6,79 @@
 mod agent_service;
 mod ledger_folder;
 mod placed_file;
+mod record;
 mod registry;
+mod secured_folder;
 mod system_dll;
 
 pub(super) use placed_file::Placement;
 pub(super) use registry::{Listed, listed};
 pub(super) use system_dll::SystemDll;
 
-use crate::answer::Failure;
+use crate::answer::{Failure, WrongUsage};
+use crate::architecture::Architecture;
 use crate::printable::Printable;
-use crate::setting_flags::{GivenSettings, SettingFlags};
+use crate::rights::Rights;
+use crate::setting_flags::{Machine, SettingFlags};
 use crate::windows;
 use agent_service::{Agent, AgentService};
 use ledger_folder::LedgerFolder;
+use mpr_otel_core::settings::{
+    DELIVERY_AGENT, DELIVERY_IN_PROCESS, DeliveryMode, ENDPOINT, Lookup, SettingReport, Settings,
+    Source, System,
+};
+use record::Record;
+use secured_folder::{check_place, missing_above, secure};
 use serde::Serialize;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use system_dll::Placed;
 
+/// The registry value that says who sends.
+const DELIVERY: &str = "Delivery";
+
+/// What `install` is asked for.
+pub(super) struct Request<'a> {
+    pub(super) flags: &'a SettingFlags,
+    /// Whether programs are to send by themselves.
+    pub(super) in_process: bool,
+    /// State folder of a Collector on this machine.
+    pub(super) collector_dir: Option<&'a Path>,
+}
+
 /// What `install` did.
 #[derive(Debug, Serialize)]
 pub(super) struct Installed {
     pub(super) dlls: Vec<Placed>,
-    /// Settings that were written, secrets masked.
+    /// Programs of each architecture that this machine runs.
+    pub(super) programs: Vec<Programs>,
+    /// Settings that were written or removed.
     pub(super) settings: Vec<Setting>,
     /// Where every program keeps its ledger.
     pub(super) ledger_dir: Printable,
-    /// The agent's service, if there is one.
-    pub(super) agent: Option<Agent>,
+    /// State folder of a Collector, if one was asked for.
+    pub(super) collector_dir: Option<Printable>,
+    /// What others had made in these folders' places, where it is now.
+    pub(super) put_aside: Vec<Printable>,
+    /// The agent's service.
+    pub(super) agent: Agent,
+    /// The collector, as it is in effect, without password; `None`: no setting names one.
+    pub(super) endpoint: Option<Printable>,
+    /// Who sends: `agent` or `in-process`, as it is in effect.
+    pub(super) delivery: &'static str,
+    /// Where it is said that programs are to be left alone; `None`: they are not.
+    pub(super) disabled_by: Option<String>,
     /// What is not as it could be.
     pub(super) warnings: Vec<String>,
+}
+
+/// Programs of one architecture.
+#[derive(Debug, Serialize)]
+pub(super) struct Programs {
+    pub(super) architecture: Architecture,
+    /// Whether there is a DLL that they load.
+    pub(super) have_dll: bool,
 }
 
 /// A setting in the registry.
@@ -44,8 +86,14 @@ pub(super) struct Installed {
 pub(super) struct Setting {
     /// Name of the registry value.
     pub(super) name: &'static str,
-    /// What it is now.
-    pub(super) value: Printable,
+    /// What was written, secrets masked; `None`: it was removed.
+    pub(super) value: Option<Printable>,
+    /// What counts now.
+    pub(super) in_effect: Printable,
+    /// Where that comes from.
+    pub(super) origin: String,
+    /// Whether that is a place which counts more than the one that was written to.
+    pub(super) is_overridden: bool,
 }
 
 /// What `uninstall` did.
@@ -58,84 +106,228 @@ pub(super) struct Uninstalled {
     pub(super) kept: Vec<String>,
 }
 
-/// Installs the DLLs beside this program, with these settings, and, if it is asked for, this
-/// program as the agent. Does nothing twice.
-pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installed, Failure> {
+/// Installs the DLLs beside this program and this program as the agent, with these settings. Does
+/// nothing twice.
+///
+/// The agent comes first and the registration last: no program has a DLL before the agent that reads
+/// what it records.
+pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
+    // A link that a user made leads nowhere. Not every Windows has that.
+    let _ = windows::distrust_redirections();
     // All that can be refused is refused before anything is changed.
-    let (given, reports) = flags.read()?;
-    let folder = LedgerFolder::configured(&given);
-    folder.check()?;
-    let program = std::env::current_exe()?;
-    let beside = program.parent().unwrap_or(Path::new(r"C:\"));
-    let mut sources = Vec::new();
+    let (given, written) = with_delivery(request)?.read()?;
+    let mut record = Record::read()?;
+    let planned = Settings::resolve(&Machine { given: &given, system: System::host() });
+    let folder = LedgerFolder::of(&planned);
+    folder.check(&record)?;
+    if let Some(folder) = request.collector_dir {
+        check_collector_dir(folder, &record)?;
+    }
     let mut warnings = Vec::new();
-    for dll in SystemDll::all()? {
-        let source = dll.source(beside);
-        if dll.is_optional() && !source.exists() {
-            warnings.push(format!(
-                "{} is missing, so {}-bit programs are not measured",
-                source.display(),
-                dll.architecture.bits()
-            ));
-            continue;
-        }
-        dll.check(&source)?;
-        sources.push((dll, source));
-    }
+    let release = Release::beside_this_program(&mut warnings)?;
     registry::require_rights()?;
+    let service = AgentService::find()?;
 
-    let mut dlls = Vec::new();
-    for (dll, source) in sources {
-        dlls.push(dll.put(&source)?);
-    }
+    record.made_list |= !registry::list_is_there();
     registry::write_settings(&given)?;
     registry::write_secrets(&given)?;
-    folder.make()?;
+    service.stop()?;
+    let mut put_aside = folder.make(&mut record)?;
+    if let Some(folder) = request.collector_dir {
+        put_aside.extend(make_collector_dir(folder, &mut record)?);
+    }
+    let agent = service.install(&release.program, &mut warnings)?;
+    folder.make_control_page()?;
+    let mut dlls = Vec::new();
+    for (dll, content) in &release.dlls {
+        dlls.extend(dll.put(content.as_deref())?);
+    }
     // From here on programs load the DLL, and find all that it needs.
     registry::register()?;
-    let service = AgentService::find()?;
-    let agent = match with_agent {
-        true => Some(service.install(&program, &mut warnings)?),
-        false => service.leave(),
-    };
-    if agent.is_none() && folder.waits_for_the_agent() {
-        warnings.push(
-            "delivery is \"agent\" and there is no agent, so nothing is sent; \
-             run `mpr-otel install --agent`"
-                .to_owned(),
-        );
-    }
-    if given.secrets().any(|(_, value)| !value.is_empty()) && !folder.waits_for_the_agent() {
+
+    let (settings, reports) = Settings::resolve_with_reports(&System::host().with_secrets());
+    let origin = |name| reports.of(name).map(|report| report.source.to_string());
+    if given.secrets().any(|(_, value)| !value.is_empty())
+        && settings.delivery == DeliveryMode::InProcess
+    {
         warnings.push(
             "delivery is \"in-process\", and programs send without these headers; only what the \
-             agent sends has them. `mpr-otel install --agent --delivery agent` leaves all to it"
+             agent sends has them. `mpr-otel install --delivery agent` leaves all to it"
                 .to_owned(),
         );
     }
-    let settings = reports
-        .into_iter()
-        .map(|report| Setting { name: report.name.registry, value: report.value.into() })
-        .collect();
-    let ledger_dir = Printable::from(folder.path().display().to_string());
-    Ok(Installed { dlls, settings, ledger_dir, agent, warnings })
+    warnings.extend(folders_left(&record, folder.path()));
+    Ok(Installed {
+        dlls,
+        programs: release.programs(),
+        settings: written
+            .iter()
+            .map(|written| {
+                let removed = given.removes(written.name.registry);
+                Setting::of(written, removed, reports.of(written.name.registry))
+            })
+            .collect(),
+        ledger_dir: folder.path().display().to_string().into(),
+        collector_dir: request.collector_dir.map(|folder| folder.display().to_string().into()),
+        put_aside: put_aside.iter().map(|path| path.display().to_string().into()).collect(),
+        agent,
+        endpoint: settings
+            .endpoint
+            .is_some()
+            .then(|| reports.of(ENDPOINT).map(|report| report.value.clone().into()))
+            .flatten(),
+        delivery: match settings.delivery {
+            DeliveryMode::Agent => DELIVERY_AGENT,
+            DeliveryMode::InProcess => DELIVERY_IN_PROCESS,
+        },
+        disabled_by: settings.disabled.then(|| origin("Disabled").unwrap_or_default()),
+        warnings,
+    })
+}
+
+/// The agent sends, unless the command line or an earlier one says otherwise.
+fn with_delivery(request: &Request<'_>) -> Result<SettingFlags, Failure> {
+    let mut flags = request.flags.clone();
+    if request.in_process {
+        if flags.has(DELIVERY) {
+            return Err(WrongUsage("name one of --in-process and --delivery".to_owned()).into());
+        }
+        flags.set(DELIVERY, DELIVERY_IN_PROCESS);
+    } else if !flags.has(DELIVERY) && matches!(System::host().machine(DELIVERY), Ok(None)) {
+        flags.set(DELIVERY, DELIVERY_AGENT);
+    }
+    Ok(flags)
+}
+
+/// The files that this program came with, each read once: what was checked is what is written.
+struct Release {
+    program: Vec<u8>,
+    /// Without content: this release has none for such programs.
+    dlls: Vec<(SystemDll, Option<Vec<u8>>)>,
+}
+
+impl Release {
+    fn beside_this_program(warnings: &mut Vec<String>) -> Result<Self, Failure> {
+        let program = std::env::current_exe()?;
+        let beside = program.parent().unwrap_or(Path::new(r"C:\"));
+        let mut dlls = Vec::new();
+        for dll in SystemDll::all()? {
+            let source = dll.source(beside);
+            if dll.is_optional() && !source.exists() {
+                warnings.push(format!(
+                    "{} is missing, so {}-bit programs are not measured",
+                    source.display(),
+                    dll.architecture.bits()
+                ));
+                dlls.push((dll, None));
+                continue;
+            }
+            let content = dll.read(&source)?;
+            dlls.push((dll, Some(content)));
+        }
+        let program = fs::read(&program)
+            .map_err(|error| format!("cannot read {}: {error}", program.display()))?;
+        Ok(Self { program, dlls })
+    }
+
+    /// Which programs of this machine it has a DLL for.
+    fn programs(&self) -> Vec<Programs> {
+        let has = |programs: Architecture| {
+            self.dlls.iter().any(|(dll, content)| {
+                dll.serves(programs) && content.is_some() && programs.may_load(dll.architecture)
+            })
+        };
+        let all = windows::architectures().into_iter();
+        all.map(|architecture| Programs { architecture, have_dll: has(architecture) }).collect()
+    }
+}
+
+impl Setting {
+    fn of(written: &SettingReport, removed: bool, now: Option<&SettingReport>) -> Self {
+        let now = now.unwrap_or(written);
+        Self {
+            name: written.name.registry,
+            value: (!removed).then(|| written.value.clone().into()),
+            in_effect: now.value.clone().into(),
+            origin: now.source.to_string(),
+            is_overridden: now.source == Source::Policy,
+        }
+    }
+}
+
+/// Refuses a place that is not safe, and a folder that is not empty unless an earlier `install` made it:
+/// what is in it would become the Collector's.
+fn check_collector_dir(folder: &Path, record: &Record) -> Result<(), Failure> {
+    check_place(folder, "--collector-dir")?;
+    if record.folders.iter().any(|made| made == folder) || entries(folder).next().is_none() {
+        return Ok(());
+    }
+    Err(WrongUsage(format!(
+        "--collector-dir: {} is not empty; name a folder that is, or that is not there",
+        folder.display()
+    ))
+    .into())
+}
+
+/// Makes the folder in which a Collector on this machine keeps what it has not sent.
+fn make_collector_dir(folder: &Path, record: &mut Record) -> Result<Vec<PathBuf>, Failure> {
+    let above = missing_above(folder);
+    for folder in above.iter().map(PathBuf::as_path).chain([folder]) {
+        record.add_folder(folder);
+    }
+    record.write()?;
+    let mut aside = Vec::new();
+    for above in above {
+        aside.extend(secure(&above, Rights::Outer)?);
+    }
+    aside.extend(secure(folder, Rights::Collector)?);
+    Ok(aside)
+}
+
+/// What to know of earlier ledger folders in which there is something.
+fn folders_left(record: &Record, now: &Path) -> Vec<String> {
+    let earlier = record.ledger_folders.iter().filter(|folder| *folder != now);
+    let filled =
+        earlier.filter(|folder| LedgerFolder::earlier((*folder).clone()).holds_something());
+    let warning = |folder: &PathBuf| {
+        format!(
+            "{} still holds what programs recorded before, and the agent does not look there; to \
+             have it sent, install with --ledger-dir {0} again",
+            folder.display()
+        )
+    };
+    filled.map(warning).collect()
 }
 
 /// Takes everything back. Finding nothing is no failure.
 pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
+    let _ = windows::distrust_redirections();
     registry::require_rights()?;
     let mut done = Uninstalled::default();
-    // The settings name it, so before they go.
-    let folder = LedgerFolder::configured(&GivenSettings::default());
+    // Both before the keys go that say so.
+    let record = Record::read()?;
+    let settings = Settings::resolve(&System::host());
+    let earlier = record.ledger_folders.iter().filter(|folder| **folder != settings.ledger_dir);
+    let mut folders = vec![LedgerFolder::of(&settings)];
+    folders.extend(earlier.map(|folder| LedgerFolder::earlier(folder.clone())));
     // First: from here on no program loads the DLL.
-    registry::unregister(&mut done)?;
+    registry::unregister(record.made_list, &mut done)?;
     // It would make ledger and lock anew.
     AgentService::find()?.remove(&mut done)?;
     // After the agent, which would have hosts go on; before anything that they use is removed.
-    folder.stop_hosts();
+    folders.iter().for_each(LedgerFolder::stop_hosts);
     for dll in SystemDll::all()? {
         dll.remove(&mut done)?;
     }
-    folder.remove(&mut done)?;
+    record.logs.iter().try_for_each(|log| done.delete(log))?;
+    for folder in &folders {
+        folder.remove(&mut done)?;
+    }
+    for folder in record.folders.iter().rev() {
+        if !done.names(folder) {
+            done.delete_folder(folder)?;
+        }
+    }
     registry::remove_settings(&mut done)?;
     Ok(done)
 }
@@ -171,6 +363,12 @@ impl Uninstalled {
     fn goes(&self, path: &Path) -> bool {
         let path = path.display().to_string();
         self.removed.contains(&path) || self.at_restart.contains(&path)
+    }
+
+    /// Whether something was said of it.
+    fn names(&self, path: &Path) -> bool {
+        let kept = path.display().to_string() + ",";
+        self.goes(path) || self.kept.iter().any(|text| text.starts_with(&kept))
     }
 
     fn delete_at_restart(&mut self, path: &Path) -> Result<(), Failure> {

@@ -1,10 +1,13 @@
-//! A file of ours in one of the system's folders, which programs may be using.
+//! A file of the product in one of the system's folders, which programs may be using.
 
 use super::Uninstalled;
 use crate::answer::Failure;
+use crate::rights::Rights;
+use crate::superseded::{free_name, superseded};
 use crate::windows;
 use serde::Serialize;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where the file belongs.
@@ -15,9 +18,9 @@ pub(super) struct PlacedFile<'a>(pub(super) &'a Path);
 #[derive(Debug, Serialize)]
 pub(crate) struct Placement {
     pub(crate) change: Change,
-    /// The version before it, which a running program uses and Windows deletes when it starts
-    /// next.
-    pub(crate) deleted_at_restart: Option<String>,
+    /// The version before it, under its new name: a running program uses it, and the agent removes it
+    /// when none does.
+    pub(crate) superseded: Option<String>,
 }
 
 /// What became of a file.
@@ -28,94 +31,86 @@ pub(crate) enum Change {
     Replaced,
     /// The same was there already.
     Unchanged,
+    /// This release has none, and that of another one is gone.
+    Removed,
 }
 
 impl PlacedFile<'_> {
-    /// Puts a copy of `source` here. A file that a program uses cannot be overwritten, but it can
-    /// be renamed.
-    pub(super) fn put(&self, source: &Path) -> Result<Placement, Failure> {
+    /// Puts a file with this content here. A file that a program uses cannot be overwritten, but it can
+    /// be given another name; at no time is there none.
+    pub(super) fn put(&self, content: &[u8]) -> Result<Placement, Failure> {
         let failed = |error| format!("cannot write {}: {error}", self.0.display());
-        let placed = |change| Placement { change, deleted_at_restart: None };
-        let new = fs::read(source)
-            .map_err(|error| format!("cannot read {}: {error}", source.display()))?;
-        match fs::read(self.0) {
-            Ok(old) if old == new => return Ok(placed(Change::Unchanged)),
-            // Written whole before the other goes: no program finds half a file.
-            _ => fs::write(self.beside("new"), new).map_err(failed)?,
+        let placed = |change| Placement { change, superseded: None };
+        if fs::read(self.0).is_ok_and(|there| there == content) {
+            self.remove_superseded();
+            return Ok(placed(Change::Unchanged));
         }
-        let aside = self.set_aside().map_err(failed)?;
-        if let Err(error) = fs::rename(self.beside("new"), self.0) {
-            if let Some(aside) = &aside {
-                // The old one is better than none; if this fails too, the error tells.
-                let _ = fs::rename(aside, self.0);
-            }
-            return Err(failed(error).into());
-        }
-        let Some(aside) = aside else {
+        // Written whole before it has its name: no program finds half a file.
+        fs::write(self.unfinished(), content).map_err(failed)?;
+        if !self.0.exists() {
+            fs::rename(self.unfinished(), self.0).map_err(failed)?;
             return Ok(placed(Change::Created));
-        };
-        if fs::remove_file(&aside).is_ok() {
-            return Ok(placed(Change::Replaced));
         }
-        windows::delete_at_restart(&aside).map_err(failed)?;
-        let deleted_at_restart = Some(aside.display().to_string());
-        Ok(Placement { change: Change::Replaced, deleted_at_restart })
+        let aside = free_name(self.0);
+        windows::replace_file(self.0, &self.unfinished(), &aside).map_err(failed)?;
+        Ok(self.superseded_by(Change::Replaced, &aside))
+    }
+
+    /// Takes away what is here; `None` if there is nothing.
+    pub(super) fn take_away(&self) -> Result<Option<Placement>, Failure> {
+        if !self.0.exists() {
+            return Ok(None);
+        }
+        let aside = free_name(self.0);
+        fs::rename(self.0, &aside)
+            .map_err(|error| format!("cannot remove {}: {error}", self.0.display()))?;
+        Ok(Some(self.superseded_by(Change::Removed, &aside)))
+    }
+
+    /// What became of the file that is called `aside` now.
+    fn superseded_by(&self, change: Change, aside: &Path) -> Placement {
+        self.remove_superseded();
+        let superseded = aside.exists().then(|| aside.display().to_string());
+        Placement { change, superseded }
+    }
+
+    /// Removes what no program uses any more, and leaves the rest to the agent.
+    fn remove_superseded(&self) {
+        for old in superseded(self.0) {
+            if fs::remove_file(&old).is_err() {
+                // Without it, the next `install` removes the file.
+                let _ = windows::set_rights(&old, Rights::Superseded);
+            }
+        }
     }
 
     /// Removes it and all that earlier installations could not.
     pub(super) fn remove(&self, done: &mut Uninstalled) -> Result<(), Failure> {
-        done.delete(&self.beside("new"))?;
-        for old in self.set_aside_before() {
+        done.delete(&self.unfinished())?;
+        for old in superseded(self.0) {
             done.delete(&old)?;
         }
-        if !self.0.exists() {
-            return Ok(());
-        }
-        if fs::remove_file(self.0).is_ok() {
-            done.removed.push(self.0.display().to_string());
-            return Ok(());
-        }
-        // In use. Under another name no program finds it from now on.
-        match self.set_aside() {
-            Ok(Some(aside)) => {
-                done.removed.push(self.0.display().to_string());
-                done.delete_at_restart(&aside)
+        match fs::remove_file(self.0) {
+            Ok(()) => done.removed.push(self.0.display().to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // In use. Under another name no program finds it from now on.
+            Err(_) => {
+                let aside = free_name(self.0);
+                match fs::rename(self.0, &aside) {
+                    Ok(()) => {
+                        done.removed.push(self.0.display().to_string());
+                        done.delete_at_restart(&aside)?;
+                    }
+                    Err(_) => done.delete_at_restart(self.0)?,
+                }
             }
-            _ => done.delete_at_restart(self.0),
         }
+        Ok(())
     }
 
-    /// Renames the file that is there, if any. Returns its new name.
-    fn set_aside(&self) -> std::io::Result<Option<PathBuf>> {
-        if !self.0.exists() {
-            return Ok(None);
-        }
-        let taken = self.set_aside_before();
-        let free = (1..).map(|number| self.beside(&format!("{number}.old")));
-        let aside = free.into_iter().find(|name| !taken.contains(name)).unwrap_or_default();
-        fs::rename(self.0, &aside)?;
-        Ok(Some(aside))
-    }
-
-    /// Files that were renamed because a program used them, and are still there.
-    fn set_aside_before(&self) -> Vec<PathBuf> {
-        let folder = self.0.parent().unwrap_or(Path::new(""));
-        let files = fs::read_dir(folder).into_iter().flatten().flatten();
-        let prefix = format!("{}.", self.name()).to_lowercase();
-        files
-            .filter(|file| {
-                let name = file.file_name().to_string_lossy().to_lowercase();
-                name.starts_with(&prefix) && name.ends_with(".old")
-            })
-            .map(|file| file.path())
-            .collect()
-    }
-
-    fn beside(&self, suffix: &str) -> PathBuf {
-        self.0.with_file_name(format!("{}.{suffix}", self.name()))
-    }
-
-    fn name(&self) -> String {
-        self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    /// What the file is called until it is whole.
+    fn unfinished(&self) -> PathBuf {
+        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        self.0.with_file_name(format!("{name}.new"))
     }
 }

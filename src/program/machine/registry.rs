@@ -1,8 +1,8 @@
 //! The registry: MPR's list of notification DLLs, and the machine's settings.
 
 use super::Uninstalled;
-use super::system_dll::LIBRARY;
 use crate::answer::Failure;
+use crate::dll_file::LIBRARY;
 use crate::rights::AGENT_KEY_SDDL;
 use crate::setting_flags::GivenSettings;
 use crate::windows;
@@ -89,7 +89,12 @@ pub(super) fn require_rights() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts ours on the list. Others' values stay as they are.
+/// Whether there is a list of notification DLLs, empty or not.
+pub(super) fn list_is_there() -> bool {
+    LOCAL_MACHINE.open(NOTIFYEES).is_ok()
+}
+
+/// Puts the product's DLL on the list. Others' values stay as they are.
 pub(super) fn register() -> Result<(), Failure> {
     let write = || -> io::Result<()> {
         LOCAL_MACHINE.create(NOTIFYEES)?.set_expand_string(VALUE, DATA)?;
@@ -98,8 +103,9 @@ pub(super) fn register() -> Result<(), Failure> {
     write().map_err(|error| cannot("write", NOTIFYEES, &error))
 }
 
-/// Takes ours off the list, and the list away if nothing else is on it.
-pub(super) fn unregister(done: &mut Uninstalled) -> Result<(), Failure> {
+/// Takes the product's DLL off the list, and the list away if `install` made it and nothing else is on
+/// it.
+pub(super) fn unregister(made_list: bool, done: &mut Uninstalled) -> Result<(), Failure> {
     let mut remove = || -> io::Result<()> {
         let key = open_64(NOTIFYEES, false)?;
         if key.get_type(VALUE).is_ok() {
@@ -108,7 +114,7 @@ pub(super) fn unregister(done: &mut Uninstalled) -> Result<(), Failure> {
         }
         let is_empty = key.values()?.next().is_none() && key.keys()?.next().is_none();
         drop(key);
-        if is_empty {
+        if made_list && is_empty {
             LOCAL_MACHINE.remove_tree(NOTIFYEES)?;
             done.removed.push(format!(r"HKLM\{NOTIFYEES}"));
         }
@@ -210,7 +216,7 @@ fn remove_key(path: &str) -> io::Result<bool> {
 }
 
 /// A key to read and write, in the view that 64-bit programs see.
-fn open_64(path: &str, create: bool) -> io::Result<Key> {
+pub(super) fn open_64(path: &str, create: bool) -> io::Result<Key> {
     let mut options = LOCAL_MACHINE.options();
     options.read().write().wow64_64();
     if create {
@@ -219,7 +225,7 @@ fn open_64(path: &str, create: bool) -> io::Result<Key> {
     Ok(options.open(path)?)
 }
 
-fn cannot(verb: &str, key: &str, error: &io::Error) -> Failure {
+pub(super) fn cannot(verb: &str, key: &str, error: &io::Error) -> Failure {
     format!(
         r"cannot {verb} HKLM\{key}: {error}; check the key's permissions with regedit and try again"
     )

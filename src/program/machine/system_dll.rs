@@ -4,16 +4,14 @@ use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
 use crate::answer::Failure;
 use crate::architecture::Architecture;
-use crate::dll_file::DllFile;
+use crate::dll_file::{DllFile, LIBRARY};
 use crate::windows;
+use mpr_otel_core::ledger::NEWEST_VERSION;
 use serde::Serialize;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use windows_sys::Win32::Foundation::{ERROR_BAD_EXE_FORMAT, ERROR_MOD_NOT_FOUND};
-
-/// The DLL's file name.
-pub(super) const LIBRARY: &str = "mpr_otel.dll";
 
 /// Where the DLL for programs of one width belongs.
 #[derive(Debug)]
@@ -82,30 +80,44 @@ impl SystemDll {
         self.is_optional() == (programs == Architecture::X86)
     }
 
-    /// Checks that `source` can be put here.
-    pub(super) fn check(&self, source: &Path) -> Result<(), Failure> {
-        let file = fs::read(source).map(|bytes| DllFile::parse(&bytes)).map_err(|error| {
+    /// Reads what is to be put here. An error if programs could not load it, or if the agent, which is this
+    /// very program, could not read the ledgers that it makes.
+    pub(super) fn read(&self, source: &Path) -> Result<Vec<u8>, Failure> {
+        let content = fs::read(source).map_err(|error| {
             format!("cannot read {}: {error}; unpack all files of the release", source.display())
         })?;
-        if file.architecture == Some(self.architecture) {
-            return Ok(());
+        let dll = DllFile::parse(&content);
+        if dll.architecture != Some(self.architecture) {
+            return Err(format!(
+                "{} is not the {}-bit DLL; unpack the release again",
+                source.display(),
+                self.architecture.bits()
+            )
+            .into());
         }
-        Err(format!(
-            "{} is not the {}-bit DLL; unpack the release again",
-            source.display(),
-            self.architecture.bits()
-        )
-        .into())
+        if dll.ledger_version.is_none_or(|version| version > NEWEST_VERSION) {
+            return Err(format!(
+                "{} is of another release than this program, which does not read what it would record; \
+                 unpack the release again",
+                source.display()
+            )
+            .into());
+        }
+        Ok(content)
     }
 
-    /// Puts a copy of `source` here.
-    pub(super) fn put(&self, source: &Path) -> Result<Placed, Failure> {
-        let placement = PlacedFile(&self.path).put(source)?;
-        Ok(Placed {
+    /// Puts a DLL with this content here; without one, takes away what an earlier release put here.
+    pub(super) fn put(&self, content: Option<&[u8]>) -> Result<Option<Placed>, Failure> {
+        let file = PlacedFile(&self.path);
+        let placement = match content {
+            Some(content) => Some(file.put(content)?),
+            None => file.take_away()?,
+        };
+        Ok(placement.map(|placement| Placed {
             path: self.path.display().to_string(),
             bits: self.architecture.bits(),
             placement,
-        })
+        }))
     }
 
     /// Removes it and all that earlier installations could not.

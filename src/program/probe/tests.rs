@@ -180,7 +180,7 @@ fn why_a_record_was_not_delivered_depends_on_who_delivers() {
             &held,
             "the collector did not take it: see `mpr-otel status`",
         ),
-        (on(DeliveryMode::Agent, Some(false)), &held, "no agent runs: `mpr-otel install --agent`"),
+        (on(DeliveryMode::Agent, Some(false)), &held, "no agent runs: `mpr-otel install`"),
         (
             on(DeliveryMode::InProcess, Some(false)),
             &held,

@@ -147,7 +147,7 @@ fn why_not_delivered(machine: &Machine, tried: &Tried, record: &Recorded) -> Opt
         (Some(_), ..) if record.lost => "counted as lost: see `mpr-otel status`",
         (Some(_), ..) => return None,
         (None, ..) if record.post.is_none() => "POST did not come",
-        (None, DeliveryMode::Agent, Some(false)) => "no agent runs: `mpr-otel install --agent`",
+        (None, DeliveryMode::Agent, Some(false)) => "no agent runs: `mpr-otel install`",
         (None, DeliveryMode::InProcess, Some(false)) if tried.ended => {
             "the program has ended and no agent runs: `mpr-otel drain` sends what it left"
         }

@@ -305,7 +305,7 @@ impl Verdict {
                 "no_agent",
                 needed,
                 "the setting Delivery is \"agent\" and no agent runs, so nothing is sent",
-                "run `mpr-otel install --agent` as administrator, or start the service \
+                "run `mpr-otel install` as administrator, or start the service \
                  mpr-otel-agent",
             ),
             (Some(true), Some(round)) if round >= AGENT_HANGS_AFTER => self.found(

@@ -6,7 +6,7 @@ mod account;
 mod debugged;
 mod descriptor;
 mod file_identity;
-mod folder_rights;
+mod folder;
 mod listeners;
 mod load;
 mod loaded;
@@ -18,7 +18,9 @@ mod wnet;
 pub(crate) use account::delete_profile;
 pub(crate) use debugged::Debugged;
 pub(crate) use file_identity::FileIdentity;
-pub(crate) use folder_rights::{set_rights, set_rights_of_own};
+pub(crate) use folder::{
+    create_folder, rename, replace_file, set_rights, set_rights_of_own, uncompress,
+};
 pub(crate) use listeners::listeners;
 pub(crate) use load::{load, show_no_boxes};
 pub(crate) use loaded::loaded_by;

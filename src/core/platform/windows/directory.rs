@@ -192,6 +192,14 @@ impl Directory {
             others_may_remove: security.others_may_remove()?,
         })
     }
+
+    /// Whether nobody but the system, administrators, services and this process' user can give what is
+    /// in the folder another place, or the folder itself, unless it is a root.
+    pub fn keeps_its_place(&self) -> io::Result<bool> {
+        let security = Security::of(&self.file)?;
+        let is_root = self.path.parent().is_none();
+        Ok(security.owner_is_trusted()? && !security.others_may_move(is_root)?)
+    }
 }
 
 /// Bytes of the folder's list that are read at a time: some hundred names.

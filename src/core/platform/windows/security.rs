@@ -14,7 +14,7 @@ use windows_sys::Win32::Security::{
     OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_DELETE_CHILD, FILE_WRITE_ATTRIBUTES, WRITE_DAC, WRITE_OWNER,
+    DELETE, FILE_DELETE_CHILD, FILE_WRITE_ATTRIBUTES, WRITE_DAC, WRITE_OWNER,
 };
 
 /// `AceType` of an ACE that refuses (ACCESS_DENIED_ACE_TYPE of winnt.h): it gives nothing away.
@@ -28,6 +28,10 @@ const REMOVING: u32 = FILE_DELETE_CHILD
     | WRITE_OWNER
     | GENERIC_ALL
     | GENERIC_WRITE;
+
+/// Rights on a folder with which what is in it can be given another place, or its rights. Users may add
+/// files to `%ProgramData%` and set its attributes: that makes no link of a folder that is not empty.
+const MOVING: u32 = FILE_DELETE_CHILD | WRITE_DAC | WRITE_OWNER | GENERIC_ALL;
 
 /// Owner and access list, inside the descriptor that Windows made for us.
 pub(super) struct Security {
@@ -78,6 +82,17 @@ impl Security {
 
     /// Whether anybody else may remove or replace what is in the folder.
     pub(super) fn others_may_remove(&self) -> io::Result<bool> {
+        self.others_may(REMOVING)
+    }
+
+    /// Whether anybody else may give what is in the folder another place. Of a folder that is no root,
+    /// whether they may do so with the folder itself, as far as its own rights say.
+    pub(super) fn others_may_move(&self, is_root: bool) -> io::Result<bool> {
+        self.others_may(if is_root { MOVING } else { MOVING | DELETE })
+    }
+
+    /// Whether the list gives anybody else one of these rights.
+    fn others_may(&self, rights: u32) -> io::Result<bool> {
         if self.list.is_null() {
             // A file without a list is everybody's.
             return Ok(true);
@@ -106,7 +121,7 @@ impl Security {
             let sid = ace.cast::<u8>().wrapping_add(offset_of!(ACCESS_ALLOWED_ACE, SidStart));
             // SAFETY: the SID begins at this field, inside the list.
             let trusted = unsafe { is_trusted(sid.cast()) }?;
-            if mask & REMOVING != 0 && !trusted {
+            if mask & rights != 0 && !trusted {
                 return Ok(true);
             }
         }
@@ -142,6 +157,75 @@ fn is_of_the_system(sid: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use windows_sys::Win32::Security::Authorization::{
+        ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
+    };
+    use windows_sys::Win32::Security::{GetSecurityDescriptorDacl, GetSecurityDescriptorOwner};
+
+    impl Security {
+        /// Of a descriptor in its definition language (SDDL).
+        fn parse(sddl: &str) -> Self {
+            let text: Vec<u16> = sddl.encode_utf16().chain([0]).collect();
+            let null = std::ptr::null_mut();
+            let mut security = Self { owner: null, list: std::ptr::null_mut(), descriptor: null };
+            // SAFETY: the text ends in NUL, the descriptor is writable, and no size is asked for.
+            let parsed = unsafe {
+                ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                    text.as_ptr(),
+                    SDDL_REVISION_1,
+                    &mut security.descriptor,
+                    std::ptr::null_mut(),
+                )
+            };
+            assert_ne!(parsed, 0, "{sddl}");
+            let (mut present, mut defaulted) = (0, 0);
+            // SAFETY: the descriptor is a valid one; both results are writable.
+            let owner = unsafe {
+                GetSecurityDescriptorOwner(security.descriptor, &mut security.owner, &mut defaulted)
+            };
+            // SAFETY: as above, with three results.
+            let list = unsafe {
+                GetSecurityDescriptorDacl(
+                    security.descriptor,
+                    &mut present,
+                    &mut security.list,
+                    &mut defaulted,
+                )
+            };
+            assert!(owner != 0 && list != 0 && present != 0, "{sddl}");
+            security
+        }
+    }
+
+    #[test]
+    fn windows_own_folders_can_hold_ours_and_those_of_users_cannot() {
+        // As icacls shows them on Windows 10 and 11.
+        let root = "O:S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464\
+            D:PAI(A;;LC;;;AU)(A;OICIIO;SDGXGWGR;;;AU)(A;;FA;;;SY)(A;OICIIO;GA;;;SY)\
+            (A;OICIIO;GA;;;BA)(A;;FA;;;BA)(A;OICI;0x1200a9;;;BU)";
+        let program_data = "O:SYD:PAI(A;OICIIO;GA;;;CO)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)\
+            (A;OICI;0x1200a9;;;BU)(A;CI;DCLCRPCR;;;BU)";
+        // The root of a second disk, and what a user makes there.
+        let disk =
+            "O:BAD:PAI(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1301bf;;;AU)(A;OICI;0x1200a9;;;BU)";
+        let users = "O:S-1-5-21-1-2-3-1001D:AI(A;OICIID;FA;;;BA)(A;OICIID;FA;;;SY)";
+        let nulled = "O:BAD:NO_ACCESS_CONTROL";
+        let denied = "O:BAD:P(D;;FA;;;AU)(A;;FA;;;BA)";
+        let judge = |sddl: &str, is_root| {
+            let security = Security::parse(sddl);
+            security.owner_is_trusted().unwrap() && !security.others_may_move(is_root).unwrap()
+        };
+        assert!(judge(root, true));
+        assert!(judge(program_data, false));
+        // Nobody renames a root, and what `install` makes in it inherits nothing.
+        assert!(judge(disk, true));
+        assert!(!judge(disk, false));
+        assert!(!judge(users, false));
+        assert!(!judge(nulled, false));
+        assert!(judge(denied, false));
+        // But they are no place for ledgers.
+        assert!(Security::parse(program_data).others_may_remove().unwrap());
+    }
 
     #[test]
     fn the_system_administrators_and_services_are_trusted_and_users_are_not() {
