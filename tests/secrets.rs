@@ -125,15 +125,15 @@ fn install_takes_a_secret_from_a_file_or_standard_input_and_not_from_its_command
     };
     // With a good value all that is wrong is that this is no Windows.
     expect(install(&["--headers-file", "-"], HEADER), 1, "install needs Windows");
-    expect(install(&["--headers-file", "-"], ""), 1, "standard input has nothing in it");
+    expect(install(&["--headers-file", "-"], ""), 2, "standard input has nothing in it");
     expect(
         install(&["--headers-file", "-"], SECRET),
-        1,
+        2,
         "--headers-file: not a list of name=value",
     );
     let file = stage.folder.path().join("headers.txt");
     fs::write(&file, format!("{HEADER}\nx-tenant=desk\n")).unwrap();
     expect(install(&["--headers-file", file.to_str().unwrap()], ""), 1, "install needs Windows");
-    expect(install(&["--headers-file", "/no/such/file"], ""), 1, "cannot read /no/such/file");
+    expect(install(&["--headers-file", "/no/such/file"], ""), 2, "cannot read /no/such/file");
     expect(install(&["--headers", "x-tenant=desk"], ""), 2, "--headers-file");
 }
