@@ -4,12 +4,15 @@
 //! programs and `SysWOW64` to 32-bit ones. So there is a DLL in each, and a single value.
 
 mod agent_service;
+mod collector_folder;
 mod ledger_folder;
 mod placed_file;
 mod record;
 mod registry;
+mod release;
 mod secured_folder;
 mod system_dll;
+mod uninstalled;
 
 pub(super) use placed_file::Placement;
 pub(super) use registry::{Listed, listed};
@@ -18,22 +21,21 @@ pub(super) use system_dll::SystemDll;
 use crate::answer::{Failure, WrongUsage};
 use crate::architecture::Architecture;
 use crate::printable::Printable;
-use crate::rights::Rights;
 use crate::setting_flags::{Machine, SettingFlags};
 use crate::windows;
 use agent_service::{Agent, AgentService};
+use collector_folder::CollectorFolder;
 use ledger_folder::LedgerFolder;
 use mpr_otel_core::settings::{
     DELIVERY_AGENT, DELIVERY_IN_PROCESS, DeliveryMode, ENDPOINT, Lookup, SettingReport, Settings,
     Source, System,
 };
 use record::Record;
-use secured_folder::{check_place, missing_above, secure};
+use release::Release;
 use serde::Serialize;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use system_dll::Placed;
+use uninstalled::{Uninstalled, entries};
 
 /// The registry value that says who sends.
 const DELIVERY: &str = "Delivery";
@@ -96,16 +98,6 @@ pub(super) struct Setting {
     pub(super) is_overridden: bool,
 }
 
-/// What `uninstall` did.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Uninstalled {
-    pub(super) removed: Vec<String>,
-    /// Files in use, which Windows deletes when it starts next.
-    pub(super) at_restart: Vec<String>,
-    /// What is still there, and why.
-    pub(super) kept: Vec<String>,
-}
-
 /// Installs the DLLs beside this program and this program as the agent, with these settings. Does
 /// nothing twice.
 ///
@@ -120,8 +112,9 @@ pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
     let planned = Settings::resolve(&Machine { given: &given, system: System::host() });
     let folder = LedgerFolder::of(&planned);
     folder.check(&record)?;
-    if let Some(folder) = request.collector_dir {
-        check_collector_dir(folder, &record)?;
+    let collector_folder = request.collector_dir.map(CollectorFolder);
+    if let Some(folder) = &collector_folder {
+        folder.check(&record)?;
     }
     let mut warnings = Vec::new();
     let release = Release::beside_this_program(&mut warnings)?;
@@ -133,8 +126,8 @@ pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
     registry::write_secrets(&given)?;
     service.stop()?;
     let mut put_aside = folder.make(&mut record)?;
-    if let Some(folder) = request.collector_dir {
-        put_aside.extend(make_collector_dir(folder, &mut record)?);
+    if let Some(folder) = &collector_folder {
+        put_aside.extend(folder.make(&mut record)?);
     }
     let agent = service.install(&release.program, &mut warnings)?;
     folder.make_control_page()?;
@@ -199,49 +192,6 @@ fn with_delivery(request: &Request<'_>) -> Result<SettingFlags, Failure> {
     Ok(flags)
 }
 
-/// The files that this program came with, each read once: what was checked is what is written.
-struct Release {
-    program: Vec<u8>,
-    /// Without content: this release has none for such programs.
-    dlls: Vec<(SystemDll, Option<Vec<u8>>)>,
-}
-
-impl Release {
-    fn beside_this_program(warnings: &mut Vec<String>) -> Result<Self, Failure> {
-        let program = std::env::current_exe()?;
-        let beside = program.parent().unwrap_or(Path::new(r"C:\"));
-        let mut dlls = Vec::new();
-        for dll in SystemDll::all()? {
-            let source = dll.source(beside);
-            if dll.is_optional() && !source.exists() {
-                warnings.push(format!(
-                    "{} is missing, so {}-bit programs are not measured",
-                    source.display(),
-                    dll.architecture.bits()
-                ));
-                dlls.push((dll, None));
-                continue;
-            }
-            let content = dll.read(&source)?;
-            dlls.push((dll, Some(content)));
-        }
-        let program = fs::read(&program)
-            .map_err(|error| format!("cannot read {}: {error}", program.display()))?;
-        Ok(Self { program, dlls })
-    }
-
-    /// Which programs of this machine it has a DLL for.
-    fn programs(&self) -> Vec<Programs> {
-        let has = |programs: Architecture| {
-            self.dlls.iter().any(|(dll, content)| {
-                dll.serves(programs) && content.is_some() && programs.may_load(dll.architecture)
-            })
-        };
-        let all = windows::architectures().into_iter();
-        all.map(|architecture| Programs { architecture, have_dll: has(architecture) }).collect()
-    }
-}
-
 impl Setting {
     fn of(written: &SettingReport, removed: bool, now: Option<&SettingReport>) -> Self {
         let now = now.unwrap_or(written);
@@ -253,35 +203,6 @@ impl Setting {
             is_overridden: now.source == Source::Policy,
         }
     }
-}
-
-/// Refuses a place that is not safe, and a folder that is not empty unless an earlier `install` made it:
-/// what is in it would become the Collector's.
-fn check_collector_dir(folder: &Path, record: &Record) -> Result<(), Failure> {
-    check_place(folder, "--collector-dir")?;
-    if record.folders.iter().any(|made| made == folder) || entries(folder).next().is_none() {
-        return Ok(());
-    }
-    Err(WrongUsage(format!(
-        "--collector-dir: {} is not empty; name a folder that is, or that is not there",
-        folder.display()
-    ))
-    .into())
-}
-
-/// Makes the folder in which a Collector on this machine keeps what it has not sent.
-fn make_collector_dir(folder: &Path, record: &mut Record) -> Result<Vec<PathBuf>, Failure> {
-    let above = missing_above(folder);
-    for folder in above.iter().map(PathBuf::as_path).chain([folder]) {
-        record.add_folder(folder);
-    }
-    record.write()?;
-    let mut aside = Vec::new();
-    for above in above {
-        aside.extend(secure(&above, Rights::Outer)?);
-    }
-    aside.extend(secure(folder, Rights::Collector)?);
-    Ok(aside)
 }
 
 /// What to know of earlier ledger folders in which there is something.
@@ -330,59 +251,4 @@ pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
     }
     registry::remove_settings(&mut done)?;
     Ok(done)
-}
-
-impl Uninstalled {
-    /// Deletes a file, now or, if a program uses it, at the next start of Windows.
-    fn delete(&mut self, path: &Path) -> Result<(), Failure> {
-        match fs::remove_file(path) {
-            Ok(()) => self.removed.push(path.display().to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => self.delete_at_restart(path)?,
-        }
-        Ok(())
-    }
-
-    /// Deletes a folder, now or, if nothing is in it that stays, at the next start of Windows.
-    fn delete_folder(&mut self, folder: &Path) -> Result<(), Failure> {
-        match fs::remove_dir(folder) {
-            Ok(()) => self.removed.push(folder.display().to_string()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) if entries(folder).all(|path| self.goes(&path)) => {
-                self.delete_at_restart(folder)?;
-            }
-            Err(_) => {
-                self.kept.push(format!("{}, for it holds what is not ours", folder.display()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a file or folder is on its way. One that a program has open may be listed until
-    /// the program ends, deleted or not.
-    fn goes(&self, path: &Path) -> bool {
-        let path = path.display().to_string();
-        self.removed.contains(&path) || self.at_restart.contains(&path)
-    }
-
-    /// Whether something was said of it.
-    fn names(&self, path: &Path) -> bool {
-        let kept = path.display().to_string() + ",";
-        self.goes(path) || self.kept.iter().any(|text| text.starts_with(&kept))
-    }
-
-    fn delete_at_restart(&mut self, path: &Path) -> Result<(), Failure> {
-        windows::delete_at_restart(path).map_err(|error| {
-            format!("cannot delete {}: {error}; delete it by hand", path.display())
-        })?;
-        self.at_restart.push(path.display().to_string());
-        Ok(())
-    }
-}
-
-/// What is in a folder; nothing if the folder is elsewhere: any user may have put a link there.
-fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    let here = fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir());
-    let listed = here.then(|| fs::read_dir(folder).ok()).flatten();
-    listed.into_iter().flatten().flatten().map(|entry| entry.path())
 }
