@@ -104,6 +104,25 @@ fn a_span_that_is_refused_costs_no_other_one_and_few_requests() {
 }
 
 #[test]
+fn a_span_at_which_the_collector_fails_keeps_no_other_one_in_its_host() {
+    const SPANS: usize = 100;
+    let stage = Stage::behaving(move |request: &Request| {
+        Answer::status(if is_poisoned(request) { 500 } else { 200 })
+    });
+    let mut steps = vec![add(r"\\server\share"); SPANS];
+    steps[SPANS / 3] = add(&format!(r"\\server\{POISON}"));
+    let (host, report) = start(stage.host(), &lane(steps));
+    assert_eq!(report.untracked, 0);
+    let tally = stage.tally_when(|tally| tally.pending() == 0);
+    assert_eq!((tally.exported, tally.lost[3], tally.lost_in_all()), (SPANS as u64 - 1, 1, 1));
+    let taken = stage.receiver.requests().try_iter().filter(|request| !is_poisoned(request));
+    let ids: Vec<_> = taken.flat_map(received).map(|span| span.span.span_id).collect();
+    assert_eq!(ids.len(), SPANS - 1);
+    assert_eq!(ids.into_iter().collect::<HashSet<_>>().len(), SPANS - 1);
+    host.end_quietly();
+}
+
+#[test]
 fn drain_fails_if_a_span_was_refused() {
     let stage = Stage::behaving(|_: &Request| Answer::status(400));
     let mut command = stage.c("exit");

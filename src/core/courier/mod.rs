@@ -6,10 +6,12 @@
 mod backoff;
 mod client;
 mod encoder;
+mod suspects;
 mod verdict;
 
 pub use client::{Client, ClientError, Guard};
 pub use encoder::configured;
+pub use suspects::Suspects;
 pub use verdict::{Cause, Verdict};
 
 use crate::settings::{Compression, Settings};

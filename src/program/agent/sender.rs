@@ -4,7 +4,7 @@ use super::telemetry::Export;
 use crate::listener::may_have_secrets;
 use crate::store::{Key, Store, StoreError, Stored};
 use mpr_otel_core::clock;
-use mpr_otel_core::courier::{Cause, Courier, Verdict};
+use mpr_otel_core::courier::{Cause, Courier, Suspects, Verdict};
 use mpr_otel_core::ledger::Loss;
 use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::settings::Settings;
@@ -12,17 +12,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// After so many failures of a span that is sent alone it is suspected, and others are sent.
-const FAILURES: u32 = 3;
-/// Spans that are suspected at a time: if there are more of them, the collector is the reason.
-const SUSPECTS: usize = 16;
-
 /// The way from the store to the collector.
-///
-/// A collector that fails (5xx) at one span must not keep all others waiting, and one that fails at
-/// every span must cost none. So a span that fails again and again is passed over, if the collector
-/// takes an empty batch. Once others were taken it is sent again alone, and if the collector fails
-/// then, the span is the reason: it is refused.
 #[derive(Debug)]
 pub(crate) struct Sender {
     store: Arc<Store>,
@@ -31,12 +21,7 @@ pub(crate) struct Sender {
     batch_max: usize,
     /// What was sent, and nobody knows whether it arrived.
     unanswered: HashSet<Key>,
-    /// The span that was sent alone last and failed, and how often.
-    failing: Option<(Key, u32)>,
-    /// What is passed over.
-    suspects: Vec<Key>,
-    /// Of these, what is to be sent again because others were taken since.
-    on_trial: Vec<Key>,
+    suspects: Suspects<Key>,
 }
 
 /// What came of an attempt to send.
@@ -63,9 +48,7 @@ impl Sender {
             privacy: Privacy::of(settings),
             batch_max: settings.batch_max,
             unanswered: HashSet::new(),
-            failing: None,
-            suspects: Vec::new(),
-            on_trial: Vec::new(),
+            suspects: Suspects::default(),
         }
     }
 
@@ -80,7 +63,7 @@ impl Sender {
         if !wait.is_zero() {
             return Ok(Sent::Later(wait));
         }
-        let trial = self.on_trial.pop();
+        let trial = self.suspects.on_trial();
         let batch = self.next(trial)?;
         let (mut keys, mut spans, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for (key, stored) in batch {
@@ -98,7 +81,7 @@ impl Sender {
         let count = spans.len() as u64;
         if count == 0 {
             // It was given up meanwhile.
-            self.suspects.retain(|suspect| Some(*suspect) != trial);
+            self.suspects.forget(trial.as_slice());
             return Ok(match (trial, unreadable.len()) {
                 (None, 0) => Sent::Nothing,
                 _ => Sent::Batch { exported: 0, rejected: 0 },
@@ -107,29 +90,17 @@ impl Sender {
         let export = Export::begin(count);
         let verdict = self.courier.send(spans);
         export.end(&verdict);
-        let rejected = match verdict {
+        let rejected = match self.suspects.weigh(&mut self.courier, &keys, verdict) {
             Verdict::Accepted { rejected, .. } => rejected,
             Verdict::Refused { .. } => count,
             Verdict::Divide { .. } => return Ok(Sent::Batch { exported: 0, rejected: 0 }),
-            Verdict::Later { cause: Cause::Failing, .. }
-                if trial.is_some() && self.takes_empty_batches() =>
-            {
-                tracing::warn!("the collector fails at one span and takes others: it is refused");
-                count
-            }
             Verdict::Later { cause, .. } => {
-                match (cause, &*keys) {
-                    (Cause::Silence, _) => self.unanswered.extend(keys),
-                    (Cause::Failing, [key]) => self.suspect(*key),
-                    _ => {}
+                if cause == Cause::Silence {
+                    self.unanswered.extend(keys);
                 }
                 return Ok(Sent::Later(self.courier.wait()));
             }
         };
-        self.suspects.retain(|suspect| !keys.contains(suspect));
-        if trial.is_none() && rejected < count {
-            self.on_trial.clone_from(&self.suspects);
-        }
         let repeated = keys.iter().filter(|key| self.unanswered.remove(*key)).count() as u64;
         let now = clock::unix_nanos(SystemTime::now());
         self.store.settle(&keys, (rejected, repeated), now)?;
@@ -143,29 +114,10 @@ impl Sender {
             return Ok(self.store.get(key)?.into_iter().collect());
         }
         let limit = self.batch_max.min(self.courier.at_most());
-        let batch = self.store.batch(limit, &self.suspects)?;
-        if batch.is_empty() && !self.suspects.is_empty() {
+        let batch = self.store.batch(limit, self.suspects.passed_over())?;
+        if batch.is_empty() && !self.suspects.passed_over().is_empty() {
             return self.store.batch(1, &[]);
         }
         Ok(batch)
-    }
-
-    /// Counts a failure of a span that was sent alone.
-    fn suspect(&mut self, key: Key) {
-        let failures = match self.failing {
-            Some((failing, failures)) if failing == key => failures + 1,
-            _ => 1,
-        };
-        self.failing = Some((key, failures));
-        let is_new = !self.suspects.contains(&key) && self.suspects.len() < SUSPECTS;
-        if failures >= FAILURES && is_new && self.takes_empty_batches() {
-            tracing::warn!("the collector fails at one span; others are sent before it");
-            self.suspects.push(key);
-        }
-    }
-
-    /// Whether the collector is there, and fails at what is in a batch.
-    fn takes_empty_batches(&mut self) -> bool {
-        matches!(self.courier.probe(), Verdict::Accepted { rejected: 0, .. })
     }
 }
