@@ -48,10 +48,7 @@ impl<Key: Copy + PartialEq> Suspects<Key> {
 
     /// What the courier's verdict on these, which were sent as one batch, means for them.
     pub fn weigh(&mut self, courier: &mut Courier, keys: &[Key], verdict: Verdict) -> Verdict {
-        // The collector is there, and fails at what is in a batch.
-        let mut takes_empty_batches =
-            || matches!(courier.probe(), Verdict::Accepted { rejected: 0, .. });
-        self.conclude(keys, verdict, &mut takes_empty_batches)
+        self.conclude(keys, verdict, &mut || courier.takes_empty_batches())
     }
 
     fn conclude(

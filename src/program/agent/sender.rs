@@ -36,7 +36,7 @@ pub(crate) enum Sent {
         /// Spans that were refused for good.
         rejected: u64,
     },
-    /// The collector did not take it: try again after this.
+    /// Not now, but after this: the collector did not take the last batch, or it has just come back.
     Later(Duration),
 }
 
@@ -55,6 +55,11 @@ impl Sender {
     /// Why the collector did not take the last batch; `None` if it did.
     pub(crate) fn trouble(&self) -> Option<&str> {
         self.courier.trouble()
+    }
+
+    /// Whether the collector is there, so that what it fails at is in a batch.
+    pub(crate) fn takes_empty_batches(&mut self) -> bool {
+        self.courier.takes_empty_batches()
     }
 
     /// Sends one batch, if it is time for that. Takes no longer than a request may.
