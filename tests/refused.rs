@@ -81,7 +81,7 @@ impl Refusing {
         *self.state.mood.lock().unwrap()
     }
 
-    fn from_now_on(&self, mood: Mood) {
+    fn be(&self, mood: Mood) {
         *self.state.mood.lock().unwrap() = mood;
     }
 
@@ -173,10 +173,10 @@ fn an_exporter_keeps_what_an_endpoint_refuses_and_sends_it_when_it_is_taken() {
         stage.tally_when(|tally| tally.seen == OPERATIONS);
         let before = kept();
         assert_eq!(before, Kept { ledgers: OPERATIONS, store: 0 }, "{which}");
-        collector.from_now_on(Mood::Refuses);
+        collector.be(Mood::Refuses);
         stage.until(|| stage.last_errors() != [""]);
         assert_eq!((kept(), collector.refused() > 0), (before, true), "{which}");
-        collector.from_now_on(Mood::Takes);
+        collector.be(Mood::Takes);
         let tally = stage.tally_when(|tally| tally.exported == OPERATIONS);
         assert_eq!((tally.seen, tally.lost_in_all()), (OPERATIONS, 0), "{which}");
         assert_eq!(kept(), Kept { ledgers: 0, store: 0 }, "{which}");
@@ -197,11 +197,11 @@ fn an_agent_keeps_what_an_endpoint_refuses_and_sends_it_when_it_is_taken() {
         stage.report_when(OPERATIONS, 0, 0);
         let before = kept();
         assert_eq!(before, Kept { ledgers: 0, store: OPERATIONS }, "{which}");
-        collector.from_now_on(Mood::Refuses);
+        collector.be(Mood::Refuses);
         stage.until(|| stage.report()["trouble"].is_string());
         assert_eq!((kept(), collector.refused() > 0), (before, true), "{which}");
         assert!(stage.logged().contains("will send again"), "{which}");
-        collector.from_now_on(Mood::Takes);
+        collector.be(Mood::Takes);
         stage.report_when(OPERATIONS, OPERATIONS, 0);
         assert_eq!(kept(), Kept { ledgers: 0, store: 0 }, "{which}");
         collector.has_each_once(OPERATIONS, which);
@@ -228,7 +228,7 @@ fn drain_keeps_what_an_endpoint_refuses_and_fails() {
             assert!(summary["trouble"].is_string(), "{which}");
         }
         assert_eq!((ledger_files(stage), collector.refused()), (0, 2), "{which}");
-        collector.from_now_on(Mood::Takes);
+        collector.be(Mood::Takes);
         let (code, summary) = drain(stage);
         assert_eq!((code, &summary["exported"]), (Some(0), &OPERATIONS.into()), "{which}");
         assert_eq!((&summary["waiting"], &summary["store"]), (&0.into(), &Value::Null), "{which}");
@@ -245,7 +245,7 @@ fn drain_with_a_wrong_token(stage: &Stage, collector: &Refusing, operations: u64
     assert_eq!(pending, operations);
     for drained in ["401", "401 again", "taken"] {
         if drained == "taken" {
-            collector.from_now_on(Mood::Takes);
+            collector.be(Mood::Takes);
         }
         let began = Instant::now();
         let (code, summary) = drain(stage);

@@ -94,8 +94,9 @@ impl Sender {
         }
         let export = Export::begin(count);
         let verdict = self.courier.send(spans);
+        let verdict = self.suspects.weigh(&mut self.courier, &keys, verdict);
         export.end(&verdict);
-        let rejected = match self.suspects.weigh(&mut self.courier, &keys, verdict) {
+        let rejected = match verdict {
             Verdict::Accepted { rejected, .. } => rejected,
             Verdict::Refused { .. } => count,
             Verdict::Divide { .. } => return Ok(Sent::Batch { exported: 0, rejected: 0 }),
