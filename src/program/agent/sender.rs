@@ -127,3 +127,94 @@ impl Sender {
         Ok(batch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Bounds;
+    use crate::store::tests::{round, taken_of};
+    use mpr_otel_core::settings::{Compression, System};
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
+    /// Answers each request with 500 if it has the poisoned span, else with 200.
+    fn serve(connection: TcpStream) -> std::io::Result<()> {
+        let mut requests = BufReader::new(connection.try_clone()?);
+        loop {
+            let (mut length, mut line) = (0, String::new());
+            while line != "\r\n" {
+                line.clear();
+                if requests.read_line(&mut line)? == 0 {
+                    return Ok(());
+                }
+                let header = line.to_ascii_lowercase();
+                if let Some(value) = header.strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            let mut body = vec![0; length];
+            requests.read_exact(&mut body)?;
+            let is_poisoned = body.windows(6).any(|part| part == b"poison");
+            let status = if is_poisoned { 500 } else { 200 };
+            write!(&connection, "HTTP/1.1 {status} \r\ncontent-length: 0\r\n\r\n")?;
+        }
+    }
+
+    /// A sender to a collector that fails at one of three spans.
+    fn with_a_poisoned_span(folder: &std::path::Path) -> (Arc<Store>, Sender) {
+        let bounds = Bounds { bytes: 0, age: Duration::ZERO };
+        let store = Arc::new(Store::at(folder.join("store.redb"), bounds));
+        store.open().unwrap();
+        let taken =
+            ["poison", "projects", "home"].into_iter().enumerate().map(|(number, share)| {
+                taken_of("owner", number as u64, &format!(r"\\files01\{share}"))
+            });
+        store.take_in(&round(taken.collect()), 1).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut settings = Settings::resolve(&System::host());
+        let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        (settings.endpoint, settings.compression) = (endpoint.parse().ok(), Compression::None);
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                thread::spawn(move || serve(connection));
+            }
+        });
+        let sender = Sender::new(Arc::clone(&store), &settings);
+        (store, sender)
+    }
+
+    /// Sends until so many operations are in the store.
+    fn send_until(sender: &mut Sender, store: &Store, pending: u64) {
+        while store.counts().unwrap().pending() != pending {
+            if let Sent::Later(wait) = sender.send().unwrap() {
+                thread::sleep(wait);
+            }
+        }
+    }
+
+    #[test]
+    fn a_span_at_which_the_collector_fails_is_refused_after_the_others_were_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut sender) = with_a_poisoned_span(folder.path());
+        send_until(&mut sender, &store, 0);
+        let counts = store.counts().unwrap();
+        assert_eq!((counts.exported(), counts.lost()["rejected"]), (2, 1));
+        assert_eq!(sender.suspects.passed_over(), []);
+    }
+
+    #[test]
+    fn a_span_that_is_given_up_before_its_trial_is_counted_once_and_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut sender) = with_a_poisoned_span(folder.path());
+        let poisoned = store.batch(1, &[]).unwrap()[0].0;
+        send_until(&mut sender, &store, 2);
+        assert_eq!(sender.suspects.on_trial(), Some(poisoned));
+        store.give_up(&[poisoned], Loss::Expired.name()).unwrap();
+        store.take_in(&round(vec![taken_of("owner", 4, r"\\files01\later")]), 2).unwrap();
+        send_until(&mut sender, &store, 0);
+        let counts = store.counts().unwrap();
+        assert_eq!((counts.exported(), counts.lost()["expired"]), (3, 1));
+        assert_eq!((sender.suspects.on_trial(), sender.suspects.passed_over()), (None, &[][..]));
+    }
+}
