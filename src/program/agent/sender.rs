@@ -186,11 +186,15 @@ mod tests {
 
     /// Sends until so many operations are in the store.
     fn send_until(sender: &mut Sender, store: &Store, pending: u64) {
-        while store.counts().unwrap().pending() != pending {
+        for _ in 0..100 {
+            if store.counts().unwrap().pending() == pending {
+                return;
+            }
             if let Sent::Later(wait) = sender.send().unwrap() {
                 thread::sleep(wait);
             }
         }
+        panic!("a hundred rounds, and {:?}", store.counts().unwrap());
     }
 
     #[test]
