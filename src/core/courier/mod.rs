@@ -124,7 +124,8 @@ impl Courier {
         self.trouble.as_deref()
     }
 
-    /// Puts the next batch off, not less than the server `asked` for. Returns for how long.
+    /// Puts the next batch off, not less than the server `asked` for, and lets it have one item. Returns
+    /// for how long.
     pub fn postpone(&mut self, asked: Option<Duration>) -> Duration {
         self.schedule.failed(asked, Instant::now())
     }
@@ -153,28 +154,25 @@ impl Courier {
 
     /// Logs a verdict on a batch of `items`, and draws from it when the next may go.
     fn conclude(&mut self, items: u64, verdict: Verdict) -> Verdict {
-        if let Verdict::Later { reason, after, .. } = &verdict {
-            let wait = self.postpone(*after);
-            tracing::warn!(items, reason, wait_ms = wait.as_millis(), "will send again");
-            self.trouble = Some(reason.clone());
-            return verdict;
-        }
         let count = usize::try_from(items).unwrap_or(usize::MAX);
         match &verdict {
-            Verdict::Accepted { .. } => self.schedule.taken(count, Instant::now()),
-            Verdict::Divide { .. } => self.schedule.divided(count),
-            Verdict::Refused { .. } | Verdict::Later { .. } => self.schedule.answered(),
-        }
-        match &verdict {
-            Verdict::Accepted { rejected, message } if *rejected > 0 || !message.is_empty() => {
-                // Not as the field `message`, which is written without quotes: a collector's text
-                // could begin a line.
-                tracing::warn!(rejected, said = message, "the collector accepted a part");
+            Verdict::Later { reason, after, .. } => {
+                let wait = self.postpone(*after);
+                tracing::warn!(items, reason, wait_ms = wait.as_millis(), "will send again");
+                self.trouble = Some(reason.clone());
+                return verdict;
+            }
+            Verdict::Accepted { rejected, message } => {
+                self.schedule.taken(count, Instant::now());
+                if *rejected > 0 || !message.is_empty() {
+                    // Not as the field `message`, which takes the place of what is said here.
+                    tracing::warn!(rejected, said = message, "the collector accepted a part");
+                }
             }
             Verdict::Refused { reason } | Verdict::Divide { reason } => {
+                self.schedule.refused(count);
                 tracing::warn!(items, reason, "the collector refused a batch");
             }
-            _ => {}
         }
         self.trouble = None;
         verdict

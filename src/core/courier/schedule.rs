@@ -75,14 +75,14 @@ impl Schedule {
         }
     }
 
-    /// A batch of so many items was refused, and is to be halved.
-    pub(super) fn divided(&mut self, items: usize) {
+    /// A batch of so many items was refused: the next, half as large, may go at once.
+    pub(super) fn refused(&mut self, items: usize) {
         self.answered();
         self.at_most = (items / 2).max(1);
     }
 
-    /// The collector is there: the next batch may go at once.
-    pub(super) fn answered(&mut self) {
+    /// The collector is there.
+    fn answered(&mut self) {
         self.backoff.reset();
         self.not_before = None;
     }
@@ -195,9 +195,9 @@ mod tests {
     fn what_is_refused_is_halved_and_its_halves_go_at_once() {
         let now = Instant::now();
         let mut schedule = Schedule::new(512, BATCH_DELAY);
-        schedule.divided(100);
+        schedule.refused(100);
         assert_eq!((schedule.at_most(), schedule.wait(now)), (50, Duration::ZERO));
-        schedule.divided(1);
+        schedule.refused(1);
         assert_eq!(schedule.at_most(), 1);
     }
 }
