@@ -11,13 +11,17 @@ use mpr_otel_lab::equipment::stage::{
 };
 use mpr_otel_lab::equipment::{library, program};
 use mpr_otel_lab::receiver::{Answer, Behaviour, Request, Stream};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message;
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// An agent of the stage's folder.
@@ -411,6 +415,55 @@ fn a_log_that_cannot_be_written_stops_no_agent() {
     stage.spans(1);
     let said = agent.interrupt();
     assert!(said.contains("the agent works without its log"), "{said}");
+}
+
+/// Everybody who can write something that the agent says writes a line of its log into it.
+#[test]
+fn nothing_that_a_collector_a_user_or_a_path_says_begins_a_line_of_the_log() {
+    const LINE: &str = "2001-01-01T00:00:00.000000Z ERROR forged";
+    let forged = format!("\n{LINE}\r\n\u{85}{LINE}\u{2028}\u{1b}[2J\u{9b}2J\u{202e}");
+    let partial = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 0,
+            error_message: format!("partial{forged}"),
+        }),
+    };
+    let text = |status, body: String| Answer { body: body.into_bytes(), ..Answer::status(status) };
+    let answers = Mutex::new(VecDeque::from([
+        text(401, format!("body{forged}")),
+        // Neither a line end nor ESC can be in a header.
+        Answer::status(302).header("location", &format!("http://moved\t{LINE}")),
+        text(400, format!("refused{forged}")),
+        Answer { body: partial.encode_to_vec(), ..Answer::ok() },
+    ]));
+    let stage = Stage::behaving(move |request: &Request| {
+        let has_spans = !received(request.clone()).is_empty();
+        let answer = has_spans.then(|| answers.lock().unwrap().pop_front()).flatten();
+        answer.unwrap_or(Answer::ok())
+    });
+    let ledgers = stage.folder.path().join(format!("folder{forged}"));
+    fs::create_dir(&ledgers).unwrap();
+    let mut command = stage.agent();
+    command.env("MPR_OTEL_LEDGER_DIR", &ledgers);
+    let agent = spawn(&mut command);
+    let mut command = agent_host(&stage);
+    command.env("MPR_OTEL_LEDGER_DIR", &ledgers);
+    let share = format!(r"\\server\share{forged}");
+    let (host, _) = start(command, &lane(vec![add(&share), add(&share)]));
+    stage.until(|| ["body", "moved", "partial"].iter().all(|said| stage.logged().contains(said)));
+    host.end_quietly();
+    let heard = agent.interrupt();
+    for log in [stage.logged(), heard] {
+        assert!(
+            ["folder", "body", "moved", "refused", "partial"].iter().all(|said| log.contains(said)),
+            "{log}"
+        );
+        for line in log.lines() {
+            assert!(!line.starts_with("2001") && line.starts_with("20"), "{line:?} in {log}");
+            let steers = |c: char| c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c);
+            assert!(!line.contains(steers), "{line:?}");
+        }
+    }
 }
 
 /// Waits until the stage has a control page.

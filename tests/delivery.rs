@@ -170,15 +170,8 @@ fn the_date_of_retry_after_is_waited_for() {
     assert!(asked_to_wait(date) > Duration::from_millis(900));
 }
 
-#[test]
-fn partial_success_counts_the_rejected_spans_and_keeps_the_reason() {
-    let partial = ExportTraceServiceResponse {
-        partial_success: Some(ExportTracePartialSuccess {
-            rejected_spans: 2,
-            error_message: "two are too old".to_owned(),
-        }),
-    };
-    let answer = Answer { body: partial.encode_to_vec(), ..Answer::ok() };
+/// Plays three operations, of which the collector refuses two in its `answer`.
+fn two_rejected_by(answer: Answer) {
     let stage = Stage::behaving(moody([Deed::Answer(answer)]));
     let mut command = stage.host();
     command.env("MPR_OTEL_BATCH_MAX", "3").env("MPR_OTEL_BATCH_DELAY_MS", "60000");
@@ -188,6 +181,25 @@ fn partial_success_counts_the_rejected_spans_and_keeps_the_reason() {
     assert_eq!((tally.exported, tally.lost[3]), (1, 2));
     stage.wait_for_error("two are too old");
     host.end_quietly();
+}
+
+#[test]
+fn partial_success_counts_the_rejected_spans_and_keeps_the_reason() {
+    let partial = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 2,
+            error_message: "two are too old".to_owned(),
+        }),
+    };
+    two_rejected_by(Answer { body: partial.encode_to_vec(), ..Answer::ok() });
+}
+
+/// A gateway that answers in JSON what came in protobuf.
+#[test]
+fn partial_success_in_json_is_one_too() {
+    let partial = r#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"two are too old"}}"#;
+    let answer = Answer { body: partial.into(), ..Answer::ok() };
+    two_rejected_by(answer.header("content-type", "application/json"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use mpr_otel_core::span::SCHEMA_URL;
 use mpr_otel_core::win32_error;
 use mpr_otel_lab::double::{Add, Cancel, Host, ScriptedCall, Step};
 use mpr_otel_lab::equipment::stage::{
-    PATIENCE, Received, Stage, add, add_ending, lane, show, spawn, start,
+    PATIENCE, Received, Stage, add, add_ending, lane, received, show, spawn, start,
 };
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -349,6 +349,39 @@ fn the_agents_metrics_are_what_is_documented_and_count_what_happened() {
     assert_eq!(count(&metrics, "mpr.operation.exported", ""), 1);
     assert_eq!(count(&metrics, lost, "rejected"), 0);
     agent.interrupt();
+}
+
+#[test]
+fn a_batch_that_is_divided_is_neither_exported_nor_rejected() {
+    let stage = Stage::behaving(|request: &mpr_otel_lab::receiver::Request| {
+        let is_large = received(request.clone()).len() > 1;
+        mpr_otel_lab::receiver::Answer::status(if is_large { 400 } else { 200 })
+    });
+    let mut command = stage.host();
+    command.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
+    let (host, _) = start(command, &lane(vec![add_ending(r"\\server\share", 0); 2]));
+    host.kill();
+    let agent = spawn(&mut stage.agent());
+    let metrics = metrics_when(&stage, |metrics| count(metrics, "mpr.operation.exported", "") == 2);
+    let exported = values(&metrics["otel.sdk.exporter.span.exported"]);
+    assert_eq!(exported, BTreeMap::from([(String::new(), 2)]));
+    assert_eq!(count(&metrics, "otel.sdk.exporter.span.inflight", ""), 0);
+    // Its spans about itself come when it stops.
+    agent.interrupt();
+    let requests = stage.receiver.requests().try_iter();
+    let scopes =
+        requests.flat_map(|request| request.export.resource_spans).flat_map(|it| it.scope_spans);
+    let own = scopes.filter(|scope| scope.scope.as_ref().unwrap().name == "mpr-otel-agent");
+    let mut errors: Vec<_> = own
+        .flat_map(|scope| scope.spans)
+        .map(|span| {
+            let mut attributes = span.attributes.iter();
+            let error = attributes.find(|pair| pair.key == "error.type");
+            error.map(|pair| show(pair.value.as_ref().unwrap()))
+        })
+        .collect();
+    errors.sort();
+    assert_eq!(errors, [None, None, Some("divided".to_owned())]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::doorbell::Sleep;
 use crate::host::Host;
 use crate::pairing::{Open, Pairing};
 use mpr_otel_core::clock;
-use mpr_otel_core::courier::{Courier, Verdict};
+use mpr_otel_core::courier::{Courier, Suspects, Verdict};
 use mpr_otel_core::ledger::Loss;
 use mpr_otel_core::operation::Operation;
 use mpr_otel_core::platform;
@@ -51,6 +51,8 @@ struct Exporter {
     busy_until: u64,
     privacy: Privacy,
     courier: Courier,
+    /// Slots whose operations the collector may fail at.
+    suspects: Suspects<usize>,
     /// When the settings are to be read again, by the monotonic clock.
     read_settings_at: u64,
 }
@@ -65,6 +67,7 @@ impl Exporter {
             busy_until: 0,
             privacy: Privacy::of(&host.settings),
             courier: Courier::new(host.settings.clone()),
+            suspects: Suspects::default(),
             read_settings_at: host.clock.now().saturating_add(nanos(READ_SETTINGS)),
         }
     }
@@ -104,6 +107,7 @@ impl Exporter {
         }
         self.host.ledger.header().note_alive(now);
         self.give_up_overdue(now);
+        self.arrange();
         if self.due_at(now).is_some_and(|due| due <= now) {
             self.send_batch();
             self.expect_more(self.host.clock.now());
@@ -161,6 +165,29 @@ impl Exporter {
         open.started.saturating_add(nanos(self.host.settings.unfinished_after))
     }
 
+    /// Puts the operation that is on trial first, and those that are passed over last.
+    fn arrange(&mut self) {
+        let (on_trial, last) = (self.suspects.on_trial(), self.suspects.passed_over());
+        if last.is_empty() {
+            return;
+        }
+        self.ready.make_contiguous().sort_by_key(|ready| match ready.slot {
+            slot if Some(slot) == on_trial => 0,
+            slot if last.contains(&slot) => 2,
+            _ => 1,
+        });
+    }
+
+    /// How many of what is ready are the next batch; a suspect is sent alone.
+    fn next_count(&self) -> usize {
+        let suspects = self.suspects.passed_over();
+        let mut next = self.ready.iter().take(self.batch_max());
+        match next.position(|ready| suspects.contains(&ready.slot)) {
+            Some(others) => others.max(1),
+            None => self.ready.len().min(self.batch_max()),
+        }
+    }
+
     /// When the next batch is to be sent; `None` if nothing is ready.
     fn due_at(&self, now: u64) -> Option<u64> {
         // Without a collector everything waits in the ledger.
@@ -210,7 +237,7 @@ impl Exporter {
     }
 
     fn send_batch(&mut self) {
-        let count = self.ready.len().min(self.batch_max());
+        let count = self.next_count();
         let header = self.host.ledger.header();
         let lost = header.lost();
         let spans = self.build(count, lost.saturating_sub(header.lost_told()));
@@ -219,7 +246,9 @@ impl Exporter {
         if count == 0 {
             return;
         }
+        let slots: Vec<usize> = self.ready.iter().take(count).map(|ready| ready.slot).collect();
         let verdict = self.courier.send(spans);
+        let verdict = self.suspects.weigh(&mut self.courier, &slots, verdict);
         if let Some(problem) = verdict.problem() {
             header.note_error(problem);
         }
@@ -253,6 +282,7 @@ impl Exporter {
             } else {
                 host.ledger.header().count_lost(Loss::Corrupt, 1);
                 self.ready.remove(index);
+                self.suspects.forget(&[slot]);
                 if record.is_some() {
                     host.ledger.release(slot);
                 }

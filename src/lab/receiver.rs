@@ -43,7 +43,7 @@ impl Request {
 pub struct Answer {
     /// Status code.
     pub status: u16,
-    /// Headers besides Content-Length.
+    /// Headers besides Content-Length, with names in lower case. Without a Content-Type it is OTLP's.
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
@@ -297,11 +297,11 @@ fn decode(path: &str, body: &[u8], encoding: Option<&str>) -> io::Result<Decoded
 }
 
 fn write_answer(connection: &mut dyn Stream, answer: &Answer) -> io::Result<()> {
-    let mut head = format!(
-        "HTTP/1.1 {} \r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n",
-        answer.status,
-        answer.body.len()
-    );
+    let mut head =
+        format!("HTTP/1.1 {} \r\ncontent-length: {}\r\n", answer.status, answer.body.len());
+    if header(&answer.headers, "content-type").is_none() {
+        head.push_str("content-type: application/x-protobuf\r\n");
+    }
     for (name, value) in &answer.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -16,10 +16,14 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The file with what was taken over and is not sent yet, in the user's state folder.
 const STORE: &str = "drain.redb";
+
+/// The longest wait for a collector that takes empty batches, and not what is recorded.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Send what programs recorded and nobody sent, now.
 ///
@@ -110,10 +114,23 @@ fn drain(settings: Settings, folder: LedgerFolder) -> Result<Summary, Failure> {
     })?;
     summary.refused = intake.sights().refused;
     let mut sender = Sender::new(Arc::clone(&store), &settings);
-    while let Sent::Batch { .. } = sender.send()? {
-        let counts = store.counts()?;
-        let exported = counts.exported() - before.exported();
-        tell(&format!("{exported} operations sent, {} to go", counts.pending()));
+    loop {
+        match sender.send()? {
+            Sent::Nothing => break,
+            Sent::Batch { .. } => {
+                let counts = store.counts()?;
+                let exported = counts.exported() - before.exported();
+                tell(&format!("{exported} operations sent, {} to go", counts.pending()));
+            }
+            // A collector that is there, and fails at what is in a batch, may take the others.
+            Sent::Later(wait)
+                if sender.trouble().is_none()
+                    || (wait <= LONGEST_WAIT && sender.takes_empty_batches()) =>
+            {
+                thread::sleep(wait);
+            }
+            Sent::Later(_) => break,
+        }
     }
     tell("");
     summary.trouble = sender.trouble().map(Printable::from);

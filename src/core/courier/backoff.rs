@@ -37,7 +37,7 @@ impl Backoff {
 }
 
 /// A random number from 0 to 1; 1 if the system has no randomness.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     getrandom::u32().map_or(1.0, |number| f64::from(number) / f64::from(u32::MAX))
 }
 

@@ -6,19 +6,23 @@
 mod backoff;
 mod client;
 mod encoder;
+mod json_answer;
+mod schedule;
+mod suspects;
 mod verdict;
 
 pub use client::{Client, ClientError, Guard};
 pub use encoder::configured;
+pub use suspects::Suspects;
 pub use verdict::{Cause, Verdict};
 
 use crate::settings::{Compression, Settings};
-use backoff::Backoff;
 use encoder::Encoder;
 use flate2::write::GzEncoder;
 use http::{HeaderValue, Uri};
 use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
+use schedule::Schedule;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,12 +40,8 @@ pub struct Courier {
     guard: Option<Guard>,
     /// Made by the first batch; made again by the next if it could not be made.
     connection: Option<Connection>,
-    backoff: Backoff,
-    /// Not to send before this time; `None` if the next batch may go at once.
-    not_before: Option<Instant>,
+    schedule: Schedule,
     trouble: Option<String>,
-    /// The most items that the next batch may have.
-    at_most: usize,
 }
 
 /// What is ready to send.
@@ -71,14 +71,12 @@ impl Courier {
 
     fn nowhere(settings: Settings) -> Self {
         Self {
+            schedule: Schedule::new(settings.batch_max, settings.batch_delay),
             settings,
             endpoint: None,
             guard: None,
             connection: None,
-            backoff: Backoff::default(),
-            not_before: None,
             trouble: None,
-            at_most: usize::MAX,
         }
     }
 
@@ -105,17 +103,20 @@ impl Courier {
         self.attempt(|connection, _| connection.encoder.post(Vec::new()))
     }
 
+    /// Whether the collector is there, so that what it fails at is in a batch.
+    pub fn takes_empty_batches(&mut self) -> bool {
+        matches!(self.probe(), Verdict::Accepted { rejected: 0, .. })
+    }
+
     /// How long to wait before the next batch; zero if it may go at once.
     pub fn wait(&self) -> Duration {
-        self.not_before
-            .map_or(Duration::ZERO, |then| then.saturating_duration_since(Instant::now()))
+        self.schedule.wait(Instant::now())
     }
 
     /// The most items that the next batch may have: one after a failure, and twice as many after each
-    /// success, so that an endpoint that fails is asked little, and a backlog comes back in steps.
-    /// After a refusal it is half of what was refused.
+    /// success. After a refusal it is half of what was refused.
     pub fn at_most(&self) -> usize {
-        self.at_most
+        self.schedule.at_most()
     }
 
     /// Why the collector did not take the last batch; `None` if it did, or refused it for good.
@@ -123,11 +124,10 @@ impl Courier {
         self.trouble.as_deref()
     }
 
-    /// Puts the next batch off, not less than the server `asked` for. Returns for how long.
+    /// Puts the next batch off, not less than the server `asked` for, and lets it have one item. Returns
+    /// for how long.
     pub fn postpone(&mut self, asked: Option<Duration>) -> Duration {
-        let wait = self.backoff.next(asked);
-        self.not_before = Some(Instant::now() + wait);
-        wait
+        self.schedule.failed(asked, Instant::now())
     }
 
     fn attempt(&mut self, post: impl FnOnce(&Connection, &Settings) -> Verdict) -> Verdict {
@@ -154,33 +154,26 @@ impl Courier {
 
     /// Logs a verdict on a batch of `items`, and draws from it when the next may go.
     fn conclude(&mut self, items: u64, verdict: Verdict) -> Verdict {
-        if let Verdict::Later { reason, after, .. } = &verdict {
-            let wait = self.postpone(*after);
-            tracing::warn!(items, reason, wait_ms = wait.as_millis(), "will send again");
-            self.trouble = Some(reason.clone());
-            self.at_most = 1;
-            return verdict;
-        }
-        let items = usize::try_from(items).unwrap_or(usize::MAX);
-        self.at_most = match &verdict {
-            Verdict::Divide { .. } => items / 2,
-            Verdict::Accepted { .. } => self.at_most.saturating_mul(2),
-            _ => self.at_most,
-        }
-        .max(1);
+        let count = usize::try_from(items).unwrap_or(usize::MAX);
         match &verdict {
-            Verdict::Accepted { rejected, message } if *rejected > 0 || !message.is_empty() => {
-                // Not as the field `message`, which is written without quotes: a collector's text
-                // could begin a line.
-                tracing::warn!(rejected, said = message, "the collector accepted a part");
+            Verdict::Later { reason, after, .. } => {
+                let wait = self.postpone(*after);
+                tracing::warn!(items, reason, wait_ms = wait.as_millis(), "will send again");
+                self.trouble = Some(reason.clone());
+                return verdict;
+            }
+            Verdict::Accepted { rejected, message } => {
+                self.schedule.taken(count, Instant::now());
+                if *rejected > 0 || !message.is_empty() {
+                    // Not as the field `message`, which takes the place of what is said here.
+                    tracing::warn!(rejected, said = message, "the collector accepted a part");
+                }
             }
             Verdict::Refused { reason } | Verdict::Divide { reason } => {
+                self.schedule.refused(count);
                 tracing::warn!(items, reason, "the collector refused a batch");
             }
-            _ => {}
         }
-        self.backoff.reset();
-        self.not_before = None;
         self.trouble = None;
         verdict
     }

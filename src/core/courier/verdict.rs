@@ -1,6 +1,7 @@
 //! What a collector's answer means for the batch it was sent.
 
 use super::client::Reply;
+use super::json_answer;
 use opentelemetry_http::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
@@ -125,13 +126,14 @@ pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
 
 /// What a success says was refused; `None` if it is no answer of OTLP.
 ///
-/// Collectors answer with protobuf, which is empty if all is well, or with nothing. Some gateways
-/// answer with the empty object of JSON. Protobuf skips fields that it does not know, so a text may
-/// decode: unless it is said to be protobuf, what does not encode to the same bytes again is none.
+/// An answer has to be encoded as its request was: in protobuf, which is empty if all is well (OTLP
+/// specification, OTLP/HTTP response). Some gateways answer in JSON all the same. To take that for a
+/// gate page would lose nothing, but send what they have again for ever, so it is read; no other JSON is
+/// an answer. Protobuf skips fields that it does not know, so a text may decode: unless it is said to be
+/// protobuf, what does not encode to the same bytes again is none.
 fn partial_success(body: Bytes, is_protobuf: bool) -> Option<ExportTracePartialSuccess> {
-    let json: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    if [&b"{}"[..], br#"{"partialSuccess":{}}"#, br#"{"partialSuccess":null}"#].contains(&&*json) {
-        return Some(ExportTracePartialSuccess::default());
+    if let Some(partial) = json_answer::partial_success(&body) {
+        return Some(partial);
     }
     let response = ExportTraceServiceResponse::decode(body.clone()).ok()?;
     (is_protobuf || response.encode_to_vec() == body)
@@ -166,6 +168,8 @@ mod tests {
         for body in ["<html>", "OK", "\u{1}", "welcome to our network", "{\"login\": true}", "[]"] {
             assert!(is_later(&answer(200, body.into())), "{body}");
         }
+        let in_json = r#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"too old"}}"#;
+        assert_eq!(answer(200, in_json.into()), accepted(2, "too old"));
         let too_long = Reply::Answer {
             status: 200,
             retry_after: None,

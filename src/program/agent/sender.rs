@@ -4,7 +4,7 @@ use super::telemetry::Export;
 use crate::listener::may_have_secrets;
 use crate::store::{Key, Store, StoreError, Stored};
 use mpr_otel_core::clock;
-use mpr_otel_core::courier::{Cause, Courier, Verdict};
+use mpr_otel_core::courier::{Cause, Courier, Suspects, Verdict};
 use mpr_otel_core::ledger::Loss;
 use mpr_otel_core::privacy::Privacy;
 use mpr_otel_core::settings::Settings;
@@ -12,17 +12,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// After so many failures of a span that is sent alone it is suspected, and others are sent.
-const FAILURES: u32 = 3;
-/// Spans that are suspected at a time: if there are more of them, the collector is the reason.
-const SUSPECTS: usize = 16;
-
 /// The way from the store to the collector.
-///
-/// A collector that fails (5xx) at one span must not keep all others waiting, and one that fails at
-/// every span must cost none. So a span that fails again and again is passed over, if the collector
-/// takes an empty batch. Once others were taken it is sent again alone, and if the collector fails
-/// then, the span is the reason: it is refused.
 #[derive(Debug)]
 pub(crate) struct Sender {
     store: Arc<Store>,
@@ -31,12 +21,7 @@ pub(crate) struct Sender {
     batch_max: usize,
     /// What was sent, and nobody knows whether it arrived.
     unanswered: HashSet<Key>,
-    /// The span that was sent alone last and failed, and how often.
-    failing: Option<(Key, u32)>,
-    /// What is passed over.
-    suspects: Vec<Key>,
-    /// Of these, what is to be sent again because others were taken since.
-    on_trial: Vec<Key>,
+    suspects: Suspects<Key>,
 }
 
 /// What came of an attempt to send.
@@ -51,7 +36,7 @@ pub(crate) enum Sent {
         /// Spans that were refused for good.
         rejected: u64,
     },
-    /// The collector did not take it: try again after this.
+    /// Not now, but after this: the collector did not take the last batch, or it has just come back.
     Later(Duration),
 }
 
@@ -63,9 +48,7 @@ impl Sender {
             privacy: Privacy::of(settings),
             batch_max: settings.batch_max,
             unanswered: HashSet::new(),
-            failing: None,
-            suspects: Vec::new(),
-            on_trial: Vec::new(),
+            suspects: Suspects::default(),
         }
     }
 
@@ -74,13 +57,18 @@ impl Sender {
         self.courier.trouble()
     }
 
+    /// Whether the collector is there, so that what it fails at is in a batch.
+    pub(crate) fn takes_empty_batches(&mut self) -> bool {
+        self.courier.takes_empty_batches()
+    }
+
     /// Sends one batch, if it is time for that. Takes no longer than a request may.
     pub(crate) fn send(&mut self) -> Result<Sent, StoreError> {
         let wait = self.courier.wait();
         if !wait.is_zero() {
             return Ok(Sent::Later(wait));
         }
-        let trial = self.on_trial.pop();
+        let trial = self.suspects.on_trial();
         let batch = self.next(trial)?;
         let (mut keys, mut spans, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for (key, stored) in batch {
@@ -98,7 +86,7 @@ impl Sender {
         let count = spans.len() as u64;
         if count == 0 {
             // It was given up meanwhile.
-            self.suspects.retain(|suspect| Some(*suspect) != trial);
+            self.suspects.forget(trial.as_slice());
             return Ok(match (trial, unreadable.len()) {
                 (None, 0) => Sent::Nothing,
                 _ => Sent::Batch { exported: 0, rejected: 0 },
@@ -106,30 +94,19 @@ impl Sender {
         }
         let export = Export::begin(count);
         let verdict = self.courier.send(spans);
+        let verdict = self.suspects.weigh(&mut self.courier, &keys, verdict);
         export.end(&verdict);
         let rejected = match verdict {
             Verdict::Accepted { rejected, .. } => rejected,
             Verdict::Refused { .. } => count,
             Verdict::Divide { .. } => return Ok(Sent::Batch { exported: 0, rejected: 0 }),
-            Verdict::Later { cause: Cause::Failing, .. }
-                if trial.is_some() && self.takes_empty_batches() =>
-            {
-                tracing::warn!("the collector fails at one span and takes others: it is refused");
-                count
-            }
             Verdict::Later { cause, .. } => {
-                match (cause, &*keys) {
-                    (Cause::Silence, _) => self.unanswered.extend(keys),
-                    (Cause::Failing, [key]) => self.suspect(*key),
-                    _ => {}
+                if cause == Cause::Silence {
+                    self.unanswered.extend(keys);
                 }
                 return Ok(Sent::Later(self.courier.wait()));
             }
         };
-        self.suspects.retain(|suspect| !keys.contains(suspect));
-        if trial.is_none() && rejected < count {
-            self.on_trial.clone_from(&self.suspects);
-        }
         let repeated = keys.iter().filter(|key| self.unanswered.remove(*key)).count() as u64;
         let now = clock::unix_nanos(SystemTime::now());
         self.store.settle(&keys, (rejected, repeated), now)?;
@@ -143,29 +120,105 @@ impl Sender {
             return Ok(self.store.get(key)?.into_iter().collect());
         }
         let limit = self.batch_max.min(self.courier.at_most());
-        let batch = self.store.batch(limit, &self.suspects)?;
-        if batch.is_empty() && !self.suspects.is_empty() {
+        let batch = self.store.batch(limit, self.suspects.passed_over())?;
+        if batch.is_empty() && !self.suspects.passed_over().is_empty() {
             return self.store.batch(1, &[]);
         }
         Ok(batch)
     }
+}
 
-    /// Counts a failure of a span that was sent alone.
-    fn suspect(&mut self, key: Key) {
-        let failures = match self.failing {
-            Some((failing, failures)) if failing == key => failures + 1,
-            _ => 1,
-        };
-        self.failing = Some((key, failures));
-        let is_new = !self.suspects.contains(&key) && self.suspects.len() < SUSPECTS;
-        if failures >= FAILURES && is_new && self.takes_empty_batches() {
-            tracing::warn!("the collector fails at one span; others are sent before it");
-            self.suspects.push(key);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Bounds;
+    use crate::store::tests::{round, taken_of};
+    use mpr_otel_core::settings::{Compression, System};
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
+    /// Answers each request with 500 if it has the poisoned span, else with 200.
+    fn serve(connection: TcpStream) -> std::io::Result<()> {
+        let mut requests = BufReader::new(connection.try_clone()?);
+        loop {
+            let (mut length, mut line) = (0, String::new());
+            while line != "\r\n" {
+                line.clear();
+                if requests.read_line(&mut line)? == 0 {
+                    return Ok(());
+                }
+                let header = line.to_ascii_lowercase();
+                if let Some(value) = header.strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            let mut body = vec![0; length];
+            requests.read_exact(&mut body)?;
+            let is_poisoned = body.windows(6).any(|part| part == b"poison");
+            let status = if is_poisoned { 500 } else { 200 };
+            write!(&connection, "HTTP/1.1 {status} \r\ncontent-length: 0\r\n\r\n")?;
         }
     }
 
-    /// Whether the collector is there, and fails at what is in a batch.
-    fn takes_empty_batches(&mut self) -> bool {
-        matches!(self.courier.probe(), Verdict::Accepted { rejected: 0, .. })
+    /// A sender to a collector that fails at one of three spans.
+    fn with_a_poisoned_span(folder: &std::path::Path) -> (Arc<Store>, Sender) {
+        let bounds = Bounds { bytes: 0, age: Duration::ZERO };
+        let store = Arc::new(Store::at(folder.join("store.redb"), bounds));
+        store.open().unwrap();
+        let taken =
+            ["poison", "projects", "home"].into_iter().enumerate().map(|(number, share)| {
+                taken_of("owner", number as u64, &format!(r"\\files01\{share}"))
+            });
+        store.take_in(&round(taken.collect()), 1).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut settings = Settings::resolve(&System::host());
+        let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        (settings.endpoint, settings.compression) = (endpoint.parse().ok(), Compression::None);
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                thread::spawn(move || serve(connection));
+            }
+        });
+        let sender = Sender::new(Arc::clone(&store), &settings);
+        (store, sender)
+    }
+
+    /// Sends until so many operations are in the store.
+    fn send_until(sender: &mut Sender, store: &Store, pending: u64) {
+        for _ in 0..100 {
+            if store.counts().unwrap().pending() == pending {
+                return;
+            }
+            if let Sent::Later(wait) = sender.send().unwrap() {
+                thread::sleep(wait);
+            }
+        }
+        panic!("a hundred rounds, and {:?}", store.counts().unwrap());
+    }
+
+    #[test]
+    fn a_span_at_which_the_collector_fails_is_refused_after_the_others_were_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut sender) = with_a_poisoned_span(folder.path());
+        send_until(&mut sender, &store, 0);
+        let counts = store.counts().unwrap();
+        assert_eq!((counts.exported(), counts.lost()["rejected"]), (2, 1));
+        assert_eq!(sender.suspects.passed_over(), []);
+    }
+
+    #[test]
+    fn a_span_that_is_given_up_before_its_trial_is_counted_once_and_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut sender) = with_a_poisoned_span(folder.path());
+        let poisoned = store.batch(1, &[]).unwrap()[0].0;
+        send_until(&mut sender, &store, 2);
+        assert_eq!(sender.suspects.on_trial(), Some(poisoned));
+        store.give_up(&[poisoned], Loss::Expired.name()).unwrap();
+        store.take_in(&round(vec![taken_of("owner", 4, r"\\files01\later")]), 2).unwrap();
+        send_until(&mut sender, &store, 0);
+        let counts = store.counts().unwrap();
+        assert_eq!((counts.exported(), counts.lost()["expired"]), (3, 1));
+        assert_eq!((sender.suspects.on_trial(), sender.suspects.passed_over()), (None, &[][..]));
     }
 }

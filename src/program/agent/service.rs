@@ -2,7 +2,7 @@
 
 use super::place::AgentError;
 use super::serve::{GRACE, serve};
-use super::telemetry::TelemetryError;
+use super::telemetry::{TelemetryError, printable_fields};
 use crate::answer::Failure;
 use crate::rights::AGENT_SERVICE;
 use mpr_otel_core::settings::{Settings, System};
@@ -127,8 +127,8 @@ fn log(failure: &Failure) {
     let file =
         path.and_then(|path| std::fs::File::options().create(true).append(true).open(path).ok());
     let Some(file) = file else { return };
-    let log = tracing_subscriber::fmt().with_ansi(false).with_target(false);
-    let log = log.with_writer(Mutex::new(file)).finish();
+    let log = tracing_subscriber::fmt().fmt_fields(printable_fields());
+    let log = log.with_ansi(false).with_target(false).with_writer(Mutex::new(file)).finish();
     tracing::subscriber::with_default(log, || tracing::error!("the agent ends: {failure}"));
 }
 

@@ -7,6 +7,7 @@
 use super::report::Report;
 use super::watchdog::Watchdog;
 use crate::listener::may_have_secrets;
+use crate::printable::Printable;
 use crate::store::{Counts, LOSSES};
 use mpr_otel_core::courier::{Client, ClientError, Verdict, configured, metrics_endpoint};
 use mpr_otel_core::intake::{Round, Sights};
@@ -29,7 +30,10 @@ use std::time::{Duration, Instant};
 use tracing::{Level, Metadata, Span};
 use tracing_opentelemetry::MetricsLayer;
 use tracing_subscriber::Layer;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{FilterFn, filter_fn};
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -97,6 +101,7 @@ impl Telemetry {
             }))
             .with(heard.then(|| {
                 tracing_subscriber::fmt::layer()
+                    .fmt_fields(printable_fields())
                     .with_target(false)
                     .with_ansi(std::io::stderr().is_terminal())
                     .with_writer(std::io::stderr)
@@ -104,6 +109,7 @@ impl Telemetry {
             }))
             .with(log.map(|file| {
                 tracing_subscriber::fmt::layer()
+                    .fmt_fields(printable_fields())
                     .with_target(false)
                     .with_ansi(false)
                     .with_writer(file)
@@ -183,6 +189,19 @@ fn exporters(
     Ok((Some(traces), Some(metrics)))
 }
 
+/// Writes what an event says. A collector, a user, a file or a path wrote some of it, and none of that may
+/// begin a line or steer a terminal: whatever a field holds, and the message itself, is a [`Printable`].
+pub(super) fn printable_fields() -> impl for<'w> FormatFields<'w> + 'static {
+    debug_fn(|writer, field, value| {
+        let value = Printable::from(format!("{value:?}"));
+        match field.name() {
+            "message" => write!(writer, "{value}"),
+            name => write!(writer, "{name}={value}"),
+        }
+    })
+    .delimited(" ")
+}
+
 /// Opens the log for appending.
 fn open_log(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).open(path)
@@ -248,14 +267,16 @@ impl Export {
 
     /// This became of it.
     pub(super) fn end(self, verdict: &Verdict) {
-        let (refused, error) = match verdict {
-            Verdict::Accepted { rejected, .. } => (*rejected, None),
-            Verdict::Refused { .. } | Verdict::Divide { .. } => (self.spans, Some("rejected")),
-            Verdict::Later { .. } => (self.spans, Some("unavailable")),
+        let (exported, refused, error) = match verdict {
+            Verdict::Accepted { rejected, .. } => (self.spans - rejected, *rejected, None),
+            Verdict::Refused { .. } => (0, self.spans, Some("rejected")),
+            // Which of them are refused shows when its halves are sent.
+            Verdict::Divide { .. } => (0, 0, Some("divided")),
+            Verdict::Later { .. } => (0, self.spans, Some("unavailable")),
         };
         let seconds = self.started.elapsed().as_secs_f64();
         said!("counter.otel.sdk.exporter.span.inflight" = -(self.spans as i64));
-        said!("monotonic_counter.otel.sdk.exporter.span.exported" = self.spans - refused);
+        said!("monotonic_counter.otel.sdk.exporter.span.exported" = exported);
         if refused > 0 {
             let error = error.unwrap_or("rejected");
             said!(

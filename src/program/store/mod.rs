@@ -527,4 +527,4 @@ impl<'a> Intake<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

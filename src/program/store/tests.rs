@@ -35,10 +35,15 @@ impl Shelf {
 
 /// An operation of this owner, told from all others by its number.
 fn taken(owner: &str, number: u64) -> Taken {
+    taken_of(owner, number, r"\\files01\projects")
+}
+
+/// The same, with this remote name.
+pub(crate) fn taken_of(owner: &str, number: u64, remote: &str) -> Taken {
     let mut body = Body::empty();
     body.kind = KIND_ADD;
     (body.started, body.ended) = (1, 2 + number);
-    for unit in r"\\files01\projects".encode_utf16() {
+    for unit in remote.encode_utf16() {
         body.text[usize::from(body.remote_units)] = unit;
         body.remote_units += 1;
     }
@@ -68,7 +73,7 @@ fn taken(owner: &str, number: u64) -> Taken {
     }
 }
 
-fn round(taken: Vec<Taken>) -> Round {
+pub(crate) fn round(taken: Vec<Taken>) -> Round {
     let mut round = Round::default();
     round.taken = taken;
     round
