@@ -4,6 +4,7 @@
 //! programs and `SysWOW64` to 32-bit ones. So there is a DLL in each, and a single value.
 
 mod agent_service;
+mod event_source;
 mod ledger_folder;
 mod placed_file;
 mod registry;
@@ -91,6 +92,7 @@ pub(super) fn install(flags: &SettingFlags, with_agent: bool) -> Result<Installe
     registry::write_settings(&given)?;
     registry::write_secrets(&given)?;
     folder.make()?;
+    event_source::register()?;
     // From here on programs load the DLL, and find all that it needs.
     registry::register()?;
     let service = AgentService::find()?;
@@ -130,6 +132,7 @@ pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
     registry::unregister(&mut done)?;
     // It would make ledger and lock anew.
     AgentService::find()?.remove(&mut done)?;
+    event_source::unregister(&mut done)?;
     // After the agent, which would have hosts go on; before anything that they use is removed.
     folder.stop_hosts();
     for dll in SystemDll::all()? {
