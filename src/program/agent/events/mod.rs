@@ -166,6 +166,26 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_what_was_reported_is_reported_within_an_hour_of_another_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, events) = process(&folder.path().join(RECENT));
+        let blocked = Event::CollectorTakesNothing { lasted: MINUTE, reason: "away".to_owned() };
+        let over = Event::CollectorTakes { lasted: MINUTE, pending: None };
+        let at = |minute: u32| SystemTime::UNIX_EPOCH + MINUTE * (1_000_000 + minute);
+        assert!(events.report_at(&blocked, at(0)) && events.report_at(&over, at(2)));
+        assert!(!events.report_at(&blocked, at(59)), "within the hour");
+        assert!(events.report_at(&blocked, at(60)) && events.report_at(&over, at(61)));
+    }
+
+    #[test]
+    fn a_date_to_come_silences_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, events) = process(&folder.path().join(RECENT));
+        let now = SystemTime::UNIX_EPOCH + MINUTE * 1_000_000;
+        assert!(events.report_at(&started(), now + MINUTE) && events.report_at(&started(), now));
+    }
+
+    #[test]
     fn a_folder_that_nothing_can_be_kept_in_silences_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let (log, events) = process(&folder.path().join("missing").join(RECENT));
