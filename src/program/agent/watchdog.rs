@@ -10,7 +10,6 @@ use std::io;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -38,15 +37,7 @@ impl Watchdog {
                 "the agent hangs; its process ends, so that a new one is started"
             );
             // The event log may be what hangs.
-            let (done, reported) = mpsc::channel();
-            let report = move || {
-                events.report(&Event::Hangs { limit: LIMIT });
-                let _ = done.send(());
-            };
-            let reporter = thread::Builder::new().name("mpr-otel-report".to_owned()).spawn(report);
-            if reporter.is_ok() {
-                let _ = reported.recv_timeout(REPORT_WITHIN);
-            }
+            events.report_within(REPORT_WITHIN, Event::Hangs { limit: LIMIT });
             process::exit(1);
         })?;
         Ok(watched)

@@ -29,7 +29,7 @@ pub(super) fn register() -> Result<(), Failure> {
     write().map_err(|error| cannot("write", &path, &error))
 }
 
-/// Makes it unknown. The log keeps its events, and shows them with their text all the same.
+/// Makes it unknown. The log keeps its events, and a viewer shows their text as what was written with them.
 pub(super) fn unregister(done: &mut Uninstalled) -> Result<(), Failure> {
     let path = format!(r"{SOURCES}\{SOURCE}");
     let remove = || -> io::Result<()> {

@@ -249,7 +249,7 @@ mod tests {
     /// winerror.h
     const E_ACCESSDENIED: i32 = 0x8007_0005_u32.cast_signed();
 
-    /// An example of the event after this one. Whoever adds an event finds that this does not compile.
+    /// An example of the event after this one. A new event without one does not compile.
     fn next(event: Option<&Event>) -> Option<Event> {
         let folder = r"C:\ProgramData\mpr-otel\ledger";
         let key = r"SOFTWARE\mpr-otel";

@@ -23,8 +23,9 @@ pub(crate) use recent::RECENT;
 use recent::Recent;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 /// Where events are written.
 pub(super) trait EventLog: fmt::Debug + Send + Sync {
@@ -64,6 +65,20 @@ impl Events {
         self.report_at(event, SystemTime::now())
     }
 
+    /// Writes an event as [`Self::report`] does, on a thread of its own, and waits no longer than `limit` until
+    /// it is written.
+    pub(super) fn report_within(self: Arc<Self>, limit: Duration, event: Event) {
+        let (done, reported) = mpsc::channel();
+        let report = move || {
+            self.report(&event);
+            // Nobody may be waiting any more.
+            let _ = done.send(());
+        };
+        // Without a thread nobody sends: then the wait is over at once.
+        let _ = thread::Builder::new().name("mpr-otel-report".to_owned()).spawn(report);
+        let _ = reported.recv_timeout(limit);
+    }
+
     fn report_at(&self, event: &Event, now: SystemTime) -> bool {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let is_admitted = recent.admits(event, now);
@@ -79,7 +94,6 @@ impl Events {
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;
-    use std::sync::Arc;
 
     /// Keeps what was reported.
     #[derive(Clone, Debug, Default)]
@@ -108,7 +122,6 @@ pub(super) mod testing {
 mod tests {
     use super::testing::Recording;
     use super::*;
-    use std::time::Duration;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -192,6 +205,36 @@ mod tests {
         assert!(events.report(&started()));
         assert!(!events.report(&started()), "within a process it is known all the same");
         assert_eq!(log.take().len(), 1);
+    }
+
+    /// A log that takes an event once somebody lets it.
+    #[derive(Debug)]
+    struct Held(Mutex<mpsc::Receiver<()>>);
+
+    impl EventLog for Held {
+        fn report(&self, _event: &Event) {
+            // An error is the end of the test.
+            let _ = self.0.lock().unwrap().recv();
+        }
+    }
+
+    #[test]
+    fn a_log_that_hangs_keeps_no_agent_that_is_to_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_release, held) = mpsc::channel();
+        let events = Events::to(Held(Mutex::new(held)), folder.path().join(RECENT));
+        let events = Arc::new(events);
+        Arc::clone(&events).report_within(Duration::ZERO, Event::Hangs { limit: MINUTE });
+    }
+
+    #[test]
+    fn an_agent_that_hangs_is_reported_before_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, events) = process(&folder.path().join(RECENT));
+        Arc::new(events).report_within(MINUTE * 60, Event::Hangs { limit: MINUTE });
+        let reported = log.take();
+        let expected = "4 Error: The agent has made no progress for 60 s";
+        assert!(matches!(&*reported, [event] if event.starts_with(expected)), "{reported:?}");
     }
 
     #[test]
