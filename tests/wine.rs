@@ -32,6 +32,8 @@ const SETTINGS: &str = r"HKLM\SOFTWARE\mpr-otel";
 /// Where the agent's secrets are.
 const SECRETS: &str = r"HKLM\SOFTWARE\mpr-otel\Agent";
 const SERVICE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\mpr-otel-agent";
+/// The name under which the agent writes to the Application log.
+const EVENT_SOURCE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\mpr-otel";
 /// Which Windows this is.
 const VERSION: &str = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion";
 /// Where Netlogon keeps the site.
@@ -207,6 +209,15 @@ impl Windows {
         end(sc.args(["query", "mpr-otel-agent"]).spawn().unwrap()).output
     }
 
+    /// The text of the last event with this number that the agent of [`LEDGERS`] reported to the
+    /// Application log, since it was last asked to stop. Wine keeps no events, so this is what the
+    /// agent keeps of them.
+    fn event(&self, id: &str) -> Option<String> {
+        let recent = fs::read(self.file("ProgramData/mpr-otel/ledger/agent/events.json")).ok()?;
+        let recent: Value = serde_json::from_slice(&recent).ok()?;
+        Some(recent[id]["text"].as_str()?.to_owned())
+    }
+
     /// The agent in the foreground, which has started.
     fn agent(&self) -> Running {
         let mut command = self.command(self.programs.join("mpr-otel.exe"));
@@ -345,7 +356,7 @@ impl Windows {
                 traces.extend(ours.then(|| format!("{folder}/{name}")));
             }
         }
-        for key in [NOTIFYEES, SETTINGS, SERVICE] {
+        for key in [NOTIFYEES, SETTINGS, SERVICE, EVENT_SOURCE] {
             let found = self.reg(&["query", key]);
             traces.extend((found.code == Some(0)).then_some(found.output));
         }
@@ -739,6 +750,13 @@ fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
     let value = windows.reg(&["query", NOTIFYEES, "/v", "mpr-otel"]).output;
     assert!(value.contains("REG_EXPAND_SZ"), "{value}");
     assert!(value.contains(r"%SystemRoot%\System32\mpr_otel.dll"), "{value}");
+    let source = windows.reg(&["query", EVENT_SOURCE]).output;
+    for line in [
+        r"    EventMessageFile    REG_EXPAND_SZ    %SystemRoot%\System32\EventCreate.exe",
+        "    TypesSupported    REG_DWORD    0x7",
+    ] {
+        assert!(source.lines().any(|one| one.trim_end() == line), "{line} is not in {source}");
+    }
     let settings = windows.reg(&["query", SETTINGS]).output;
     assert!(settings.contains("Endpoint"), "{settings}");
     assert!(!settings.contains("Log"), "an empty value removes the setting: {settings}");
@@ -1686,6 +1704,11 @@ fn the_agent_is_a_service_that_takes_over_is_updated_and_goes_without_a_trace() 
         assert!(entry.contains(value), "{value} is not in {entry}");
     }
     assert_eq!(windows.json(&["status", "--json"])["ledgers"]["agent"]["running"], true);
+    let version = env!("CARGO_PKG_VERSION");
+    let started = format!(
+        "The agent of mpr-otel {version} has started. It empties {LEDGERS}, and sends to 127.0.0.1. "
+    );
+    windows.until(|| windows.event("1").is_some_and(|text| text.starts_with(&started)));
 
     let ended = windows.call(&["add2", "-", SHARE]);
     assert!(ended.ended_with(0) && ended.output == "add2 0\n", "{ended:?}");
@@ -1729,6 +1752,9 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
     assert!(refused.errors.contains("the agent does not run, so nothing is sent"), "{refused:?}");
     assert!(log().contains("ERROR the agent ends: another agent empties"), "{}", log());
     assert!(windows.service().contains("STOPPED"), "{}", windows.service());
+    let reported = windows.event("3").unwrap_or_default();
+    let expected = format!("The agent has ended: another agent empties {LEDGERS}; ");
+    assert!(reported.starts_with(&expected), "{reported:?}");
     drop(other);
     assert_eq!(windows.install_with_agent(&[])["agent"]["change"], "updated");
     assert!(windows.service().contains("RUNNING"), "{}", windows.service());
@@ -1738,6 +1764,10 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
 
     windows.stop_agent();
     assert!(log().lines().last().unwrap().ends_with("the agent stops"), "{}", log());
+    // After a stop that somebody asked for, each start and failure is reported again.
+    windows.until(|| windows.event("1").is_none());
+    assert_eq!(windows.event("3"), None);
+    assert!(!log().contains("cannot write to the Application log"), "{}", log());
 
     // By the very program that is to go.
     let mut installed = windows.command(r"C:\Program Files\mpr-otel\mpr-otel.exe");

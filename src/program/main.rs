@@ -18,6 +18,7 @@ mod probe;
 mod probe_caller;
 #[cfg(any(windows, test))]
 mod rights;
+mod rounded;
 mod secret_file;
 mod setting_flags;
 mod status;

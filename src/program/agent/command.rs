@@ -1,11 +1,13 @@
 //! `mpr-otel agent`: empties the ledgers of all hosts, until it is stopped.
 
+use super::events::Events;
 use super::serve::serve;
 use crate::answer::Failure;
 use clap::Args;
 use mpr_otel_core::settings::System;
 use mpr_otel_core::stop::Stop;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Export what all programs of this machine recorded, until stopped.
 ///
@@ -34,7 +36,7 @@ impl AgentCommand {
         let asked = stop.clone();
         ctrlc::set_handler(move || asked.ask())
             .map_err(|error| format!("cannot listen for a signal to stop: {error}"))?;
-        serve(&System::program().with_secrets(), &stop, true, || ())?;
+        serve(&System::program().with_secrets(), &stop, true, &Arc::new(Events::nowhere()), || ())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -8,6 +8,8 @@ mod bell;
 mod births;
 pub(crate) mod command;
 mod control;
+#[cfg_attr(not(windows), allow(dead_code))] // Windows alone has an event log.
+pub(crate) mod events;
 pub(crate) mod place;
 pub(crate) mod report;
 pub(crate) mod sender;
@@ -23,6 +25,7 @@ use crate::superseded::Superseded;
 use bell::Bell;
 use births::Births;
 use control::Control;
+use events::{Event, Events, News, Outage};
 use mpr_otel_core::clock;
 use mpr_otel_core::folder::LedgerFolder;
 use mpr_otel_core::intake::Intake;
@@ -48,11 +51,19 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// How long the agent waits after the disk refused something.
 const DISK_WAIT: Duration = Duration::from_secs(10);
 
-/// Why the collector takes nothing.
+/// Why the collector, or the store, takes nothing.
 #[derive(Clone, Debug)]
 struct Trouble {
     since: SystemTime,
     reason: String,
+}
+
+impl Trouble {
+    /// Trouble for this `reason`, which began with what there was before.
+    fn go_on(before: Option<Self>, reason: Option<String>) -> Option<Self> {
+        let since = before.map_or_else(SystemTime::now, |trouble| trouble.since);
+        reason.map(|reason| Self { since, reason })
+    }
 }
 
 /// The one process that empties a ledger folder.
@@ -72,6 +83,13 @@ struct Agent {
     sending: Bell,
     /// Why the collector did not take the last batch, as the thread that sends knows.
     trouble: Arc<Mutex<Option<Trouble>>>,
+    /// What administrators hear of.
+    events: Arc<Events>,
+    /// The outages of the collector and of the store, as far as they were reported.
+    collector_outage: Outage,
+    store_outage: Outage,
+    /// Why the last round wrote nothing to the store.
+    store_trouble: Option<Trouble>,
     /// How often the counts are told.
     report_every: Duration,
     reported: Option<Instant>,
@@ -106,16 +124,20 @@ pub(crate) fn take_over(
 
 impl Agent {
     /// Becomes the agent of the settings' ledger folder. `bell` wakes it.
-    fn new(settings: Settings, bell: Bell) -> Result<Self, AgentError> {
+    fn new(settings: Settings, bell: Bell, events: Arc<Events>) -> Result<Self, AgentError> {
         let folder = LedgerFolder::new(&settings.ledger_dir);
         let place = Place::take(&folder)?;
         match folder.ownership() {
-            Ok(Some(ownership)) if !ownership.is_safe() => tracing::warn!(
-                owner = ownership.owner,
-                owner_is_trusted = ownership.owner_is_trusted,
-                others_may_remove = ownership.others_may_remove,
-                "other users can take ledgers out of the folder; correct its owner and rights"
-            ),
+            Ok(Some(ownership)) if !ownership.is_safe() => {
+                tracing::warn!(
+                    owner = ownership.owner,
+                    owner_is_trusted = ownership.owner_is_trusted,
+                    others_may_remove = ownership.others_may_remove,
+                    "other users can take ledgers out of the folder; correct its owner and rights"
+                );
+                let folder = folder.path().into();
+                events.report(&Event::FolderExposed { folder, owner: ownership.owner });
+            }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot see whose the ledger folder is"),
         }
@@ -144,6 +166,10 @@ impl Agent {
             bell,
             sending: Bell::default(),
             trouble: Arc::default(),
+            events,
+            collector_outage: Outage::default(),
+            store_outage: Outage::default(),
+            store_trouble: None,
             report_every: telemetry::metric_interval().min(REPORT_EVERY),
             reported: None,
             latest: 0,
@@ -158,6 +184,15 @@ impl Agent {
             collector = self.settings.endpoint.as_ref().and_then(|url| url.host()),
             "the agent has started"
         );
+        self.events.report(&Event::Started {
+            version: env!("CARGO_PKG_VERSION"),
+            ledgers: self.settings.ledger_dir.clone(),
+            collector: self
+                .settings
+                .endpoint
+                .as_ref()
+                .and_then(|url| url.host().map(str::to_owned)),
+        });
         let mut sender = Sender::new(Arc::clone(&self.store), &self.settings);
         let (sending, trouble) = (self.sending.clone(), Arc::clone(&self.trouble));
         let (asked, batch_delay) = (stop.clone(), self.settings.batch_delay);
@@ -166,10 +201,16 @@ impl Agent {
         })?;
         while !stop.is_asked() && !sends.is_finished() {
             watchdog.progress();
-            let wait = self.round(watchdog).unwrap_or_else(|error| {
+            let done = self.round(watchdog);
+            self.store_trouble = Trouble::go_on(
+                self.store_trouble.take(),
+                done.as_ref().err().map(ToString::to_string),
+            );
+            let wait = done.unwrap_or_else(|error| {
                 tracing::error!(%error, "what is recorded stays in its ledgers");
                 DISK_WAIT
             });
+            self.report_events();
             watchdog.rest(wait);
             self.bell.wait(wait);
         }
@@ -240,6 +281,35 @@ impl Agent {
         self.intake.sweep(now)
     }
 
+    /// Reports what is wrong, and what no longer is.
+    fn report_events(&mut self) {
+        let events = &self.events;
+        if let Some(aside) = self.store.put_aside() {
+            events.report(&Event::StoreDamaged { aside });
+        }
+        let now = SystemTime::now();
+        self.store_outage.see(self.store_trouble.as_ref(), now, |news| {
+            events.report(&match news {
+                News::Lasts { lasted, reason } => {
+                    Event::StoreUnusable { lasted, reason: reason.to_owned() }
+                }
+                News::Over { lasted } => Event::StoreUsable { lasted },
+            })
+        });
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.collector_outage.see(trouble.as_ref(), now, |news| {
+            events.report(&match news {
+                News::Lasts { lasted, reason } => {
+                    Event::CollectorTakesNothing { lasted, reason: reason.to_owned() }
+                }
+                News::Over { lasted } => {
+                    let pending = self.store.counts().ok().map(|counts| counts.pending());
+                    Event::CollectorTakes { lasted, pending }
+                }
+            })
+        });
+    }
+
     /// Says what was done, in metrics and in a file.
     fn report(&mut self) {
         self.reported = Some(Instant::now());
@@ -274,8 +344,7 @@ fn send(
             Sent::Later(DISK_WAIT)
         });
         let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = trouble.as_ref().map_or_else(SystemTime::now, |trouble| trouble.since);
-        *trouble = sender.trouble().map(|reason| Trouble { since, reason: reason.to_owned() });
+        *trouble = Trouble::go_on(trouble.take(), sender.trouble().map(str::to_owned));
         drop(trouble);
         match sent {
             Sent::Batch { exported: taken, rejected } => {
@@ -295,3 +364,6 @@ fn send(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

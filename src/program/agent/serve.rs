@@ -2,12 +2,14 @@
 
 use super::Agent;
 use super::bell::Bell;
+use super::events::{Event, Events};
 use super::telemetry::Telemetry;
 use super::watchdog::Watchdog;
 use crate::answer::Failure;
 use mpr_otel_core::settings::{Settings, System};
 use mpr_otel_core::stop::Stop;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -21,6 +23,7 @@ pub(super) fn serve(
     system: &System,
     stop: &Stop,
     heard: bool,
+    events: &Arc<Events>,
     started: impl FnOnce(),
 ) -> Result<(), Failure> {
     let (settings, reports) = Settings::resolve_with_reports(system);
@@ -40,15 +43,20 @@ pub(super) fn serve(
     }
     if let Some(error) = settings.withheld {
         tracing::warn!(code = error.code, "no headers: administrators alone read them");
+        events.report(&Event::SecretsUnreadable { key: error.key, code: error.code });
+    }
+    if let Some(error) = settings.unreadable {
+        tracing::error!(%error, "programs record nothing until all settings can be read");
+        events.report(&Event::SettingsUnreadable { reason: error.to_string() });
     }
     #[cfg(windows)]
     if let Err(error) = crate::windows::distrust_redirections() {
         tracing::info!(%error, "this Windows cannot refuse junctions that users made");
     }
-    let watchdog = Watchdog::start()?;
+    let watchdog = Watchdog::start(Arc::clone(events))?;
     telemetry.watch(&watchdog);
     let bell = Bell::default();
-    let mut agent = Agent::new(settings, bell.clone())?;
+    let mut agent = Agent::new(settings, bell.clone(), Arc::clone(events))?;
     started();
     let asked = stop.clone();
     supervise(stop, &bell, move || {

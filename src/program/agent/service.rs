@@ -1,16 +1,19 @@
 //! The agent as a Windows service.
 
+use super::events::{ApplicationLog, Event, Events, RECENT};
 use super::place::AgentError;
 use super::serve::{GRACE, serve};
 use super::telemetry::{TelemetryError, printable_fields};
 use crate::answer::Failure;
 use crate::rights::AGENT_SERVICE;
+use mpr_otel_core::folder::LedgerFolder;
 use mpr_otel_core::settings::{Settings, System};
 use mpr_otel_core::stop::Stop;
 use std::error::Error;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{LazyLock, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 use windows_service::define_windows_service;
 use windows_service::service::{
@@ -72,17 +75,28 @@ fn run(_arguments: Vec<OsString>) {
     };
     let manager = *MANAGER.get_or_init(|| manager);
     tell(&manager, ServiceState::StartPending, ServiceExitCode::NO_ERROR);
-    let ended = serve(&System::host().with_secrets(), &STOP, false, || {
+    let events = Arc::new(Events::to(ApplicationLog, recent()));
+    let ended = serve(&System::host().with_secrets(), &STOP, false, &events, || {
         tell(&manager, ServiceState::Running, ServiceExitCode::NO_ERROR);
     });
     let code = match ended {
-        Ok(()) => ServiceExitCode::NO_ERROR,
+        Ok(()) => {
+            events.report(&Event::Stopped);
+            ServiceExitCode::NO_ERROR
+        }
         Err(failure) => {
             log(&failure);
+            // The service manager's own event has the code alone.
+            events.report(&Event::Failed { reason: failure.to_string() });
             ServiceExitCode::ServiceSpecific(exit_code(&failure))
         }
     };
     tell(&manager, ServiceState::Stopped, code);
+}
+
+/// The file with what agents before this one reported.
+fn recent() -> PathBuf {
+    LedgerFolder::new(&Settings::resolve(&System::host()).ledger_dir).agent().join(RECENT)
 }
 
 /// Does what the service manager asks for, on its own thread.

@@ -4,6 +4,7 @@
 //! checked before. The service manager starts a new agent then, and what the old one had not sent is in
 //! its store and in the ledgers.
 
+use super::events::{Event, Events};
 use mpr_otel_core::platform;
 use std::io;
 use std::process;
@@ -14,14 +15,17 @@ use std::time::Duration;
 
 /// How long the agent may make no progress.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long the event log may take to hear that it made none.
+const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Knows when the agent last made progress, or will: a time of the clock that does not count sleep.
 #[derive(Clone, Debug)]
 pub(super) struct Watchdog(Arc<AtomicU64>);
 
 impl Watchdog {
-    /// Starts watching, on a thread that wakes when it would be too late.
-    pub(super) fn start() -> io::Result<Self> {
+    /// Starts watching, on a thread that wakes when it would be too late. The event log hears of it before
+    /// the process ends.
+    pub(super) fn start(events: Arc<Events>) -> io::Result<Self> {
         let latest = Arc::new(AtomicU64::new(platform::awake_nanos()));
         let watched = Self(Arc::clone(&latest));
         thread::Builder::new().name("mpr-otel-watch".to_owned()).spawn(move || {
@@ -32,6 +36,8 @@ impl Watchdog {
                 seconds = LIMIT.as_secs(),
                 "the agent hangs; its process ends, so that a new one is started"
             );
+            // The event log may be what hangs.
+            events.report_within(REPORT_WITHIN, Event::Hangs { limit: LIMIT });
             process::exit(1);
         })?;
         Ok(watched)

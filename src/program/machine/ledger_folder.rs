@@ -3,6 +3,7 @@
 use super::record::Record;
 use super::secured_folder::{check_place, missing_above, secure};
 use super::{Uninstalled, entries};
+use crate::agent::events::RECENT;
 use crate::agent::place::{DAMAGED, LOCK, STORE};
 use crate::agent::report::{REPORT, UNFINISHED_REPORT};
 use crate::answer::{Failure, WrongUsage};
@@ -17,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 /// What the agent keeps in its own folder; what is left of it if it dies; its lock; the page through
 /// which it and administrators reach hosts.
-const AGENT_FILES: [&str; 6] =
-    [STORE, "store.damaged", REPORT, UNFINISHED_REPORT, LOCK, CONTROL_PAGE];
+const AGENT_FILES: [&str; 7] =
+    [STORE, "store.damaged", REPORT, UNFINISHED_REPORT, RECENT, LOCK, CONTROL_PAGE];
 
 /// The folder, the agent's own in it, and the log beside it.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 
 mod agent_service;
 mod collector_folder;
+mod event_source;
 mod ledger_folder;
 mod placed_file;
 mod record;
@@ -129,6 +130,8 @@ pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
     if let Some(folder) = &collector_folder {
         put_aside.extend(folder.make(&mut record)?);
     }
+    // The agent writes to it when it starts.
+    event_source::register()?;
     let agent = service.install(&release.program, &mut warnings)?;
     folder.make_control_page()?;
     let mut dlls = Vec::new();
@@ -235,6 +238,7 @@ pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
     registry::unregister(record.made_list, &mut done)?;
     // It would make ledger and lock anew.
     AgentService::find()?.remove(&mut done)?;
+    event_source::unregister(&mut done)?;
     // After the agent, which would have hosts go on; before anything that they use is removed.
     folders.iter().for_each(LedgerFolder::stop_hosts);
     for dll in SystemDll::all()? {

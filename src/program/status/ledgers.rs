@@ -4,6 +4,7 @@ use crate::agent::place::{Sight, sight};
 use crate::agent::report::Report;
 use crate::answer::Failure;
 use crate::printable::Printable;
+use crate::rounded::rounded;
 use crate::store::LOSSES;
 use mpr_otel_core::clock;
 use mpr_otel_core::folder::{Census, HostError, LedgerFolder};
@@ -250,8 +251,8 @@ impl Ledgers {
             writeln!(out, "  {users} users had their part of this hour: what they do waits")?;
         }
         if let Some(trouble) = &self.agent.trouble {
-            let since = ago(self.agent.blocked_since_unix_ms);
-            writeln!(out, "  blocked for {}: {trouble}", since.trim_end_matches(" ago"))?;
+            let since = self.agent.blocked_since_unix_ms.map(elapsed).unwrap_or_default();
+            writeln!(out, "  blocked for {}: {trouble}", rounded(since))?;
         }
         Ok(())
     }
@@ -290,12 +291,9 @@ fn elapsed(unix_ms: u64) -> Duration {
 
 /// How long ago a date was, for people.
 pub(super) fn ago(unix_ms: Option<u64>) -> String {
-    let Some(unix_ms) = unix_ms else { return "never".to_owned() };
-    match elapsed(unix_ms).as_secs() {
-        seconds @ 0..120 => format!("{seconds} s ago"),
-        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
-        seconds => format!("{} days ago", seconds / 86_400),
+    match unix_ms {
+        None => "never".to_owned(),
+        Some(unix_ms) => format!("{} ago", rounded(elapsed(unix_ms))),
     }
 }
 

@@ -99,6 +99,8 @@ struct State {
     last_round: Vec<Identity>,
     /// Whether what an earlier process took in has been found again, as far as it is still there.
     is_caught_up: bool,
+    /// Where a damaged store was put, until somebody asks.
+    put_aside: Option<PathBuf>,
     /// When age began to remove records, and how many it may remove until an hour later.
     ageing: Option<(Instant, u64)>,
 }
@@ -135,6 +137,11 @@ impl Store {
         &self.path
     }
 
+    /// Where a damaged store was put since this was asked last.
+    pub(crate) fn put_aside(&self) -> Option<PathBuf> {
+        self.lock().put_aside.take()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Who panicked had a transaction open, and that is undone.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -144,7 +151,7 @@ impl Store {
     fn with<T>(&self, work: impl FnOnce(&mut State) -> Outcome<T>) -> Result<T, StoreError> {
         let mut state = self.lock();
         if state.database.is_none() {
-            state.database = Some(database(&self.path)?);
+            state.database = Some(database(&self.path, &mut state.put_aside)?);
         }
         let done = work(&mut state);
         if done.is_err() {
@@ -353,8 +360,8 @@ impl Store {
     }
 }
 
-/// Opens or makes the file, for nobody else to read.
-fn database(path: &Path) -> Result<Database, StoreError> {
+/// Opens or makes the file, for nobody else to read. What is no store is put aside, and where to is noted.
+fn database(path: &Path, put_aside: &mut Option<PathBuf>) -> Result<Database, StoreError> {
     let failed = |source| StoreError::File { path: path.into(), source };
     let open = || {
         let mut options = OpenOptions::new();
@@ -382,7 +389,9 @@ fn database(path: &Path) -> Result<Database, StoreError> {
             let aside = path.with_extension("damaged");
             let store = path.display();
             tracing::error!(%error, %store, aside = %aside.display(), "a damaged store is put aside");
-            std::fs::rename(path, aside).map_err(|error| failed(boxed(StorageError::Io(error))))?;
+            std::fs::rename(path, &aside)
+                .map_err(|error| failed(boxed(StorageError::Io(error))))?;
+            *put_aside = Some(aside);
         }
     }
     open().map_err(|error| failed(boxed(error)))

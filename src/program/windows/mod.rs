@@ -5,6 +5,7 @@
 mod account;
 mod debugged;
 mod descriptor;
+mod event_log;
 mod file_identity;
 mod folder;
 mod listeners;
@@ -17,6 +18,7 @@ mod wnet;
 
 pub(crate) use account::delete_profile;
 pub(crate) use debugged::Debugged;
+pub(crate) use event_log::{EventType, report_event};
 pub(crate) use file_identity::FileIdentity;
 pub(crate) use folder::{
     create_folder, rename, replace_file, set_rights, set_rights_of_own, uncompress,
