@@ -52,7 +52,12 @@ impl PlacedFile<'_> {
             return Ok(placed(Change::Created));
         }
         let aside = free_name(self.0);
-        windows::replace_file(self.0, &self.unfinished(), &aside).map_err(failed)?;
+        if let Err(error) = windows::replace_file(self.0, &self.unfinished(), &aside) {
+            // ERROR_UNABLE_TO_MOVE_REPLACEMENT_2: the old file has its new name, and the new one not yet.
+            if self.0.exists() || fs::rename(self.unfinished(), self.0).is_err() {
+                return Err(failed(error).into());
+            }
+        }
         Ok(self.superseded_by(Change::Replaced, &aside))
     }
 
