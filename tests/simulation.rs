@@ -357,9 +357,13 @@ fn a_collector_that_is_busy_or_breaks_off_for_a_while_loses_nothing() {
     // None twice: what was broken off was not taken.
     check(&accepted.lock().unwrap(), &truth);
     assert_eq!(truth["refused"], 0);
-    // What is closed without a word may have been taken; a busy collector said that it took none.
+    // What is closed without a word may have been taken.
     let repeated = truth["repeated"].as_u64().unwrap();
     assert!((2..=1_024).contains(&repeated), "{repeated}");
+    // The Collector counts what its queue of traces refuses, each time.
+    let put_off = truth["put_off"].as_u64().unwrap();
+    assert!((3..=1_536).contains(&put_off), "{put_off}");
+    assert_eq!(truth["exact"], false);
 }
 
 #[test]

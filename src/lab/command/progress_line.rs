@@ -1,15 +1,29 @@
 //! A line on the terminal that says how far a command is.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
-/// The line. Nothing is shown if standard error is not a terminal.
+/// How often a line is written where there is no terminal.
+const WRITE_EVERY: Duration = Duration::from_secs(10);
+
+/// The line. Where standard error is not a terminal, nothing is shown but what the command waits for.
 pub(super) struct ProgressLine {
     visible: bool,
+    written: Instant,
 }
 
 impl ProgressLine {
     pub(super) fn new() -> Self {
-        Self { visible: io::stderr().is_terminal() }
+        Self { visible: io::stderr().is_terminal(), written: Instant::now() }
+    }
+
+    /// Shows `text`, which says that the command waits. A log has a line of it each ten seconds.
+    pub(super) fn show_waiting(&mut self, text: &str) {
+        self.show(text);
+        if !self.visible && self.written.elapsed() >= WRITE_EVERY {
+            self.written = Instant::now();
+            let _ = writeln!(io::stderr(), "{text}");
+        }
     }
 
     /// Shows `text` in place of what was shown before.

@@ -294,6 +294,7 @@ fn progress(shared: &SenderShared, now: u64, end: u64) -> RunProgress {
         length: Duration::from_nanos(end),
         accepted: count.operations,
         refused: count.refused,
+        put_off: count.repeated + count.put_off,
         trouble: shared.trouble(),
     }
 }

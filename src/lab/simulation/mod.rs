@@ -86,6 +86,8 @@ pub struct RunProgress {
     pub accepted: u64,
     /// Spans that it refused for good.
     pub refused: u64,
+    /// Spans that it did not take yet and was sent again.
+    pub put_off: u64,
     /// Why it does not take what is sent; `None` if it does.
     pub trouble: Option<String>,
 }
@@ -211,7 +213,8 @@ pub fn run(
         refused: count.refused,
         unsent: count.unsent + dropped,
         repeated: count.repeated,
-        exact: !count.inexact,
+        put_off: count.put_off,
+        exact: !count.inexact && count.repeated + count.put_off == 0,
         failures,
         unfinished,
         series: count.series(&fleet),

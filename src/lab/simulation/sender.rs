@@ -119,8 +119,10 @@ impl Connection {
                         shared.given_up.store(true, Ordering::Relaxed);
                         return BatchFate::GivenUp;
                     }
-                    if cause == Cause::Silence {
-                        shared.count().repeated += spans;
+                    match cause {
+                        Cause::Silence => shared.count().repeated += spans,
+                        Cause::Busy | Cause::Failing => shared.count().put_off += spans,
+                        Cause::Setup | Cause::Withheld => {}
                     }
                     shared.stop.wait(self.courier.wait());
                 }

@@ -60,6 +60,8 @@ pub(super) struct Count {
     pub(super) unsent: u64,
     /// Spans sent again for want of an answer: a collector may have them twice.
     pub(super) repeated: u64,
+    /// Spans sent again because a collector was busy or failed (429, 5xx): it may have counted them.
+    pub(super) put_off: u64,
     /// A collector accepted a part of a request and did not say which.
     pub(super) inexact: bool,
     spans_with_loss: u64,
@@ -145,8 +147,11 @@ pub struct Truth {
     pub unsent: u64,
     /// Spans that were sent again for want of an answer: a collector may have counted them twice.
     pub repeated: u64,
-    /// Whether `series` is exactly what was accepted; false if a collector accepted a part of a
-    /// request, without saying which.
+    /// Spans that were sent again because a collector was busy or failed (429, 5xx). The Collector counts
+    /// a span before its queue of traces refuses it, and counts it again each time it comes.
+    pub put_off: u64,
+    /// Whether `series` is exactly what a collector counted; false if spans were sent again, or if it
+    /// accepted a part of a request, without saying which.
     pub exact: bool,
     /// Accepted operations that failed.
     pub failures: u64,

@@ -23,6 +23,9 @@ pub(super) fn text(progress: &RunProgress, seconds: f64) -> String {
     if progress.refused > 0 {
         text.push_str(&format!(", {} refused", progress.refused));
     }
+    if progress.put_off > 0 {
+        text.push_str(&format!(", {} sent again", progress.put_off));
+    }
     if let Some(trouble) = &progress.trouble {
         text.push_str(&format!("; waiting for the collector: {trouble}"));
     }
@@ -41,10 +44,13 @@ mod tests {
             length: Duration::from_secs(24 * 3600),
             accepted: 500,
             refused: 0,
+            put_off: 0,
             trouble: None,
         };
         let shown = text(&progress, 2.0);
         assert_eq!(shown, "[============            ] 12:01:00  500 spans, 250/s");
+        progress.put_off = 3;
+        assert!(text(&progress, 2.0).ends_with("250/s, 3 sent again"));
         progress.trouble = Some("status 503".to_owned());
         assert!(text(&progress, 2.0).ends_with("; waiting for the collector: status 503"));
         progress.simulated = Duration::from_secs(25 * 3600);

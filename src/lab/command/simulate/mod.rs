@@ -103,10 +103,14 @@ impl Simulate {
             senders: self.senders.into(),
             incidents: self.incident.clone(),
         };
-        let (line, begun) = (ProgressLine::new(), Instant::now());
+        let (mut line, begun) = (ProgressLine::new(), Instant::now());
         let endpoint = settings.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
         let outcome = simulation::run(&scenario, &settings, &stop, &mut |progress| {
-            line.show(&bar::text(progress, begun.elapsed().as_secs_f64()));
+            let text = bar::text(progress, begun.elapsed().as_secs_f64());
+            match progress.trouble {
+                Some(_) => line.show_waiting(&text),
+                None => line.show(&text),
+            }
         });
         line.clear();
         let outcome = outcome?;

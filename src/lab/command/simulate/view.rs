@@ -24,6 +24,8 @@ pub(super) struct RunSummary {
     refused: u64,
     unsent: u64,
     repeated: u64,
+    put_off: u64,
+    exact: bool,
     failures: u64,
     unfinished: u64,
     lost: u64,
@@ -69,6 +71,8 @@ impl View {
             refused: truth.refused,
             unsent: truth.unsent,
             repeated: truth.repeated,
+            put_off: truth.put_off,
+            exact: truth.exact,
             failures: truth.failures,
             unfinished: truth.unfinished,
             lost: truth.lost,
@@ -130,6 +134,14 @@ impl View {
                 "{} spans were sent again for want of an answer: the collector may have counted \
                  them twice",
                 summary.repeated
+            )?;
+        }
+        if summary.put_off > 0 {
+            writeln!(
+                out,
+                "{} spans were sent again because the collector was busy or failed: it may have counted \
+                 them more than once",
+                summary.put_off
             )?;
         }
         if summary.stopped {
