@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const CASES: [&str; 5] = ["firing", "silent", "short blip", "low traffic", "new series"];
-const RUNBOOKS: &str = "https://github.com/mpr-otel/mpr-otel/blob/main/docs/runbooks/";
+const RUNBOOKS: &str = "docs/runbooks/";
 
 fn root() -> PathBuf {
     mpr_otel_lab::equipment::repository()

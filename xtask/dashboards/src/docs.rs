@@ -1,0 +1,1 @@
+//! What docs/ lists of the tables.
