@@ -2,7 +2,8 @@
 //!
 //! Of Grafana's, four do not apply: `template-instance-rule` and `target-instance-rule`, because
 //! metrics of operations are sums over hosts and have no instance; `target-logql-rule` and
-//! `target-logql-auto-rule`, because nothing asks Loki. `target-promql-rule` is promtool's here.
+//! `target-logql-auto-rule`, because nothing here reads LogQL. `target-promql-rule` is promtool's
+//! here.
 
 use crate::names;
 use crate::promql::{self, Query, Selector};
@@ -43,13 +44,27 @@ pub const LINTS: &[(&str, Lint)] = &[
     ("trace-search", trace_search),
     ("name", name),
     ("latency-exemplars", latency_exemplars),
+    ("link-encoded", link_encoded),
+    ("markup", markup),
+    ("events", events),
 ];
 
 /// Units of Grafana that the dashboards use.
-const UNITS: [&str; 9] =
-    ["short", "none", "percentunit", "s", "bytes", "cps", "opm", "dateTimeFromNow", "ops"];
+const UNITS: [&str; 10] = [
+    "dateTimeAsIso",
+    "short",
+    "none",
+    "percentunit",
+    "s",
+    "bytes",
+    "cps",
+    "opm",
+    "dateTimeFromNow",
+    "ops",
+];
 const PROMETHEUS: &str = "${prometheus_datasource}";
 const JAEGER: &str = "${jaeger_datasource}";
+const LOKI: &str = "${loki_datasource}";
 
 fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
@@ -72,7 +87,9 @@ pub fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
 pub fn queries(dashboard: &Value) -> impl Iterator<Item = (String, &str)> {
     panels(dashboard).flat_map(|panel| {
         let title = text(panel, "/title");
-        let expressions = list(panel, "/targets").iter().map(|target| text(target, "/expr"));
+        let promql = |target: &&Value| text(target, "/datasource/uid") != LOKI;
+        let targets = list(panel, "/targets").iter().filter(promql);
+        let expressions = targets.map(|target| text(target, "/expr"));
         expressions.filter(|e| !e.is_empty()).map(move |e| (title.to_owned(), e))
     })
 }
@@ -133,7 +150,10 @@ fn template_datasource(dashboard: &Value, _: &Around) -> Vec<String> {
     let expected = [
         ("prometheus", "prometheus_datasource", "Prometheus data source"),
         ("jaeger", "jaeger_datasource", "Jaeger data source"),
+        ("loki", "loki_datasource", "Loki data source"),
     ];
+    let asks_loki = panels(dashboard).any(|panel| text(panel, "/datasource/uid") == LOKI);
+    let expected = if asks_loki { &expected[..] } else { &expected[..2] };
     if sources == expected { Vec::new() } else { vec![format!("data sources are {sources:?}")] }
 }
 
@@ -169,7 +189,9 @@ fn panel_datasource(dashboard: &Value, _: &Around) -> Vec<String> {
         let sources = list(panel, "/targets").iter().chain([panel]);
         let wrong = sources
             .map(|asked| (text(asked, "/datasource/type"), text(asked, "/datasource/uid")))
-            .find(|source| ![("prometheus", PROMETHEUS), ("jaeger", JAEGER)].contains(source));
+            .find(|source| {
+                ![("prometheus", PROMETHEUS), ("jaeger", JAEGER), ("loki", LOKI)].contains(source)
+            });
         wrong.map(|source| format!("asks {source:?}"))
     })
 }
@@ -205,17 +227,27 @@ fn panel_no_targets(dashboard: &Value, _: &Around) -> Vec<String> {
 }
 
 fn target_rate_interval(dashboard: &Value, _: &Around) -> Vec<String> {
-    each_query(dashboard, |query| {
-        let wrong = query.selectors.iter().filter(|selector| {
+    // Each column of a heatmap has an interval of its own, so that numbers add up.
+    let is_heatmap = |title: &str| {
+        let heatmaps = panels(dashboard).filter(|panel| text(panel, "/type") == "heatmap");
+        heatmaps.into_iter().any(|panel| text(panel, "/title") == title)
+    };
+    let mut complaints = Vec::new();
+    for (title, query) in queries(dashboard) {
+        let wrong = |selector: &&Selector| {
             let range = selector.range.as_deref();
             match selector.function.as_str() {
+                "increase" if is_heatmap(&title) => range != Some("$__interval"),
                 "rate" | "irate" => range != Some("$__rate_interval"),
                 "increase" => !matches!(range, Some("$__range" | "$__rate_interval")),
                 _ => false,
             }
-        });
-        wrong.map(|s| format!("{} over {:?}", s.function, s.range)).collect()
-    })
+        };
+        let query = promql::read(query);
+        let wrong = query.selectors.iter().filter(wrong);
+        complaints.extend(wrong.map(|s| format!("{title}: {} over {:?}", s.function, s.range)));
+    }
+    complaints
 }
 
 fn target_job(dashboard: &Value, _: &Around) -> Vec<String> {
@@ -375,5 +407,39 @@ fn latency_exemplars(dashboard: &Value, _: &Around) -> Vec<String> {
             text(target, "/expr").starts_with("histogram_quantile") && target["exemplar"] != true
         });
         (over_time && bare).then(|| "has no exemplars".into())
+    })
+}
+
+/// What a link takes from a row is a name that anybody may have chosen.
+fn link_encoded(dashboard: &Value, _: &Around) -> Vec<String> {
+    let strings = all_strings(dashboard).into_iter();
+    let links = strings.filter(|text| text.starts_with("/d/") || text.starts_with("/explore?"));
+    let bare = |link: &String| {
+        link.split("${__data.").skip(1).any(|field| {
+            field.split_once('}').is_none_or(|(field, _)| !field.ends_with(":percentencode"))
+        })
+    };
+    links.filter(bare).collect()
+}
+
+/// Such a name is drawn as text: no panel, cell or annotation renders markup.
+fn markup(dashboard: &Value, _: &Around) -> Vec<String> {
+    let mut wrong = each_panel(dashboard, |panel| {
+        let drawn = ["text", "news", "html"].contains(&text(panel, "/type"));
+        drawn.then(|| "renders markup".into())
+    });
+    let cells = ["markdown", "html", "json-view"];
+    wrong.extend(all_strings(dashboard).into_iter().filter(|text| cells.contains(&text.as_str())));
+    wrong
+}
+
+/// Events are those of agent.yaml.
+fn events(dashboard: &Value, _: &Around) -> Vec<String> {
+    each_panel(dashboard, |panel| {
+        let targets = list(panel, "/targets").iter();
+        let mut asked = targets.filter(|target| text(target, "/datasource/uid") == LOKI);
+        let wrong = asked
+            .find(|target| !text(target, "/expr").contains(r#"{service_name="windows-events"}"#));
+        wrong.map(|target| format!("asks for {}", text(target, "/expr")))
     })
 }

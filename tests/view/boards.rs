@@ -2,7 +2,7 @@
 
 use crate::expect::{
     Expect, Per,
-    What::{Count, Quantile, Seconds, Share},
+    What::{Count, Quantile, Seconds, SecondsAbove, Share},
     Which, any, failed, same,
 };
 use mpr_otel_dashboards::grafana;
@@ -100,7 +100,7 @@ pub fn queries(source: &Source) -> Vec<Known> {
 pub fn records(source: &Source) -> Vec<(String, Shows)> {
     let records = source.rules.groups.iter().flat_map(|group| &group.records);
     let rules = records.flat_map(|record| record.rules());
-    rules.map(|rule| (rule.name, Shows::of(&rule.shows))).collect()
+    rules.map(|(name, shows)| (name, Shows::of(&shows))).collect()
 }
 
 impl Shows {
@@ -115,10 +115,11 @@ impl Shows {
         }
         let expect = |what| {
             let expected = Expect::new(what).by(&series.by).positive(series.positive);
-            match series.base.as_deref() {
-                None | Some("all") => expected,
-                Some(base) => expected.among(named(BASES, base)),
-            }
+            let expected = match &series.within {
+                Some(part) => expected.within(named(WITHIN, part)),
+                None => expected,
+            };
+            expected.among(named(BASES, series.base.as_deref().unwrap_or("chosen")))
         };
         let per = match series.over {
             Over::Minute => Per::Minute,
@@ -135,6 +136,7 @@ impl Shows {
             }
             Shape::Share(which, of) => expect(Share).among(selection(of)).of(selection(which)),
             Shape::Seconds(which) => expect(Seconds).per(per).among(selection(which)),
+            Shape::SecondsAbove(which) => expect(SecondsAbove(2.5)).among(selection(which)),
             Shape::Quantile(quantile, among) => expect(Quantile(quantile)).among(selection(among)),
             Shape::Recorded(rule) => return Self::Recorded(rule.to_owned()),
             Shape::Counter(..) | Shape::Expression(_) => panic!("{series:?} has no truth"),
@@ -153,17 +155,45 @@ const SELECTIONS: &[(&str, Which)] = &[
     ("failed", failed),
     ("unfinished", |series| series.outcome == "unfinished"),
     ("succeeded", |series| series.outcome == "success"),
-    ("ended", |series| series.outcome != "unfinished"),
+    ("unprompted", |series| series.outcome != "cancelled"),
+    ("ended", ended),
     ("unreachable", |series| of_class(series, "unreachable")),
     ("unauthenticated", |series| of_class(series, "authentication")),
     ("budget", |series| failed(series) && !of_class(series, "authentication")),
 ];
 
-/// Its parts that say whose series.
+/// Its parts that say whose series. What is chosen are connects: see run.rs.
 const BASES: &[(&str, Which)] = &[
-    ("connects", |series| series.operation == "add"),
-    ("servers", |series| series.operation == "add" && series.server.is_some()),
+    ("all", |_| true),
+    ("chosen", connect),
+    ("connects", connect),
+    ("servers", |series| connect(series) && series.server.is_some()),
+    ("named_servers", |series| connect(series) && series.server.is_some()),
 ];
+
+/// Its parts that say which rows.
+const WITHIN: &[(&str, &[Which])] = &[
+    ("failing", &[connect, is_named, |series| failed(series) || series.outcome == "unfinished"]),
+    (
+        "slow",
+        &[connect, is_named, ended, |series| {
+            series.durations_ms.range(2_501..).any(|(_, count)| *count > 0)
+        }],
+    ),
+];
+
+fn connect(series: &SeriesTruth) -> bool {
+    series.operation == "add"
+}
+
+fn is_named(series: &SeriesTruth) -> bool {
+    series.server.is_some()
+}
+
+/// Those that did something.
+fn ended(series: &SeriesTruth) -> bool {
+    failed(series) || series.outcome == "success"
+}
 
 /// A number that happened.
 type Number = fn(&View<'_>) -> f64;
@@ -201,6 +231,12 @@ const ROWS: &[(&str, Compare)] = &[
     ("series_of_calls", |view, rows| same(sum(rows), series(view, true))),
     ("series_of_durations", |view, rows| same(sum(rows), series(view, false))),
     ("most_series", most_series),
+    ("firing_alerts", |_, rows| {
+        let alert = |row: &&Sample| !row.labels["alertname"].starts_with("Mpr");
+        rows.iter().find(alert).map_or(Ok(()), |row| Err(format!("{row:?} is no alert")))
+    }),
+    ("last_success", last_success),
+    ("never_reached", never_reached),
     ("host_lost_per_minute", |view, rows| same(sum(rows), per_minute(view, view.host.lost as f64))),
     ("host_last_report", last_report),
 ];
@@ -252,7 +288,7 @@ fn most_series(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
 }
 
 fn buckets(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
-    let all = view.truth.groups(&[], any).remove(&Labels::new()).unwrap_or_default();
+    let all = view.truth.groups(&[], connect).remove(&Labels::new()).unwrap_or_default();
     let expected: BTreeMap<String, u64> = all.buckets();
     for row in rows {
         let le = &row.labels["le"];
@@ -277,6 +313,33 @@ fn absent(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
         Some(host) => Err(format!("{host} is absent and not shown")),
         None => same(rows.len() as f64, agents(view).absent_count as f64),
     }
+}
+
+/// Servers that a connect succeeded to, each within the time of the run.
+fn last_success(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    let succeeded =
+        |series: &SeriesTruth| connect(series) && is_named(series) && series.outcome == "success";
+    let servers = view.truth.groups(&["server_address"], succeeded);
+    for row in rows {
+        if !servers.contains_key(&row.labels) {
+            return Err(format!("{row:?} was never connected to"));
+        }
+        last_report(view, std::slice::from_ref(row))?;
+    }
+    if rows.is_empty() { Err("no rows".to_owned()) } else { Ok(()) }
+}
+
+/// Failures of servers that no connect succeeded to.
+fn never_reached(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    let of = |which: Which| {
+        let groups = |series: &SeriesTruth| connect(series) && is_named(series) && which(series);
+        view.truth.groups(&["server_address"], groups)
+    };
+    let reached = of(|series| series.outcome == "success");
+    let mut failures = of(failed);
+    failures.retain(|server, _| !reached.contains_key(server));
+    let count: u64 = failures.values().map(|part| part.count()).sum();
+    same(sum(rows), count as f64)
 }
 
 fn last_report(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {

@@ -19,6 +19,8 @@ pub enum What {
     Seconds,
     /// Which part of the group, from 0 to 1.
     Share,
+    /// How much longer than these seconds they took, each up to the bound of the histogram below it.
+    SecondsAbove(f64),
     /// A quantile of their durations: the right bucket of the histogram.
     Quantile(f64),
 }
@@ -45,6 +47,8 @@ pub struct Expect {
     among: All,
     /// Those of them that are counted.
     of: All,
+    /// Operations of which a group must have some; without any, it needs none.
+    within: All,
     /// Whether groups whose number is 0 are left out.
     positive: bool,
 }
@@ -58,6 +62,7 @@ impl Expect {
             by: Vec::new(),
             among: Vec::new(),
             of: Vec::new(),
+            within: Vec::new(),
             positive: false,
         }
     }
@@ -77,6 +82,11 @@ impl Expect {
     pub fn among(mut self, among: Which) -> Self {
         self.among.push(among);
         self
+    }
+
+    /// Only groups that have some of these.
+    pub fn within(self, within: &[Which]) -> Self {
+        Self { within: within.to_vec(), ..self }
     }
 
     /// Groups whose number is 0 are left out.
@@ -100,6 +110,10 @@ impl Expect {
     ) -> Result<(), String> {
         let by: Vec<&str> = self.by.iter().map(String::as_str).collect();
         let mut groups = truth.groups(&by, |series| are(&self.among, series));
+        if !self.within.is_empty() {
+            let within = truth.groups(&by, |series| are(&self.within, series));
+            groups.retain(|labels, _| within.contains_key(labels));
+        }
         groups.retain(|_, group| !self.positive || !self.part(group).0.is_empty());
         let told: BTreeMap<&Labels, f64> =
             answer.iter().map(|sample| (&sample.labels, sample.value)).collect();
@@ -131,6 +145,7 @@ impl Expect {
             What::Count => part.count() as f64 / time,
             What::Seconds => part.seconds() / time,
             What::Share => part.count() as f64 / group.count() as f64,
+            What::SecondsAbove(seconds) => part.seconds_above(seconds),
             What::Quantile(quantile) => {
                 let (least, most) = part.quantile(quantile);
                 return match least <= told && told <= most {

@@ -1,6 +1,7 @@
 //! Makes dashboards, rules and their lists in docs/ from the tables in dashboards/source.
 
 use crate::{Result, folder};
+use mpr_otel_dashboards::docs;
 use mpr_otel_dashboards::source::Source;
 use std::fs;
 use std::path::PathBuf;
@@ -32,8 +33,12 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
                 .into(),
         );
     }
+    let mut files = mpr_otel_dashboards::dashboards(&source)?;
+    if to.is_none() {
+        files.extend(docs::files(&source, &root)?);
+    }
     let to = to.unwrap_or(root);
-    for (path, text) in mpr_otel_dashboards::dashboards(&source)? {
+    for (path, text) in files {
         let path = to.join(path);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;

@@ -28,8 +28,10 @@ impl Gallery {
     }
 
     fn content(&self, panel: &Panel) -> Result<Content> {
-        if panel.targets.iter().any(|target| target.source != "prometheus") {
-            return Ok(Content::Nothing("traces"));
+        match panel.targets.iter().find(|target| target.source != "prometheus") {
+            Some(target) if target.source == "loki" => return Ok(Content::Nothing("events")),
+            Some(_) => return Ok(Content::Nothing("traces")),
+            None => {}
         }
         match panel.kind.as_str() {
             "stat" => self.numbers(panel),
@@ -120,7 +122,7 @@ impl Gallery {
             ("$__range", &range),
             ("$job", "mpr-otel"),
             ("$server", ".*"),
-            ("$operation", ".*"),
+            ("$operation", "add"),
         ];
         self.lapse.expression(&filled(&target.expression, &variables)?)
     }

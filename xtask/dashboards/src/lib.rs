@@ -2,7 +2,8 @@
 //! signals: the YAML files in dashboards/source. What is made is checked in.
 //!
 //! Data flows one way: [`source`] is read, [`promql`] makes queries of it, and [`grafana`], [`rules`]
-//! and [`docs`] make files of both.
+//! and [`docs`] make files of both. Every error is a table that cannot be read, or names what there
+//! is not.
 
 pub mod docs;
 pub mod grafana;
@@ -11,49 +12,21 @@ pub mod rules;
 pub mod source;
 
 use source::Source;
-use std::fmt;
 use std::path::PathBuf;
 
-/// What is wrong with the tables, and where.
-#[derive(Debug)]
-pub struct Error {
-    /// The file, or the signal, rule or part in it.
-    pub place: String,
-    /// What is wrong there.
-    pub why: String,
-}
-
-/// The outcome of reading or making something.
-pub type Result<T> = std::result::Result<T, Error>;
-
-impl Error {
-    fn new(place: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { place: place.into(), why: why.into() }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "dashboards/source, {}: {}", self.place, self.why)
-    }
-}
-
-impl std::error::Error for Error {}
+/// The outcome of reading or making something; what is wrong in which table.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// A file that is made: its path below the repository, and all of its text.
 pub type File = (PathBuf, String);
 
-/// Every dashboard and rule file, below `dashboards/`.
-///
-/// # Errors
-/// What of the tables contradicts itself.
+/// Every dashboard and rule file.
 pub fn dashboards(source: &Source) -> Result<Vec<File>> {
-    let mut files = vec![(PathBuf::from("dashboards/rules/mpr-otel.yaml"), rules::file(source)?)];
+    let mut files = vec![("dashboards/rules/mpr-otel.yaml".into(), rules::file(source)?)];
     for board in &source.boards {
         let name = board.uid.trim_start_matches("mpr-otel-");
-        let mut text = format!("{:#}", grafana::dashboard(source, board)?);
-        text.push('\n');
-        files.push((PathBuf::from(format!("dashboards/{name}.json")), text));
+        let text = format!("{:#}\n", grafana::dashboard(source, board)?);
+        files.push((format!("dashboards/{name}.json").into(), text));
     }
     Ok(files)
 }

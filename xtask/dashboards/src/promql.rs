@@ -1,7 +1,8 @@
 //! The query of a series.
 
-use crate::source::{Over, Series, Source};
-use crate::{Error, Result};
+use crate::Result;
+use crate::source::{Over, Series, Source, named};
+use std::fmt::Write as _;
 
 /// Counts operations.
 const CALLS: &str = "mpr_calls_total";
@@ -19,6 +20,9 @@ pub enum Shape<'a> {
     Share(&'a str, &'a str),
     /// How long operations took together.
     Seconds(&'a str),
+    /// How much longer than `slow_seconds` they took together, at least: each counts up to
+    /// the bound of the histogram below it.
+    SecondsAbove(&'a str),
     /// A quantile of how long they took.
     Quantile(f64, &'a str),
     /// The increase of another counter, of the selected operations if it counts operations.
@@ -31,9 +35,6 @@ pub enum Shape<'a> {
 
 impl Series {
     /// What it shows.
-    ///
-    /// # Errors
-    /// It says so in no way, or in more than one.
     pub fn shape(&self) -> Result<Shape<'_>> {
         let of = self.of.as_deref();
         let among = self.among.as_deref();
@@ -41,6 +42,7 @@ impl Series {
             self.count.as_deref().map(|which| Shape::Count(which, of)),
             self.share.as_deref().zip(of).map(|(which, of)| Shape::Share(which, of)),
             self.seconds.as_deref().map(Shape::Seconds),
+            self.seconds_above.as_deref().map(Shape::SecondsAbove),
             self.quantile.zip(among).map(|(quantile, among)| Shape::Quantile(quantile, among)),
             self.counter.as_deref().map(|metric| Shape::Counter(metric, among.unwrap_or("any"))),
             self.recorded.as_deref().map(Shape::Recorded),
@@ -49,33 +51,31 @@ impl Series {
         let mut shapes = shapes.into_iter().flatten();
         match (shapes.next(), shapes.next()) {
             (Some(shape), None) => Ok(shape),
-            _ => Err(Error::new(format!("{self:?}"), "shows nothing, or more than one thing")),
+            _ => Err(format!("shows nothing, or more than one thing: {self:?}").into()),
         }
     }
 }
 
 /// The PromQL of a series.
-///
-/// # Errors
-/// It shows nothing, or names what there is not.
 pub fn query(source: &Source, series: &Series) -> Result<String> {
     let base = format!("<{}>", series.base.as_deref().unwrap_or("chosen"));
     let base = source.expand(&base)?;
-    let sum = |metric: &str, which: &str, by: &[&str]| -> Result<String> {
+    let sum_at = |metric: &str, which: &str, more: &str, by: &[&str]| -> Result<String> {
         let (function, range, factor) = match &series.over {
             Over::Range => ("increase", "$__range", ""),
             Over::Second => ("rate", "$__rate_interval", ""),
             Over::Minute => ("rate", "$__rate_interval", "60 * "),
             Over::Last(range) => ("increase", range.as_str(), ""),
         };
-        let which = source.signals.selections.get(which).ok_or_else(|| {
-            Error::new("signals.yaml", format!("there is no selection {which:?}"))
-        })?;
-        let matchers = if which.is_empty() { base.clone() } else { format!("{base}, {which}") };
+        let which = named(&source.signals.selections, "selection", which)?;
+        let matchers = [base.as_str(), which, more];
+        let matchers: Vec<&str> = matchers.into_iter().filter(|m| !m.is_empty()).collect();
+        let matchers = matchers.join(", ");
         let by = if by.is_empty() { String::new() } else { format!(" by ({}) ", by.join(", ")) };
         Ok(format!("{factor}sum{by}({function}({metric}{{{matchers}}}[{range}]))"))
     };
-    let mut by: Vec<&str> = series.by.iter().map(String::as_str).collect();
+    let sum = |metric: &str, which: &str, by: &[&str]| sum_at(metric, which, "", by);
+    let by: Vec<&str> = series.by.iter().map(String::as_str).collect();
     let text = match series.shape()? {
         Shape::Count(which, None) => sum(CALLS, which, &by)?,
         Shape::Count(which, Some(of)) => {
@@ -90,17 +90,40 @@ pub fn query(source: &Source, series: &Series) -> Result<String> {
         }
         Shape::Seconds(which) => sum(&format!("{DURATION}_sum"), which, &by)?,
         Shape::Counter(metric, which) => sum(metric, which, &by)?,
+        Shape::SecondsAbove(which) => {
+            let slow = source.number("slow_seconds")?;
+            let bounds = source.signals.bounds.iter().copied();
+            let bounds: Vec<f64> = bounds.filter(|bound| *bound >= slow).collect();
+            let bucket = |le: &str| {
+                sum_at(&format!("{DURATION}_bucket"), which, &format!("le=\"{le}\""), &by)
+            };
+            let (least, most) = (bounds.first().copied(), bounds.last().copied());
+            let whole = most.unwrap_or_default() - least.unwrap_or_default();
+            let mut text = format!("{whole} * {}", bucket("+Inf")?);
+            for pair in bounds.windows(2) {
+                let _ =
+                    write!(text, " - {} * {}", pair[1] - pair[0], bucket(&pair[1].to_string())?);
+            }
+            format!("clamp_min({text}, 0)")
+        }
         Shape::Quantile(quantile, among) => {
-            by.push("le");
+            let by: Vec<&str> = by.iter().copied().chain(["le"]).collect();
             let buckets = sum(&format!("{DURATION}_bucket"), among, &by)?;
             format!("histogram_quantile({quantile}, {buckets})")
         }
         Shape::Recorded(rule) => format!("{rule}{{{SERVERS}}}"),
         Shape::Expression(text) => source.expand(text)?,
     };
-    Ok(match (series.positive, text.ends_with('\n')) {
+    let text = match (series.positive, text.ends_with('\n')) {
         (false, _) => text,
         (true, true) => text + "> 0",
         (true, false) => text + " > 0",
+    };
+    Ok(match &series.within {
+        None => text,
+        Some(part) => {
+            let part = source.expand(&format!("<{part}>"))?;
+            format!("({text}) and on ({}) {part}", series.by.join(", "))
+        }
     })
 }

@@ -2,25 +2,11 @@
 
 use crate::source::{Alert, Over, Record, Series, Source};
 use crate::{Result, promql};
-use std::fmt::Write as _;
-
-/// A recording rule.
-#[derive(Clone, Debug)]
-pub struct Recorded {
-    /// Its name.
-    pub name: String,
-    /// What it records.
-    pub shows: Series,
-}
 
 impl Record {
-    /// The rules that it stands for.
+    /// The name of each rule that it stands for, and what that records.
     #[must_use]
-    pub fn rules(&self) -> Vec<Recorded> {
-        let named = |kind: &str, window: &String, shows: Series| Recorded {
-            name: format!("{}:{kind}{window}", self.record),
-            shows: Series { over: Over::Last(window.clone()), ..shows },
-        };
+    pub fn rules(&self) -> Vec<(String, Series)> {
         let share = Series {
             count: None,
             share: self.shows.count.clone(),
@@ -28,56 +14,52 @@ impl Record {
             positive: true,
             ..self.shows.clone()
         };
-        let ratios = self.ratio.iter().map(|window| named("ratio", window, share.clone()));
-        let increases =
-            self.increase.iter().map(|window| named("increase", window, self.shows.clone()));
-        let rules: Vec<Recorded> = ratios.chain(increases).collect();
-        match rules.is_empty() {
-            true => vec![Recorded { name: self.record.clone(), shows: self.shows.clone() }],
-            false => rules,
+        let windows = |kind: &str, windows: &[String], shows: &Series| -> Vec<(String, Series)> {
+            let rule = |window: &String| {
+                let shows = Series { over: Over::Last(window.clone()), ..shows.clone() };
+                (format!("{}:{kind}{window}", self.record), shows)
+            };
+            windows.iter().map(rule).collect()
+        };
+        let mut rules = windows("ratio", &self.ratio, &share);
+        rules.extend(windows("increase", &self.increase, &self.shows));
+        if rules.is_empty() {
+            rules.push((self.record.clone(), self.shows.clone()));
         }
+        rules
     }
 }
 
 /// The rule file.
-///
-/// # Errors
-/// A rule names what there is not.
 pub fn file(source: &Source) -> Result<String> {
-    let mut text = String::new();
-    comment(&mut text, "", &source.expand(&source.rules.about)?);
-    text.push_str("groups:\n");
+    let mut text = comment("", &source.rules.about) + "groups:\n";
     for group in &source.rules.groups {
-        line(&mut text, &format!("  - name: {}", group.name));
-        line(&mut text, "    rules:");
+        text += &format!("  - name: {}\n    rules:\n", group.name);
         for record in &group.records {
-            comment(&mut text, "      ", &record.why);
-            for rule in record.rules() {
-                line(&mut text, &format!("      - record: {}", rule.name));
-                block(&mut text, "expr", &promql::query(source, &rule.shows)?);
+            text += &comment("      ", &record.why);
+            for (name, shows) in record.rules() {
+                text += &format!("      - record: {name}\n");
+                text += &block(&promql::query(source, &shows)?);
             }
         }
         for rule in &group.alerts {
-            text.push('\n');
-            alert(source, rule, &mut text)?;
+            text += "\n";
+            text += &alert(source, rule)?;
         }
-        text.push('\n');
+        text += "\n";
     }
     Ok(text.trim_end().to_owned() + "\n")
 }
 
-fn alert(source: &Source, alert: &Alert, text: &mut String) -> Result<()> {
-    comment(text, "      ", &alert.why);
-    line(text, &format!("      - alert: {}", alert.alert));
-    block(text, "expr", &source.expand(&alert.expr)?);
+fn alert(source: &Source, alert: &Alert) -> Result<String> {
+    let mut text = comment("      ", &alert.why);
+    text += &format!("      - alert: {}\n", alert.alert);
+    text += &block(&source.expand(&alert.expr)?);
     for (key, wait) in [("for", &alert.wait), ("keep_firing_for", &alert.keep_firing_for)] {
-        if let Some(wait) = wait {
-            line(text, &format!("        {key}: {wait}"));
-        }
+        text.extend(wait.iter().map(|wait| format!("        {key}: {wait}\n")));
     }
-    line(text, "        labels:");
-    line(text, &format!("          severity: {}", alert.severity));
-    line(text, "        annotations:");
+    text += &format!("        labels:\n          severity: {}\n", alert.severity);
+    text += "        annotations:\n";
     let annotations = [
         ("summary", source.expand(&alert.summary)?),
         ("description", source.expand(&alert.description)?),
@@ -85,26 +67,19 @@ fn alert(source: &Source, alert: &Alert, text: &mut String) -> Result<()> {
         ("dashboard", format!("{}{}", source.parameter("dashboards")?, alert.dashboard)),
     ];
     for (key, value) in annotations {
-        line(text, &format!("          {key}: '{}'", value.replace('\'', "''")));
+        text += &format!("          {key}: '{}'\n", value.replace('\'', "''"));
     }
-    Ok(())
+    Ok(text)
 }
 
-fn line(text: &mut String, line: &str) {
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "{line}");
+fn comment(indent: &str, comment: &str) -> String {
+    let row = |row: &str| format!("{}\n", format!("{indent}# {row}").trim_end());
+    comment.lines().map(row).collect()
 }
 
-fn comment(text: &mut String, indent: &str, comment: &str) {
-    for row in comment.lines() {
-        line(text, format!("{indent}# {row}").trim_end());
-    }
-}
-
-/// A value as it stands, line for line.
-fn block(text: &mut String, key: &str, value: &str) {
-    line(text, &format!("        {key}: |"));
-    for row in value.trim_end().lines() {
-        line(text, &format!("          {row}"));
-    }
+/// An expression as it stands, line for line.
+fn block(expression: &str) -> String {
+    let rows = expression.trim_end().lines();
+    let rows: String = rows.map(|row| format!("          {row}\n")).collect();
+    format!("        expr: |\n{rows}")
 }
