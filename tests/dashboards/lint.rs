@@ -44,6 +44,7 @@ pub const LINTS: &[(&str, Lint)] = &[
     ("trace-search", trace_search),
     ("name", name),
     ("latency-exemplars", latency_exemplars),
+    ("heatmap-adds-up", heatmap_adds_up),
     ("link-encoded", link_encoded),
     ("markup", markup),
     ("events", events),
@@ -227,27 +228,17 @@ fn panel_no_targets(dashboard: &Value, _: &Around) -> Vec<String> {
 }
 
 fn target_rate_interval(dashboard: &Value, _: &Around) -> Vec<String> {
-    // Each column of a heatmap has an interval of its own, so that numbers add up.
-    let is_heatmap = |title: &str| {
-        let heatmaps = panels(dashboard).filter(|panel| text(panel, "/type") == "heatmap");
-        heatmaps.into_iter().any(|panel| text(panel, "/title") == title)
-    };
-    let mut complaints = Vec::new();
-    for (title, query) in queries(dashboard) {
-        let wrong = |selector: &&Selector| {
+    each_query(dashboard, |query| {
+        let wrong = query.selectors.iter().filter(|selector| {
             let range = selector.range.as_deref();
             match selector.function.as_str() {
-                "increase" if is_heatmap(&title) => range != Some("$__interval"),
                 "rate" | "irate" => range != Some("$__rate_interval"),
                 "increase" => !matches!(range, Some("$__range" | "$__rate_interval")),
                 _ => false,
             }
-        };
-        let query = promql::read(query);
-        let wrong = query.selectors.iter().filter(wrong);
-        complaints.extend(wrong.map(|s| format!("{title}: {} over {:?}", s.function, s.range)));
-    }
-    complaints
+        });
+        wrong.map(|s| format!("{} over {:?}", s.function, s.range)).collect()
+    })
 }
 
 fn target_job(dashboard: &Value, _: &Around) -> Vec<String> {
@@ -281,8 +272,9 @@ fn target_counter_agg(dashboard: &Value, _: &Around) -> Vec<String> {
             ["_total", "_bucket", "_sum", "_count"].iter().any(|s| selector.metric.ends_with(s))
                 && selector.metric != "otelcol_process_uptime_seconds_total"
         });
-        // Counting series, and asking when they were last heard of, is asking for no value.
-        let fine = ["rate", "increase", "present_over_time", "timestamp", "count"];
+        // Counting series, and asking when they were last heard of, is asking for no value. What a
+        // counter grew by since an interval ago is the difference of two, unless it began anew.
+        let fine = ["rate", "increase", "present_over_time", "timestamp", "count", "clamp_min"];
         let wrong = counters.filter(|s| !fine.contains(&s.function.as_str()));
         wrong.map(|s| format!("{} of the counter {}", s.function, s.metric)).collect()
     })
@@ -441,5 +433,17 @@ fn events(dashboard: &Value, _: &Around) -> Vec<String> {
         let wrong = asked
             .find(|target| !text(target, "/expr").contains(r#"{service_name="windows-events"}"#));
         wrong.map(|target| format!("asks for {}", text(target, "/expr")))
+    })
+}
+
+/// `increase` and `rate` extrapolate: of one operation they make 1.3, or none. The differences of the
+/// counter itself add up.
+fn heatmap_adds_up(dashboard: &Value, _: &Around) -> Vec<String> {
+    each_panel(dashboard, |panel| {
+        let exact = list(panel, "/targets").iter().all(|target| {
+            let query = text(target, "/expr");
+            query.contains("offset $__interval") && !query.contains("[")
+        });
+        (text(panel, "/type") == "heatmap" && !exact).then(|| "does not add up".into())
     })
 }

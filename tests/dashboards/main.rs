@@ -183,10 +183,10 @@ fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
         ),
         ("latency-exemplars", "overview", "/panels/11/targets/0/exemplar", json!(false)),
         (
-            "target-rate-interval-rule",
+            "heatmap-adds-up",
             "server",
             "/panels/10/targets/0/expr",
-            json!("increase(x_bucket[$__rate_interval])"),
+            json!("sum by (le) (increase(x_bucket[$__interval]))"),
         ),
         (
             "link-encoded",

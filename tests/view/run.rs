@@ -80,13 +80,13 @@ impl Run {
     /// dashboard: in time-lapse they are divided.
     fn filled(&self, query: &str, host: &str, server: &str) -> String {
         let window = format!("{}ms", (self.window * LAPSE.0).as_millis());
-        let in_brackets = format!("[{window}]");
+        let offset = format!("offset {window}");
         let interval = format!("{}s", LAPSE.0);
         let variables = [
             ("$__rate_interval", window.as_str()),
             ("$__range", &window),
             // A heatmap's columns do not overlap; here there is one.
-            ("[$__interval]", in_brackets.as_str()),
+            ("offset $__interval", &offset),
             ("$__interval", &interval),
             ("${job}", "mpr-otel"),
             ("$job", "mpr-otel"),
