@@ -55,6 +55,13 @@ fn with_other_parameters_nothing_is_left_of_the_defaults() {
 }
 
 #[test]
+fn no_default_names_a_host() {
+    for (path, text) in with(&[]) {
+        assert!(!text.contains("://"), "{}", path.display());
+    }
+}
+
+#[test]
 fn another_objective_moves_alerts_and_colours() {
     let [default, other] = [&[][..], &[("failure_objective", "0.05")]].map(with);
     let differ = default.iter().zip(&other).filter(|(one, other)| one.1 != other.1);
