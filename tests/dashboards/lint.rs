@@ -2,7 +2,8 @@
 //!
 //! Of Grafana's, four do not apply: `template-instance-rule` and `target-instance-rule`, because
 //! metrics of operations are sums over hosts and have no instance; `target-logql-rule` and
-//! `target-logql-auto-rule`, because nothing asks Loki. `target-promql-rule` is promtool's here.
+//! `target-logql-auto-rule`, because nothing here reads LogQL. `target-promql-rule` is promtool's
+//! here.
 
 use crate::names;
 use crate::promql::{self, Query, Selector};
@@ -43,13 +44,28 @@ pub const LINTS: &[(&str, Lint)] = &[
     ("trace-search", trace_search),
     ("name", name),
     ("latency-exemplars", latency_exemplars),
+    ("heatmap-adds-up", heatmap_adds_up),
+    ("link-encoded", link_encoded),
+    ("markup", markup),
+    ("events", events),
 ];
 
 /// Units of Grafana that the dashboards use.
-const UNITS: [&str; 9] =
-    ["short", "none", "percentunit", "s", "bytes", "cps", "opm", "dateTimeFromNow", "ops"];
+const UNITS: [&str; 10] = [
+    "dateTimeAsIso",
+    "short",
+    "none",
+    "percentunit",
+    "s",
+    "bytes",
+    "cps",
+    "opm",
+    "dateTimeFromNow",
+    "ops",
+];
 const PROMETHEUS: &str = "${prometheus_datasource}";
 const JAEGER: &str = "${jaeger_datasource}";
+const LOKI: &str = "${loki_datasource}";
 
 fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
@@ -72,7 +88,9 @@ pub fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
 pub fn queries(dashboard: &Value) -> impl Iterator<Item = (String, &str)> {
     panels(dashboard).flat_map(|panel| {
         let title = text(panel, "/title");
-        let expressions = list(panel, "/targets").iter().map(|target| text(target, "/expr"));
+        let promql = |target: &&Value| text(target, "/datasource/uid") != LOKI;
+        let targets = list(panel, "/targets").iter().filter(promql);
+        let expressions = targets.map(|target| text(target, "/expr"));
         expressions.filter(|e| !e.is_empty()).map(move |e| (title.to_owned(), e))
     })
 }
@@ -133,7 +151,10 @@ fn template_datasource(dashboard: &Value, _: &Around) -> Vec<String> {
     let expected = [
         ("prometheus", "prometheus_datasource", "Prometheus data source"),
         ("jaeger", "jaeger_datasource", "Jaeger data source"),
+        ("loki", "loki_datasource", "Loki data source"),
     ];
+    let asks_loki = panels(dashboard).any(|panel| text(panel, "/datasource/uid") == LOKI);
+    let expected = if asks_loki { &expected[..] } else { &expected[..2] };
     if sources == expected { Vec::new() } else { vec![format!("data sources are {sources:?}")] }
 }
 
@@ -169,7 +190,9 @@ fn panel_datasource(dashboard: &Value, _: &Around) -> Vec<String> {
         let sources = list(panel, "/targets").iter().chain([panel]);
         let wrong = sources
             .map(|asked| (text(asked, "/datasource/type"), text(asked, "/datasource/uid")))
-            .find(|source| ![("prometheus", PROMETHEUS), ("jaeger", JAEGER)].contains(source));
+            .find(|source| {
+                ![("prometheus", PROMETHEUS), ("jaeger", JAEGER), ("loki", LOKI)].contains(source)
+            });
         wrong.map(|source| format!("asks {source:?}"))
     })
 }
@@ -249,8 +272,9 @@ fn target_counter_agg(dashboard: &Value, _: &Around) -> Vec<String> {
             ["_total", "_bucket", "_sum", "_count"].iter().any(|s| selector.metric.ends_with(s))
                 && selector.metric != "otelcol_process_uptime_seconds_total"
         });
-        // Counting series, and asking when they were last heard of, is asking for no value.
-        let fine = ["rate", "increase", "present_over_time", "timestamp", "count"];
+        // Counting series, and asking when they were last heard of, is asking for no value. What a
+        // counter grew by since an interval ago is the difference of two, unless it began anew.
+        let fine = ["rate", "increase", "present_over_time", "timestamp", "count", "clamp_min"];
         let wrong = counters.filter(|s| !fine.contains(&s.function.as_str()));
         wrong.map(|s| format!("{} of the counter {}", s.function, s.metric)).collect()
     })
@@ -375,5 +399,51 @@ fn latency_exemplars(dashboard: &Value, _: &Around) -> Vec<String> {
             text(target, "/expr").starts_with("histogram_quantile") && target["exemplar"] != true
         });
         (over_time && bare).then(|| "has no exemplars".into())
+    })
+}
+
+/// What a link takes from a row is a name that anybody may have chosen.
+fn link_encoded(dashboard: &Value, _: &Around) -> Vec<String> {
+    let strings = all_strings(dashboard).into_iter();
+    let links = strings.filter(|text| text.starts_with("/d/") || text.starts_with("/explore?"));
+    let bare = |link: &String| {
+        link.split("${__data.").skip(1).any(|field| {
+            field.split_once('}').is_none_or(|(field, _)| !field.ends_with(":percentencode"))
+        })
+    };
+    links.filter(bare).collect()
+}
+
+/// Such a name is drawn as text: no panel, cell or annotation renders markup.
+fn markup(dashboard: &Value, _: &Around) -> Vec<String> {
+    let mut wrong = each_panel(dashboard, |panel| {
+        let drawn = ["text", "news", "html"].contains(&text(panel, "/type"));
+        drawn.then(|| "renders markup".into())
+    });
+    let cells = ["markdown", "html", "json-view"];
+    wrong.extend(all_strings(dashboard).into_iter().filter(|text| cells.contains(&text.as_str())));
+    wrong
+}
+
+/// Events are those of agent.yaml.
+fn events(dashboard: &Value, _: &Around) -> Vec<String> {
+    each_panel(dashboard, |panel| {
+        let targets = list(panel, "/targets").iter();
+        let mut asked = targets.filter(|target| text(target, "/datasource/uid") == LOKI);
+        let wrong = asked
+            .find(|target| !text(target, "/expr").contains(r#"{service_name="windows-events"}"#));
+        wrong.map(|target| format!("asks for {}", text(target, "/expr")))
+    })
+}
+
+/// `increase` and `rate` extrapolate: of one operation they make 1.3, or none. The differences of the
+/// counter itself add up.
+fn heatmap_adds_up(dashboard: &Value, _: &Around) -> Vec<String> {
+    each_panel(dashboard, |panel| {
+        let exact = list(panel, "/targets").iter().all(|target| {
+            let query = text(target, "/expr");
+            query.contains("offset $__interval") && !query.contains("[")
+        });
+        (text(panel, "/type") == "heatmap" && !exact).then(|| "does not add up".into())
     })
 }

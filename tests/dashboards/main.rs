@@ -1,6 +1,6 @@
 //! The dashboards, rules and runbooks that ship, linted; the rules by promtool, too.
 //!
-//! `cargo xtask test` builds promtool, names its folder in `MPR_OTEL_TEST_FLEET` and runs this; a
+//! `cargo xtask test` builds promtool and jsonnet, names their folder in `MPR_OTEL_TEST_FLEET` and runs this; a
 //! plain `cargo test` leaves it out (Cargo.toml). Whether the figures are true is another test's
 //! business.
 
@@ -9,6 +9,7 @@ mod names;
 mod promql;
 
 use lint::{Around, LINTS};
+use mpr_otel_dashboards::source::Source;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const CASES: [&str; 5] = ["firing", "silent", "short blip", "low traffic", "new series"];
-const RUNBOOKS: &str = "https://github.com/mpr-otel/mpr-otel/blob/main/docs/runbooks/";
+const RUNBOOKS: &str = "docs/runbooks/";
 
 fn root() -> PathBuf {
     mpr_otel_lab::equipment::repository()
@@ -68,10 +69,15 @@ fn around() -> Around {
     }
 }
 
-fn promtool(arguments: &[&str], paths: &[PathBuf]) {
+/// A program that xtask built.
+fn tool(name: &str) -> PathBuf {
     let folder = std::env::var_os("MPR_OTEL_TEST_FLEET")
         .expect("MPR_OTEL_TEST_FLEET names the folder of promtool: run `cargo xtask test`");
-    let program = Path::new(&folder).join("promtool");
+    Path::new(&folder).join(name)
+}
+
+fn promtool(arguments: &[&str], paths: &[PathBuf]) {
+    let program = tool("promtool");
     let output = Command::new(&program).args(arguments).args(paths).output();
     let output = output.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     let said = [output.stdout, output.stderr].concat();
@@ -110,10 +116,10 @@ fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
     vec![
         ("template-datasource-rule", "overview", "/templating/list/0/name", json!("datasource")),
         ("template-datasource-rule", "overview", "/templating/list/1/label", json!("Traces")),
-        ("template-job-rule", "overview", "/templating/list/2/multi", json!(false)),
-        ("template-job-rule", "overview", "/templating/list/2/name", json!("service")),
-        ("template-label-promql-rule", "overview", "/templating/list/2/query", json!("job")),
-        ("template-on-time-change-reload-rule", "host", "/templating/list/3/refresh", json!(1)),
+        ("template-job-rule", "overview", "/templating/list/3/multi", json!(false)),
+        ("template-job-rule", "overview", "/templating/list/3/name", json!("service")),
+        ("template-label-promql-rule", "overview", "/templating/list/3/query", json!("job")),
+        ("template-on-time-change-reload-rule", "host", "/templating/list/4/refresh", json!(1)),
         ("panel-datasource-rule", "overview", "/panels/1/datasource/uid", json!("mine")),
         (
             "panel-datasource-rule",
@@ -129,7 +135,7 @@ fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
         (
             "target-rate-interval-rule",
             "overview",
-            "/panels/7/targets/0/expr",
+            "/panels/8/targets/0/expr",
             json!("rate(x_total[5m])"),
         ),
         (
@@ -155,14 +161,14 @@ fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
         ("panel-id", "overview", "/panels/1/id", json!(1)),
         ("panel-place", "overview", "/panels/1/gridPos/y", json!(0)),
         ("panel-place", "overview", "/panels/1/gridPos/w", json!(25)),
-        ("variable-defined", "overview", "/templating/list/3/name", json!("servers")),
+        ("variable-defined", "overview", "/templating/list/4/name", json!("servers")),
         ("variable-defined", "host", "/panels/1/targets/0/expr", json!("x{a=\"${hots:raw}\"}")),
         ("link", "overview", "/links/0/url", json!("/d/mpr-otel-sever")),
         ("link", "overview", "/links/0/keepTime", json!(false)),
         (
             "trace-link",
             "overview",
-            "/panels/10/fieldConfig/defaults/links/0/url",
+            "/panels/11/fieldConfig/defaults/links/0/url",
             json!("/explore?x&panes={}"),
         ),
         ("trace-search", "host", "/panels/10/targets/0/tags", json!("host=$host")),
@@ -172,10 +178,24 @@ fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
         (
             "name",
             "host",
-            "/templating/list/3/query",
+            "/templating/list/4/query",
             json!("label_values(mpr_operation_pending, host)"),
         ),
-        ("latency-exemplars", "overview", "/panels/10/targets/0/exemplar", json!(false)),
+        ("latency-exemplars", "overview", "/panels/11/targets/0/exemplar", json!(false)),
+        (
+            "heatmap-adds-up",
+            "server",
+            "/panels/10/targets/0/expr",
+            json!("sum by (le) (increase(x_bucket[$__interval]))"),
+        ),
+        (
+            "link-encoded",
+            "overview",
+            "/panels/15/fieldConfig/overrides/0/properties/0/value/0/url",
+            json!("/d/mpr-otel-server?var-server=${__data.fields.Server}"),
+        ),
+        ("markup", "overview", "/panels/1/type", json!("text")),
+        ("events", "host", "/panels/15/targets/0/expr", json!("{job=\"x\"}")),
     ]
 }
 
@@ -239,6 +259,27 @@ fn every_alert_is_explained() {
         let dashboard = said("dashboard");
         let uid = dashboard.strip_prefix("/d/").expect(name).split('?').next().unwrap();
         assert!(uids.iter().any(|known| known == uid), "{name} leads to {uid}");
+    }
+}
+
+/// A name of a server or a host is what anybody wrote into a path: mails and messengers render it.
+#[test]
+fn no_name_reaches_the_text_or_the_link_of_an_alert_as_it_is() {
+    for alert in alerts() {
+        for (key, text) in alert["annotations"].as_object().unwrap() {
+            let text = text.as_str().unwrap();
+            let actions = text.split("{{").skip(1).filter_map(|rest| rest.split_once("}}"));
+            let actions = actions.map(|(action, _)| action.trim());
+            let shown = actions.filter(|action| {
+                !["with ", "if ", "range ", "else", "end"].iter().any(|k| action.starts_with(k))
+                    && !action.starts_with("$value")
+                    && !action.starts_with(".Value")
+            });
+            let escape = if key == "dashboard" { "| urlquery" } else { "| html" };
+            for action in shown {
+                assert!(action.ends_with(escape), "{}: {key}: {action}", alert["alert"]);
+            }
+        }
     }
 }
 
@@ -311,12 +352,52 @@ fn rules_ask_only_for_what_there_is() {
     }
 }
 
+/// Jsonnet is what mixins are written in.
+#[test]
+fn the_mixin_has_every_dashboard_and_every_rule() {
+    let mixin = root().join("dashboards/mixin.libsonnet");
+    let parts =
+        "{ boards: m.grafanaDashboards, alerts: m.prometheusAlerts, records: m.prometheusRules }";
+    let output = Command::new(tool("jsonnet"))
+        .args(["-e", &format!("local m = import '{}'; {parts}", mixin.display())])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mixin: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (stem, dashboard) in dashboards() {
+        let there = &mixin["boards"][format!("mpr-otel-{stem}.json")];
+        assert_eq!(there["uid"], dashboard["uid"]);
+        assert!(lint::queries(there).eq(lint::queries(&dashboard)), "{stem}");
+    }
+    let groups =
+        [&mixin["records"], &mixin["alerts"]].map(|file| file["groups"].as_array().unwrap());
+    let there = groups.into_iter().flatten().flat_map(|g| g["rules"].as_array().unwrap());
+    assert_eq!(there.count(), rules().len());
+}
+
+/// The signals' `bounds` are the gateway's.
+#[test]
+fn seconds_above_a_bound_are_read_from_buckets_that_the_gateway_has() {
+    let gateway = yaml(&root().join("collector-config/gateway.yaml"));
+    let buckets = &gateway["connectors"]["span_metrics"]["histogram"]["explicit"]["buckets"];
+    let seconds = buckets.as_array().unwrap().iter().map(|bucket| {
+        let bucket = bucket.as_str().unwrap();
+        match bucket.strip_suffix("ms") {
+            Some(milliseconds) => milliseconds.parse::<f64>().unwrap() / 1e3,
+            None => bucket.trim_end_matches('s').parse().unwrap(),
+        }
+    });
+    let source = Source::read(&root()).unwrap();
+    assert_eq!(source.signals.bounds, seconds.collect::<Vec<f64>>());
+    assert!(source.signals.bounds.contains(&source.number("slow_seconds").unwrap()));
+}
+
 #[test]
 fn what_is_provisioned_is_what_the_dashboards_ask() {
     let sources = yaml(&root().join("dashboards/provisioning/datasources.yaml"));
     let sources = sources["datasources"].as_array().unwrap();
     let kinds: Vec<_> = sources.iter().map(|source| source["type"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["prometheus", "jaeger"]);
+    assert_eq!(kinds, ["prometheus", "jaeger", "loki"]);
     let exemplars = &sources[0]["jsonData"]["exemplarTraceIdDestinations"][0];
     assert_eq!(exemplars["datasourceUid"], sources[1]["uid"]);
     let providers = yaml(&root().join("dashboards/provisioning/dashboards.yaml"));

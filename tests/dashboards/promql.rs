@@ -66,7 +66,7 @@ impl Query {
                 self.read(&binary.rhs, function);
             }
             Expr::Unary(unary) => self.read(&unary.expr, function),
-            Expr::Paren(paren) => self.read(&paren.expr, ""),
+            Expr::Paren(paren) => self.read(&paren.expr, function),
             Expr::Subquery(subquery) => self.read(&subquery.expr, function),
             Expr::VectorSelector(selector) => self.select(selector, None, function),
             Expr::MatrixSelector(matrix) => self.select(&matrix.vs, Some(&matrix.range), function),

@@ -1,19 +1,21 @@
-//! What each query of each dashboard shows.
+//! What each query of each dashboard shows, by the table of signals.
 
 use crate::expect::{
-    Expect,
-    Per::{Minute, Second},
-    What::{Count, Quantile, Seconds, Share},
-    any, ended, failed, same, succeeded, unfinished,
+    Expect, Per,
+    What::{Count, Quantile, Seconds, SecondsAbove, Share},
+    Which, any, failed, same,
 };
-use mpr_otel_fleet::{Labels, Sample, Truth, label};
+use mpr_otel_dashboards::grafana;
+use mpr_otel_dashboards::promql::Shape;
+use mpr_otel_dashboards::source::{Over, Panel, Series, Source, Truth};
+use mpr_otel_fleet::{Labels, Sample, label};
 use mpr_otel_lab::simulation::{AgentsTruth, HostTruth, SeriesTruth};
 use std::collections::BTreeMap;
 
 /// What really happened, as far as the variables of a dashboard let it show.
 pub struct View<'a> {
     /// All of it.
-    pub truth: &'a Truth,
+    pub truth: &'a mpr_otel_fleet::Truth,
     /// The one host that is looked at.
     pub host: &'a HostTruth,
     /// The time that is looked at.
@@ -21,16 +23,16 @@ pub struct View<'a> {
 }
 
 /// What a query shows.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum Shows {
     /// Operations.
     Operations(Expect),
     /// One number.
-    Number(fn(&View<'_>) -> f64),
+    Number(Number),
     /// Rows that this compares with what happened.
-    Rows(fn(&View<'_>, &[Sample]) -> Result<(), String>),
+    Rows(Compare),
     /// What a recording rule of this name recorded of the last minutes.
-    Recorded(&'static str),
+    Recorded(String),
     /// Numbers that are measured and cannot be foretold, but lie between these.
     Between(f64, f64),
     /// What did not happen: no series, or 0.
@@ -65,127 +67,183 @@ impl Shows {
     }
 }
 
-use Shows::{Between, Never, Number, Operations, Recorded, Rows};
-
-const JOB: &[&str] = &["job"];
-const OUTCOME: &[&str] = &["mpr_outcome"];
-const SERVER: &[&str] = &["server_address"];
-const CLASS: &[&str] = &["mpr_error_class"];
-const TYPE: &[&str] = &["error_type"];
-const ERROR: &[&str] = &["mpr_error_class", "error_type"];
-const SERVER_ERROR: &[&str] = &["server_address", "mpr_error_class", "error_type"];
-const KIND: &[&str] = &["mpr_operation_name", "mpr_outcome"];
-
-const COUNT: Expect = Expect::new(Count);
-const SECONDS: Expect = Expect::new(Seconds);
-const FAILED: Expect = COUNT.of(failed);
-const FAILURE_SHARE: Expect = Expect::new(Share).of(failed);
-const UNFINISHED: Expect = COUNT.of(unfinished);
-
-const fn quantile(quantile: f64) -> Expect {
-    Expect::new(Quantile(quantile)).among(ended)
+/// A query of a dashboard, and what it shows.
+pub struct Known {
+    /// The dashboard's id.
+    pub board: String,
+    /// The panel's title.
+    pub panel: String,
+    /// The query's letter.
+    pub letter: String,
+    /// What it shows.
+    pub shows: Shows,
 }
 
-const fn quantile_of_successes(quantile: f64) -> Expect {
-    Expect::new(Quantile(quantile)).among(succeeded)
+/// Every query of metrics of every dashboard.
+pub fn queries(source: &Source) -> Vec<Known> {
+    let mut known = Vec::new();
+    for board in &source.boards {
+        for Panel(_, signal, ..) in board.rows.iter().flat_map(|row| &row.panels) {
+            let signal = source.signal(signal).unwrap();
+            known.extend(signal.series.iter().enumerate().map(|(index, series)| Known {
+                board: board.uid.clone(),
+                panel: signal.title.clone(),
+                letter: grafana::letter(index),
+                shows: Shows::of(series),
+            }));
+        }
+    }
+    known
 }
 
-/// By dashboard, panel and letter of the query.
-#[rustfmt::skip] // A table.
-pub const QUERIES: &[(&str, &str, &str, Shows)] = &[
-    ("mpr-otel-overview", "Operations", "A", Operations(COUNT)),
-    ("mpr-otel-overview", "Failure ratio", "A", Operations(FAILURE_SHARE)),
-    ("mpr-otel-overview", "Failures", "A", Operations(FAILED)),
-    ("mpr-otel-overview", "Unfinished", "A", Operations(UNFINISHED)),
-    ("mpr-otel-overview", "Duration", "A", Operations(quantile(0.5))),
-    ("mpr-otel-overview", "Duration", "B", Operations(quantile(0.95))),
-    ("mpr-otel-overview", "Duration", "C", Operations(quantile(0.99))),
-    ("mpr-otel-overview", "Operations by outcome", "A", Operations(COUNT.per(Minute).by(OUTCOME))),
-    ("mpr-otel-overview", "Failure ratio over time", "A", Operations(FAILURE_SHARE)),
-    ("mpr-otel-overview", "Failure ratio over time", "B", Operations(Expect::new(Share).of(unfinished))),
-    ("mpr-otel-overview", "Duration over time", "A", Operations(quantile(0.5))),
-    ("mpr-otel-overview", "Duration over time", "B", Operations(quantile(0.95))),
-    ("mpr-otel-overview", "Duration over time", "C", Operations(quantile(0.99))),
-    ("mpr-otel-overview", "Users waiting at a time", "A", Operations(SECONDS.per(Second).by(OUTCOME))),
-    ("mpr-otel-overview", "Time lost waiting", "A", Operations(SECONDS.by(OUTCOME))),
-    ("mpr-otel-overview", "Worst servers", "A", Operations(COUNT.by(SERVER))),
-    ("mpr-otel-overview", "Worst servers", "B", Operations(FAILED.by(SERVER))),
-    ("mpr-otel-overview", "Worst servers", "C", Operations(FAILURE_SHARE.by(SERVER))),
-    ("mpr-otel-overview", "Worst servers", "D", Operations(UNFINISHED.by(SERVER))),
-    ("mpr-otel-overview", "Worst servers", "E", Operations(quantile(0.95).by(SERVER))),
-    ("mpr-otel-overview", "Worst servers", "F", Operations(SECONDS.by(SERVER))),
-    ("mpr-otel-overview", "Failures by class", "A", Operations(COUNT.per(Minute).among(failed).by(CLASS))),
-    ("mpr-otel-overview", "Failures by error", "A", Operations(COUNT.among(failed).by(ERROR))),
-    ("mpr-otel-overview", "Unfinished by server", "A", Operations(COUNT.per(Minute).among(unfinished).by(SERVER))),
+/// What each recording rule records, if its windows are as long as the run.
+pub fn records(source: &Source) -> Vec<(String, Shows)> {
+    let records = source.rules.groups.iter().flat_map(|group| &group.records);
+    let rules = records.flat_map(|record| record.rules());
+    rules.map(|(name, shows)| (name, Shows::of(&shows))).collect()
+}
 
-    ("mpr-otel-server", "Operations", "A", Operations(COUNT)),
-    ("mpr-otel-server", "Failure ratio", "A", Operations(FAILURE_SHARE)),
-    ("mpr-otel-server", "Unfinished", "A", Operations(UNFINISHED)),
-    ("mpr-otel-server", "Duration", "A", Operations(quantile(0.5))),
-    ("mpr-otel-server", "Duration", "B", Operations(quantile(0.95))),
-    ("mpr-otel-server", "Duration", "C", Operations(quantile(0.99))),
-    ("mpr-otel-server", "Time lost waiting", "A", Operations(SECONDS)),
-    ("mpr-otel-server", "Operations by outcome", "A", Operations(COUNT.per(Minute).by(OUTCOME))),
-    ("mpr-otel-server", "Failures by error over time", "A", Operations(COUNT.per(Minute).among(failed).by(TYPE))),
-    ("mpr-otel-server", "Duration of successes", "A", Operations(quantile_of_successes(0.5))),
-    ("mpr-otel-server", "Duration of successes", "B", Operations(quantile_of_successes(0.95))),
-    ("mpr-otel-server", "Duration of successes", "C", Operations(quantile_of_successes(0.99))),
-    ("mpr-otel-server", "Durations", "A", Rows(buckets)),
-    ("mpr-otel-server", "Failures by error", "A", Operations(COUNT.among(failed).by(SERVER_ERROR))),
-    ("mpr-otel-server", "By operation and outcome", "A", Operations(COUNT.by(KIND))),
-    ("mpr-otel-server", "By operation and outcome", "B", Operations(SECONDS.by(KIND))),
-    ("mpr-otel-server", "Error budget", "A", Recorded("server_address:mpr_connects_failed:ratio5m")),
-    ("mpr-otel-server", "Error budget", "B", Recorded("server_address:mpr_connects_failed:ratio30m")),
-    ("mpr-otel-server", "Error budget", "C", Recorded("server_address:mpr_connects_failed:ratio1h")),
-    ("mpr-otel-server", "Error budget", "D", Recorded("server_address:mpr_connects_failed:ratio6h")),
-    ("mpr-otel-server", "Unreachable, unauthenticated, unfinished", "A", Recorded("server_address:mpr_connects_unreachable:ratio5m")),
-    ("mpr-otel-server", "Unreachable, unauthenticated, unfinished", "B", Recorded("server_address:mpr_connects_unauthenticated:ratio15m")),
-    ("mpr-otel-server", "Unreachable, unauthenticated, unfinished", "C", Recorded("server_address:mpr_connects_unfinished:ratio15m")),
+impl Shows {
+    /// What a series of the table of signals says that it shows.
+    fn of(series: &Series) -> Self {
+        match &series.truth {
+            Some(Truth::Number(name)) => return Self::Number(named(NUMBERS, name)),
+            Some(Truth::Rows(name)) => return Self::Rows(named(ROWS, name)),
+            Some(Truth::Between(least, most)) => return Self::Between(*least, *most),
+            Some(Truth::Never) => return Self::Never,
+            None => {}
+        }
+        let expect = |what| {
+            let expected = Expect::new(what).by(&series.by).positive(series.positive);
+            let expected = match &series.within {
+                Some(part) => expected.within(named(WITHIN, part)),
+                None => expected,
+            };
+            expected.among(named(BASES, series.base.as_deref().unwrap_or("chosen")))
+        };
+        let per = match series.over {
+            Over::Minute => Per::Minute,
+            Over::Second => Per::Second,
+            Over::Range | Over::Last(_) => Per::Range,
+        };
+        let selection = |name| named(SELECTIONS, name);
+        Self::Operations(match series.shape().unwrap() {
+            Shape::Count(which, Some(of)) => {
+                expect(Count).per(per).among(selection(of)).of(selection(which))
+            }
+            Shape::Count(which, None) | Shape::Counter("mpr_duration_seconds_count", which) => {
+                expect(Count).per(per).among(selection(which))
+            }
+            Shape::Share(which, of) => expect(Share).among(selection(of)).of(selection(which)),
+            Shape::Seconds(which) => expect(Seconds).per(per).among(selection(which)),
+            Shape::SecondsAbove(which) => expect(SecondsAbove(2.5)).among(selection(which)),
+            Shape::Quantile(quantile, among) => expect(Quantile(quantile)).among(selection(among)),
+            Shape::Recorded(rule) => return Self::Recorded(rule.to_owned()),
+            Shape::Counter(..) | Shape::Expression(_) => panic!("{series:?} has no truth"),
+        })
+    }
+}
 
-    ("mpr-otel-health", "Hosts reporting", "A", Number(|view| agents(view).reporting as f64)),
-    ("mpr-otel-health", "Hosts absent", "A", Number(|view| agents(view).absent_count as f64)),
-    ("mpr-otel-health", "Lost", "A", Number(lost)),
-    ("mpr-otel-health", "Spans that told of losses", "A", Number(|view| view.truth.spans_with_loss as f64)),
-    ("mpr-otel-health", "Pending", "A", Number(|view| agents(view).pending as f64)),
-    ("mpr-otel-health", "Quarantined ledgers", "A", Never),
-    ("mpr-otel-health", "Hosts reporting over time", "A", Number(|view| agents(view).reporting as f64)),
-    ("mpr-otel-health", "Accounting", "A", Number(|view| per_minute(view, agents(view).seen as f64))),
-    ("mpr-otel-health", "Accounting", "B", Number(|view| per_minute(view, agents(view).exported as f64))),
-    ("mpr-otel-health", "Losses by reason", "A", Rows(losses_by_reason)),
-    ("mpr-otel-health", "Pending over time", "A", Number(|view| agents(view).pending as f64)),
-    ("mpr-otel-health", "Losses by host", "A", Rows(|view, rows| same(sum(rows), lost(view)))),
-    ("mpr-otel-health", "Most pending", "A", Rows(|view, rows| same(sum(rows), agents(view).pending as f64))),
-    ("mpr-otel-health", "Absent hosts", "A", Rows(absent)),
-    ("mpr-otel-health", "Spans received", "A", Number(spans_per_second)),
-    ("mpr-otel-health", "Spans received", "B", Never),
-    ("mpr-otel-health", "Spans received", "C", Never),
-    ("mpr-otel-health", "Sent onward", "A", Rows(|view, rows| same(sum(rows), spans_per_second(view)))),
-    ("mpr-otel-health", "Sent onward", "B", Between(0.1, 1e6)),
-    ("mpr-otel-health", "Dropped or refused by a queue", "A", Never),
-    ("mpr-otel-health", "Dropped or refused by a queue", "B", Never),
-    ("mpr-otel-health", "Dropped or refused by a queue", "C", Never),
-    ("mpr-otel-health", "Dropped or refused by a queue", "D", Never),
-    ("mpr-otel-health", "Queues", "A", Between(0.0, 1.0)),
-    ("mpr-otel-health", "Memory", "A", Between(1e7, 4e9)),
-    ("mpr-otel-health", "Processor", "A", Between(1e-3, 64.0)),
-    ("mpr-otel-health", "Gateways reporting", "A", Number(|_| 1.0)),
-    ("mpr-otel-health", "Started last", "A", Between(0.1, 3600.0)),
-    ("mpr-otel-health", "Series of the operation metrics", "A", Rows(|view, rows| same(sum(rows), series(view, true)))),
-    ("mpr-otel-health", "Series of the operation metrics", "B", Rows(|view, rows| same(sum(rows), series(view, false)))),
-    ("mpr-otel-health", "Operations in the overflow series", "A", Never),
-    ("mpr-otel-health", "Servers with the most series", "A", Rows(most_series)),
+fn named<T: Copy>(table: &[(&str, T)], name: &str) -> T {
+    let row = table.iter().find(|(known, _)| *known == name);
+    row.unwrap_or_else(|| panic!("the tests do not know {name:?}")).1
+}
 
-    ("mpr-otel-host", "Seen", "A", Number(|view| seen(view.host))),
-    ("mpr-otel-host", "Exported", "A", Number(|view| view.host.operations as f64)),
-    ("mpr-otel-host", "Pending", "A", Never),
-    ("mpr-otel-host", "Lost", "A", Number(|view| view.host.lost as f64)),
-    ("mpr-otel-host", "Quarantined ledgers", "A", Never),
-    ("mpr-otel-host", "Last report", "A", Rows(last_report)),
-    ("mpr-otel-host", "Operations", "A", Number(|view| per_minute(view, seen(view.host)))),
-    ("mpr-otel-host", "Operations", "B", Number(|view| per_minute(view, view.host.operations as f64))),
-    ("mpr-otel-host", "Operations", "C", Rows(|view, rows| same(sum(rows), per_minute(view, view.host.lost as f64)))),
-    ("mpr-otel-host", "Pending over time", "A", Never),
+/// The selections of signals.yaml.
+const SELECTIONS: &[(&str, Which)] = &[
+    ("any", |_| true),
+    ("failed", failed),
+    ("unfinished", |series| series.outcome == "unfinished"),
+    ("succeeded", |series| series.outcome == "success"),
+    ("unprompted", |series| series.outcome != "cancelled"),
+    ("ended", ended),
+    ("unreachable", |series| of_class(series, "unreachable")),
+    ("unauthenticated", |series| of_class(series, "authentication")),
+    ("budget", |series| failed(series) && !of_class(series, "authentication")),
 ];
+
+/// Its parts that say whose series. What is chosen are connects: see run.rs.
+const BASES: &[(&str, Which)] = &[
+    ("all", |_| true),
+    ("chosen", connect),
+    ("connects", connect),
+    ("servers", |series| connect(series) && series.server.is_some()),
+    ("named_servers", |series| connect(series) && series.server.is_some()),
+];
+
+/// Its parts that say which rows.
+const WITHIN: &[(&str, &[Which])] = &[
+    ("failing", &[connect, is_named, |series| failed(series) || series.outcome == "unfinished"]),
+    (
+        "slow",
+        &[connect, is_named, ended, |series| {
+            series.durations_ms.range(2_501..).any(|(_, count)| *count > 0)
+        }],
+    ),
+];
+
+fn connect(series: &SeriesTruth) -> bool {
+    series.operation == "add"
+}
+
+fn is_named(series: &SeriesTruth) -> bool {
+    series.server.is_some()
+}
+
+/// Those that did something.
+fn ended(series: &SeriesTruth) -> bool {
+    failed(series) || series.outcome == "success"
+}
+
+/// A number that happened.
+type Number = fn(&View<'_>) -> f64;
+
+/// Numbers that signals.yaml names.
+const NUMBERS: &[(&str, Number)] = &[
+    ("one", |_| 1.0),
+    ("hosts_reporting", |view| agents(view).reporting as f64),
+    ("hosts_absent", |view| agents(view).absent_count as f64),
+    ("lost", lost),
+    ("spans_with_loss", |view| view.truth.spans_with_loss as f64),
+    ("pending", |view| agents(view).pending as f64),
+    ("seen_per_minute", |view| per_minute(view, agents(view).seen as f64)),
+    ("exported_per_minute", |view| per_minute(view, agents(view).exported as f64)),
+    ("spans_per_second", spans_per_second),
+    ("host_seen", |view| seen(view.host)),
+    ("host_exported", |view| view.host.operations as f64),
+    ("host_lost", |view| view.host.lost as f64),
+    ("host_seen_per_minute", |view| per_minute(view, seen(view.host))),
+    ("host_exported_per_minute", |view| per_minute(view, view.host.operations as f64)),
+];
+
+/// Comparisons of rows.
+type Compare = fn(&View<'_>, &[Sample]) -> Result<(), String>;
+
+/// Those that signals.yaml names.
+const ROWS: &[(&str, Compare)] = &[
+    ("buckets", buckets),
+    ("losses_by_reason", losses_by_reason),
+    ("losses_by_host", |view, rows| same(sum(rows), lost(view))),
+    ("lost", |view, rows| same(sum(rows), lost(view))),
+    ("most_pending", |view, rows| same(sum(rows), agents(view).pending as f64)),
+    ("absent_hosts", absent),
+    ("spans_per_second", |view, rows| same(sum(rows), spans_per_second(view))),
+    ("series_of_calls", |view, rows| same(sum(rows), series(view, true))),
+    ("series_of_durations", |view, rows| same(sum(rows), series(view, false))),
+    ("most_series", most_series),
+    ("firing_alerts", |_, rows| {
+        let alert = |row: &&Sample| !row.labels["alertname"].starts_with("Mpr");
+        rows.iter().find(alert).map_or(Ok(()), |row| Err(format!("{row:?} is no alert")))
+    }),
+    ("last_success", last_success),
+    ("never_reached", never_reached),
+    ("host_lost_per_minute", |view, rows| same(sum(rows), per_minute(view, view.host.lost as f64))),
+    ("host_last_report", last_report),
+];
+
+fn of_class(series: &SeriesTruth, class: &str) -> bool {
+    series.error_class.as_deref() == Some(class)
+}
 
 fn sum(rows: &[Sample]) -> f64 {
     rows.iter().map(|row| row.value).sum()
@@ -226,11 +284,11 @@ fn most_series(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
         let groups = view.truth.groups(labels, |series| label(series, "server_address") == server);
         same(row.value, groups.len() as f64).map_err(|why| format!("{server:?}: {why}"))?;
     }
-    same(rows.len() as f64, view.truth.groups(SERVER, any).len().min(20) as f64)
+    same(rows.len() as f64, view.truth.groups(&["server_address"], any).len().min(20) as f64)
 }
 
 fn buckets(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
-    let all = view.truth.groups(&[], any).remove(&Labels::new()).unwrap_or_default();
+    let all = view.truth.groups(&[], connect).remove(&Labels::new()).unwrap_or_default();
     let expected: BTreeMap<String, u64> = all.buckets();
     for row in rows {
         let le = &row.labels["le"];
@@ -257,6 +315,33 @@ fn absent(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     }
 }
 
+/// Servers that a connect succeeded to, each within the time of the run.
+fn last_success(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    let succeeded =
+        |series: &SeriesTruth| connect(series) && is_named(series) && series.outcome == "success";
+    let servers = view.truth.groups(&["server_address"], succeeded);
+    for row in rows {
+        if !servers.contains_key(&row.labels) {
+            return Err(format!("{row:?} was never connected to"));
+        }
+        last_report(view, std::slice::from_ref(row))?;
+    }
+    if rows.is_empty() { Err("no rows".to_owned()) } else { Ok(()) }
+}
+
+/// Failures of servers that no connect succeeded to.
+fn never_reached(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    let of = |which: Which| {
+        let groups = |series: &SeriesTruth| connect(series) && is_named(series) && which(series);
+        view.truth.groups(&["server_address"], groups)
+    };
+    let reached = of(|series| series.outcome == "success");
+    let mut failures = of(failed);
+    failures.retain(|server, _| !reached.contains_key(server));
+    let count: u64 = failures.values().map(|part| part.count()).sum();
+    same(sum(rows), count as f64)
+}
+
 fn last_report(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     let [row] = rows else { return Err(format!("{rows:?}")) };
     let (begun, ended) = (view.truth.begun_unix_ms as f64, view.truth.ended_unix_ms as f64);
@@ -264,64 +349,4 @@ fn last_report(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("{} is not between {begun} and {ended}", row.value)),
     }
-}
-
-/// What each recording rule records, if its windows are as long as the run.
-#[rustfmt::skip] // A table.
-pub const RECORDS: &[(&str, Shows)] = &[
-    ("server_address:mpr_connects_failed:ratio5m", Operations(FAILED_CONNECTS)),
-    ("server_address:mpr_connects_failed:ratio30m", Operations(FAILED_CONNECTS)),
-    ("server_address:mpr_connects_failed:ratio1h", Operations(FAILED_CONNECTS)),
-    ("server_address:mpr_connects_failed:ratio6h", Operations(FAILED_CONNECTS)),
-    ("server_address:mpr_connects_failed:increase1h", Operations(COUNT.by(SERVER).among(failed_connect))),
-    ("server_address:mpr_connects_failed:increase6h", Operations(COUNT.by(SERVER).among(failed_connect))),
-    ("server_address:mpr_connects_unreachable:ratio5m", Operations(CONNECTS.of(unreachable))),
-    ("server_address:mpr_connects_unreachable:increase15m", Operations(COUNT.by(SERVER).among(unreachable))),
-    ("job:mpr_connects_unauthenticated:ratio15m", Operations(Expect::new(Share).by(JOB).among(add).of(unauthenticated).positive())),
-    ("job:mpr_connects_unauthenticated:increase15m", Operations(COUNT.by(JOB).among(unauthenticated))),
-    ("server_address:mpr_connects_unauthenticated:ratio15m", Operations(CONNECTS.of(unauthenticated))),
-    ("server_address:mpr_connects_unauthenticated:increase15m", Operations(COUNT.by(SERVER).among(|series| connect(series) && unauthenticated(series)))),
-    ("error_type:mpr_connects_unauthenticated:increase15m", Operations(COUNT.by(TYPE).among(unauthenticated))),
-    ("server_address:mpr_connects_unfinished:ratio15m", Operations(CONNECTS.of(unfinished))),
-    ("server_address:mpr_connects_unfinished:increase15m", Operations(COUNT.by(SERVER).among(|series| connect(series) && unfinished(series)))),
-    ("server_address:mpr_connect_duration_seconds:p90_15m", Operations(Expect::new(Quantile(0.9)).by(SERVER).among(succeeded_connect))),
-    ("server_address:mpr_connects_succeeded:increase15m", Operations(COUNT.by(SERVER).among(succeeded_connect))),
-    ("job:mpr_calls:increase30m", Operations(COUNT.by(JOB))),
-    ("job:mpr_hosts_reporting:count15m", Number(|view| agents(view).reporting as f64)),
-    ("job:mpr_hosts_absent:count15m", Never),
-    ("mpr_loss_reason:mpr_operation_lost:increase15m", Rows(|view, rows| same(sum(rows), lost(view)))),
-    ("host_name:mpr_ledger_quarantined:increase15m", Never),
-];
-
-const CONNECTS: Expect = Expect::new(Share).by(SERVER).among(connect).positive();
-const FAILED_CONNECTS: Expect = CONNECTS.of(failed_connect);
-
-fn add(series: &SeriesTruth) -> bool {
-    series.operation == "add"
-}
-
-/// A connect to a server that is known by name.
-fn connect(series: &SeriesTruth) -> bool {
-    add(series) && series.server.is_some()
-}
-
-fn of_class(series: &SeriesTruth, class: &str) -> bool {
-    series.error_class.as_deref() == Some(class)
-}
-
-fn unauthenticated(series: &SeriesTruth) -> bool {
-    add(series) && of_class(series, "authentication")
-}
-
-fn unreachable(series: &SeriesTruth) -> bool {
-    connect(series) && of_class(series, "unreachable")
-}
-
-/// What the burn of the error budget counts.
-fn failed_connect(series: &SeriesTruth) -> bool {
-    connect(series) && failed(series) && !unauthenticated(series)
-}
-
-fn succeeded_connect(series: &SeriesTruth) -> bool {
-    connect(series) && succeeded(series)
 }

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 /// Which operations.
 pub type Which = fn(&SeriesTruth) -> bool;
 
+/// Operations that are all of these.
+type All = Vec<Which>;
+
 /// What a query shows of a group of operations.
 #[derive(Clone, Copy, Debug)]
 pub enum What {
@@ -16,6 +19,8 @@ pub enum What {
     Seconds,
     /// Which part of the group, from 0 to 1.
     Share,
+    /// How much longer than these seconds they took, each up to the bound of the histogram below it.
+    SecondsAbove(f64),
     /// A quantile of their durations: the right bucket of the histogram.
     Quantile(f64),
 }
@@ -32,48 +37,65 @@ pub enum Per {
 }
 
 /// An expectation of one query.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Expect {
     what: What,
     per: Per,
     /// Labels of the answer.
-    by: &'static [&'static str],
+    by: Vec<String>,
     /// Operations that make a group exist.
-    among: Which,
+    among: All,
     /// Those of them that are counted.
-    of: Which,
+    of: All,
+    /// Operations of which a group must have some; without any, it needs none.
+    within: All,
     /// Whether groups whose number is 0 are left out.
     positive: bool,
 }
 
 impl Expect {
     /// Of all operations together.
-    pub const fn new(what: What) -> Self {
-        Self { what, per: Per::Range, by: &[], among: any, of: any, positive: false }
+    pub fn new(what: What) -> Self {
+        Self {
+            what,
+            per: Per::Range,
+            by: Vec::new(),
+            among: Vec::new(),
+            of: Vec::new(),
+            within: Vec::new(),
+            positive: false,
+        }
     }
 
     /// In groups by these labels.
-    pub const fn by(self, by: &'static [&'static str]) -> Self {
-        Self { by, ..self }
+    pub fn by(self, by: &[String]) -> Self {
+        Self { by: by.to_vec(), ..self }
     }
 
     /// Counts these only; the groups are those of all.
-    pub const fn of(self, of: Which) -> Self {
-        Self { of, ..self }
+    pub fn of(mut self, of: Which) -> Self {
+        self.of.push(of);
+        self
     }
 
     /// Groups are those that have such operations; others are none.
-    pub const fn among(self, among: Which) -> Self {
-        Self { among, ..self }
+    pub fn among(mut self, among: Which) -> Self {
+        self.among.push(among);
+        self
+    }
+
+    /// Only groups that have some of these.
+    pub fn within(self, within: &[Which]) -> Self {
+        Self { within: within.to_vec(), ..self }
     }
 
     /// Groups whose number is 0 are left out.
-    pub const fn positive(self) -> Self {
-        Self { positive: true, ..self }
+    pub fn positive(self, positive: bool) -> Self {
+        Self { positive, ..self }
     }
 
     /// On average over the time.
-    pub const fn per(self, per: Per) -> Self {
+    pub fn per(self, per: Per) -> Self {
         Self { per, ..self }
     }
 
@@ -86,7 +108,12 @@ impl Expect {
         seconds: f64,
         strict: bool,
     ) -> Result<(), String> {
-        let mut groups = truth.groups(self.by, self.among);
+        let by: Vec<&str> = self.by.iter().map(String::as_str).collect();
+        let mut groups = truth.groups(&by, |series| are(&self.among, series));
+        if !self.within.is_empty() {
+            let within = truth.groups(&by, |series| are(&self.within, series));
+            groups.retain(|labels, _| within.contains_key(labels));
+        }
         groups.retain(|_, group| !self.positive || !self.part(group).0.is_empty());
         let told: BTreeMap<&Labels, f64> =
             answer.iter().map(|sample| (&sample.labels, sample.value)).collect();
@@ -104,7 +131,7 @@ impl Expect {
     }
 
     fn part<'a>(&self, group: &Part<'a>) -> Part<'a> {
-        Part(group.0.iter().copied().filter(|series| (self.of)(series)).collect())
+        Part(group.0.iter().copied().filter(|series| are(&self.of, series)).collect())
     }
 
     fn compare(&self, group: &Part<'_>, told: f64, seconds: f64) -> Result<(), String> {
@@ -118,6 +145,7 @@ impl Expect {
             What::Count => part.count() as f64 / time,
             What::Seconds => part.seconds() / time,
             What::Share => part.count() as f64 / group.count() as f64,
+            What::SecondsAbove(seconds) => part.seconds_above(seconds),
             What::Quantile(quantile) => {
                 let (least, most) = part.quantile(quantile);
                 return match least <= told && told <= most {
@@ -128,6 +156,10 @@ impl Expect {
         };
         same(told, true_value)
     }
+}
+
+fn are(all: &All, series: &SeriesTruth) -> bool {
+    all.iter().all(|which| which(series))
 }
 
 /// Whether a number is right: Prometheus computes with doubles, so a count is exact but for their
@@ -147,19 +179,4 @@ pub fn any(_: &SeriesTruth) -> bool {
 /// Those that failed.
 pub fn failed(series: &SeriesTruth) -> bool {
     series.outcome == "failure"
-}
-
-/// Those that did not end.
-pub fn unfinished(series: &SeriesTruth) -> bool {
-    series.outcome == "unfinished"
-}
-
-/// Those that did what was asked.
-pub fn succeeded(series: &SeriesTruth) -> bool {
-    series.outcome == "success"
-}
-
-/// Those that ended.
-pub fn ended(series: &SeriesTruth) -> bool {
-    series.outcome != "unfinished"
 }

@@ -12,9 +12,10 @@ mod fleet;
 mod run;
 
 use alerts::Firing;
-use boards::{RECORDS, Shows, View};
+use boards::{Shows, View, records};
 use expect::failed;
 use fleet::{demo, simulate};
+use mpr_otel_dashboards::source::Source;
 use mpr_otel_fleet::{LOOKBACK, Lapse, Stack, until, with_window};
 use run::Run;
 use serde_json::Value;
@@ -59,10 +60,11 @@ fn every_number_of_every_dashboard_and_rule_is_what_happened() {
     let groups = rules["groups"].as_array().unwrap();
     let rules: Vec<&Value> =
         groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
-    assert_eq!(rules.len(), RECORDS.len());
+    let records = records(&Source::read(&root()).unwrap());
+    assert_eq!(rules.len(), records.len());
     for rule in rules {
         let (name, query) = (rule["name"].as_str().unwrap(), rule["query"].as_str().unwrap());
-        let shows = RECORDS.iter().find(|(record, _)| *record == name);
+        let shows = records.iter().find(|(record, _)| record == name);
         let Some((_, shows)) = shows else {
             wrong.push(format!("{name}: nothing is known of what it should record"));
             continue;
@@ -129,7 +131,7 @@ fn each_incident_fires_its_alert_and_no_other() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     alerts::assert_well(&store.prometheus);
     // Dashboards show what rules recorded, so they must have recorded something.
-    for (record, shows) in RECORDS {
+    for (record, shows) in records(&Source::read(&root()).unwrap()) {
         let last = format!("last_over_time({record}[1h])");
         let recorded = store.prometheus.query(&last, None).unwrap();
         assert!(matches!(shows, Shows::Never) || !recorded.is_empty(), "{record}");

@@ -32,6 +32,8 @@ const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.314.0";
 const PROMETHEUS_TAGS: &str = "remove_all_sd,netgo";
 /// A trace backend in one program, with its storage in memory.
 const JAEGER: &str = "github.com/jaegertracing/jaeger@v1.76.0";
+/// Reads dashboards/mixin.libsonnet.
+const JSONNET: &str = "github.com/google/go-jsonnet@v0.22.0";
 /// Reads GitHub's workflows.
 const ACTIONLINT: &str = "github.com/rhysd/actionlint@v1.7.12";
 
@@ -107,6 +109,7 @@ pub fn build(run: &mut Run) -> bool {
         run.step("build collector", |log| collectors(&go, log)),
         run.step("build prometheus", |log| prometheus(&go, log)),
         run.step("build jaeger", |log| jaeger(&go, log)),
+        run.step("build jsonnet", |log| jsonnet(&go, log)),
         run.step("build kafka", |log| kafka(&go, log)),
     ]
     .iter()
@@ -114,7 +117,7 @@ pub fn build(run: &mut Run) -> bool {
 }
 
 /// Where the tools are: `otelcol-mpr`, `otelcol-mpr-kafka`, `prometheus`, `promtool`, `jaeger`,
-/// `kafka` and `actionlint`.
+/// `jsonnet`, `kafka` and `actionlint`.
 pub fn tools() -> PathBuf {
     home().join("bin")
 }
@@ -179,6 +182,12 @@ fn prometheus(go: &Go, log: &mut Log) -> Result<()> {
 fn jaeger(go: &Go, log: &mut Log) -> Result<()> {
     built("jaeger", JAEGER, log, |log| {
         compile(go, JAEGER, "./cmd/all-in-one", "netgo", "jaeger", log)
+    })
+}
+
+fn jsonnet(go: &Go, log: &mut Log) -> Result<()> {
+    built("jsonnet", JSONNET, log, |log| {
+        compile(go, JSONNET, "./cmd/jsonnet", "netgo", "jsonnet", log)
     })
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command-line tool talks on both.
 
 mod cargo;
+mod dashboards;
 mod dist;
 mod fleet;
 mod folder;
@@ -50,6 +51,8 @@ Commands:
                   target/recorder with the script that runs it on Windows (docs/WINDOWS.md)
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
                   bench --fleet: what a fleet costs its gateway and its Prometheus
+  dashboards      Make dashboards, rules and their lists in docs/ from dashboards/source; with other
+                  parameters into another folder: [--set <name>=<value>] [--to <folder>]
   picture         Draw docs/overview.svg: the overview dashboard of a simulated day
   fuzz            Fuzz the ledger's reader, each target for a minute; what breaks it is
                   kept under target/fuzz/crashes: [header|slot|ledger] [--seconds <number>]
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         ["recorder"] => recorder::run(),
         ["bench", rest @ ..] => bench(rest),
         ["picture"] => fleet::picture(),
+        ["dashboards", rest @ ..] if !rest.contains(&"--help") => dashboards::run(rest),
         ["fuzz", rest @ ..] if !rest.contains(&"--help") => fuzz::run(rest),
         ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
             print!("{HELP}");

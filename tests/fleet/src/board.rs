@@ -73,6 +73,20 @@ impl Board {
         })
     }
 
+    /// The rows whose panels all ask this kind of data source.
+    #[must_use]
+    pub fn only(mut self, source: &str) -> Self {
+        let asks = |panel: &Panel| panel.targets.iter().all(|target| target.source == source);
+        let row_of = |rows: &[(String, u32)], panel: &Panel| {
+            rows.iter().map(|row| row.1).filter(|y| *y < panel.place[1]).max()
+        };
+        let others: Vec<_> = self.panels.iter().filter(|panel| !asks(panel)).collect();
+        let others: Vec<_> = others.into_iter().map(|panel| row_of(&self.rows, panel)).collect();
+        self.panels.retain(|panel| !others.contains(&row_of(&self.rows, panel)));
+        self.rows.retain(|row| !others.contains(&Some(row.1)));
+        self
+    }
+
     /// Every query, with its panel.
     pub fn targets(&self) -> impl Iterator<Item = (&Panel, &Target)> {
         self.panels.iter().flat_map(|panel| panel.targets.iter().map(move |target| (panel, target)))

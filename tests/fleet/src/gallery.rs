@@ -29,7 +29,7 @@ impl Gallery {
 
     fn content(&self, panel: &Panel) -> Result<Content> {
         if panel.targets.iter().any(|target| target.source != "prometheus") {
-            return Ok(Content::Nothing("traces"));
+            return Ok(Content::Nothing("not drawn"));
         }
         match panel.kind.as_str() {
             "stat" => self.numbers(panel),
@@ -120,7 +120,7 @@ impl Gallery {
             ("$__range", &range),
             ("$job", "mpr-otel"),
             ("$server", ".*"),
-            ("$operation", ".*"),
+            ("$operation", "add"),
         ];
         self.lapse.expression(&filled(&target.expression, &variables)?)
     }

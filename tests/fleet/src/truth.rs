@@ -62,6 +62,15 @@ impl Part<'_> {
         self.0.iter().map(|series| within(series, bound)).sum()
     }
 
+    /// By how much they took longer than `seconds`, a bound of the histogram: each up to the bound
+    /// below it.
+    pub fn seconds_above(&self, seconds: f64) -> f64 {
+        let bounds = BOUNDS_MS.map(|bound| bound as f64 / 1e3);
+        let beyond = |index: usize| (self.count() - self.within(BOUNDS_MS[index])) as f64;
+        let steps = (1..bounds.len()).filter(|index| bounds[index - 1] >= seconds);
+        steps.map(|index| (bounds[index] - bounds[index - 1]) * beyond(index)).sum()
+    }
+
     /// The bounds, in seconds, of the histogram's bucket in which a quantile lies. What is beyond
     /// the last bound counts as that bound, as in Prometheus.
     pub fn quantile(&self, quantile: f64) -> (f64, f64) {
@@ -131,6 +140,13 @@ mod tests {
             seconds: 0.0,
             durations_ms: durations.iter().copied().collect(),
         }
+    }
+
+    #[test]
+    fn seconds_above_a_bound_are_read_from_the_buckets() {
+        // 2 s, 4 s, 5 s, 7 s and an hour: the last two are above 5 s, and one above 120 s.
+        let series = series(&[(2_000, 1), (4_000, 1), (5_000, 1), (7_000, 1), (3_600_000, 1)]);
+        assert_eq!(Part(vec![&series]).seconds_above(2.5), 2.0 * 2.5 + 115.0);
     }
 
     #[test]
