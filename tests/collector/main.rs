@@ -4,6 +4,7 @@
 mod events;
 mod fleet;
 mod servers;
+mod single;
 
 use fleet::{
     Certificates, Kafka, Operation, Process, Prometheus, Setup, export, free_port, ids, now,
@@ -259,7 +260,7 @@ fn every_configuration_that_ships_is_valid() {
         }
         seen.push(file.file_name().unwrap().to_string_lossy().into_owned());
     }
-    for known in ["agent.yaml", "gateway-token.yaml", "single.yaml", "front.yaml", "counting.yaml"]
+    for known in ["agent.yaml", "gateway-token.yaml", "single.yaml", "single-traces.yaml", "front.yaml", "counting.yaml"]
     {
         assert!(seen.iter().any(|name| name == known), "{known} was not found");
     }
