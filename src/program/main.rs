@@ -111,11 +111,11 @@ fn main() -> ExitCode {
         Err(failure) => {
             let code = if failure.is::<WrongUsage>() { WRONG_USAGE } else { FAILED };
             let failure = Printable::from(failure.to_string());
-            // Nothing is left to tell if the reader has gone.
-            let _ = match cli.command.prints_json() {
-                true => write_error(&mut out, &failure),
-                false => writeln!(io::stderr(), "mpr-otel: {failure}"),
-            };
+            let is_written = cli.command.prints_json() && write_error(&mut out, &failure).is_ok();
+            if !is_written {
+                // Nothing is left to do if this fails, too.
+                let _ = writeln!(io::stderr(), "mpr-otel: {failure}");
+            }
             ExitCode::from(code)
         }
     }

@@ -155,6 +155,16 @@ impl Toolchain {
         log.run(&mut clippy)
     }
 
+    /// What runs the unit tests of what ships on Windows with `runner`, for the caller to run.
+    pub fn unit_tests(&self, runner: &str) -> Command {
+        let mut test = self.cargo("test", "unit");
+        let packages = ["mpr-otel-core", "mpr-otel"];
+        test.args(packages.iter().flat_map(|package| ["--package", package]))
+            .args(["--lib", "--bins", "--no-fail-fast"])
+            .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", runner);
+        test
+    }
+
     /// What it links beside the crates, as files with the notices of that: names to give them, and
     /// where they are.
     pub fn notices(&self) -> Result<[(&'static str, PathBuf); 2]> {

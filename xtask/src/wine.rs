@@ -7,6 +7,7 @@ use crate::recorder::Recorder;
 use crate::run::{Log, Run};
 use crate::windows::{RECORDER, Toolchain};
 use crate::{Result, folder, packages};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +37,7 @@ pub fn steps(run: &mut Run, x64: &Toolchain, built: &Built, recorder: &Recorder)
         stage.set_up(log)
     });
     if ready {
+        run.step("unit wine", |log| stage.unit_tests(x64, log));
         run.step("wine", |log| stage.test(log));
         stage.shut_down();
     }
@@ -129,6 +131,14 @@ impl Stage {
         let _ = self.wine("wineserver").arg("--kill").output();
     }
 
+    /// The unit tests of what meets Windows, as far as Wine has it.
+    fn unit_tests(&self, x64: &Toolchain, log: &mut Log) -> Result<()> {
+        let mut tests = x64.unit_tests("wine");
+        tests.envs(self.environment()).env_remove("DISPLAY");
+        log.run(&mut tests)?;
+        log.note_results()
+    }
+
     fn test(&self, log: &mut Log) -> Result<()> {
         let mut cargo = cargo(&TEST);
         cargo.env("MPR_OTEL_TEST_WINE", &self.programs).env("WINEPREFIX", &self.prefix);
@@ -139,13 +149,17 @@ impl Stage {
     /// A program of Wine, without a display and without what it would like to download.
     fn wine(&self, program: &str) -> Command {
         let mut command = Command::new(program);
+        command.envs(self.environment()).env_remove("DISPLAY");
         command
-            .env("WINEPREFIX", &self.prefix)
-            .env("WINEARCH", "win64")
-            .env("WINEDEBUG", "-all")
-            .env("WINEDLLOVERRIDES", "mscoree,mshtml=")
-            .env_remove("DISPLAY");
-        command
+    }
+
+    fn environment(&self) -> [(&'static str, OsString); 4] {
+        [
+            ("WINEPREFIX", self.prefix.clone().into()),
+            ("WINEARCH", "win64".into()),
+            ("WINEDEBUG", "-all".into()),
+            ("WINEDLLOVERRIDES", "mscoree,mshtml=".into()),
+        ]
     }
 }
 

@@ -21,6 +21,7 @@ impl Observed {
     fn with(folder: TempDir) -> Self {
         let mut settings = Settings::resolve(&System::host());
         settings.ledger_dir = folder.path().into();
+        settings.endpoint = "http://127.0.0.1:4318/v1/traces".parse().ok();
         let log = Recording::default();
         let events = Arc::new(Events::to(log.clone(), folder.path().join(RECENT)));
         let agent = Agent::new(settings, Bell::default(), events).unwrap();

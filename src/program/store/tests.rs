@@ -42,7 +42,8 @@ fn taken(owner: &str, number: u64) -> Taken {
 pub(crate) fn taken_of(owner: &str, number: u64, remote: &str) -> Taken {
     let mut body = Body::empty();
     body.kind = KIND_ADD;
-    (body.started, body.ended) = (1, 2 + number);
+    // In steps that dates of Windows can have.
+    (body.started, body.ended) = (100, 200 + 100 * number);
     for unit in remote.encode_utf16() {
         body.text[usize::from(body.remote_units)] = unit;
         body.remote_units += 1;
@@ -140,7 +141,9 @@ fn each_owner_is_sent_in_turn_and_the_oldest_of_each_first() {
         .unwrap()
         .iter()
         .map(|(_, stored)| stored.span(&Privacy::FULL).unwrap())
-        .map(|span| span.end_time.duration_since(span.start_time).unwrap().as_nanos() as u64 - 1)
+        .map(|span| {
+            span.end_time.duration_since(span.start_time).unwrap().as_nanos() as u64 / 100 - 1
+        })
         .collect();
     assert_eq!(numbers, [0, 100, 1, 101, 2, 3]);
 }

@@ -209,7 +209,6 @@ mod tests {
         let disk =
             "O:BAD:PAI(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1301bf;;;AU)(A;OICI;0x1200a9;;;BU)";
         let users = "O:S-1-5-21-1-2-3-1001D:AI(A;OICIID;FA;;;BA)(A;OICIID;FA;;;SY)";
-        let nulled = "O:BAD:NO_ACCESS_CONTROL";
         let denied = "O:BAD:P(D;;FA;;;AU)(A;;FA;;;BA)";
         let judge = |sddl: &str, is_root| {
             let security = Security::parse(sddl);
@@ -221,8 +220,11 @@ mod tests {
         assert!(judge(disk, true));
         assert!(!judge(disk, false));
         assert!(!judge(users, false));
-        assert!(!judge(nulled, false));
         assert!(judge(denied, false));
+        // Without a list everybody may do everything.
+        let mut security = Security::parse(denied);
+        security.list = std::ptr::null_mut();
+        assert!(security.others_may_move(false).unwrap());
         // But they are no place for ledgers.
         assert!(Security::parse(program_data).others_may_remove().unwrap());
     }
