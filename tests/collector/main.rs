@@ -260,8 +260,14 @@ fn every_configuration_that_ships_is_valid() {
         }
         seen.push(file.file_name().unwrap().to_string_lossy().into_owned());
     }
-    for known in ["agent.yaml", "gateway-token.yaml", "single.yaml", "single-traces.yaml", "front.yaml", "counting.yaml"]
-    {
+    for known in [
+        "agent.yaml",
+        "gateway-token.yaml",
+        "single.yaml",
+        "single-traces.yaml",
+        "front.yaml",
+        "counting.yaml",
+    ] {
         assert!(seen.iter().any(|name| name == known), "{known} was not found");
     }
 }
