@@ -99,6 +99,7 @@ impl Stage {
                 .arg("-ladvapi32"),
         )?;
         // Now, because Wine's services do not wait for a compiler.
+        log.run(x64.unit_tests("wine").arg("--no-run"))?;
         log.run(cargo(&TEST).arg("--no-run"))
     }
 
