@@ -1749,7 +1749,13 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     let why = "another agent empties the ledger folder (code 3)";
     assert!(refused.errors.contains(why), "{refused:?}");
+    let what = "the agent does not run, so what programs left that have ended is not sent: ";
+    assert!(refused.errors.contains(what), "{refused:?}");
+    let refused =
+        windows.mpr_otel(&["install", "--delivery", "agent", "--endpoint", "http://127.0.0.1:9"]);
     assert!(refused.errors.contains("the agent does not run, so nothing is sent"), "{refused:?}");
+    let last = refused.output.lines().last().unwrap();
+    assert!(last.contains("and the agent is to send to http://127.0.0.1:9/v1/traces"), "{last}");
     assert!(log().contains("ERROR the agent ends: another agent empties"), "{}", log());
     assert!(windows.service().contains("STOPPED"), "{}", windows.service());
     let reported = windows.event("3").unwrap_or_default();

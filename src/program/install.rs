@@ -78,8 +78,12 @@ impl Install {
             None => Ok(ExitCode::SUCCESS),
             Some(_) if self.json => Ok(ExitCode::FAILURE),
             Some(problem) => Err(format!(
-                "the agent does not run, so nothing is sent, and programs keep a part of what they \
-                 record: {problem}"
+                "the agent does not run, so {}: {problem}",
+                match done.delivery {
+                    DELIVERY_AGENT =>
+                        "nothing is sent, and programs keep a part of what they record",
+                    _ => "what programs left that have ended is not sent",
+                }
             )
             .into()),
         }
@@ -139,6 +143,7 @@ fn outcome(done: &Installed) -> String {
             "Installed. {measured} programs that start from now on are measured, and {} to \
              {endpoint}. Explorer is one when its user has signed in again. `mpr-otel status` checks.",
             match done.delivery {
+                DELIVERY_AGENT if done.agent.problem.is_some() => "the agent is to send",
                 DELIVERY_AGENT => "the agent sends",
                 _ => "send",
             }

@@ -6,6 +6,7 @@
 //! for that since 2012. So no file of messages is to be installed, updated and removed.
 
 use super::Uninstalled;
+use super::registry::{cannot, remove_key};
 use crate::agent::events::SOURCE;
 use crate::answer::Failure;
 use std::io;
@@ -32,22 +33,8 @@ pub(super) fn register() -> Result<(), Failure> {
 /// Makes it unknown. The log keeps its events, and a viewer shows their text as what was written with them.
 pub(super) fn unregister(done: &mut Uninstalled) -> Result<(), Failure> {
     let path = format!(r"{SOURCES}\{SOURCE}");
-    let remove = || -> io::Result<()> {
-        drop(LOCAL_MACHINE.options().read().open(&path)?);
-        LOCAL_MACHINE.options().read().write().open(SOURCES)?.remove_tree(SOURCE)?;
-        Ok(())
-    };
-    match remove() {
-        Ok(()) => done.removed.push(format!(r"HKLM\{path}")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(cannot("remove", &path, &error)),
+    if remove_key(&path).map_err(|error| cannot("remove", &path, &error))? {
+        done.removed.push(format!(r"HKLM\{path}"));
     }
     Ok(())
-}
-
-fn cannot(verb: &str, key: &str, error: &io::Error) -> Failure {
-    format!(
-        r"cannot {verb} HKLM\{key}: {error}; check the key's permissions with regedit and try again"
-    )
-    .into()
 }

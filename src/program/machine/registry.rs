@@ -201,7 +201,7 @@ pub(super) fn remove_settings(done: &mut Uninstalled) -> Result<(), Failure> {
 }
 
 /// Removes a key and all below it. Whether it was there.
-fn remove_key(path: &str) -> io::Result<bool> {
+pub(super) fn remove_key(path: &str) -> io::Result<bool> {
     let (parent, name) = path.rsplit_once('\\').unwrap_or(("", path));
     let remove = || -> io::Result<()> {
         drop(open_64(path, false)?);
