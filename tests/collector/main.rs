@@ -1,8 +1,11 @@
 //! The configurations of collector-config/ and deploy/, each as it ships, in the real Collector and
 //! the real Prometheus: what they take and refuse, what they count, and what survives.
 
+mod backends;
 mod events;
 mod fleet;
+mod hostile;
+mod identity;
 mod servers;
 
 use fleet::{
@@ -259,8 +262,7 @@ fn every_configuration_that_ships_is_valid() {
         }
         seen.push(file.file_name().unwrap().to_string_lossy().into_owned());
     }
-    for known in ["agent.yaml", "gateway-token.yaml", "single.yaml", "front.yaml", "counting.yaml"]
-    {
+    for known in ["agent.yaml", "single.yaml", "counting.yaml", "identity.yaml", "delta.yaml"] {
         assert!(seen.iter().any(|name| name == known), "{known} was not found");
     }
 }
@@ -293,6 +295,27 @@ fn single_counts_as_the_gateway_does() {
         rest.split_once("\nexporters:\n").unwrap().0.to_owned()
     };
     assert_eq!(part("single.yaml"), part("gateway.yaml"));
+}
+
+#[test]
+fn without_a_trace_backend_the_trial_counts_all_and_refuses_nothing() {
+    // More requests than its queue has places.
+    const REQUESTS: usize = 3_000;
+    let prometheus = Prometheus::start();
+    let folder = tempfile::tempdir().unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let _single = Setup::of(&["collector-config/single.yaml"])
+        .with("MPR_LISTEN", &listen)
+        .with("MPR_METRICS_FLUSH_INTERVAL", "200ms")
+        .with("MPR_PROMETHEUS_ENDPOINT", prometheus.endpoint())
+        // Nobody is there.
+        .with("MPR_TRACES_ENDPOINT", format!("http://127.0.0.1:{}", free_port()))
+        .start(folder.path());
+    let (client, endpoint) = (plain_client(), format!("http://{listen}"));
+    for _ in 0..REQUESTS {
+        assert_eq!(send(&client, &endpoint, &export("desk-17", &operations(1))), 200);
+    }
+    counted(&prometheus, CALLS, REQUESTS as f64);
 }
 
 // Who is let in
@@ -383,8 +406,8 @@ fn series_do_not_grow_with_hosts() {
     counted(&prometheus, CALLS, 50.0);
     counted(&prometheus, DURATIONS, 50.0);
     let few = series();
-    // 18 bounds and +Inf, sum, count and calls.
-    assert_eq!(few, 5.0 * 22.0);
+    // 18 bounds and +Inf, sum, count and calls; and one of the fleet.
+    assert_eq!(few, 5.0 * 22.0 + 1.0);
     for host in 10..500 {
         gateway.take(&format!("desk-{host}"), &operations(5));
     }
@@ -493,6 +516,7 @@ fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceR
         counter("mpr.operation.lost", losses),
         counter("mpr.ledger.quarantined", vec![point(0, None)]),
         counter("mpr.ledger.removed", vec![point(1, None)]),
+        counter("mpr.ledger.count", vec![point(1, None)]),
         pending,
     ];
     ExportMetricsServiceRequest {
@@ -505,7 +529,7 @@ fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceR
 }
 
 #[test]
-fn of_an_agent_five_metrics_pass_with_the_name_of_its_host() {
+fn an_agents_metrics_pass_with_the_name_of_its_host() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new().to(&prometheus).start();
     gateway.take_metrics(&report("desk-17", now(), 7, 0));
@@ -513,14 +537,15 @@ fn of_an_agent_five_metrics_pass_with_the_name_of_its_host() {
     counted(&prometheus, "mpr_operation_seen_total", 16.0);
     let all = prometheus.query(&pushed("mpr-otel-agent"));
     let names: BTreeSet<&str> = all.iter().map(|series| series.label("__name__")).collect();
-    let five = [
+    let known = [
         "mpr_ledger_quarantined_total",
+        "mpr_ledger_removed_total",
         "mpr_operation_exported_total",
         "mpr_operation_lost_total",
         "mpr_operation_pending",
         "mpr_operation_seen_total",
     ];
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), five, "and no target_info");
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), known, "and no target_info");
     for series in &all {
         let host = series.label("host_name");
         assert!(["desk-17", "desk-18"].contains(&host), "{series:?}");
