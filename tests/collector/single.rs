@@ -1,6 +1,8 @@
 //! Everything on one machine: single.yaml, with and without a place for traces.
 
-use crate::fleet::{Operation, Process, Prometheus, Setup, export, free_port, ids, plain_client, send};
+use crate::fleet::{
+    Operation, Process, Prometheus, Setup, export, free_port, ids, plain_client, send,
+};
 use crate::{CALLS, arrived, counted};
 use mpr_otel_lab::receiver::Receiver;
 use tempfile::TempDir;
