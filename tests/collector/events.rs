@@ -146,7 +146,7 @@ impl Host {
 }
 
 /// The Collector for trying out, which shows logs on its console, and where it listens.
-fn console() -> (Setup, String) {
+pub fn console() -> (Setup, String) {
     let listen = format!("127.0.0.1:{}", free_port());
     let setup = Setup::of(&["collector-config/single.yaml"])
         .with("MPR_LISTEN", &listen)

@@ -1,8 +1,11 @@
 //! The configurations of collector-config/ and deploy/, each as it ships, in the real Collector and
 //! the real Prometheus: what they take and refuse, what they count, and what survives.
 
+mod backends;
 mod events;
 mod fleet;
+mod hostile;
+mod identity;
 mod servers;
 mod single;
 
@@ -267,6 +270,8 @@ fn every_configuration_that_ships_is_valid() {
         "single-traces.yaml",
         "front.yaml",
         "counting.yaml",
+        "delta.yaml",
+        "identity.yaml",
     ] {
         assert!(seen.iter().any(|name| name == known), "{known} was not found");
     }
@@ -390,8 +395,8 @@ fn series_do_not_grow_with_hosts() {
     counted(&prometheus, CALLS, 50.0);
     counted(&prometheus, DURATIONS, 50.0);
     let few = series();
-    // 18 bounds and +Inf, sum, count and calls.
-    assert_eq!(few, 5.0 * 22.0);
+    // 18 bounds and +Inf, sum, count and calls; and one of the fleet.
+    assert_eq!(few, 5.0 * 22.0 + 1.0);
     for host in 10..500 {
         gateway.take(&format!("desk-{host}"), &operations(5));
     }
@@ -500,6 +505,7 @@ fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceR
         counter("mpr.operation.lost", losses),
         counter("mpr.ledger.quarantined", vec![point(0, None)]),
         counter("mpr.ledger.removed", vec![point(1, None)]),
+        counter("mpr.ledger.count", vec![point(1, None)]),
         pending,
     ];
     ExportMetricsServiceRequest {
@@ -512,7 +518,7 @@ fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceR
 }
 
 #[test]
-fn of_an_agent_five_metrics_pass_with_the_name_of_its_host() {
+fn an_agents_metrics_pass_with_the_name_of_its_host() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new().to(&prometheus).start();
     gateway.take_metrics(&report("desk-17", now(), 7, 0));
@@ -520,14 +526,15 @@ fn of_an_agent_five_metrics_pass_with_the_name_of_its_host() {
     counted(&prometheus, "mpr_operation_seen_total", 16.0);
     let all = prometheus.query(&pushed("mpr-otel-agent"));
     let names: BTreeSet<&str> = all.iter().map(|series| series.label("__name__")).collect();
-    let five = [
+    let known = [
         "mpr_ledger_quarantined_total",
+        "mpr_ledger_removed_total",
         "mpr_operation_exported_total",
         "mpr_operation_lost_total",
         "mpr_operation_pending",
         "mpr_operation_seen_total",
     ];
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), five, "and no target_info");
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), known, "and no target_info");
     for series in &all {
         let host = series.label("host_name");
         assert!(["desk-17", "desk-18"].contains(&host), "{series:?}");

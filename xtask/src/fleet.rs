@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 /// Names the folder with the tools.
 pub const TOOLS: &str = "MPR_OTEL_TEST_FLEET";
 
-/// The load balancer of deploy/scaled.
+/// The load balancer of deploy/scaled and deploy/identity.
 const HAPROXY: Need = Need {
     name: "haproxy",
     packages: &["haproxy"],

@@ -183,7 +183,7 @@ pub fn run(
     ));
     let spans = sender::spans(&shared, collector, scenario.senders.max(1))?;
     let (from, end) = (nanos(scenario.from), nanos(scenario.length));
-    let timeline = Timeline::begin(scenario.pace, end);
+    let timeline = Timeline::begin(scenario.pace);
     let begun = timeline.begun_unix_nanos();
     let reports =
         endpoint.map(|endpoint| sender::reports(&shared, &endpoint, begun)).transpose()?;

@@ -119,7 +119,6 @@ fn process(seed: u64, place: Place, program: Program, errand: Errand) -> Process
 
 #[cfg(test)]
 mod tests {
-    use super::super::curve::DAY;
     use super::super::incident::Incident;
     use super::super::pace::Pace;
     use super::*;
@@ -131,7 +130,7 @@ mod tests {
     fn day(incidents: &[Incident]) -> Vec<(Finished, Operation)> {
         let fleet = Fleet::new(1, 200, 24);
         let incidents = Incidents::new(&fleet, incidents).expect("servers of the fleet");
-        let timeline = Timeline::begin(Pace::Max, DAY);
+        let timeline = Timeline::begin(Pace::Max);
         let script = Script { fleet: &fleet, incidents: &incidents, timeline, limit: LIMIT };
         let visits = (0..200).flat_map(|host| {
             (0..)
