@@ -345,6 +345,14 @@ impl Prometheus {
             .collect()
     }
 
+    /// What is kept of single operations beside the buckets of durations.
+    pub fn exemplars(&self) -> String {
+        let (start, end) = ((now() / 1_000_000_000 - 600).to_string(), u64::MAX.to_string());
+        let range = [("start", start.as_str()), ("end", &end[..10])];
+        let query = [("query", "mpr_duration_seconds_bucket")];
+        self.ask("query_exemplars", &[&query[..], &range].concat()).to_string()
+    }
+
     /// The increase of a counter over the whole test, summed over its series. Each series is asked
     /// at the moment of its last sample: later, Prometheus would extrapolate.
     pub fn increase(&self, selector: &str) -> f64 {
