@@ -163,6 +163,8 @@ impl Certificates {
             .tls_config(tls)
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
+            // Connections stay, however long it takes until they are used again.
+            .max_idle_age(Duration::MAX)
             .proxy(None)
             .build()
             .into()
@@ -282,6 +284,11 @@ impl Prometheus {
             Self { folder, config, guard, port: free_port(), process: None, client };
         prometheus.resume();
         prometheus
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
     }
 
     fn url(&self) -> String {
@@ -496,7 +503,10 @@ pub fn post(client: &ureq::Agent, url: &str, body: &[u8], headers: &[(&str, &str
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    request.send(body).unwrap().status().as_u16()
+    let mut answer = request.send(body).unwrap();
+    // Until it is read, nothing else is sent over its connection.
+    answer.body_mut().read_to_vec().unwrap();
+    answer.status().as_u16()
 }
 
 /// A text attribute.

@@ -8,6 +8,7 @@ mod hostile;
 mod identity;
 mod servers;
 mod single;
+mod sizing;
 mod zeros;
 
 use fleet::{
