@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: feeds the ledger's reader with chance, guided by what of it that reaches.
+//! `cargo xtask fuzz`: fuzzes the ledger's reader, guided by what of it that reaches.
 
 use crate::cargo::cargo;
 use crate::packages::Need;
@@ -76,7 +76,7 @@ impl<'a> Plan<'a> {
 fn build(log: &mut Log) -> Result<PathBuf> {
     let manifest = folder::root().join("fuzz/Cargo.toml");
     log.run(cargo(&["fmt", "--check", "--manifest-path"]).arg(&manifest))?;
-    // Named, so that what runs while it is built is not told to report to a fuzzer.
+    // Named, so that what runs while it is built is not made to report to a fuzzer.
     let host = host()?;
     log.run(
         cargo(&["build", "--release", "--target", &host, "--manifest-path"])

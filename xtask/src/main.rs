@@ -20,6 +20,7 @@ mod torture;
 mod under_test;
 mod windows;
 mod wine;
+mod words;
 
 use packages::INSTALL;
 use std::env;
@@ -42,6 +43,7 @@ Commands:
   test --windows  Only Windows: lints, builds, tables, and the tests under Wine
   test --fleet    Only the fleet's side: builds the Collector, Prometheus and Jaeger with Go, which
                   it installs under target/fleet if there is none, and runs the tests with them
+  servers         Build the Collector, Prometheus and Jaeger into target/fleet/bin, and test nothing
   torture         Kill hosts and agents, as they ship, at any instant, 2000 times, and check that
                   nothing is lost by it: [--kills <number>] [--seed <number>]
   lab <command>   Build the library and the lab, and run the lab: demo, simulate; what
@@ -56,6 +58,8 @@ Commands:
   picture         Draw docs/overview.svg: the overview dashboard of a simulated day
   fuzz            Fuzz the ledger's reader, each target for a minute; what breaks it is
                   kept under target/fuzz/crashes: [header|slot|ledger] [--seconds <number>]
+  words           Refuse words that stop a reader in docs, comments, messages and names of tests, and
+                  say what to say instead (xtask/src/words/list.txt): [folder]
   help            Print this
 
 What is missing is installed if you agree to it; --install, or CI in the environment, agrees.
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         ["test", "--native"] => test::native(),
         ["test", "--windows"] => test::windows(),
         ["test", "--fleet"] => fleet::test(),
+        ["servers"] => fleet::ensure().map(|()| ExitCode::SUCCESS),
         ["torture", rest @ ..] if !rest.contains(&"--help") => torture::run(rest),
         ["lab", rest @ ..] => lab::run(rest),
         ["dist"] => dist::run(),
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
         ["picture"] => fleet::picture(),
         ["dashboards", rest @ ..] if !rest.contains(&"--help") => dashboards::run(rest),
         ["fuzz", rest @ ..] if !rest.contains(&"--help") => fuzz::run(rest),
+        ["words", rest @ ..] if !rest.contains(&"--help") => words::run(rest),
         ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)

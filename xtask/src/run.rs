@@ -48,7 +48,7 @@ impl Run {
         Self::told_to(Box::new(io::stdout()))
     }
 
-    /// One that is told on standard error: standard output belongs to what comes after it.
+    /// One that is reported on standard error: standard output belongs to what comes after it.
     pub fn aside() -> Result<Self> {
         Self::told_to(Box::new(io::stderr()))
     }
