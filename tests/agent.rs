@@ -139,7 +139,7 @@ fn a_host_that_dies_under_the_agents_eyes_loses_nothing() {
 }
 
 #[test]
-fn an_operation_open_for_too_long_in_a_live_host_is_told_once_and_its_late_end_frees_its_slot() {
+fn an_operation_open_for_too_long_in_a_live_host_is_sent_once_and_its_late_end_frees_its_slot() {
     let stage = Stage::new();
     let mut command = stage.agent();
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "100");

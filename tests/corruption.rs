@@ -57,7 +57,7 @@ const A_DAY: Duration = Duration::from_secs(24 * 3600);
 /// Longer than any operation of a test is open.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// What the graves' slots should tell: names and ids of operations that were the first in theirs.
+/// What the graves' slots should give: names and ids of operations that were the first in theirs.
 fn expected(grave: &Grave, slots: &[(usize, &str)]) -> Vec<(String, SpanId)> {
     slots.iter().map(|(slot, name)| ((*name).to_owned(), grave.id(*slot, 1))).collect()
 }
@@ -354,7 +354,7 @@ fn one_round_after_another_takes_all_there_is() {
     assert_eq!((taken.spans.len(), taken.removed, yard.files().0), (300, (300, 0), 0));
 }
 
-/// Checks that a ledger of this length, whose first two operations are `a` and `b`, tells the
+/// Checks that a ledger of this length, whose first two operations are `a` and `b`, gives the
 /// operations that it has and is copied.
 fn of_length(length: u64, has: &[(usize, &str)]) {
     let yard = Graveyard::new();
@@ -367,7 +367,7 @@ fn of_length(length: u64, has: &[(usize, &str)]) {
 }
 
 #[test]
-fn a_ledger_of_the_wrong_length_tells_what_it_has_and_is_copied() {
+fn a_ledger_of_the_wrong_length_gives_what_it_has_and_is_copied() {
     let slot = |half: usize| (HEADER_SIZE + half * SLOT_SIZE / 2) as u64;
     of_length(HEADER_SIZE as u64, &[]);
     of_length(slot(1), &[]);
@@ -1093,7 +1093,7 @@ fn an_overdue_operation_is_taken_once_and_only_while_no_post_is_at_it() {
     let spans = overdue(&yard, &mut intake, &host);
     assert_eq!(told(&spans), [("a".to_owned(), host.id(slot, 1))]);
     assert_eq!(attribute(&spans[0], "mpr.outcome").as_deref(), Some("unfinished"));
-    // Its own POST, late: a span has told of it, and its slot is free.
+    // Its own POST, late: a span has reported it, and its slot is free.
     assert_eq!(overdue(&yard, &mut intake, &host), []);
     host.end(context);
     assert_eq!(overdue(&yard, &mut intake, &host), []);
@@ -1103,7 +1103,7 @@ fn an_overdue_operation_is_taken_once_and_only_while_no_post_is_at_it() {
 }
 
 #[test]
-fn a_killed_hosts_ledger_with_a_torn_slot_tells_the_others() {
+fn a_killed_hosts_ledger_with_a_torn_slot_gives_the_others() {
     let stage = Stage::new();
     let mut command = stage.host();
     command.env("MPR_OTEL_BATCH_DELAY_MS", "60000");

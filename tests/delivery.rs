@@ -78,7 +78,7 @@ fn sent_again_after(deed: Deed) -> Stage {
 }
 
 /// Plays one operation that the collector refuses for good with `deed`, and checks that it is
-/// counted as rejected and that the next span tells of it.
+/// counted as rejected and that the next span reports it.
 fn rejected_by(deed: Deed) {
     let stage = Stage::behaving(moody([deed]));
     let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\refused")]));
@@ -113,7 +113,7 @@ fn overload_and_gateway_errors_are_sent_again() {
 }
 
 #[test]
-fn a_redirect_is_not_followed_but_tried_again_and_told() {
+fn a_redirect_is_not_followed_but_tried_again_and_reported() {
     let moved = Answer::status(301).header("location", "http://127.0.0.1:1/v1/traces");
     sent_again_after(Deed::Answer(moved))
         .wait_for_error("redirected to http://127.0.0.1:1/v1/traces");
@@ -236,7 +236,7 @@ fn after_a_loss_the_first_span_tells_how_many() {
 }
 
 #[test]
-fn a_full_table_leaves_the_context_null_and_the_loss_is_told() {
+fn a_full_table_leaves_the_context_null_and_the_loss_is_reported() {
     let stage = Stage::new();
     let mut command = stage.c("fill");
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500");
@@ -439,7 +439,7 @@ fn a_collector_of_another_authority_gets_nothing() {
 }
 
 #[test]
-fn a_certificate_file_that_is_missing_is_told_and_waited_for() {
+fn a_certificate_file_that_is_missing_is_reported_and_waited_for() {
     let (collector, pem) = tls();
     let stage = Stage::behaving(collector);
     let file = stage.folder.path().join("ca.pem");

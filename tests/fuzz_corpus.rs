@@ -25,7 +25,7 @@ fn headers_of_the_corpus_are_read_or_refused() {
 }
 
 #[test]
-fn slots_of_the_corpus_are_told_or_refused() {
+fn every_corpus_slot_is_decoded_or_rejected() {
     replay("slot", fuzzing::slot);
 }
 

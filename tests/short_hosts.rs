@@ -147,6 +147,6 @@ fn short_hosts_that_nobody_serves_fill_the_folder_to_its_bound_and_no_further() 
 }
 
 #[test]
-fn short_hosts_that_wait_for_an_agent_in_vain_fill_the_folder_to_its_bound_and_no_further() {
+fn short_hosts_without_an_agent_that_is_to_send_fill_the_folder_to_its_bound_and_no_further() {
     more_than_the_folder_takes(DELIVERY_AGENT);
 }

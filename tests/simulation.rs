@@ -600,7 +600,7 @@ fn operations_on_a_server_that_hangs_are_given_up_after_ten_minutes() {
 }
 
 #[test]
-fn an_incident_begins_and_ends_when_it_is_told_to() {
+fn an_incident_begins_and_ends_when_it_was_ordered() {
     // An hour passes in a second.
     let arguments = "--hosts 300 --from 08:00 --hours 2 --speed 3600 --incident";
     let arguments: Vec<&str> = arguments.split(' ').collect();
@@ -629,7 +629,7 @@ fn an_incident_begins_and_ends_when_it_is_told_to() {
 }
 
 #[test]
-fn lost_operations_are_told_by_the_next_span_and_by_the_agent() {
+fn lost_operations_are_reported_by_the_next_span_and_by_the_agent() {
     let stage = Stage::new();
     let day = ["--hosts", "200", "--from", "08:00", "--hours", "3"];
     let usual = truth_of(&day);
@@ -659,12 +659,12 @@ fn lost_operations_are_told_by_the_next_span_and_by_the_agent() {
     let mut told_in_full = 0;
     for (host, lost) in lost_by {
         let told = told_by.get(&host).copied().unwrap_or_default();
-        // What a host lost last has no span after it. Nothing is told twice.
-        assert!(told <= lost, "{host} told of {told} losses and had {lost}");
+        // What a host lost last has no span after it. Nothing is reported twice.
+        assert!(told <= lost, "{host} reported {told} losses and had {lost}");
         told_in_full += usize::from(told == lost && lost > 0);
     }
     assert!(told_in_full > 10, "{told_in_full}");
-    // Each of the eight reasons is told, and seven occur: nothing was refused.
+    // Each of the eight reasons is reported, and seven occur: nothing was refused.
     assert_eq!(lost_for.len(), 8);
     lost_for.retain(|_, lost| *lost > 0);
     assert_eq!(lost_for.len(), 7, "{lost_for:?}");

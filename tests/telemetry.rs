@@ -133,7 +133,7 @@ fn of_windows(key: &str) -> bool {
 
 #[test]
 fn what_is_sent_is_what_is_documented() {
-    // The first request is refused, so that a span tells of a loss.
+    // The first request is refused, so that a span reports a loss.
     let refused = std::sync::atomic::AtomicBool::new(false);
     let stage = Stage::behaving(move |_: &mpr_otel_lab::receiver::Request| {
         let first = !refused.swap(true, std::sync::atomic::Ordering::Relaxed);
@@ -341,7 +341,7 @@ fn the_agents_metrics_are_what_is_documented_and_count_what_happened() {
         assert_eq!(keys, named, "attributes of {}", row[0]);
     }
 
-    // The next agent tells what is new, and nothing twice.
+    // The next agent reports what is new, and nothing twice.
     stage.receiver.metrics().try_iter().for_each(drop);
     leave_a_ledger(&stage);
     let agent = spawn(&mut stage.agent());

@@ -46,7 +46,7 @@ const SHARE: &str = r"\\files01\projects";
 /// The share whose server does not answer.
 const HANGS: &str = r"\\files01\hangs";
 
-/// A Windows on which nothing of ours is installed, for one test at a time.
+/// A Windows on which mpr-otel is not installed, for one test at a time.
 struct Windows {
     programs: PathBuf,
     prefix: PathBuf,
@@ -864,7 +864,7 @@ impl Windows {
 }
 
 /// A collector that is a service of Windows: it passes what it is sent to the test's receiver, which is
-/// none.
+/// no service.
 struct CollectorService<'windows> {
     windows: &'windows Windows,
     endpoint: String,
@@ -992,7 +992,7 @@ fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
 
 /// That Windows keeps users from the key is not run: under Wine it is Wine that does.
 #[test]
-fn the_secrets_key_has_its_rights_whoever_made_one_before() {
+fn the_secrets_key_has_its_rights_even_if_a_user_made_one_before() {
     let windows = Windows::new();
     let key = SECRETS.strip_prefix(r"HKLM\").unwrap();
     let settings = SETTINGS.strip_prefix(r"HKLM\").unwrap();
@@ -1621,7 +1621,7 @@ fn inflight_shows_what_is_open_and_drain_sends_what_the_dead_left() {
 }
 
 #[test]
-fn a_host_that_leaves_delivery_to_the_agent_has_no_thread_and_no_socket_of_ours() {
+fn a_host_that_leaves_delivery_to_the_agent_has_no_thread_and_no_socket_of_the_library() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
     // A host that has mapped a drive and waits.
@@ -2157,7 +2157,7 @@ fn net_is_held_at_its_end_until_its_ledger_has_been_read() {
     windows.install(&[]);
     // It sends what a program left that has ended.
     let _agent = windows.agent();
-    // Wine's own does not map. Wine runs it nevertheless, unless it is told otherwise.
+    // Wine's own does not map. Wine runs it nevertheless, unless a setting says otherwise.
     let net = windows.file("windows/system32/net.exe");
     let wines = fs::read(&net).unwrap();
     fs::copy(windows.programs.join("caller.exe"), &net).unwrap();

@@ -15,7 +15,7 @@ use std::ptr::{null, null_mut};
 
 type AddConnectNotify = unsafe extern "system" fn(*mut NotifyInfo, *const NotifyAdd) -> u32;
 
-/// The loaded library, and the strings that it is told.
+/// The loaded library, and the strings that it is given.
 #[derive(Debug)]
 pub struct Library {
     add: AddConnectNotify,

@@ -128,7 +128,7 @@ impl Bench {
                 .into());
         }
         let effort = if self.quick { Effort::QUICK } else { Effort::FULL };
-        // First: a revision that is none is refused before anything is built.
+        // First: an unknown revision is refused before anything is built.
         let against = self.against.as_deref().map(Revision::build).transpose()?;
         let library = match &self.library {
             Some(library) => library.canonicalize()?,

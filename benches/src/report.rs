@@ -67,7 +67,7 @@ pub enum Reach {
     Below(f64),
     /// It is no smaller.
     AtLeast(f64),
-    /// Nothing: it is told for comparison.
+    /// Nothing: it is shown for comparison.
     Nothing,
 }
 

@@ -38,7 +38,7 @@ pub fn target() -> Result<PathBuf> {
     Ok(target.to_path_buf())
 }
 
-/// A command of Cargo in `folder`, without what Cargo told this program of its own package.
+/// A command of Cargo in `folder`, without what Cargo set for this program's own package.
 pub fn cargo(folder: &Path, arguments: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);

@@ -56,8 +56,8 @@ impl Stage {
         command
     }
 
-    /// A program whose environment holds our settings and nothing else: neither the library nor
-    /// the peers take anything from whoever runs the bench.
+    /// A program whose environment holds the bench's settings and nothing else: neither the library
+    /// nor the peers take anything from the shell that runs the bench.
     pub fn command(&self, program: &Path, ledgers: &Path) -> Command {
         let mut command = Command::new(program);
         command

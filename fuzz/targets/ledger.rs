@@ -1,4 +1,4 @@
-//! Feeds `ledger` with chance.
+//! Fuzzes `ledger`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mpr_otel_lab::equipment::fuzzing::ledger(bytes));

@@ -1,4 +1,4 @@
-//! Feeds `slot` with chance.
+//! Fuzzes `slot`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mpr_otel_lab::equipment::fuzzing::slot(bytes));

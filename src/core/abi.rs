@@ -79,7 +79,7 @@ pub struct NetResource {
     pub provider: *const u16,
 }
 
-/// `NOTIFYADD`: what `AddConnectNotify` is told.
+/// `NOTIFYADD`: what `AddConnectNotify` is given.
 #[repr(C)]
 #[derive(Debug)]
 pub struct NotifyAdd {
@@ -91,7 +91,7 @@ pub struct NotifyAdd {
     pub add_flags: u32,
 }
 
-/// `NOTIFYCANCEL`: what `CancelConnectNotify` is told.
+/// `NOTIFYCANCEL`: what `CancelConnectNotify` is given.
 #[repr(C)]
 #[derive(Debug)]
 pub struct NotifyCancel {

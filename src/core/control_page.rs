@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_that_is_still_to_come_is_none() {
+    fn a_heartbeat_that_is_still_to_come_does_not_count() {
         let place = place();
         let (_, page) = place.beaten();
         let heartbeat = heartbeat_of(&page);
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_of_another_boot_is_none_until_the_next() {
+    fn a_heartbeat_of_another_boot_does_not_count() {
         let place = place();
         let (writer, page) = place.beaten();
         store_halves(&writer.0.layout().boot, platform::boot_id() ^ 1);
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_that_is_half_written_is_none_until_the_next() {
+    fn a_heartbeat_that_is_half_written_does_not_count() {
         let place = place();
         let (writer, page) = place.beaten();
         writer.0.layout().heartbeat[1].store(BEING_WRITTEN, Ordering::Relaxed);

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_scheme_is_left_where_a_password_cannot_be_told_from_a_host() {
+    fn only_the_scheme_is_left_if_a_password_could_be_a_host() {
         assert_eq!(left_of("https://PATtokenPATtoken", true), "https://");
         for name in [
             "https://jdoe:pa#ss@dav.corp.example/x",

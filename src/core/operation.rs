@@ -1,4 +1,4 @@
-//! One connection operation, as it was recorded and with what can be told from it.
+//! One connection operation, as it was recorded, and what follows from that.
 
 use crate::abi::{CONNECT_FLAGS, RESOURCETYPE_ANY, RESOURCETYPE_DISK, RESOURCETYPE_PRINT};
 use crate::credentials::remove_credentials;

@@ -65,7 +65,7 @@ impl Privacy {
                     if whole && !self.is_private(&name) { name } else { MASK.to_owned() }
                 };
                 remote.link = link.map(|name| masked(name, true));
-                // Where the server cannot be told, neither can what is a share and what is below it.
+                // If the server is not known, neither is what is a share and what is below it.
                 let share = remote.share.take().filter(|_| remote.root.is_some());
                 remote.share = share.map(|name| masked(name, share_is_whole));
                 operation.remote_name = remote.shared_root();
@@ -95,8 +95,8 @@ impl Privacy {
     }
 }
 
-/// What the name of a share cannot have ([MS-FSCC] 2.1.6), and what is not seen: with it, a name is
-/// none that a pattern can be compared with. It may be a command line with a password in it.
+/// What the name of a share cannot have ([MS-FSCC] 2.1.6), and what is not seen: a name
+/// with one of these cannot be compared with a pattern. It may be a command line with a password in it.
 fn is_in_no_share(c: char) -> bool {
     let is_invisible = matches!(
         c,

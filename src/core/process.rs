@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct Identity {
     /// Process id.
     pub pid: u32,
-    /// File name of the program, such as `explorer.exe`; empty if it cannot be told.
+    /// File name of the program, such as `explorer.exe`; empty if it is not known.
     pub executable: Arc<str>,
     /// Windows session (the user's logon or RDP session); `None` where there are none.
     pub session_id: Option<u32>,

@@ -11,7 +11,7 @@ const HANGUL_FILLERS: [char; 4] = ['\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}
 /// The longest name of a network interface, as Linux has it; Windows numbers them.
 const ZONE: usize = 15;
 
-/// What Windows shows as a server and is none: a remote desktop client's drives, the Linux
+/// What Windows shows as a server although it is not one: a remote desktop client's drives, the Linux
 /// distributions of this machine, a virtual machine's host.
 const NO_SERVERS: [&str; 4] = ["tsclient", "wsl.localhost", "wsl$", "vmware-host"];
 
@@ -20,7 +20,7 @@ pub const WEBDAV: &str = "webdav";
 /// `network.protocol.name` of a remote desktop client's drives.
 pub const RDP: &str = "rdp";
 
-/// The parts of a remote name that could be told.
+/// The parts of a remote name, as far as they could be recognised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteName {
     /// `server.address`: what can be a host name, in lower case, or an IP address.
@@ -57,7 +57,7 @@ pub fn is_local_device(name: &str) -> bool {
 }
 
 impl RemoteName {
-    /// Parses any name that MPR passes; what cannot be told stays `None`.
+    /// Parses any name that MPR passes; what is not recognised stays `None`.
     ///
     /// Understands UNC names with either slash (`\\server\share\dir`, `\\?\UNC\server\share`),
     /// the WebDAV redirector's servers (`\\server@SSL@8443\DavWWWRoot`), IPv6 literals
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_windows_only_shows_as_a_server_is_none() {
+    fn what_windows_only_shows_as_a_server_is_not_one() {
         for name in [
             r"\\tsclient\c",
             r"\\TSCLIENT\c",
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_is_told_where_the_name_gives_it() {
+    fn the_protocol_is_known_if_the_name_gives_it() {
         let protocol = |name| RemoteName::parse(name).protocol;
         assert_eq!(protocol(r"\\tsclient\c"), Some(RDP));
         for name in
@@ -336,14 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_none_say_nothing() {
+    fn a_name_that_names_nothing_gives_nothing() {
         for name in ["", " ", "\\", r"\\", "server", r"server\share", "Z:", "http:", r"\\\"] {
             expect(name, "", None, "");
         }
     }
 
     #[test]
-    fn local_devices_are_told_from_remote_names() {
+    fn local_devices_are_not_taken_for_remote_names() {
         for name in ["Z:", "a:", "LPT1", "lpt1:", "COM2:", "PRN", "AUX:"] {
             assert!(is_local_device(name), "{name}");
         }

@@ -59,7 +59,7 @@ pub struct Ids {
 }
 
 /// Makes ids from a random seed and the operation's number. Seed and number are in the ledger
-/// from PRE on, so whoever exports the operation, and however often, makes the same ids.
+/// from PRE on, so every process that exports the operation makes the same ids, each time.
 #[derive(Clone, Copy, Debug)]
 pub struct IdSource {
     seed: [u64; 3],

@@ -4,7 +4,7 @@
 //! take a mutex. It sleeps beside it, at the [doorbell](crate::doorbell).
 //!
 //! The capacity exceeds what can ever be in the channel: a slot sends at most two signals before
-//! the exporter frees it. So a send never fails for want of room, and never laps a position that
+//! the exporter frees it. So a send always finds room, and never laps a position that
 //! a killed thread left half written, which is where a caller would spin.
 
 use crate::doorbell::{Doorbell, Sleep};

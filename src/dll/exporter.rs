@@ -123,7 +123,7 @@ impl Exporter {
         self.busy_until = now.saturating_add(nanos(self.host.settings.batch_delay));
     }
 
-    /// Takes the signals that are there now, and tells whether there were any.
+    /// Takes the signals that are there now, and returns whether there were any.
     ///
     /// Those that arrive meanwhile are for the next round: under a steady stream this would have
     /// no end.
@@ -263,7 +263,7 @@ impl Exporter {
         }
     }
 
-    /// Builds the spans of the first `count` operations that are ready; the first tells `lost`.
+    /// Builds the spans of the first `count` operations that are ready; the first reports `lost`.
     fn build(&mut self, count: usize, mut lost: u64) -> Vec<SpanData> {
         let host = self.host;
         let mut spans = Vec::with_capacity(count);

@@ -1,4 +1,4 @@
-//! The two functions that MPR calls, on the thread and in the process of whoever maps a drive.
+//! The two functions that MPR calls, on the thread and in the process that maps a drive.
 //!
 //! Both always return `WN_SUCCESS`: this library observes. Work is bounded and nothing is
 //! allocated. PRE waits for nothing. POST waits for a start of the library that is under way, 50 ms
@@ -20,7 +20,7 @@ use mpr_otel_core::win32_error::{Meaning, meaning};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
 
-/// What PRE is told, whichever function it came through.
+/// What PRE is given, by either function.
 struct Before<'call> {
     kind: u8,
     remote: WideStr<'call>,
@@ -178,7 +178,7 @@ fn fill(body: &mut Body, before: &Before<'_>, thread_id: u32) -> u64 {
     body.started
 }
 
-/// What POST is told.
+/// What POST is given.
 struct After<P> {
     kind: u8,
     ended: u64,

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_after_without_a_before_is_told() {
+    fn an_after_without_a_before_is_reported() {
         let mut pairing = Pairing::default();
         assert!(!pairing.after(3));
         pairing.before(open(3, 7, 100));

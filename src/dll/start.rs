@@ -283,7 +283,7 @@ fn publish(host: &'static Host) {
     platform::wake_all(&STATE);
 }
 
-/// A panic of ours is caught at the FFI edge; its message must not reach the host's stderr. The
+/// A panic is caught at the FFI edge; its message must not reach the host's stderr. The
 /// hook is that of this library's own copy of the standard library.
 fn silence_panics() {
     #[cfg(not(test))]
@@ -338,7 +338,7 @@ impl Host {
             Seed { identity: &identity, parent: parent.as_ref(), clock, id_seed, boot_id, keeper };
         let ledger = match create(&folder, control.as_ref(), seed) {
             Ok(ledger) => ledger,
-            // Memory of ours is nothing that the agent could export from.
+            // The agent can only read files, so a ledger in this process' memory would never be exported.
             Err(_) if keeper == Keeper::Agent => return Err(()),
             Err(_) => Ledger::anonymous(seed).map_err(|_| ())?,
         };

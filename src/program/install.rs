@@ -24,7 +24,7 @@ use std::process::ExitCode;
     after_help = "Examples:\n  mpr-otel install --endpoint https://collector.corp.example:4318\n  \
     mpr-otel install --headers-file headers.txt\n  \
     mpr-otel install --exclude-processes \"msmpeng.exe,backup*.exe\" --json\n\n\
-    Needs administrator rights. Exits with 2, and has changed nothing, if a value is of no use."
+    Needs administrator rights. Exits with 2, and has changed nothing, if a value cannot be used."
 )]
 #[cfg_attr(not(windows), allow(dead_code))] // Elsewhere the flags are checked and not followed.
 pub(super) struct Install {

@@ -41,7 +41,7 @@ impl SettingFlags {
     ///
     /// # Errors
     ///
-    /// [`WrongUsage`] if a value is of no use.
+    /// [`WrongUsage`] if a value cannot be used.
     pub(super) fn read(&self) -> Result<(GivenSettings, Vec<SettingReport>), Failure> {
         let mut given = GivenSettings { values: self.values.clone(), ..GivenSettings::default() };
         for (name, file) in &self.secrets {
@@ -63,7 +63,7 @@ fn refused(name: Name, problem: impl std::fmt::Display) -> WrongUsage {
     WrongUsage(format!("--{}: {problem}", flag(name)))
 }
 
-/// What a setting's parser takes, and what is of no use on a command line. The value, and what is wrong
+/// What a setting's parser takes, and what cannot be used on a command line. The value, and what is wrong
 /// with it.
 type Check = fn(&str) -> Result<(), String>;
 
@@ -305,7 +305,7 @@ mod tests {
             ("--exclude-processes", "a.exe; ../b.exe", "../b.exe is a path"),
             ("--timeout-ms", "soon", "not a whole number"),
         ] {
-            // Of an absolute path elsewhere, Windows says that it is none.
+            // An absolute path of another system is not one on Windows.
             let complaint = match cfg!(windows) && flag == "--ca-certificate" {
                 true => "is not an absolute path",
                 false => complaint,

@@ -452,7 +452,7 @@ fn two_gateways_count_as_one() {
 }
 
 #[test]
-fn spans_that_tell_of_losses_are_counted_on_their_own() {
+fn spans_that_report_losses_are_counted_on_their_own() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new().to(&prometheus).start();
     let lossy = Operation { lost: Some(3), ..Operation::on("files01.corp.example") };
@@ -647,7 +647,7 @@ fn what_does_not_fit_into_memory_is_refused_and_may_come_again() {
         assert!([200, 503].contains(&status), "{status}");
         (status == 503).then_some(())
     });
-    until("the gateway tells of it", || {
+    until("the gateway reports it", || {
         let refused = prometheus.query("otelcol_receiver_failed_spans_total");
         let refused = [refused, prometheus.query("otelcol_receiver_refused_spans_total")].concat();
         refused.iter().any(|series| series.value > 0.0).then_some(())

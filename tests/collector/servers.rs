@@ -18,7 +18,7 @@ const NAMES: [(&str, &str); 15] = [
     ("old.corp.example", "files01.corp.example"),
     ("192.0.2.9", "files01.corp.example"),
     ("nas", "files02.corp.example"),
-    // The end of an alias is none, and its target neither.
+    // The end of an alias is no alias, and its target neither.
     ("ld", "ld.corp.example"),
     // These stay.
     ("192.0.2.1", "192.0.2.1"),

@@ -83,7 +83,7 @@ pub struct Sums {
 }
 
 impl Book {
-    /// Enters what a host said, line by line. Returns what is none of it.
+    /// Enters what a host said, line by line. Returns what is not of that form.
     pub fn enter(&mut self, said: &str) -> String {
         let mut rest = String::new();
         for line in said.lines() {

@@ -1,4 +1,4 @@
-//! Decisions by chance that can be made again.
+//! Random decisions that can be made again.
 
 /// SplitMix64: the same seed, the same decisions.
 pub struct Chance(u64);

@@ -1,8 +1,8 @@
 //! Torture: hosts and agents are killed at any instant, again and again, while the collector is
 //! moody; whatever a host was promised must arrive, and the agents' sums must add up.
 //!
-//! MPR_OTEL_TORTURE_KILLS and MPR_OTEL_TORTURE_SEED set how long it takes and what is decided by
-//! chance: `cargo xtask torture`.
+//! MPR_OTEL_TORTURE_KILLS and MPR_OTEL_TORTURE_SEED set how long it takes and what is decided at
+//! random: `cargo xtask torture`.
 
 // The figures are for who runs it.
 #![allow(clippy::print_stdout)]
@@ -56,7 +56,7 @@ fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value:?}")))
 }
 
-/// A pause of chance: at which instant a process is killed is what this is about.
+/// A random pause: at which instant a process is killed is what this is about.
 fn pause(chance: &mut Chance, most_ms: usize) -> Duration {
     Duration::from_micros(chance.below(1000 * most_ms) as u64)
 }
@@ -123,7 +123,7 @@ impl Torture {
             if self.chance.once_in(2) {
                 self.note_host(host.kill());
             } else {
-                self.note_host(host.bury());
+                self.note_host(host.wait_for_end());
             }
         }
     }
@@ -183,7 +183,7 @@ impl Torture {
     fn end_host(&mut self) {
         if !self.hosts.is_empty() {
             let host = self.hosts.swap_remove(self.chance.below(self.hosts.len()));
-            self.note_host(host.bury());
+            self.note_host(host.wait_for_end());
         }
     }
 

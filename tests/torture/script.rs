@@ -60,7 +60,7 @@ pub fn host(name: &str) -> Option<usize> {
     name.strip_prefix(r"\\torture\")?.split_once('-')?.0.parse().ok()
 }
 
-/// The status that the operation of this name ends with; `None` if it is none of ours.
+/// The status that the operation of this name ends with; `None` if no script has that name.
 pub fn status(name: &str) -> Option<u32> {
     let (_, n) = name.strip_prefix(r"\\torture\")?.rsplit_once('-')?;
     Some(STATUSES[n.parse::<usize>().ok()? % STATUSES.len()])

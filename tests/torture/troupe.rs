@@ -84,11 +84,11 @@ impl Host {
     /// Kills it where it stands, unless it has ended. Returns how it died and what it said.
     pub fn kill(mut self) -> (Result<Death, String>, String) {
         self.child.kill().unwrap();
-        self.bury()
+        self.wait_for_end()
     }
 
     /// Waits for its end. Returns how it died and what it said.
-    pub fn bury(mut self) -> (Result<Death, String>, String) {
+    pub fn wait_for_end(mut self) -> (Result<Death, String>, String) {
         self.end();
         let death = death(self.child.wait().unwrap());
         let said = fs::read_to_string(&self.said).unwrap();
@@ -112,7 +112,7 @@ pub struct AgentProcess(Child);
 
 impl Drop for AgentProcess {
     fn drop(&mut self) {
-        // It may be dead and buried already.
+        // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -78,7 +78,7 @@ impl Expect {
         self
     }
 
-    /// Groups are those that have such operations; others are none.
+    /// Groups are those that have such operations, and no others.
     pub fn among(mut self, among: Which) -> Self {
         self.among.push(among);
         self

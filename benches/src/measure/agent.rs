@@ -139,7 +139,7 @@ pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Costs)> {
     progress("agent: nothing to do");
     let folder = stage.folder()?;
     let agent = Process::start(stage, folder.path())?;
-    // What it does when it starts is no rest, and nothing tells from outside when that is over.
+    // What it does when it starts is no rest, and nothing shows from outside when that is over.
     thread::sleep(Duration::from_secs(1));
     let minutes = effort.idle_seconds as f64 * IDLE / 60.0;
     let wakeups = wakeups(agent.0.id())?;
@@ -338,7 +338,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; then the figures told.
+        // It may have ended by itself; then the figures said so.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -204,7 +204,7 @@ fn count(prometheus: &Prometheus, names: &str) -> Result<f64> {
     prometheus.number(&format!("count({{__name__=~\"{names}\"}})"), None)
 }
 
-/// Writes the samples of some hours into a block, and tells what one of them takes.
+/// Writes the samples of some hours into a block, and returns what one of them takes.
 fn bytes_per_sample(stage: &Stage, root: &Path, hours: &str) -> Result<f64> {
     let speed = LAPSE.0.to_string();
     let simulation =
@@ -227,7 +227,7 @@ fn bytes_per_sample(stage: &Stage, root: &Path, hours: &str) -> Result<f64> {
     }
 }
 
-/// Leaves a day's spans in a gateway's queue, and tells what one of them takes.
+/// Leaves a day's spans in a gateway's queue, and returns what one of them takes.
 fn bytes_per_span(stage: &Stage, root: &Path) -> Result<f64> {
     let servers = Servers::new(root, LAPSE)?;
     let store = servers.prometheus(LOOKBACK)?;
@@ -240,7 +240,7 @@ fn bytes_per_span(stage: &Stage, root: &Path) -> Result<f64> {
         let counted = store.prometheus.number("sum(mpr_calls_total)", None)?;
         Ok((counted == spans).then_some(()))
     })?;
-    let bytes = until("the queue is told", || {
+    let bytes = until("the queue is reported", || {
         Ok(Some(store.prometheus.number(queue, None)?).filter(|bytes| *bytes > 0.0))
     })?;
     Ok(bytes / spans)

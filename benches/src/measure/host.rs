@@ -83,7 +83,7 @@ pub fn field(status: &str, name: &str) -> Result<u64> {
         .lines()
         .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.split_whitespace().next())
-        .ok_or_else(|| format!("/proc tells no {name}"))?;
+        .ok_or_else(|| format!("/proc has no {name}"))?;
     Ok(value.parse()?)
 }
 
@@ -157,7 +157,7 @@ pub fn mebibytes(path: &Path) -> Result<f64> {
     Ok(fs::metadata(path)?.len() as f64 / MIB)
 }
 
-/// Where `cargo xtask dist` leaves the Windows libraries, told from target/release/.
+/// Where `cargo xtask dist` leaves the Windows libraries, found from target/release/.
 fn windows(library: &Path) -> Vec<(&'static str, PathBuf)> {
     let dist = library.ancestors().nth(2).map(|target| target.join("dist"));
     dist.map_or_else(Vec::new, |dist| {

@@ -93,7 +93,7 @@ impl Answered {
 fn others_sleep() -> Result<bool> {
     let mut awake = 0;
     for task in fs::read_dir("/proc/self/task")? {
-        // It is empty if the thread has just ended; then the next look will tell.
+        // It is empty if the thread has just ended; then the next look will show it.
         let stat = fs::read_to_string(task?.path().join("stat")).unwrap_or_default();
         // The state is behind the name, which may hold parentheses itself (proc(5)).
         let state = stat.rsplit_once(") ").map(|(_, rest)| rest);

@@ -1,4 +1,4 @@
-//! The folder that all hosts of a machine keep their ledgers in, and what can be told from it without
+//! The folder that all hosts of a machine keep their ledgers in, and what can be read from it without
 //! changing anything.
 
 mod census;

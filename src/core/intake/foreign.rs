@@ -43,9 +43,9 @@ pub(super) struct Found {
     /// Operations: finished ones, those that a dead host left open, and those that a live one has had
     /// open for too long.
     pub records: Vec<Record>,
-    /// Losses that the header claims and no span told of, by reason.
+    /// Losses that the header claims and no span has reported, by reason.
     pub claimed: [u64; LOSSES],
-    /// Operations that cannot be told: their PRE had not returned, or what is in the slot is no
+    /// Operations that cannot be read: their PRE had not returned, or what is in the slot is no
     /// operation.
     pub unreadable: u64,
     /// Whether something in the file is damaged.
@@ -80,7 +80,7 @@ impl ForeignLedger {
         header.keeper == Keeper::Agent && header.geometry.version > 1
     }
 
-    /// Whether its host lives, as far as the last look told.
+    /// Whether its host lived at the last look.
     pub fn is_live(&self) -> bool {
         self.is_live
     }
@@ -183,7 +183,7 @@ impl ForeignLedger {
         for (slot, image) in images {
             match image.phase {
                 Some(Phase::Free) => continue,
-                // PRE had not returned: nothing was promised, and nothing can be told.
+                // The host died inside PRE: the record may be incomplete, and was never promised.
                 Some(Phase::Claimed) => found.unreadable += 1,
                 None => found.take(slot, None),
                 Some(_) if image.body.sent & SENT_UNFINISHED != 0 => {}
@@ -208,8 +208,8 @@ impl ForeignLedger {
         image
     }
 
-    /// The losses that the header tells of, without those that are told. Of these it says only how
-    /// many there are: they are taken for the first reasons'.
+    /// The losses that the header claims, without those already reported on a span. Of the latter it
+    /// says only how many there are, so they are subtracted from the first reasons.
     fn claim(&self, found: &mut Found) {
         let counters = &self.header.counters;
         let mut told = self.header.lost_told.min(counters.lost_in_all());

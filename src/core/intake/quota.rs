@@ -76,7 +76,7 @@ impl Quota {
         counted
     }
 
-    /// Whether an operation on this server is told with the server's name.
+    /// Whether an operation on this server is sent with the server's name.
     pub fn admits(&mut self, server: &str) -> bool {
         if self.servers.contains(server) {
             return true;

@@ -30,7 +30,7 @@ pub struct Taken {
     pub outcome: Outcome,
     /// Whether its owner named so many servers in this hour that this one is `other`.
     pub server_is_other: bool,
-    /// Losses of its host that its span tells of.
+    /// Losses of its host that its span reports.
     pub lost: u64,
 }
 
@@ -47,7 +47,7 @@ impl Taken {
 pub struct Round {
     /// Operations.
     pub taken: Vec<Taken>,
-    /// Losses that were found, with what tells their ledger from every other.
+    /// Losses that were found, with the seed that their ledger is known by.
     pub losses: Vec<([u64; 3], Losses)>,
     /// Dead hosts' ledgers that are removed with it.
     pub removed: u64,

@@ -6,7 +6,7 @@
 //!
 //! An operation leaves it in one of two ways. POST finishes it here, and it is then taken as a
 //! whole, once, by POST's own thread or by the thread that made the ledger; or that thread moves it
-//! into the ledger while it is under way, and POST is told its handle there.
+//! into the ledger while it is under way, and POST gets its handle there.
 
 #![allow(unsafe_code)] // A static of zeros.
 

@@ -15,7 +15,7 @@ const _: () = assert!(SLOTS < 1 << SLOT_BITS);
 /// Names one operation of one process: `tag << 8 | slot + 1`, never zero.
 ///
 /// The tag is the slot's generation plus a random value of the process. So a handle of another
-/// process, of an earlier operation or made of chance finds no open slot with its tag. A 64-bit
+/// process, of an earlier operation or a random one finds no open slot with its tag. A 64-bit
 /// host compares 56 bits of the tag, a 32-bit host 24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handle(NonZeroUsize);

@@ -35,7 +35,7 @@ impl Keeper {
 pub enum Loss {
     /// Every slot was taken, so the operation was not recorded.
     TableFull = 0,
-    /// The exporter could not be told; the operation stays in the ledger.
+    /// The exporter could not be signalled; the operation stays in the ledger.
     ChannelFull = 1,
     /// There was no ledger yet, and no room in the table for what begins before there is one.
     LedgerUnavailable = 2,

@@ -98,8 +98,9 @@ pub struct Header {
     pub(super) pid: u32,
     /// The host's Windows session, or [`NO_SESSION`].
     pub(super) session_id: u32,
-    /// The anchor: a moment of the host's start, in nanoseconds since 1970. All other times of
-    /// the file are nanoseconds after it, unless they say otherwise.
+    /// The anchor, in nanoseconds since 1970. All other times of the file are nanoseconds after it,
+    /// unless they say otherwise. It is the date of the monotonic clock's zero, as the host saw it
+    /// when it started; in version 1 that of the start itself.
     pub(super) anchor_unix_nanos: u64,
     /// Trace of the parent of every span of this host.
     pub(super) parent_trace_id: [u8; 16],

@@ -82,7 +82,7 @@ fn file_name(pid: u32, chance: u64) -> String {
     format!("{pid}-{chance:016x}.{EXTENSION}")
 }
 
-/// Whether a file called this may be a ledger. Others are none of our business.
+/// Whether a file called this may be a ledger. Other files are left alone.
 pub fn is_ledger_name(name: &str) -> bool {
     let parts = name.strip_suffix(EXTENSION).and_then(|stem| stem.strip_suffix('.'));
     parts.and_then(|stem| stem.split_once('-')).is_some_and(|(pid, chance)| {

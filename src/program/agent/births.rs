@@ -1,4 +1,4 @@
-//! Files that are made in the ledger folder, as the system tells of them.
+//! Files that are made in the ledger folder, as the system reports them.
 
 use super::bell::Bell;
 use mpr_otel_core::intake::Intake;

@@ -90,7 +90,7 @@ struct Agent {
     store_outage: Outage,
     /// Why the last round wrote nothing to the store.
     store_trouble: Option<Trouble>,
-    /// How often the counts are told.
+    /// How often the counts are reported.
     report_every: Duration,
     reported: Option<Instant>,
     /// The latest date that is known, in nanoseconds since 1970.

@@ -103,7 +103,7 @@ impl Place {
     }
 }
 
-/// What another process can tell of the agent.
+/// What another process can see of the agent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sight {
     /// Whether it runs.

@@ -94,7 +94,7 @@ fn supervise(
     }
 }
 
-/// Asks to stop when it is dropped, be it by a panic: a process whose agent is gone must end, or
+/// Asks to stop when it is dropped, by a panic too: a process whose agent is gone must end, or
 /// nobody starts it again.
 struct Ending(Stop);
 

@@ -24,12 +24,12 @@ use windows_service::service_control_handler::{
 };
 use windows_service::service_dispatcher;
 
-/// Why the agent ended by itself, by the exit code that the service manager is told.
+/// Why the agent ended by itself, by the exit code that the service manager gets.
 const MEANINGS: [(u32, &str); 4] = [
     (FAILED, "the agent failed"),
-    (NO_TELEMETRY, "the certificate of the collector's authority is of no use"),
+    (NO_TELEMETRY, "the certificate of the collector's authority cannot be used"),
     (TAKEN, "another agent empties the ledger folder"),
-    (NO_LEDGERS, "the ledger folder is of no use"),
+    (NO_LEDGERS, "the ledger folder cannot be used"),
 ];
 const FAILED: u32 = 1;
 const NO_TELEMETRY: u32 = 2;
@@ -40,7 +40,7 @@ const NO_LEDGERS: u32 = 4;
 const PATIENCE: Duration = GRACE.saturating_mul(3);
 
 /// What the handler shares with the service. Not in the handler: windows-service frees that when
-/// it is told to stop, and calls it again if the manager asks how it goes.
+/// it gets the request to stop, and calls it again if the manager asks how it goes.
 static STOP: LazyLock<Stop> = LazyLock::new(Stop::default);
 static MANAGER: OnceLock<ServiceStatusHandle> = OnceLock::new();
 
@@ -70,7 +70,7 @@ pub(crate) fn reason(error: &windows_service::Error) -> String {
 
 fn run(_arguments: Vec<OsString>) {
     let Ok(manager) = service_control_handler::register(AGENT_SERVICE, handle) else {
-        // The manager cannot be told anything; that the process ends it sees.
+        // Without a handle nothing can be reported to the manager; it notices that the process ends.
         std::process::exit(1);
     };
     let manager = *MANAGER.get_or_init(|| manager);

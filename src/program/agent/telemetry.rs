@@ -214,8 +214,8 @@ fn words(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + Clone> {
     })
 }
 
-/// How often metrics are sent: `OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds. The agent is a
-/// process of ours, so here that variable is meant for us.
+/// How often metrics are sent: `OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds. The agent is
+/// the product's own process, so here that variable is meant for it.
 pub(super) fn metric_interval() -> Duration {
     std::env::var("OTEL_METRIC_EXPORT_INTERVAL")
         .ok()
@@ -327,7 +327,7 @@ pub(super) fn counted(grown: &Counts, report: &Report, sights: Sights) {
             ),
         }
     }
-    // A dashboard tells "none" from "not known".
+    // A dashboard distinguishes "none" from "not known".
     said!("monotonic_counter.mpr.ledger.removed" = 0_u64);
     said!("monotonic_counter.mpr.ledger.quarantined" = 0_u64);
     said!("gauge.mpr.operation.pending" = report.pending);

@@ -220,7 +220,7 @@ impl Ledgers {
             if lost.is_empty() { String::new() } else { format!(" ({})", lost.join(", ")) }
         )?;
         for (count, what) in [
-            (operations.repeated, "spans were sent twice, for want of an answer"),
+            (operations.repeated, "spans were sent twice, because no answer came"),
             (operations.unprotected, "operations were recorded in memory only"),
             (operations.unmatched, "ends without a beginning"),
             (operations.malformed, "calls that broke Windows' contract"),
@@ -328,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_told_in_the_unit_that_says_enough() {
+    fn dates_are_shown_in_the_unit_that_says_enough() {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let before = |seconds| ago(Some((now - Duration::from_secs(seconds)).as_millis() as u64));
         assert_eq!(ago(None), "never");

@@ -11,7 +11,7 @@ pub(super) const STORE_FULL: &str = "store_full";
 /// For how long age removes no more than a tenth: a clock that jumps costs no more than that until
 /// somebody has seen it.
 const HOUR: Duration = Duration::from_secs(3600);
-/// Records that are removed at a time for want of room.
+/// Records that are removed at a time to make room.
 const AT_ONCE: usize = 64;
 
 /// How much is kept, and for how long. 0 is no bound.

@@ -74,7 +74,7 @@ impl Counts {
         ended.map(|((_, outcome, class), count)| (outcome.as_str(), class.as_str(), *count))
     }
 
-    /// Whether all that is counted has been told.
+    /// Whether all that is counted has been reported.
     pub(super) fn is_told(transaction: &ReadTransaction) -> Outcome<bool> {
         Ok(Self::in_table(transaction, COUNTS)? == Self::in_table(transaction, TOLD)?)
     }

@@ -32,7 +32,7 @@ use std::time::Instant;
 
 /// A record's place: its owner's number, and its own, which grows.
 pub(crate) type Key = (u32, u64);
-/// What tells an operation from every other: its ledger's seed, and its number.
+/// What an operation is known by: its ledger's seed, and its number.
 type Identity = [u8; 32];
 
 /// When it was taken in, in nanoseconds since 1970, and a [`Stored`].
@@ -45,7 +45,7 @@ const SHARES: TableDefinition<u32, (u64, u64)> = TableDefinition::new("shares");
 const TAKEN: TableDefinition<&Identity, ()> = TableDefinition::new("taken");
 /// See [`Counts`].
 const COUNTS: TableDefinition<(&str, &str, &str), u64> = TableDefinition::new("counts");
-/// The counts that were told as metrics.
+/// The counts that were reported as metrics.
 const TOLD: TableDefinition<(&str, &str, &str), u64> = TableDefinition::new("told");
 /// Numbers of the store itself.
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");

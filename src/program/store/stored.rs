@@ -83,7 +83,7 @@ pub(crate) struct Stored {
     provider: Vec<u8>,
     #[prost(bytes = "vec", tag = "32")]
     user_sid: Vec<u8>,
-    /// Losses of its host that its span tells of.
+    /// Losses of its host that its span reports.
     #[prost(uint64, tag = "33")]
     lost: u64,
     #[prost(bool, tag = "34")]

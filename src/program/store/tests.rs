@@ -33,7 +33,7 @@ impl Shelf {
     }
 }
 
-/// An operation of this owner, told from all others by its number.
+/// An operation of this owner, with a number that no other has.
 fn taken(owner: &str, number: u64) -> Taken {
     taken_of(owner, number, r"\\files01\projects")
 }
@@ -246,7 +246,7 @@ fn the_latest_date_that_was_known_never_falls() {
 }
 
 #[test]
-fn what_was_told_is_not_told_again() {
+fn what_was_reported_is_not_reported_again() {
     let shelf = Shelf::new(UNBOUND);
     let store = shelf.open();
     store.take_in(&round(vec![taken("a", 1), taken("a", 2)]), 1).unwrap();

@@ -1,4 +1,4 @@
-//! What installing and serving ask of Windows, beyond what every process of ours asks (core).
+//! What installing and serving ask of Windows, beyond what every process of mpr-otel asks (core).
 
 #![allow(unsafe_code)] // This folder meets Win32.
 

@@ -152,7 +152,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Resu
             return Ok(found);
         }
         if started.elapsed() > PATIENCE {
-            return Err(format!("waited in vain until {what}").into());
+            return Err(format!("waited too long until {what}").into());
         }
         thread::sleep(GLANCE);
     }

@@ -90,7 +90,7 @@ fn read() -> Vec<Step> {
     let text = std::fs::read(path).map_err(|error| error.to_string());
     text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()))
         .unwrap_or_else(|error| {
-            crate::notifyees::complain(&format!("{VARIABLE} is of no use: {error}"));
+            crate::notifyees::complain(&format!("{VARIABLE} cannot be used: {error}"));
             Vec::new()
         })
 }

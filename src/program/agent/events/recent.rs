@@ -32,7 +32,7 @@ struct Last {
 }
 
 impl Recent {
-    /// What earlier processes left in the file; nothing if it is missing, or of no use.
+    /// What earlier processes left in the file; nothing if it is missing, or cannot be read.
     pub(super) fn kept_in(file: PathBuf) -> Self {
         let last = read(&file).unwrap_or_default();
         Self { file: Some(file), last }
