@@ -305,7 +305,7 @@ mod tests {
             ("--exclude-processes", "a.exe; ../b.exe", "../b.exe is a path"),
             ("--timeout-ms", "soon", "not a whole number"),
         ] {
-            // An absolute path of another system is not one on Windows.
+            // Of an absolute path elsewhere, Windows says that it is none.
             let complaint = match cfg!(windows) && flag == "--ca-certificate" {
                 true => "is not an absolute path",
                 false => complaint,

@@ -43,7 +43,6 @@ Commands:
   test --windows  Only Windows: lints, builds, tables, and the tests under Wine
   test --fleet    Only the fleet's side: builds the Collector, Prometheus and Jaeger with Go, which
                   it installs under target/fleet if there is none, and runs the tests with them
-  servers         Build the Collector, Prometheus and Jaeger into target/fleet/bin, and test nothing
   torture         Kill hosts and agents, as they ship, at any instant, 2000 times, and check that
                   nothing is lost by it: [--kills <number>] [--seed <number>]
   lab <command>   Build the library and the lab, and run the lab: demo, simulate; what
@@ -58,6 +57,7 @@ Commands:
   picture         Draw docs/overview.svg: the overview dashboard of a simulated day
   fuzz            Fuzz the ledger's reader, each target for a minute; what breaks it is
                   kept under target/fuzz/crashes: [header|slot|ledger] [--seconds <number>]
+  servers         Build the fleet's servers into target/fleet/bin, and test nothing
   words           Refuse words that stop a reader in docs, comments, messages and names of tests, and
                   say what to say instead (xtask/src/words/list.txt): [folder]
   help            Print this
