@@ -337,7 +337,7 @@ fn one_megabyte_of_damaged_ledgers_is_kept_for_each_owner_and_all_are_removed() 
     assert_eq!((taken.removed, taken.sights.damaged), ((20, 20), 8));
     assert_eq!(yard.files(), (0, 8));
     assert_eq!(copies(&yard).iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), 1 << 20);
-    // Who has seen them makes room by removing them.
+    // A person who has seen them makes room by removing them.
     fs::remove_dir_all(fs::read_dir(yard.damaged()).unwrap().next().unwrap().unwrap().path())
         .unwrap();
     yard.dead(&["a"]).patch_slot(0, 0, &[77]);

@@ -189,7 +189,7 @@ impl Model {
         assert!(is_new || operation.may_repeat, "written down again: {operation:?}");
     }
 
-    /// Who wrote it down leaves it as it is in the ledger.
+    /// The process that wrote it down leaves it as it is in the ledger.
     fn left(&mut self, id: SpanId) {
         self.operations[self.by_id[&id]].may_repeat = true;
     }

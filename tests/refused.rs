@@ -41,7 +41,7 @@ fn about_the_endpoint() -> Vec<Option<Answer>> {
     statuses.chain(portals).map(Some).chain([None]).collect()
 }
 
-/// What is on the disk: operations in ledgers, and in the store of who took them over.
+/// What is on the disk: operations in ledgers, and in the store of the process that took them over.
 #[derive(Debug, PartialEq, Eq)]
 struct Kept {
     ledgers: u64,

@@ -1,7 +1,7 @@
 //! Hosts that map one drive and end at once, as a logon script's do: nothing they did is lost, and
 //! what they leave does not fill the disk.
 
-// The figures are for who runs it.
+// The figures are for the person who runs it.
 #![allow(clippy::print_stdout)]
 #![cfg(target_os = "linux")]
 

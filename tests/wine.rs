@@ -65,7 +65,7 @@ struct Ended {
     output: String,
     errors: String,
     /// What Wine itself said when a process ended while a thread of it, such as the exporter, was
-    /// in the middle of a request to Wine's server. For who reads why a test failed.
+    /// in the middle of a request to Wine's server. For a person who reads why a test failed.
     #[allow(dead_code)]
     wine: String,
 }

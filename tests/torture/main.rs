@@ -4,7 +4,7 @@
 //! MPR_OTEL_TORTURE_KILLS and MPR_OTEL_TORTURE_SEED set how long it takes and what is decided at
 //! random: `cargo xtask torture`.
 
-// The figures are for who runs it.
+// The figures are for the person who runs it.
 #![allow(clippy::print_stdout)]
 #![cfg(target_os = "linux")]
 

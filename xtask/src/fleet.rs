@@ -44,7 +44,7 @@ pub fn test() -> Result<ExitCode> {
     Ok(run.finish())
 }
 
-/// The servers, for who does not test but needs them.
+/// The servers, for a command that does not test but needs them.
 pub fn ensure() -> Result<()> {
     let mut run = Run::aside()?;
     if build(&mut run) { Ok(()) } else { Err("the servers could not be built".into()) }

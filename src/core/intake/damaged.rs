@@ -1,4 +1,4 @@
-//! Copies of damaged ledgers, for who wants to know what happened to them.
+//! Copies of damaged ledgers, so that somebody can find out what happened to them.
 
 use crate::ledger::{Access, LARGEST_FILE};
 use std::fs;

@@ -1,9 +1,9 @@
 //! Takes operations out of the ledgers of other processes: of dead hosts', and of live ones' that leave
 //! delivery to the agent.
 //!
-//! A [`Round`] says what was found, and nothing in a ledger has changed by then. Who has written it down
-//! in a place of its own [concludes](Intake::conclude) the round: only then are slots freed and files
-//! removed. A round that is dropped is found again.
+//! A [`Round`] says what was found, and nothing in a ledger has changed by then. The caller writes it down
+//! in a place of its own and then [concludes](Intake::conclude) the round: only then are slots freed and
+//! files removed. A round that is dropped is found again.
 //!
 //! Every ledger is taken for hostile: its owner may have put anything there, and goes on writing while
 //! it is read. Whatever is in it costs its owner alone: rounds take from each owner in turn, and each
@@ -149,7 +149,7 @@ impl Intake {
                 self.files.insert(listed.name, file);
             }
         }
-        // Who has no file left has had a part of this hour all the same.
+        // An owner without a file left has had a part of this hour all the same.
         self.owners.retain(|owner, quota| {
             !quota.is_over(now)
                 || self.files.values().any(|file| file.owner.as_ref() == Some(owner))

@@ -19,8 +19,8 @@
 //! - **Birth.** The magic is written when the file is locked and whole. A file without it holds
 //!   nothing: if it is locked, or was made a moment ago, its host is making it; if not, its host died
 //!   over it or the machine lost power, and it is removed.
-//! - **Death.** Who takes the lock of a dead host's ledger, which is the agent or a person's `drain`,
-//!   takes over what it holds and removes the file (intake/).
+//! - **Death.** The process that takes the lock of a dead host's ledger, which is the agent or a
+//!   person's `drain`, takes over what it holds and removes the file (intake/).
 //! - **Agent.** Where `keeper` is the agent, the agent takes operations over while the host lives,
 //!   too. It frees a slot by writing the phase's byte; the host takes a slot by compare-and-exchange.
 //!   PRE and POST count in `activity`, so that the agent looks at nothing twice.

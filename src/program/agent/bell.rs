@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Shared by who rings and who waits. A ring that nobody waits for ends the next wait.
+/// Shared by the thread that rings and the one that waits. A ring that nobody waits for ends the next wait.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bell(Arc<(Mutex<bool>, Condvar)>);
 

@@ -143,7 +143,7 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Who panicked had a transaction open, and that is undone.
+        // A thread that panicked had a transaction open, and that is undone.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

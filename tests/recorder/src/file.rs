@@ -1,6 +1,6 @@
 //! The file with the lines: `calls.jsonl` in `mpr-otel-recorder` at the root of the drive that
-//! Windows is on. Who wants a record makes the folder, and lets everybody write in it; without the
-//! folder nothing is recorded.
+//! Windows is on. A person who wants a record makes the folder, and lets everybody write in it;
+//! without the folder nothing is recorded.
 
 #![allow(unsafe_code)] // This file meets Win32.
 
