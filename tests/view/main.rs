@@ -10,6 +10,7 @@ mod boards;
 mod expect;
 mod fleet;
 mod run;
+mod series;
 
 use alerts::Firing;
 use boards::{Shows, View, records};
@@ -75,6 +76,41 @@ fn every_number_of_every_dashboard_and_rule_is_what_happened() {
         }
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Two hours of a fleet with troubles of every sort that a series shows.
+const TWO_HOURS: &[&str] = &[
+    "--hosts",
+    "150",
+    "--servers",
+    "12",
+    "--hours",
+    "2",
+    "--from",
+    "08:00",
+    "--seed",
+    "3",
+    "--agents",
+    "--incident",
+    "losses@30m-1h:share=0.2",
+    "--incident",
+    "server-down@20m-40m:server=1",
+    "--incident",
+    "server-hangs@50m-70m:server=2",
+];
+
+#[test]
+fn the_series_that_are_written_without_a_gateway_are_those_of_the_gateway() {
+    let run = Run::simulate(TWO_HOURS);
+    let folder = tempfile::tempdir().unwrap();
+    let written = series::written(folder.path(), TWO_HOURS).unwrap();
+    let prometheus = &run.store.prometheus;
+    let metrics = series::metrics(prometheus).unwrap();
+    let (seconds, at) = (run.window.as_secs_f64(), run.truth.ended_unix_ms as f64 / 1e3 + 60.0);
+    let stored = series::stored(prometheus, &metrics, seconds, at).unwrap();
+    let wrong = series::differences(&written, &stored);
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), written.len(), wrong.join("\n"));
+    assert!(written.len() > 1_000, "{} series prove little", written.len());
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub(super) struct Finished {
     pub(super) record: Record,
     /// In which process.
     pub(super) process: Process,
-    /// The date of simulated time 0, in nanoseconds since 1970.
+    /// When its host sends its span, in nanoseconds of simulated time.
+    pub(super) sent: u64,
+    /// The date of simulated time 0, in nanoseconds since 1970; 0 until the span is sent.
     pub(super) anchor: u64,
     /// What was scripted.
     pub(super) scripted: Scripted,

@@ -32,6 +32,8 @@ enum Event {
     End(Box<Finished>),
     /// The agents whose turn it is in this second report.
     AgentReports(u64),
+    /// A minute is over.
+    Minute(u32),
     /// The run is over, but for what is under way.
     Close,
 }
@@ -77,7 +79,7 @@ impl<'run> Engine<'run> {
             shared,
             incidents,
             timeline,
-            script: Script { fleet: &shared.fleet, incidents, timeline, limit },
+            script: Script { fleet: &shared.fleet, incidents, limit },
             from,
             end,
             now: 0,
@@ -104,6 +106,9 @@ impl<'run> Engine<'run> {
         if self.reporter.is_some() {
             self.push(0, Event::AgentReports(0));
         }
+        if self.outbox.counts_minutes() {
+            self.push(0, Event::Minute(0));
+        }
         self.push(self.end, Event::Close);
         let mut events = 0_u32;
         while let Some(((at, _), event)) = self.queue.pop_first() {
@@ -116,6 +121,7 @@ impl<'run> Engine<'run> {
                 Event::Begin(place) => self.begin(place),
                 Event::End(finished) => self.end(*finished),
                 Event::AgentReports(second) => self.agent_reports(second),
+                Event::Minute(minute) => self.minute_is_over(minute)?,
                 Event::Close => {}
             }
             if self.outbox.is_full() {
@@ -140,7 +146,7 @@ impl<'run> Engine<'run> {
         let (incidents, at) = (self.incidents, self.now);
         // All hosts' counters get the same timestamp, so that Prometheus' `increase` has nothing to
         // extrapolate.
-        let now = self.timeline.now_unix_nanos();
+        let now = self.timeline.now_unix_nanos(at);
         for host in 0..fleet.hosts {
             if incidents.is_absent(host, at) {
                 continue;
@@ -262,8 +268,20 @@ impl<'run> Engine<'run> {
         let host = finished.scripted.host;
         if !self.incidents.is_absent(host, self.now) {
             finished.scripted.lost = self.unreported.remove(&host).unwrap_or_default();
+            finished.anchor = self.timeline.anchor(finished.sent);
             self.outbox.add(finished);
         }
+    }
+
+    /// What was sent in the minute is counted.
+    fn minute_is_over(&mut self, minute: u32) -> Result<(), Gone> {
+        self.flush()?;
+        self.outbox.minute_is_over(minute);
+        let next = self.now + MINUTE * SECOND;
+        if self.now < self.end || self.open > 0 {
+            self.push(next, Event::Minute(minute + 1));
+        }
+        Ok(())
     }
 
     /// The agents whose turn it is in this second of the minute report.
@@ -275,7 +293,7 @@ impl<'run> Engine<'run> {
         let first = (second % MINUTE) as u32;
         for host in (first..fleet.hosts).step_by(MINUTE as usize) {
             if !self.incidents.is_absent(host, self.now) {
-                let now = self.timeline.now_unix_nanos();
+                let now = self.timeline.now_unix_nanos(self.now);
                 let minute = second / MINUTE;
                 self.outbox.add_report(reporter.report(host, minute, now, meters));
             }

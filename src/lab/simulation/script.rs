@@ -8,7 +8,6 @@ use super::failure_rates;
 use super::fleet::{Fleet, ServerKind};
 use super::incident::{IncidentFate, Incidents};
 use super::latency::{self, Path};
-use super::pace::Timeline;
 use super::place::Place;
 use super::plan::{self, Ask, Errand, Program};
 use super::random::Rng;
@@ -24,7 +23,6 @@ const PROCESS: u64 = 31;
 pub(super) struct Script<'run> {
     pub(super) fleet: &'run Fleet,
     pub(super) incidents: &'run Incidents,
-    pub(super) timeline: Timeline,
     /// An operation that takes this long, in nanoseconds, is given up and counts as unfinished.
     pub(super) limit: u64,
 }
@@ -88,7 +86,8 @@ impl Script<'_> {
         let finished = Finished {
             record: recorded.record(place.number()),
             process: process(fleet.seed, place, program, planned.errand),
-            anchor: self.timeline.anchor(ended),
+            sent: ended,
+            anchor: 0,
             scripted: Scripted {
                 host,
                 series: Series { server: share.map(|share| share.server), add, status },
@@ -120,7 +119,6 @@ fn process(seed: u64, place: Place, program: Program, errand: Errand) -> Process
 #[cfg(test)]
 mod tests {
     use super::super::incident::Incident;
-    use super::super::pace::Pace;
     use super::*;
     use mpr_otel_core::operation::{Kind, Operation, Outcome};
 
@@ -130,8 +128,7 @@ mod tests {
     fn day(incidents: &[Incident]) -> Vec<(Finished, Operation)> {
         let fleet = Fleet::new(1, 200, 24);
         let incidents = Incidents::new(&fleet, incidents).expect("servers of the fleet");
-        let timeline = Timeline::begin(Pace::Max);
-        let script = Script { fleet: &fleet, incidents: &incidents, timeline, limit: LIMIT };
+        let script = Script { fleet: &fleet, incidents: &incidents, limit: LIMIT };
         let visits = (0..200).flat_map(|host| {
             (0..)
                 .zip(plan::visits(&fleet, host, 0))

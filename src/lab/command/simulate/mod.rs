@@ -8,7 +8,7 @@ use super::progress_line::ProgressLine;
 use clap::Args;
 use mpr_otel_core::settings::{ENDPOINT, Settings, Source, System, WithEndpoint};
 use mpr_otel_core::stop::Stop;
-use mpr_otel_lab::simulation::{self, Incident, Pace, Scenario};
+use mpr_otel_lab::simulation::{self, Incident, Pace, RunProgress, Scenario};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,10 @@ pub(super) struct Simulate {
     /// Write what really happened to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
+    /// Send nothing. Write the series that a gateway would have made to this file, with a sample a
+    /// minute, for promtool's unit tests of rules.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["endpoint", "speed", "direct", "senders"])]
+    series: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -86,7 +90,8 @@ pub(super) struct Simulate {
 impl Simulate {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let settings = self.settings()?;
-        let truth = self.truth.as_deref().map(open).transpose()?;
+        let truth = self.truth.as_deref().map(|path| open(path, "truth")).transpose()?;
+        let series = self.series.as_deref().map(|path| open(path, "series")).transpose()?;
         let stop = Stop::default();
         let asked = stop.clone();
         ctrlc::set_handler(move || asked.ask())
@@ -104,20 +109,32 @@ impl Simulate {
             incidents: self.incident.clone(),
         };
         let (mut line, begun) = (ProgressLine::new(), Instant::now());
-        let endpoint = settings.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
-        let outcome = simulation::run(&scenario, &settings, &stop, &mut |progress| {
+        let mut show = |progress: &RunProgress| {
             let text = bar::text(progress, begun.elapsed().as_secs_f64());
             match progress.trouble {
                 Some(_) => line.show_waiting(&text),
                 None => line.show(&text),
             }
-        });
+        };
+        let outcome = match series {
+            None => simulation::run(&scenario, &settings, &stop, &mut show),
+            Some(mut file) => {
+                let (outcome, series) = simulation::series(&scenario, &settings, &stop, &mut show)?;
+                file.set_len(0)?;
+                write_json(&mut file, &series)?;
+                Ok(outcome)
+            }
+        };
         line.clear();
         let outcome = outcome?;
         if let Some(mut file) = truth {
             file.set_len(0)?;
             write_json(&mut file, &outcome.truth)?;
         }
+        let endpoint = match &self.series {
+            None => settings.endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Some(path) => path.display().to_string(),
+        };
         let view = View::new(&endpoint, &outcome);
         if self.json {
             write_json(out, &view.summary)?;
@@ -137,7 +154,7 @@ impl Simulate {
         }
         let fixed = endpoint
             .is_some_and(|report| matches!(report.source, Source::Policy | Source::Registry));
-        if fixed && self.endpoint.is_none() {
+        if fixed && self.endpoint.is_none() && self.series.is_none() {
             return Err("this machine's registry names the collector of the real fleet; say with \
                         --endpoint where the simulated one is to be sent"
                 .into());
@@ -147,9 +164,9 @@ impl Simulate {
 }
 
 /// Opens the file before anything is sent: a whole day whose truth cannot be written is wasted.
-fn open(path: &Path) -> Result<File, Failure> {
+fn open(path: &Path, what: &str) -> Result<File, Failure> {
     OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(|error| {
-        format!("cannot write the truth to {}: {error}; name another file", path.display()).into()
+        format!("cannot write the {what} to {}: {error}; name another file", path.display()).into()
     })
 }
 

@@ -1,0 +1,135 @@
+//! Spans on their way through the gateway: names of servers, what came late, and what is counted.
+
+use super::Tracks;
+use super::connector::{Calls, Connector, Durations};
+use super::otlp::get;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
+
+/// The gateway's name.
+pub(super) const NAME: &str = "gateway-1";
+/// The most series of a metric with servers (`aggregation_cardinality_limit`).
+const LIMIT: usize = 20_000;
+/// Minutes after which a server that nobody asked for makes room (`series_expiration`).
+const EXPIRATION: u32 = 24 * 60;
+/// A span that ended longer ago came late, in nanoseconds.
+const LATE: u64 = 300 * 1_000_000_000;
+/// The longest name of a server, in bytes.
+const NAME_BYTES: usize = 253;
+
+/// The connectors `span_metrics`, `span_metrics/fleet` and `span_metrics/loss`.
+#[derive(Debug)]
+pub(super) struct Spans {
+    calls: Connector<Calls>,
+    durations: Connector<Durations>,
+    fleet: Connector<Calls>,
+    loss: Connector<Calls>,
+}
+
+impl Spans {
+    pub(super) fn new() -> Self {
+        Self {
+            calls: Connector::new("mpr_calls", LIMIT, Some(EXPIRATION)),
+            durations: Connector::new("mpr_duration_seconds", LIMIT, Some(EXPIRATION)),
+            fleet: Connector::new("mpr_fleet_calls", usize::MAX, None),
+            loss: Connector::new("mpr_loss_calls", usize::MAX, None),
+        }
+    }
+
+    /// Counts what is sent in a request at the date `now`, in nanoseconds since 1970.
+    pub(super) fn take(
+        &mut self,
+        request: &ExportTraceServiceRequest,
+        now: u64,
+        minute: u32,
+        tracks: &mut Tracks,
+    ) {
+        for resource in &request.resource_spans {
+            let of_resource =
+                resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
+            let service = get(of_resource, "service.name");
+            let spans = resource.scope_spans.iter().flat_map(|scope| &scope.spans);
+            for span in spans {
+                self.count(span, service.clone(), now, minute, tracks);
+            }
+        }
+    }
+
+    fn count(
+        &mut self,
+        span: &Span,
+        service: Option<String>,
+        now: u64,
+        minute: u32,
+        tracks: &mut Tracks,
+    ) {
+        let of = |key: &str| get(&span.attributes, key);
+        let late = (now.saturating_sub(span.end_time_unix_nano) > LATE).then(|| "true".to_owned());
+        let server = of("server.address").map_or("none".to_owned(), server);
+        let service = ("service_name", service);
+        let by_fleet = [
+            service.clone(),
+            ("mpr_operation_name", of("mpr.operation.name")),
+            ("mpr_outcome", of("mpr.outcome")),
+            ("mpr_error_class", of("mpr.error.class")),
+            ("mpr_late", late),
+        ];
+        let mut by_server = by_fleet.to_vec();
+        by_server.extend([
+            ("span_name", Some(span.name.clone())),
+            (
+                "span_kind",
+                SpanKind::try_from(span.kind).ok().map(|kind| kind.as_str_name().to_owned()),
+            ),
+            ("status_code", status(span)),
+            ("server_address", Some(server)),
+        ]);
+        let mut exactly = by_server.clone();
+        exactly.push(("error_type", of("error.type")));
+        let nanos = span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
+        self.calls.count(&exactly, nanos, minute, tracks);
+        self.durations.count(&by_server, nanos, minute, tracks);
+        self.fleet.count(&by_fleet, nanos, minute, tracks);
+        if of("mpr.lost").is_some() {
+            self.loss.count(&[service], nanos, minute, tracks);
+        }
+    }
+
+    /// Every series' sample of a minute.
+    pub(super) fn sample(&mut self, minute: u32, tracks: &mut Tracks) {
+        self.calls.sample(minute, tracks);
+        self.durations.sample(minute, tracks);
+        self.fleet.sample(minute, tracks);
+        self.loss.sample(minute, tracks);
+    }
+}
+
+fn status(span: &Span) -> Option<String> {
+    let code = span.status.as_ref().map_or(0, |status| status.code);
+    StatusCode::try_from(code).ok().map(|code| code.as_str_name().to_owned())
+}
+
+/// A server's name as a label has it: what can be no name of a host is `other`.
+fn server(name: String) -> String {
+    let letter = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let well = name.len() <= NAME_BYTES
+        && name.starts_with(letter)
+        && name.chars().all(|next| letter(next) || ".:%-".contains(next));
+    if well { name } else { "other".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_no_name_of_a_host_is_other() {
+        for well in ["files01.corp.example", "fe80::1%12", "Straße", "_x"] {
+            assert_eq!(server(well.to_owned()), well);
+        }
+        let long = "x".repeat(254);
+        for forged in ["", "-x", "a b", "<b>x</b>", "a\nb", long.as_str()] {
+            assert_eq!(server(forged.to_owned()), "other");
+        }
+    }
+}
