@@ -40,7 +40,7 @@ impl Firing {
 /// What fired and should not have, and what did not and should have.
 pub fn compare(truth: &Truth, firing: &[Firing]) -> Vec<String> {
     let caused = |incident: &mpr_otel_lab::simulation::IncidentTruth, firing: &Firing| {
-        incident.alert == firing.alert
+        incident.alert.as_ref() == Some(&firing.alert)
             && incident.server == firing.server
             && incident.from_s <= firing.from
             && firing.from <= incident.to_s + GRACE
@@ -48,6 +48,7 @@ pub fn compare(truth: &Truth, firing: &[Firing]) -> Vec<String> {
     let missing = truth
         .incidents
         .iter()
+        .filter(|incident| incident.alert.is_some())
         .filter(|incident| !firing.iter().any(|firing| caused(incident, firing)));
     let false_alarms = firing
         .iter()

@@ -97,6 +97,16 @@ const TWO_HOURS: &[&str] = &[
     "server-down@20m-40m:server=1",
     "--incident",
     "server-hangs@50m-70m:server=2",
+    "--incident",
+    "off-vpn@10m-80m:share=0.2",
+    "--incident",
+    "doubled@0:share=0.3",
+    "--incident",
+    "mapped-twice@0:share=0.3",
+    "--incident",
+    "forged-names@5m:every=60s",
+    "--branches",
+    "2",
 ];
 
 #[test]

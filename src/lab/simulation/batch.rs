@@ -55,7 +55,7 @@ impl Finished {
                 pid: self.process.pid,
                 executable: self.process.program.executable().into(),
                 session_id: Some(self.process.session),
-                service: None,
+                service: (self.process.program == Program::Policy).then(|| "gpsvc".into()),
             },
             parent: None,
             ids: IdSource::new(self.process.id_seed, None),

@@ -1,12 +1,13 @@
 //! Incidents to order: what happens, when, and to whom.
 
-use super::curve::SECOND;
+use super::curve::{DAY, SECOND};
 use super::failure_rates;
 use super::fleet::Fleet;
 use super::latency;
 use super::place::Place;
-use super::plan::Ask;
+use super::plan::{self, Ask, Errand, PlannedCall};
 use super::random::Rng;
+use super::working_day::WorkingDays;
 use std::str::FromStr;
 
 /// What happens.
@@ -31,12 +32,44 @@ pub enum Kind {
     HostsVanish,
     /// All hosts stop.
     Silence,
+    /// A part of the hosts is away from the network: their adds find no server, and what they have to
+    /// send waits until they are back.
+    OffVpn,
+    /// A part of the hosts has no way to the servers, and reaches the collector.
+    ClientNetwork,
+    /// One machine asks one server again and again, and is refused.
+    NoisyMachine,
+    /// A script on one machine asks again and again for a server that does not exist.
+    Misspelt,
+    /// The users of one server try together, again and again.
+    Bursts,
+    /// A part of the hosts is switched off for the night and the weekend.
+    Nights,
+    /// All hosts are switched off at once, on purpose.
+    ScheduledShutdown,
+    /// The line to the branches is cut.
+    BranchCut,
+    /// A part of the hosts maps the first drive a second time at logon.
+    MappedTwice,
+    /// Scripts on a part of the hosts cancel a drive that is not there before they map it.
+    CancelFirst,
+    /// On a part of the hosts Group Policy maps every drive for the user and for the elevated user.
+    Doubled,
+    /// Somebody asks for servers whose names are no names.
+    ForgedNames,
+    /// Somebody asks for a new server each time.
+    NamesOverflow,
+    /// One of two gateways stops.
+    GatewayDown,
+    /// The gateways drop all logs.
+    LogsDropped,
 }
 
 /// How a kind of incident is described.
 struct Form {
     name: &'static str,
-    alert: &'static str,
+    /// `None`: no alert may fire.
+    alert: Option<&'static str>,
     example: &'static str,
     /// Whether it needs a server.
     server: bool,
@@ -44,10 +77,14 @@ struct Form {
     share: Option<f64>,
     /// The factor, if none is given; `None` if it has none.
     factor: Option<f64>,
+    /// The time between two operations, if none is given, in nanoseconds; `None` if it has none.
+    every: Option<u64>,
+    /// What the operations end with, if it is not said; `None` if it has none.
+    code: Option<u32>,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 24] = [
         Self::ServerDown,
         Self::AccountExpired,
         Self::ServerSlow,
@@ -57,31 +94,66 @@ impl Kind {
         Self::Losses,
         Self::HostsVanish,
         Self::Silence,
+        Self::OffVpn,
+        Self::ClientNetwork,
+        Self::NoisyMachine,
+        Self::Misspelt,
+        Self::Bursts,
+        Self::Nights,
+        Self::ScheduledShutdown,
+        Self::BranchCut,
+        Self::MappedTwice,
+        Self::CancelFirst,
+        Self::Doubled,
+        Self::ForgedNames,
+        Self::NamesOverflow,
+        Self::GatewayDown,
+        Self::LogsDropped,
     ];
 
     #[rustfmt::skip] // A table.
     fn form(self) -> Form {
-        let (name, alert, server, share, factor, example) = match self {
-            Self::ServerDown => ("server-down", "MprServerUnreachable",
-                true, None, None, "server-down@10m-40m:server=3"),
-            Self::AccountExpired => ("account-expired", "MprAuthenticationFailures",
-                false, Some(0.1), None, "account-expired@10m:share=0.1"),
-            Self::ServerSlow => ("server-slow", "MprServerSlow",
-                true, None, Some(20.0), "server-slow@10m:server=3,factor=20"),
-            Self::AccessRevoked => ("access-revoked", "MprServerFailing",
-                true, Some(0.6), None, "access-revoked@10m:server=3,share=0.6"),
-            Self::ServerFlaky => ("server-flaky", "MprServerErrorBudget",
-                true, Some(0.08), None, "server-flaky@10m:server=3,share=0.08"),
-            Self::ServerHangs => ("server-hangs", "MprOperationsUnfinished",
-                true, None, None, "server-hangs@10m-30m:server=3"),
-            Self::Losses => ("losses", "MprOperationsLost",
-                false, Some(0.05), None, "losses@10m:share=0.05"),
-            Self::HostsVanish => ("hosts-vanish", "MprHostsAbsent",
-                false, Some(0.3), None, "hosts-vanish@30m:share=0.3"),
-            Self::Silence => ("silence", "MprNoData",
-                false, None, None, "silence@30m"),
+        let form = |name, alert, example| Form {
+            name, alert, example, server: false, share: None, factor: None, every: None, code: None,
         };
-        Form { name, alert, example, server, share, factor }
+        match self {
+            Self::ServerDown => form("server-down", Some("MprServerUnreachable"),
+                "server-down@10m-40m:server=3").with_server(),
+            Self::AccountExpired => form("account-expired", Some("MprAuthenticationFailures"),
+                "account-expired@10m:share=0.1").with_share(0.1),
+            Self::ServerSlow => Form { factor: Some(20.0), ..form("server-slow", Some("MprServerSlow"),
+                "server-slow@10m:server=3,factor=20").with_server() },
+            Self::AccessRevoked => form("access-revoked", Some("MprServerFailing"),
+                "access-revoked@10m:server=3,share=0.6").with_server().with_share(0.6),
+            Self::ServerFlaky => Form { code: Some(0), ..form("server-flaky", Some("MprServerErrorBudget"),
+                "server-flaky@10m:server=3,share=0.08").with_server().with_share(0.08) },
+            Self::ServerHangs => form("server-hangs", Some("MprOperationsUnfinished"),
+                "server-hangs@10m-30m:server=3").with_server(),
+            Self::Losses => form("losses", Some("MprOperationsLost"),
+                "losses@10m:share=0.05").with_share(0.05),
+            Self::HostsVanish => form("hosts-vanish", Some("MprHostsAbsent"),
+                "hosts-vanish@30m:share=0.3").with_share(0.3),
+            Self::Silence => form("silence", Some("MprNoData"), "silence@30m"),
+            Self::OffVpn => form("off-vpn", None, "off-vpn@2h-3h:share=0.5").with_share(0.5),
+            Self::ClientNetwork => form("client-network", None,
+                "client-network@10m-2h:share=0.3").with_share(0.3),
+            Self::NoisyMachine => Form { code: Some(5), ..form("noisy-machine", None,
+                "noisy-machine@10m-8h:server=3,code=1326,every=30s").with_server().with_every(30) },
+            Self::Misspelt => form("misspelt", None, "misspelt@10m:every=60s").with_every(60),
+            Self::Bursts => form("bursts", None,
+                "bursts@1h-8h:server=branch01,every=10m").with_server().with_every(600),
+            Self::Nights => form("nights", None, "nights@0:share=0.8").with_share(0.8),
+            Self::ScheduledShutdown => form("scheduled-shutdown", None, "scheduled-shutdown@14h-25h"),
+            Self::BranchCut => form("branch-cut", Some("MprServerUnreachable"), "branch-cut@3h-4h"),
+            Self::MappedTwice => form("mapped-twice", None, "mapped-twice@0:share=0.5").with_share(0.5),
+            Self::CancelFirst => form("cancel-first", None, "cancel-first@0:share=0.5").with_share(0.5),
+            Self::Doubled => form("doubled", None, "doubled@0:share=0.5").with_share(0.5),
+            Self::ForgedNames => form("forged-names", None, "forged-names@10m-1h:every=20s").with_every(20),
+            Self::NamesOverflow => form("names-overflow", Some("MprSeriesOverflow"),
+                "names-overflow@10m-40m:every=1s").with_every(1),
+            Self::GatewayDown => form("gateway-down", None, "gateway-down@1h-3h"),
+            Self::LogsDropped => form("logs-dropped", None, "logs-dropped@1h"),
+        }
     }
 
     /// As it is written in a SPEC.
@@ -89,9 +161,14 @@ impl Kind {
         self.form().name
     }
 
-    /// The alert that it raises.
-    pub fn alert(self) -> &'static str {
+    /// The alert that it raises; `None`: no alert may fire because of it.
+    pub fn alert(self) -> Option<&'static str> {
         self.form().alert
+    }
+
+    /// Whether it happens to the gateways themselves, and so only where they are simulated, too.
+    pub(super) fn is_of_gateways(self) -> bool {
+        matches!(self, Self::GatewayDown | Self::LogsDropped)
     }
 }
 
@@ -119,6 +196,10 @@ pub struct Incident {
     share: f64,
     /// How much longer.
     factor: f64,
+    /// Between two operations, in nanoseconds.
+    pub(super) every: u64,
+    /// What they end with.
+    pub(super) code: u32,
 }
 
 /// Reads `KIND@START[-END][:key=value,...]`.
@@ -159,6 +240,8 @@ impl FromStr for Incident {
             server: None,
             share: form.share.unwrap_or(1.0),
             factor: form.factor.unwrap_or(1.0),
+            every: form.every.unwrap_or(DAY),
+            code: form.code.unwrap_or_default(),
         };
         for pair in keys.split(',').filter(|pair| !pair.is_empty()) {
             let number =
@@ -177,6 +260,18 @@ impl FromStr for Incident {
                         .filter(|factor| *factor >= 1.0 && *factor <= 1e6)
                         .ok_or_else(|| error(format!("`{value}` is no factor from 1 on")))?;
                 }
+                Some(("every", value)) if form.every.is_some() => {
+                    let least = |every: &u64| *every >= SECOND;
+                    incident.every = parse_time(value).filter(least).ok_or_else(|| {
+                        error(format!("`{value}` is no time between operations like 30s or 2m"))
+                    })?;
+                }
+                Some(("code", value)) if form.code.is_some() => {
+                    incident.code =
+                        value.parse().ok().filter(|code| *code > 0).ok_or_else(|| {
+                            error(format!("`{value}` is no Win32 code like 1326"))
+                        })?;
+                }
                 _ => return Err(error(format!("{kind} does not know `{pair}`"))),
             }
         }
@@ -188,12 +283,26 @@ impl FromStr for Incident {
 }
 
 impl Form {
+    fn with_server(self) -> Self {
+        Self { server: true, ..self }
+    }
+
+    fn with_share(self, share: f64) -> Self {
+        Self { share: Some(share), ..self }
+    }
+
+    fn with_every(self, seconds: u64) -> Self {
+        Self { every: Some(seconds * SECOND), ..self }
+    }
+
     /// What may be written.
     fn grammar(&self) -> String {
         let keys: Vec<&str> = [
             self.server.then_some("server=NUMBER or NAME"),
             self.share.map(|_| "share=0..1"),
             self.factor.map(|_| "factor=1.."),
+            self.code.map(|_| "code=WIN32"),
+            self.every.map(|_| "every=TIME"),
         ]
         .into_iter()
         .flatten()
@@ -244,12 +353,24 @@ pub(super) struct IncidentFate {
 pub(super) struct Incidents {
     seed: u64,
     list: Vec<(Incident, Option<usize>)>,
+    days: WorkingDays,
 }
 
 /// Each use of random numbers has a word of its own, so that no two share their numbers.
 const STRUCK: u64 = 20;
 const VICTIM: u64 = 21;
 const LOST: u64 = 22;
+const RETURN: u64 = 23;
+const SHUT_DOWN: u64 = 25;
+
+/// What adds end with on a client without a way to the servers. Their class is `client_network`.
+const NO_NETWORK: [(u32, f64); 2] = [(1231, 8.0), (1222, 2.0)];
+/// What adds end with on a client that is not in the company's network: as if the servers were gone.
+const OFF_VPN: [(u32, f64); 2] = [(53, 9.0), (1203, 1.0)];
+/// Those who were away are back within this time before the end.
+const RETURNING: u64 = 10 * 60 * SECOND;
+/// A shutdown takes this long, from the first host to the last.
+const SHUTDOWN: u64 = 120 * SECOND;
 
 /// What adds with an expired account end with. Sometimes it is locked, because programs keep
 /// trying.
@@ -263,7 +384,8 @@ const LOSING: f64 = 0.5;
 
 impl Incidents {
     /// Finds the servers. Errs with the name of the first incident whose server does not exist.
-    pub(super) fn new(fleet: &Fleet, ordered: &[Incident]) -> Result<Self, String> {
+    /// Simulated time begins `from` nanoseconds after midnight.
+    pub(super) fn new(fleet: &Fleet, ordered: &[Incident], from: u64) -> Result<Self, String> {
         let list = ordered.iter().map(|incident| {
             let server = match &incident.server {
                 None => None,
@@ -279,7 +401,8 @@ impl Incidents {
             };
             Ok((incident.clone(), server))
         });
-        Ok(Self { seed: fleet.seed, list: list.collect::<Result<_, String>>()? })
+        let list = list.collect::<Result<_, String>>()?;
+        Ok(Self { seed: fleet.seed, list, days: WorkingDays::new(from) })
     }
 
     /// Each incident with its server.
@@ -320,11 +443,29 @@ impl Incidents {
                 },
                 Kind::AccountExpired if hit && add => refused(&EXPIRED, &mut rng),
                 Kind::AccessRevoked if hit && add => refused(&[(5, 1.0)], &mut rng),
+                Kind::ServerFlaky if hit && add && incident.code > 0 => {
+                    refused(&[(incident.code, 1.0)], &mut rng)
+                }
                 Kind::ServerFlaky if hit && add => refused(&FLAKY, &mut rng),
                 Kind::ServerSlow if fate.status == Some(0) => {
                     IncidentFate { takes: (fate.takes as f64 * incident.factor) as u64, ..fate }
                 }
                 Kind::ServerHangs => IncidentFate { status: None, ..fate },
+                Kind::BranchCut if ask.share().is_some_and(|share| share.of_branch) => {
+                    IncidentFate {
+                        status: Some(failure_rates::pick(&DOWN, &mut rng)),
+                        takes: latency::dead_share(&mut rng),
+                    }
+                }
+                Kind::ClientNetwork if add && self.is_victim(index, incident, place.host) => {
+                    refused(&NO_NETWORK, &mut rng)
+                }
+                Kind::OffVpn if add && at < self.back(index, incident, place.host) => {
+                    IncidentFate {
+                        status: Some(failure_rates::pick(&OFF_VPN, &mut rng)),
+                        takes: latency::dead_share(&mut rng),
+                    }
+                }
                 _ => fate,
             };
         }
@@ -332,12 +473,85 @@ impl Incidents {
     }
 
     /// Whether a host is off at a time.
-    pub(super) fn is_absent(&self, host: u32, at: u64) -> bool {
+    pub(super) fn is_absent(&self, fleet: &Fleet, host: u32, at: u64) -> bool {
         self.active(at).any(|(index, incident, _)| match incident.kind {
             Kind::Silence => true,
             Kind::HostsVanish => self.is_victim(index, incident, host),
+            Kind::ScheduledShutdown => {
+                let mut rng = Rng::of(&[self.seed, SHUT_DOWN, index, host.into()]);
+                at >= incident.from + (rng.unit() * SHUTDOWN as f64) as u64
+            }
+            Kind::Nights => {
+                self.is_victim(index, incident, host) && !self.days.is_on(fleet, host, at)
+            }
             _ => false,
         })
+    }
+
+    /// Whether nothing is heard of a host at a time: it is off, or away.
+    pub(super) fn is_silent(&self, fleet: &Fleet, host: u32, at: u64) -> bool {
+        self.sent(host, at) != Some(at) || self.is_absent(fleet, host, at)
+    }
+
+    /// Whether a host is on at night.
+    pub(super) fn is_always_on(&self, host: u32) -> bool {
+        let mut all = (0..).zip(&self.list);
+        !all.any(|(index, (incident, _))| {
+            incident.kind == Kind::Nights && self.is_victim(index, incident, host)
+        })
+    }
+
+    /// When a host sends what ended at a time: at once, or when it is back. `None`: it does not come
+    /// back.
+    pub(super) fn sent(&self, host: u32, ended: u64) -> Option<u64> {
+        let away = self.active(ended).filter(|(_, incident, _)| incident.kind == Kind::OffVpn);
+        let back = away.map(|(index, incident, _)| self.back(index, incident, host).max(ended));
+        Some(back.max().unwrap_or(ended)).filter(|sent| *sent < u64::MAX)
+    }
+
+    /// When a host is back in the company's network; 0 if it was never away.
+    fn back(&self, index: u64, incident: &Incident, host: u32) -> u64 {
+        if !self.is_victim(index, incident, host) {
+            return 0;
+        }
+        let Some(to) = incident.to else { return u64::MAX };
+        let mut rng = Rng::of(&[self.seed, RETURN, index, host.into()]);
+        to.saturating_sub((rng.unit() * RETURNING as f64) as u64).max(incident.from)
+    }
+
+    /// What becomes of the calls of a visit, one of which is made at a time.
+    pub(super) fn habits(
+        &self,
+        host: u32,
+        at: u64,
+        errand: Errand,
+        calls: Vec<PlannedCall>,
+    ) -> Vec<PlannedCall> {
+        let of_host = |(index, incident, _): &(u64, &Incident, Option<usize>)| {
+            self.is_victim(*index, incident, host)
+        };
+        self.active(at).filter(of_host).fold(calls, |calls, (_, incident, _)| {
+            match (incident.kind, errand) {
+                (Kind::MappedTwice, Errand::Logon) => plan::first_twice(calls),
+                (Kind::CancelFirst, Errand::Logon | Errand::Script) => plan::cancelled_first(calls),
+                (Kind::Doubled, Errand::Logon) => plan::all_twice(calls),
+                _ => calls,
+            }
+        })
+    }
+
+    /// Whether one of two gateways is down; `None` if there is only one.
+    pub(super) fn second_gateway_is_down(&self, at: u64) -> Option<bool> {
+        let is_down = |incident: &Incident| incident.kind == Kind::GatewayDown;
+        self.list
+            .iter()
+            .any(|(incident, _)| is_down(incident))
+            .then(|| self.active(at).any(|(_, incident, _)| is_down(incident)))
+    }
+
+    /// Whether the gateways drop logs.
+    pub(super) fn drops_logs(&self, at: u64) -> bool {
+        self.active(at).any(|(_, incident, _)| incident.kind == Kind::LogsDropped)
     }
 
     /// Whether its host loses the operation at `place`, which begins at `at`.
@@ -431,7 +645,56 @@ mod tests {
     fn a_server_that_the_fleet_does_not_have_is_refused() {
         let fleet = Fleet::new(1, 10, 4);
         let incident: Incident = "server-down@10m:server=9".parse().unwrap();
-        let said = Incidents::new(&fleet, &[incident]).unwrap_err();
+        let said = Incidents::new(&fleet, &[incident], 0).unwrap_err();
         assert!(said.contains("no server `9`; write a number from 1 to 4"), "{said}");
+    }
+
+    fn incidents(fleet: &Fleet, text: &str) -> Incidents {
+        Incidents::new(fleet, &[text.parse().unwrap()], 0).unwrap()
+    }
+
+    #[test]
+    fn who_is_away_sends_when_he_is_back_and_the_others_at_once() {
+        let fleet = Fleet::new(1, 200, 4);
+        let away = incidents(&fleet, "off-vpn@1h-2h:share=0.5");
+        let hour = 3600 * SECOND;
+        let sent = |host, at| away.sent(host, at);
+        let late = (0..200).filter(|host| sent(*host, hour) != Some(hour)).count();
+        assert!((70..130).contains(&late), "{late}");
+        for host in 0..200 {
+            assert_eq!(
+                (sent(host, hour - 1), sent(host, 2 * hour)),
+                (Some(hour - 1), Some(2 * hour))
+            );
+            let back = sent(host, hour).unwrap();
+            assert!(back == hour || (2 * hour - RETURNING..=2 * hour).contains(&back), "{back}");
+        }
+        let for_good = incidents(&fleet, "off-vpn@1h:share=1");
+        assert_eq!(for_good.sent(0, hour), None);
+        assert!(for_good.is_silent(&fleet, 0, hour) && !for_good.is_absent(&fleet, 0, hour));
+    }
+
+    #[test]
+    fn a_shutdown_takes_all_hosts_and_a_night_its_part() {
+        let fleet = Fleet::new(1, 200, 4);
+        let off = |text: &str, at: u64| {
+            let incidents = incidents(&fleet, text);
+            (0..200).filter(|host| incidents.is_absent(&fleet, *host, at)).count()
+        };
+        let minute = 60 * SECOND;
+        assert_eq!(off("scheduled-shutdown@10m-20m", 12 * minute), 200);
+        assert_eq!(off("scheduled-shutdown@10m-20m", 20 * minute), 0);
+        // Two in the morning of a Monday.
+        let at_night = off("nights@0:share=0.5", 120 * minute);
+        assert!((70..130).contains(&at_night), "{at_night}");
+    }
+
+    #[test]
+    fn a_code_and_a_time_between_operations_may_be_given() {
+        let noisy: Incident = "noisy-machine@10m:server=3,code=1326,every=2m".parse().unwrap();
+        assert_eq!((noisy.code, noisy.every), (1326, 120 * SECOND));
+        assert!(problem("noisy-machine@10m:server=3,code=0").starts_with("`0` is no Win32 code"));
+        assert!(problem("misspelt@10m:every=0").starts_with("`0` is no time between operations"));
+        assert!(problem("misspelt@10m:code=5").starts_with("misspelt does not know `code=5`"));
     }
 }

@@ -29,10 +29,12 @@ mod place;
 mod plan;
 mod random;
 mod record;
+mod routine;
 mod script;
 mod sender;
 mod track;
 mod truth;
+mod working_day;
 
 pub use gateway::{InputSeries, SeriesFile};
 pub use incident::{Incident, IncidentError, Kind};
@@ -52,6 +54,7 @@ use mpr_otel_core::settings::Settings;
 use mpr_otel_core::stop::Stop;
 use outbox::Outbox;
 use pace::Timeline;
+use routine::Routine;
 use sender::{Gone, SenderShared};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -64,6 +67,8 @@ pub struct Scenario {
     pub hosts: u32,
     /// Servers, at least one.
     pub servers: usize,
+    /// Further servers, each in a branch.
+    pub branches: usize,
     /// How long, in simulated time.
     pub length: Duration,
     /// The time of day at the beginning, after midnight.
@@ -129,6 +134,9 @@ pub enum SimulationError {
     /// An incident strikes nobody.
     #[error("{0}")]
     Incident(String),
+    /// An incident strikes what is not simulated.
+    #[error("{0} happens to gateways, which are simulated only with --series")]
+    Gateways(&'static str),
     /// No collector is named.
     #[error("no collector is named; say with --endpoint where the simulated spans are to be sent")]
     NoEndpoint,
@@ -171,6 +179,9 @@ pub fn run(
     stop: &Stop,
     report: &mut dyn FnMut(&RunProgress),
 ) -> Result<Outcome, SimulationError> {
+    if let Some(incident) = scenario.incidents.iter().find(|one| one.kind.is_of_gateways()) {
+        return Err(SimulationError::Gateways(incident.kind.name()));
+    }
     let play = Play::new(scenario, settings, stop)?;
     let endpoint = settings.endpoint.as_ref().ok_or(SimulationError::NoEndpoint)?;
     let reports_endpoint = match (scenario.agents, metrics_endpoint(endpoint)) {
@@ -203,7 +214,7 @@ pub fn series(
 ) -> Result<(Outcome, SeriesFile), SimulationError> {
     let play = Play::new(scenario, settings, stop)?;
     let timeline = Timeline::simulated(nanos(scenario.from));
-    let gateway = Gateway::new(&play.shared, timeline);
+    let gateway = Gateway::new(&play.shared, &play.incidents, timeline);
     let played = play.until_end(timeline, &gateway, report)?;
     let file = gateway.file();
     Ok((play.outcome(timeline, played), file))
@@ -214,6 +225,7 @@ struct Play<'run> {
     scenario: &'run Scenario,
     shared: Arc<SenderShared>,
     incidents: Incidents,
+    routines: Vec<Routine>,
 }
 
 /// What the engine says at the end.
@@ -232,8 +244,10 @@ impl<'run> Play<'run> {
         stop: &Stop,
     ) -> Result<Self, SimulationError> {
         let fleet = Fleet::new(scenario.seed, scenario.hosts, scenario.servers.max(1));
-        let incidents =
-            Incidents::new(&fleet, &scenario.incidents).map_err(SimulationError::Incident)?;
+        let mut fleet = fleet.with_branches(scenario.branches);
+        let incidents = Incidents::new(&fleet, &scenario.incidents, nanos(scenario.from))
+            .map_err(SimulationError::Incident)?;
+        let routines = Routine::all(&mut fleet, &incidents);
         let shared = Arc::new(SenderShared::new(
             fleet,
             settings.clone(),
@@ -241,7 +255,7 @@ impl<'run> Play<'run> {
             stop.clone(),
             scenario.agents.then(|| Meters::new(scenario.hosts)),
         ));
-        Ok(Self { scenario, shared, incidents })
+        Ok(Self { scenario, shared, incidents, routines })
     }
 
     fn until_end(
@@ -252,8 +266,8 @@ impl<'run> Play<'run> {
     ) -> Result<Played, SimulationError> {
         let times = (nanos(self.scenario.from), nanos(self.scenario.length));
         let outbox = Outbox::new(destination);
-        let mut engine =
-            Engine::new(&self.shared, &self.incidents, timeline, outbox, times, report);
+        let what = (&self.incidents, &self.routines[..]);
+        let mut engine = Engine::new(&self.shared, what, timeline, outbox, times, report);
         engine.run()?;
         let elapsed = timeline.elapsed();
         let agents = engine.close()?;
@@ -262,7 +276,7 @@ impl<'run> Play<'run> {
     }
 
     fn outcome(&self, timeline: Timeline, played: Played) -> Outcome {
-        let Self { scenario, shared, incidents } = self;
+        let Self { scenario, shared, incidents, .. } = self;
         let (fleet, end) = (&shared.fleet, nanos(scenario.length));
         let count = shared.count();
         let (failures, unfinished) = count.failures();

@@ -9,20 +9,24 @@ use super::fleet::{Fleet, ServerKind};
 use super::incident::{IncidentFate, Incidents};
 use super::latency::{self, Path};
 use super::place::Place;
-use super::plan::{self, Ask, Errand, Program};
+use super::plan::{self, Ask, Errand, PlannedCall, Program, Visit};
 use super::random::Rng;
 use super::record::Recorded;
+use super::routine::Routine;
 use super::truth::{Scripted, Series};
-use mpr_otel_core::abi::RESOURCETYPE_ANY;
+use mpr_otel_core::abi::{RESOURCETYPE_ANY, RESOURCETYPE_DISK};
+use mpr_otel_core::ledger::{ELEVATION_FULL, ELEVATION_LIMITED};
 
 /// Each use of random numbers has a word of its own, so that no two share their numbers.
 const OPERATION: u64 = 30;
 const PROCESS: u64 = 31;
+const LOGON: u64 = 33;
 
 /// What operations are made from.
 pub(super) struct Script<'run> {
     pub(super) fleet: &'run Fleet,
     pub(super) incidents: &'run Incidents,
+    pub(super) routines: &'run [Routine],
     /// An operation that takes this long, in nanoseconds, is given up and counts as unfinished.
     pub(super) limit: u64,
 }
@@ -31,17 +35,20 @@ impl Script<'_> {
     /// The operation at `place` if it begins at `now`, and how many nanoseconds after its end the
     /// program asks for the next one, if it does. `None` if the plan has no operation there.
     pub(super) fn operation(&self, place: Place, now: u64) -> Option<(Finished, Option<u64>)> {
-        let Place { host, day, visit, step } = place;
+        let Place { host, day, step, .. } = place;
         let fleet = self.fleet;
-        let planned = *plan::visits(fleet, host, day).get(usize::from(visit))?;
-        let (program, calls) = plan::calls(fleet, host, day, visit.into(), planned.errand);
+        let (planned, program, calls) = match place.routine {
+            None => self.planned(place, now)?,
+            Some(number) => self.routine(number, day, now)?,
+        };
         let last = usize::from(step) + 1 >= calls.len();
         let call = calls.into_iter().nth(step.into())?;
         let (share, add) = (call.ask.share(), call.ask.is_add());
         let [a, b, c, d] = place.name();
         let mut rng = Rng::of(&[fleet.seed, OPERATION, a, b, c, d]);
-        let status =
+        let drawn =
             if add { failure_rates::add(&mut rng) } else { failure_rates::cancel(&mut rng) };
+        let status = call.ends.unwrap_or(drawn);
         let path = Path {
             server: share.map(|share| share.kind).filter(|_| add),
             first: call.first,
@@ -78,6 +85,8 @@ impl Script<'_> {
             flags: call.flags,
             resource_type,
             force,
+            logon_id: logon_id(fleet.seed, place, call.elevated),
+            elevation: if call.elevated { ELEVATION_FULL } else { ELEVATION_LIMITED },
             thread_id,
             started: now,
             ended,
@@ -90,7 +99,12 @@ impl Script<'_> {
             anchor: 0,
             scripted: Scripted {
                 host,
-                series: Series { server: share.map(|share| share.server), add, status },
+                series: Series {
+                    server: share.map(|share| share.server),
+                    add,
+                    status,
+                    late: false,
+                },
                 takes,
                 lost: 0,
             },
@@ -100,13 +114,50 @@ impl Script<'_> {
     }
 }
 
+impl Script<'_> {
+    /// A visit of the host's day.
+    fn planned(&self, place: Place, now: u64) -> Option<(Visit, Program, Vec<PlannedCall>)> {
+        let Place { host, day, visit, .. } = place;
+        let planned = *plan::visits(self.fleet, host, day).get(usize::from(visit))?;
+        let (program, calls) = plan::calls(self.fleet, host, day, visit.into(), planned.errand);
+        let calls = self.incidents.habits(host, now, planned.errand, calls);
+        let doubled = calls.iter().any(|call| call.elevated);
+        Some((planned, if doubled { Program::Policy } else { program }, calls))
+    }
+
+    /// What a routine asks for.
+    fn routine(
+        &self,
+        number: u16,
+        done: u32,
+        now: u64,
+    ) -> Option<(Visit, Program, Vec<PlannedCall>)> {
+        let routine = self.routines.get(usize::from(number))?;
+        let ask = Ask::Add {
+            share: self.fleet.first_share(routine.server(done)?),
+            drive: None,
+            resource_type: RESOURCETYPE_DISK,
+        };
+        let call = PlannedCall { ask, flags: 0, first: true, ends: routine.ends, elevated: false };
+        // At night nobody is there to be in the way.
+        Some((Visit { at: now, errand: Errand::Night }, Program::Net, vec![call]))
+    }
+}
+
+/// The LUID of the logon in which an operation is asked for: a user's of the day, and its elevated
+/// twin.
+fn logon_id(seed: u64, place: Place, elevated: bool) -> u64 {
+    let mut rng = Rng::of(&[seed, LOGON, place.host.into(), place.day.into()]);
+    1 + (rng.bits() >> 34 << 1) + u64::from(elevated)
+}
+
 /// The process in which an operation is asked for.
 fn process(seed: u64, place: Place, program: Program, errand: Errand) -> Process {
     let Place { host, day, visit, .. } = place;
     // Explorer and the spooler live all day, the others for a visit.
     let visit = match program {
         Program::Explorer | Program::Spooler => u64::from(u16::MAX),
-        Program::Net | Program::GpScript => visit.into(),
+        Program::Net | Program::GpScript | Program::Policy => visit.into(),
     };
     let mut rng = Rng::of(&[seed, PROCESS, host.into(), day.into(), visit, program as u64]);
     let id_seed = [rng.bits(), rng.bits(), rng.bits()];
@@ -127,12 +178,12 @@ mod tests {
     /// Every operation of 200 hosts in a day, scripted and decoded.
     fn day(incidents: &[Incident]) -> Vec<(Finished, Operation)> {
         let fleet = Fleet::new(1, 200, 24);
-        let incidents = Incidents::new(&fleet, incidents).expect("servers of the fleet");
-        let script = Script { fleet: &fleet, incidents: &incidents, limit: LIMIT };
+        let incidents = Incidents::new(&fleet, incidents, 0).expect("servers of the fleet");
+        let script = Script { fleet: &fleet, incidents: &incidents, routines: &[], limit: LIMIT };
         let visits = (0..200).flat_map(|host| {
-            (0..)
-                .zip(plan::visits(&fleet, host, 0))
-                .map(move |(visit, planned)| (Place { host, day: 0, visit, step: 0 }, planned.at))
+            (0..).zip(plan::visits(&fleet, host, 0)).map(move |(visit, planned)| {
+                (Place { host, day: 0, visit, step: 0, routine: None }, planned.at)
+            })
         });
         let operations = visits.flat_map(|(place, at)| {
             let script = &script;

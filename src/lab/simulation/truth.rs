@@ -24,6 +24,8 @@ pub(super) struct Series {
     pub(super) add: bool,
     /// The code; `None` for an operation that did not end.
     pub(super) status: Option<u32>,
+    /// Whether it arrives long after it ended.
+    pub(super) late: bool,
 }
 
 /// One operation, as it was scripted.
@@ -184,6 +186,8 @@ pub struct SeriesTruth {
     pub error_class: Option<String>,
     /// `error.type`.
     pub error_type: Option<String>,
+    /// `mpr.late`.
+    pub late: bool,
     /// How many.
     pub count: u64,
     /// Their durations' sum.
@@ -247,8 +251,8 @@ pub struct IncidentTruth {
     pub from_s: f64,
     /// Until when.
     pub to_s: f64,
-    /// The alert that it must raise.
-    pub alert: String,
+    /// The alert that it must raise; `None`: none may fire because of it.
+    pub alert: Option<String>,
 }
 
 impl Count {
@@ -267,6 +271,7 @@ impl Count {
                 outcome: outcome.name().to_owned(),
                 error_class: class.map(|class| class.name().to_owned()),
                 error_type,
+                late: series.late,
                 count: sum.count,
                 seconds: sum.nanos as f64 / 1e9,
                 durations_ms: sum.durations_ms.clone(),
@@ -310,7 +315,7 @@ pub(super) fn incidents(fleet: &Fleet, incidents: &Incidents, end: u64) -> Vec<I
         server: server.map(|server| fleet.servers[server].name.clone()),
         from_s: incident.from as f64 / 1e9,
         to_s: incident.to.unwrap_or(end).min(end) as f64 / 1e9,
-        alert: incident.kind.alert().to_owned(),
+        alert: incident.kind.alert().map(str::to_owned),
     });
     named.collect()
 }
@@ -364,7 +369,7 @@ mod tests {
         let mut count = Count::default();
         let scripted = |host, status, takes| Scripted {
             host,
-            series: Series { server: Some(1), add: true, status },
+            series: Series { server: Some(1), add: true, status, late: false },
             takes,
             lost: u64::from(status == Some(5)),
         };
@@ -391,7 +396,7 @@ mod tests {
         let fleet = Fleet::new(1, 2, 3);
         let mut count = Count::default();
         for add in [true, false] {
-            let series = Series { server: Some(0), add, status: Some(2250) };
+            let series = Series { server: Some(0), add, status: Some(2250), late: false };
             count.accept(&Scripted { host: 0, series, takes: 1, lost: 0 });
         }
         assert_eq!(count.failures(), (1, 0));

@@ -33,6 +33,7 @@ pub fn label<'series>(series: &'series SeriesTruth, name: &str) -> Option<&'seri
         "mpr_outcome" => Some(&series.outcome),
         "mpr_error_class" => series.error_class.as_deref(),
         "error_type" => series.error_type.as_deref(),
+        "mpr_late" => series.late.then_some("true"),
         _ => None,
     }
 }
@@ -136,6 +137,7 @@ mod tests {
             outcome: "success".to_owned(),
             error_class: None,
             error_type: None,
+            late: false,
             count: durations.iter().map(|(_, count)| count).sum(),
             seconds: 0.0,
             durations_ms: durations.iter().copied().collect(),

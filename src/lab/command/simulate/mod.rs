@@ -29,13 +29,28 @@ use view::View;
     server-down:server=N            every operation on it fails after some 20 s\n  \
     server-slow:server=N,factor=20  its successes take longer\n  \
     server-hangs:server=N           operations on it never return\n  \
-    server-flaky:server=N,share=0.08, access-revoked:server=N,share=0.6\n                                  \
+    server-flaky:server=N,share=0.08,code=0, access-revoked:server=N,share=0.6\n                                  \
     that part of the adds on it fails\n  \
     account-expired:share=0.1       that part of all adds fails\n  \
     losses:share=0.05               that part of the hosts loses operations\n  \
     hosts-vanish:share=0.3          that part of the hosts stops\n  \
-    silence                         all hosts stop\n\
-    N is a server's number or name (3, files03, nas01.corp.example).\n\n\
+    silence                         all hosts stop\n  \
+    off-vpn:share=0.5               that part is away, fails, and reports when it is back\n  \
+    client-network:share=0.3        that part has no way to the servers\n  \
+    noisy-machine:server=N,code=5,every=30s\n                                  \
+    one machine is refused again and again\n  \
+    misspelt:every=60s              one machine asks for a server that does not exist\n  \
+    bursts:server=N,every=10m       twelve users of it try together, again and again\n  \
+    nights:share=0.8                that part is off at night and at weekends\n  \
+    scheduled-shutdown              all hosts are switched off\n  \
+    branch-cut                      the servers of --branches are out of reach\n  \
+    mapped-twice:share=0.5, cancel-first:share=0.5, doubled:share=0.5\n                                  \
+    at logon that part maps a drive twice (85), cancels first\n                                  \
+    (2250), or maps all for two logons\n  \
+    forged-names:every=20s, names-overflow:every=1s\n                                  \
+    one machine asks for names that are no servers\n  \
+    gateway-down, logs-dropped      with --series: one of two gateways stops, or they drop logs\n\
+    N is a server's number or name (3, files03, nas01.corp.example, branch01).\n\n\
     Exits with 1 if the collector refused anything.")]
 pub(super) struct Simulate {
     /// Send to this collector. Headers and other settings are taken from the environment
@@ -50,11 +65,15 @@ pub(super) struct Simulate {
     #[arg(long, value_name = "N", default_value_t = 24,
           value_parser = clap::value_parser!(u16).range(1..=500))]
     servers: u16,
+    /// Further servers, each in a branch, whose users connect to it once in two minutes.
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u16).range(0..=99))]
+    branches: u16,
     /// Simulated hours.
     #[arg(long, value_name = "N", default_value = "24", value_parser = hours)]
     hours: Duration,
-    /// Time of day at the beginning.
-    #[arg(long, value_name = "HH:MM", default_value = "05:00", value_parser = time_of_day)]
+    /// Time at the beginning: of a Monday, or of the day before it, as in fri-17:00.
+    #[arg(long, value_name = "[DAY-]HH:MM", default_value = "05:00", value_parser = time_of_week)]
     from: Duration,
     /// What the random numbers are made from: the same seed, the same operations.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -99,6 +118,7 @@ impl Simulate {
         let scenario = Scenario {
             hosts: self.hosts,
             servers: self.servers.into(),
+            branches: self.branches.into(),
             length: self.hours,
             from: self.from,
             seed: self.seed,
@@ -180,6 +200,19 @@ fn hours(text: &str) -> Result<Duration, String> {
         })
 }
 
+/// Days of the week, as they may stand before a time.
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/// After the midnight with which a Monday begins.
+fn time_of_week(text: &str) -> Result<Duration, String> {
+    let day = text.split_once('-').and_then(|(day, time)| {
+        let place = DAYS.iter().position(|known| *known == day)?;
+        Some((place as u32, time))
+    });
+    let (day, time) = day.unwrap_or((0, text));
+    time_of_day(time).map(|time| time + day * Duration::from_secs(24 * 3600))
+}
+
 fn time_of_day(text: &str) -> Result<Duration, String> {
     let parts = text.split_once(':').and_then(|(hour, minute)| {
         let two_digits = |text: &str, below: u64| {
@@ -188,7 +221,7 @@ fn time_of_day(text: &str) -> Result<Duration, String> {
         };
         Some(Duration::from_secs(two_digits(hour, 24)? * 3600 + two_digits(minute, 60)? * 60))
     });
-    parts.ok_or_else(|| format!("`{text}` is no time of day such as 05:00 or 17:30"))
+    parts.ok_or_else(|| format!("`{text}` is no time of day such as 05:00 or fri-17:30"))
 }
 
 #[cfg(test)]
@@ -200,6 +233,15 @@ mod tests {
         assert_eq!(time_of_day("05:30"), Ok(Duration::from_secs(19_800)));
         for wrong in ["", "5:00", "24:00", "05:60", "0500", "05:00:00", "+5:00"] {
             assert!(time_of_day(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_may_have_a_day_of_the_week() {
+        assert_eq!(time_of_week("05:30"), Ok(Duration::from_secs(19_800)));
+        assert_eq!(time_of_week("tue-05:30"), Ok(Duration::from_secs(86_400 + 19_800)));
+        for wrong in ["tue", "tue-", "day-05:00", "05:00-tue"] {
+            assert!(time_of_week(wrong).is_err(), "{wrong}");
         }
     }
 

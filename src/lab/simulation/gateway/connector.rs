@@ -87,6 +87,8 @@ struct Account<M> {
 /// One metric of a connector.
 #[derive(Debug)]
 pub(super) struct Connector<M> {
+    /// Of the gateway.
+    gateway: &'static str,
     name: &'static str,
     /// The most accounts; what comes beyond is counted together.
     limit: usize,
@@ -96,8 +98,13 @@ pub(super) struct Connector<M> {
 }
 
 impl<M: Meter> Connector<M> {
-    pub(super) fn new(name: &'static str, limit: usize, expiration: Option<u32>) -> Self {
-        Self { name, limit, expiration, accounts: HashMap::new() }
+    pub(super) fn new(gateway: &'static str, name: &'static str) -> Self {
+        Self { gateway, name, limit: usize::MAX, expiration: None, accounts: HashMap::new() }
+    }
+
+    /// With at most so many accounts, each of which is forgotten after so many minutes without a count.
+    pub(super) fn limited(self, limit: usize, expiration: u32) -> Self {
+        Self { limit, expiration: Some(expiration), ..self }
     }
 
     /// Counts an operation of these labels.
@@ -113,9 +120,9 @@ impl<M: Meter> Connector<M> {
         if self.accounts.len() >= self.limit && !self.accounts.contains_key(&labels) {
             labels = vec![("otel_metric_overflow", "true".to_owned())];
         }
-        let name = self.name;
+        let (gateway, name) = (self.gateway, self.name);
         let account = self.accounts.entry(labels).or_insert_with_key(|labels| {
-            let everywhere = [("job", "mpr-otel"), ("collector_instance_id", super::spans::NAME)];
+            let everywhere = [("job", "mpr-otel"), ("collector_instance_id", gateway)];
             let of_span = labels.iter().map(|(key, value)| (*key, value.as_str()));
             let mut labels: Vec<(&str, &str)> = everywhere.into_iter().chain(of_span).collect();
             labels.sort_unstable();

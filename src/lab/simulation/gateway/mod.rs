@@ -7,10 +7,12 @@ mod agents;
 mod connector;
 mod otlp;
 mod spans;
+mod telemetry;
 
 use super::agent_report::{self, AgentReport};
 use super::batch::{Finished, pack};
 use super::destination::Destination;
+use super::incident::Incidents;
 use super::pace::Timeline;
 use super::sender::{BatchFate, Gone, SenderShared};
 use super::track::Track;
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use spans::Spans;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use telemetry::Telemetry;
 
 /// Series with their samples. With rules and expectations, it is a test of `promtool test rules`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,9 +74,10 @@ impl Tracks {
     }
 }
 
-/// A gateway in memory.
+/// Gateways in memory: one, or two if one of them is to stop.
 pub(super) struct Gateway<'run> {
     shared: &'run SenderShared,
+    incidents: &'run Incidents,
     timeline: Timeline,
     counted: RefCell<Counted>,
 }
@@ -81,21 +85,44 @@ pub(super) struct Gateway<'run> {
 #[derive(Debug)]
 struct Counted {
     tracks: Tracks,
-    spans: Spans,
+    first: Counts,
+    second: Option<Counts>,
+    /// They pass through a gateway, and none counts them.
     agents: Agents,
     /// The minute whose sample comes next.
     minute: u32,
 }
 
+/// What one gateway has counted since its start.
+#[derive(Debug)]
+struct Counts {
+    spans: Spans,
+    telemetry: Telemetry,
+}
+
+impl Counts {
+    fn new(gateway: &'static str, minute: u32) -> Self {
+        Self { spans: Spans::new(gateway), telemetry: Telemetry::new(gateway, minute) }
+    }
+}
+
+/// Nanoseconds of a minute.
+const MINUTE: u64 = 60 * 1_000_000_000;
+
 impl<'run> Gateway<'run> {
-    pub(super) fn new(shared: &'run SenderShared, timeline: Timeline) -> Self {
+    pub(super) fn new(
+        shared: &'run SenderShared,
+        incidents: &'run Incidents,
+        timeline: Timeline,
+    ) -> Self {
         let counted = Counted {
             tracks: Tracks::default(),
-            spans: Spans::new(),
+            first: Counts::new("gateway-1", 0),
+            second: None,
             agents: Agents::default(),
             minute: 0,
         };
-        Self { shared, timeline, counted: RefCell::new(counted) }
+        Self { shared, incidents, timeline, counted: RefCell::new(counted) }
     }
 
     /// All series, with a last sample of what was counted since the last minute.
@@ -128,11 +155,16 @@ impl Destination for Gateway<'_> {
         _: &mut dyn FnMut(),
     ) -> Result<Option<Vec<Finished>>, Gone> {
         let SenderShared { fleet, settings, .. } = self.shared;
-        let Counted { spans, tracks, minute, .. } = &mut *self.counted.borrow_mut();
-        let now = batch.iter().map(|finished| finished.anchor + finished.sent).max();
-        for outgoing in pack(batch, fleet, settings, false) {
-            spans.take(&outgoing.request, now.unwrap_or_default(), *minute, tracks);
-            self.shared.settle(&outgoing.scripted, &BatchFate::Accepted { rejected: 0 });
+        let Counted { first, second, tracks, minute, .. } = &mut *self.counted.borrow_mut();
+        for finished in batch {
+            let now = finished.anchor + finished.sent;
+            // The balancer knows one host from another.
+            let of_second = second.as_mut().filter(|_| finished.scripted.host % 2 == 1);
+            let spans = &mut of_second.unwrap_or(first).spans;
+            for outgoing in pack(vec![finished], fleet, settings, false) {
+                spans.take(&outgoing.request, now, *minute, tracks);
+                self.shared.settle(&outgoing.scripted, &BatchFate::Accepted { rejected: 0 });
+            }
         }
         Ok(None)
     }
@@ -159,8 +191,21 @@ impl Destination for Gateway<'_> {
     }
 
     fn minute_is_over(&self, minute: u32) {
-        let Counted { spans, agents, tracks, minute: next } = &mut *self.counted.borrow_mut();
-        spans.sample(minute, tracks);
+        let at = u64::from(minute) * MINUTE;
+        let counted = &mut *self.counted.borrow_mut();
+        // What it counted is gone with it.
+        match self.incidents.second_gateway_is_down(at) {
+            None | Some(true) => counted.second = None,
+            Some(false) if counted.second.is_none() => {
+                counted.second = Some(Counts::new("gateway-2", minute));
+            }
+            Some(false) => {}
+        }
+        let Counted { first, second, agents, tracks, minute: next } = counted;
+        for counts in [first].into_iter().chain(second) {
+            counts.spans.sample(minute, tracks);
+            counts.telemetry.sample(minute, self.incidents.drops_logs(at), tracks);
+        }
         agents.sample(minute, tracks);
         *next = minute + 1;
     }

@@ -6,8 +6,6 @@ use super::otlp::get;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 
-/// The gateway's name.
-pub(super) const NAME: &str = "gateway-1";
 /// The most series of a metric with servers (`aggregation_cardinality_limit`).
 const LIMIT: usize = 20_000;
 /// Minutes after which a server that nobody asked for makes room (`series_expiration`).
@@ -27,12 +25,13 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    pub(super) fn new() -> Self {
+    /// Of the gateway with this name, which has just started.
+    pub(super) fn new(gateway: &'static str) -> Self {
         Self {
-            calls: Connector::new("mpr_calls", LIMIT, Some(EXPIRATION)),
-            durations: Connector::new("mpr_duration_seconds", LIMIT, Some(EXPIRATION)),
-            fleet: Connector::new("mpr_fleet_calls", usize::MAX, None),
-            loss: Connector::new("mpr_loss_calls", usize::MAX, None),
+            calls: Connector::new(gateway, "mpr_calls").limited(LIMIT, EXPIRATION),
+            durations: Connector::new(gateway, "mpr_duration_seconds").limited(LIMIT, EXPIRATION),
+            fleet: Connector::new(gateway, "mpr_fleet_calls"),
+            loss: Connector::new(gateway, "mpr_loss_calls"),
         }
     }
 
