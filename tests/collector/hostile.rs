@@ -187,6 +187,42 @@ fn operations_that_come_late_are_a_series_of_their_own() {
     }
 }
 
+#[test]
+fn connects_that_prompt_or_are_put_off_are_series_of_their_own() {
+    let prometheus = Prometheus::start();
+    let gateway = Gateway::new().to(&prometheus).start();
+    let flags = |words: &[&str]| {
+        let values = words.iter().map(|word| AnyValue { value: Some(string(word)) }).collect();
+        Value::ArrayValue(ArrayValue { values })
+    };
+    let sent = [
+        flags(&[]),
+        flags(&["INTERACTIVE", "REDIRECT"]),
+        // Windows ignores it alone.
+        flags(&["PROMPT"]),
+        flags(&["INTERACTIVE", "PROMPT"]),
+        flags(&["DEFERRED", "INTERACTIVE"]),
+        // What is no list of words says nothing.
+        string("DEFERRED"),
+        Value::ArrayValue(ArrayValue {
+            values: vec![AnyValue { value: Some(Value::IntValue(7)) }],
+        }),
+    ];
+    for flags in sent {
+        let spans = with("mpr.connect.flags", flags);
+        assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
+    }
+    // Nor does the sender say it.
+    let spans = with("mpr.connect.mode", string("<b>"));
+    assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
+    for metric in [CALLS, DURATIONS] {
+        for (mode, count) in [("plain", 6.0), ("prompt", 1.0), ("deferred", 1.0)] {
+            counted(&prometheus, &format!(r#"{metric}{{mpr_connect_mode="{mode}"}}"#), count);
+        }
+        assert_eq!(prometheus.query(metric).len(), 3);
+    }
+}
+
 /// A point with these attributes.
 fn point(attributes: &[(&str, &str)]) -> NumberDataPoint {
     NumberDataPoint {

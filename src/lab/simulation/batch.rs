@@ -38,8 +38,12 @@ pub(super) struct Finished {
     pub(super) record: Record,
     /// In which process.
     pub(super) process: Process,
+    /// Whether that ends with it.
+    pub(super) ends_process: bool,
     /// When its host sends its span, in nanoseconds of simulated time.
     pub(super) sent: u64,
+    /// How long it had been waiting before, beside what is simulated, in nanoseconds.
+    pub(super) waited: u64,
     /// The date of simulated time 0, in nanoseconds since 1970; 0 until the span is sent.
     pub(super) anchor: u64,
     /// What was scripted.

@@ -40,7 +40,7 @@ pub use gateway::{InputSeries, SeriesFile};
 pub use incident::{Incident, IncidentError, Kind};
 pub use pace::Pace;
 pub use sender::SenderError;
-pub use truth::{AgentsTruth, HostTruth, IncidentTruth, SeriesTruth, Truth};
+pub use truth::{AgentsTruth, HostKindTruth, HostTruth, IncidentTruth, SeriesTruth, Truth};
 
 use agent_report::Meters;
 use destination::{Collector, Destination};
@@ -83,6 +83,8 @@ pub struct Scenario {
     pub direct: bool,
     /// Threads that send.
     pub senders: usize,
+    /// The most series of a metric that a gateway counts, where gateways are simulated, too.
+    pub series_limit: usize,
     /// What happens.
     pub incidents: Vec<Incident>,
 }
@@ -214,7 +216,7 @@ pub fn series(
 ) -> Result<(Outcome, SeriesFile), SimulationError> {
     let play = Play::new(scenario, settings, stop)?;
     let timeline = Timeline::simulated(nanos(scenario.from));
-    let gateway = Gateway::new(&play.shared, &play.incidents, timeline);
+    let gateway = Gateway::new(&play.shared, &play.incidents, timeline, scenario.series_limit);
     let played = play.until_end(timeline, &gateway, report)?;
     let file = gateway.file();
     Ok((play.outcome(timeline, played), file))

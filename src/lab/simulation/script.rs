@@ -9,7 +9,7 @@ use super::fleet::{Fleet, ServerKind};
 use super::incident::{IncidentFate, Incidents};
 use super::latency::{self, Path};
 use super::place::Place;
-use super::plan::{self, Ask, Errand, PlannedCall, Program, Visit};
+use super::plan::{self, Ask, Errand, Mode, PlannedCall, Program, Visit};
 use super::random::Rng;
 use super::record::Recorded;
 use super::routine::Routine;
@@ -20,7 +20,13 @@ use mpr_otel_core::ledger::{ELEVATION_FULL, ELEVATION_LIMITED};
 /// Each use of random numbers has a word of its own, so that no two share their numbers.
 const OPERATION: u64 = 30;
 const PROCESS: u64 = 31;
+const WAITED: u64 = 32;
 const LOGON: u64 = 33;
+
+/// Operations of machines that were offline, and sent them when they were back: so many, and so long
+/// after they ended, in nanoseconds. The gateway calls an operation late after five minutes.
+const WAITED_SHARE: f64 = 0.01;
+const WAITED_FOR: u64 = 600 * SECOND;
 
 /// What operations are made from.
 pub(super) struct Script<'run> {
@@ -60,7 +66,16 @@ impl Script<'_> {
         let gap = (rng.between(0.02, 0.4) * SECOND as f64) as u64;
         let thread_id = 4 * (1_000 + rng.below(5_000) as u32);
         let usual = IncidentFate { status: Some(status), takes };
-        let fate = self.incidents.bend(place, &call.ask, usual, now);
+        let fate = match call.mode {
+            // No server has a part in it.
+            Mode::Deferred => IncidentFate { status: Some(0), takes: latency::deferred(&mut rng) },
+            Mode::Prompt => {
+                let fate = self.incidents.bend(place, &call.ask, usual, now);
+                IncidentFate { takes: fate.takes.saturating_add(latency::prompt(&mut rng)), ..fate }
+            }
+            Mode::Plain => self.incidents.bend(place, &call.ask, usual, now),
+        };
+        let waited = Rng::of(&[fleet.seed, WAITED, a, b, c, d]).happens(WAITED_SHARE);
         let status = fate.status.filter(|_| fate.takes < self.limit);
         let takes = if status.is_some() { fate.takes } else { self.limit };
         let ended = now + takes;
@@ -95,7 +110,9 @@ impl Script<'_> {
         let finished = Finished {
             record: recorded.record(place.number()),
             process: process(fleet.seed, place, program, planned.errand),
+            ends_process: !program.stays() && (last || status.is_none()),
             sent: ended,
+            waited: if waited { WAITED_FOR } else { 0 },
             anchor: 0,
             scripted: Scripted {
                 host,
@@ -103,6 +120,7 @@ impl Script<'_> {
                     server: share.map(|share| share.server),
                     add,
                     status,
+                    mode: call.mode,
                     late: false,
                 },
                 takes,
@@ -138,7 +156,14 @@ impl Script<'_> {
             drive: None,
             resource_type: RESOURCETYPE_DISK,
         };
-        let call = PlannedCall { ask, flags: 0, first: true, ends: routine.ends, elevated: false };
+        let call = PlannedCall {
+            ask,
+            flags: 0,
+            mode: Mode::Plain,
+            first: true,
+            ends: routine.ends,
+            elevated: false,
+        };
         // At night nobody is there to be in the way.
         Some((Visit { at: now, errand: Errand::Night }, Program::Net, vec![call]))
     }
@@ -154,11 +179,7 @@ fn logon_id(seed: u64, place: Place, elevated: bool) -> u64 {
 /// The process in which an operation is asked for.
 fn process(seed: u64, place: Place, program: Program, errand: Errand) -> Process {
     let Place { host, day, visit, .. } = place;
-    // Explorer and the spooler live all day, the others for a visit.
-    let visit = match program {
-        Program::Explorer | Program::Spooler => u64::from(u16::MAX),
-        Program::Net | Program::GpScript | Program::Policy => visit.into(),
-    };
+    let visit = if program.stays() { u64::from(u16::MAX) } else { visit.into() };
     let mut rng = Rng::of(&[seed, PROCESS, host.into(), day.into(), visit, program as u64]);
     let id_seed = [rng.bits(), rng.bits(), rng.bits()];
     let pid = 4 * (500 + rng.below(8_000) as u32);

@@ -33,6 +33,7 @@ pub fn label<'series>(series: &'series SeriesTruth, name: &str) -> Option<&'seri
         "mpr_outcome" => Some(&series.outcome),
         "mpr_error_class" => series.error_class.as_deref(),
         "error_type" => series.error_type.as_deref(),
+        "mpr_connect_mode" => Some(&series.connect_mode),
         "mpr_late" => series.late.then_some("true"),
         _ => None,
     }
@@ -137,6 +138,7 @@ mod tests {
             outcome: "success".to_owned(),
             error_class: None,
             error_type: None,
+            connect_mode: "plain".to_owned(),
             late: false,
             count: durations.iter().map(|(_, count)| count).sum(),
             seconds: 0.0,

@@ -101,6 +101,9 @@ pub(super) struct Simulate {
     /// minute, for promtool's unit tests of rules.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["endpoint", "speed", "direct", "senders"])]
     series: Option<PathBuf>,
+    /// The most series of a metric that a gateway counts, as its MPR_SERIES_LIMIT.
+    #[arg(long, value_name = "N", default_value_t = 20_000, requires = "series")]
+    series_limit: usize,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -126,6 +129,7 @@ impl Simulate {
             agents: self.agents,
             direct: self.direct,
             senders: self.senders.into(),
+            series_limit: self.series_limit,
             incidents: self.incident.clone(),
         };
         let (mut line, begun) = (ProgressLine::new(), Instant::now());

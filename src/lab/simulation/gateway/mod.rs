@@ -79,6 +79,8 @@ pub(super) struct Gateway<'run> {
     shared: &'run SenderShared,
     incidents: &'run Incidents,
     timeline: Timeline,
+    /// The most series of a metric.
+    limit: usize,
     counted: RefCell<Counted>,
 }
 
@@ -101,8 +103,8 @@ struct Counts {
 }
 
 impl Counts {
-    fn new(gateway: &'static str, minute: u32) -> Self {
-        Self { spans: Spans::new(gateway), telemetry: Telemetry::new(gateway, minute) }
+    fn new(gateway: &'static str, limit: usize, minute: u32) -> Self {
+        Self { spans: Spans::new(gateway, limit), telemetry: Telemetry::new(gateway, minute) }
     }
 }
 
@@ -114,15 +116,16 @@ impl<'run> Gateway<'run> {
         shared: &'run SenderShared,
         incidents: &'run Incidents,
         timeline: Timeline,
+        limit: usize,
     ) -> Self {
         let counted = Counted {
             tracks: Tracks::default(),
-            first: Counts::new("gateway-1", 0),
+            first: Counts::new("gateway-1", limit, 0),
             second: None,
             agents: Agents::default(),
             minute: 0,
         };
-        Self { shared, incidents, timeline, counted: RefCell::new(counted) }
+        Self { shared, incidents, timeline, limit, counted: RefCell::new(counted) }
     }
 
     /// All series, with a last sample of what was counted since the last minute.
@@ -157,7 +160,7 @@ impl Destination for Gateway<'_> {
         let SenderShared { fleet, settings, .. } = self.shared;
         let Counted { first, second, tracks, minute, .. } = &mut *self.counted.borrow_mut();
         for finished in batch {
-            let now = finished.anchor + finished.sent;
+            let now = self.timeline.now_unix_nanos(finished.sent);
             // The balancer knows one host from another.
             let of_second = second.as_mut().filter(|_| finished.scripted.host % 2 == 1);
             let spans = &mut of_second.unwrap_or(first).spans;
@@ -197,7 +200,7 @@ impl Destination for Gateway<'_> {
         match self.incidents.second_gateway_is_down(at) {
             None | Some(true) => counted.second = None,
             Some(false) if counted.second.is_none() => {
-                counted.second = Some(Counts::new("gateway-2", minute));
+                counted.second = Some(Counts::new("gateway-2", self.limit, minute));
             }
             Some(false) => {}
         }

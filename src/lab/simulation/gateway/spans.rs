@@ -2,12 +2,10 @@
 
 use super::Tracks;
 use super::connector::{Calls, Connector, Durations};
-use super::otlp::get;
+use super::otlp::{get, list};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 
-/// The most series of a metric with servers (`aggregation_cardinality_limit`).
-const LIMIT: usize = 20_000;
 /// Minutes after which a server that nobody asked for makes room (`series_expiration`).
 const EXPIRATION: u32 = 24 * 60;
 /// A span that ended longer ago came late, in nanoseconds.
@@ -25,11 +23,12 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    /// Of the gateway with this name, which has just started.
-    pub(super) fn new(gateway: &'static str) -> Self {
+    /// Of the gateway with this name, which has just started. A metric with servers has at most `limit`
+    /// series (`aggregation_cardinality_limit`).
+    pub(super) fn new(gateway: &'static str, limit: usize) -> Self {
         Self {
-            calls: Connector::new(gateway, "mpr_calls").limited(LIMIT, EXPIRATION),
-            durations: Connector::new(gateway, "mpr_duration_seconds").limited(LIMIT, EXPIRATION),
+            calls: Connector::new(gateway, "mpr_calls").limited(limit, EXPIRATION),
+            durations: Connector::new(gateway, "mpr_duration_seconds").limited(limit, EXPIRATION),
             fleet: Connector::new(gateway, "mpr_fleet_calls"),
             loss: Connector::new(gateway, "mpr_loss_calls"),
         }
@@ -82,6 +81,7 @@ impl Spans {
             ),
             ("status_code", status(span)),
             ("server_address", Some(server)),
+            ("mpr_connect_mode", Some(mode(span).to_owned())),
         ]);
         let mut exactly = by_server.clone();
         exactly.push(("error_type", of("error.type")));
@@ -106,6 +106,17 @@ impl Spans {
 fn status(span: &Span) -> Option<String> {
     let code = span.status.as_ref().map_or(0, |status| status.code);
     StatusCode::try_from(code).ok().map(|code| code.as_str_name().to_owned())
+}
+
+/// What a duration is of, by the flags of the connect.
+fn mode(span: &Span) -> &'static str {
+    let flags = list(&span.attributes, "mpr.connect.flags");
+    let has = |flag: &str| flags.iter().any(|there| there == flag);
+    match (has("DEFERRED"), has("PROMPT") && has("INTERACTIVE")) {
+        (true, _) => "deferred",
+        (false, true) => "prompt",
+        (false, false) => "plain",
+    }
 }
 
 /// A server's name as a label has it: what can be no name of a host is `other`.
