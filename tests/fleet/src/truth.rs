@@ -136,8 +136,6 @@ mod tests {
             server: None,
             operation: "add".to_owned(),
             outcome: "success".to_owned(),
-            connect_mode: "plain".to_owned(),
-            late: false,
             error_class: None,
             error_type: None,
             connect_mode: "plain".to_owned(),
