@@ -34,7 +34,8 @@ impl Record {
 pub fn file(source: &Source) -> Result<String> {
     let mut text = comment("", &source.rules.about) + "groups:\n";
     for group in &source.rules.groups {
-        text += &format!("  - name: {}\n    rules:\n", group.name);
+        text +=
+            &format!("  - name: {}\n    interval: {}\n    rules:\n", group.name, group.interval);
         for record in &group.records {
             text += &comment("      ", &record.why);
             for (name, shows) in record.rules() {
