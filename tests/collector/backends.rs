@@ -1,13 +1,14 @@
 //! Backends that are not a Prometheus which is pushed to: deploy/backends, and what variables say.
 
+use crate::events::console;
 use crate::fleet::{AUTHORIZATION, Certificates, Operation, Prometheus, free_port, shipped, until};
-use crate::{CALLS, DURATIONS, Gateway, counted, now, operations, report};
+use crate::{CALLS, DURATIONS, Gateway, arrived, counted, increased, now, operations, report};
 use mpr_otel_lab::receiver::{Answer, Receiver, Request};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Metric, metric::Data, number_data_point::Value,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 #[test]
@@ -47,14 +48,19 @@ fn a_prometheus_that_fetches_has_the_same_numbers_by_the_same_names() {
     let gateway = Gateway::of(&["collector-config/gateway.yaml", "deploy/backends/scrape.yaml"])
         .with("MPR_SCRAPE_LISTEN", format!("127.0.0.1:{fleet}"))
         .with("MPR_SCRAPE_OWN_PORT", own)
+        // An exemplar is there from one flush to the next. It has to be fetched meanwhile.
+        .with("MPR_METRICS_FLUSH_INTERVAL", "3s")
         .start();
     gateway.take("desk-17", &[Operation::failed("files01.corp.example")]);
     gateway.take_metrics(&report("desk-17", now(), 7, 0));
     let failures = format!(r#"{CALLS}{{job="mpr-otel", mpr_outcome="failure"}}"#);
     counted(&prometheus, &failures, 1.0);
     counted(&prometheus, &format!(r#"{DURATIONS}{{job="mpr-otel"}}"#), 1.0);
+    increased(&prometheus, DURATIONS, 1.0);
+    until("an exemplar", || prometheus.exemplars().contains("trace_id").then_some(()));
     counted(&prometheus, "mpr_fleet_calls_total", 1.0);
     let [series] = prometheus.query(&failures).try_into().unwrap();
+    assert_eq!(series.label("otel_scope_name"), "");
     for (label, value) in [
         ("server_address", "files01.corp.example"),
         ("error_type", "ERROR_BAD_NETPATH"),
@@ -69,6 +75,84 @@ fn a_prometheus_that_fetches_has_the_same_numbers_by_the_same_names() {
             prometheus.query(r#"otelcol_receiver_accepted_spans_total{job="otelcol-mpr"}"#);
         accepted.iter().any(|series| series.value == 1.0).then_some(())
     });
+    for name in [
+        "otelcol_exporter_queue_size",
+        "otelcol_process_cpu_seconds_total",
+        "otelcol_process_memory_rss_bytes",
+        "otelcol_receiver_accepted_spans_total",
+    ] {
+        until(name, || (!prometheus.query(name).is_empty()).then_some(()));
+    }
+}
+
+#[test]
+fn a_backend_of_traces_and_logs_that_wants_a_certificate_and_a_token_gets_both() {
+    let spans = Receiver::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (setup, events) = console();
+    let shown = setup.start(folder.path());
+    let tokens = folder.path().join("tokens");
+    fs::write(&tokens, "secret\n").unwrap();
+    // The one door of this backend asks for what the two doors of a gateway ask for.
+    let files = ["collector-config/gateway.yaml", "collector-config/gateway-token.yaml"];
+    let mut backend = Gateway::of(&files)
+        .onward(&spans)
+        .with("MPR_LOGS_ENDPOINT", events)
+        .with("MPR_TOKENS", tokens.display())
+        .with("MPR_TOKEN_LISTEN", format!("127.0.0.1:{}", free_port()));
+    let auth = "receivers::otlp::protocols::http::auth::authenticator: bearertokenauth";
+    backend.setup = backend.setup.over(auth);
+    let backend = backend.start();
+
+    let mut gateway = Gateway::new();
+    for signal in ["TRACES", "LOGS"] {
+        let file = |name: &str| backend.certificates.file(name).display().to_string();
+        gateway = gateway
+            .with(&format!("MPR_{signal}_ENDPOINT"), backend.endpoint())
+            .with(&format!("MPR_{signal}_CA"), file("ca.crt"))
+            .with(&format!("MPR_{signal}_CERT"), file("client.crt"))
+            .with(&format!("MPR_{signal}_KEY"), file("client.key"))
+            .with(
+                &format!("MPR_{signal}_HEADERS"),
+                "[{name: authorization, value: Bearer secret}]",
+            );
+    }
+    let gateway = gateway.start();
+    arrived(&spans, gateway.take("desk-17", &operations(5)));
+    gateway.take_event("desk-17", "the event", &[]);
+    until("the event", || shown.said().contains("the event").then_some(()));
+}
+
+/// A shipped file, read.
+fn yaml(file: &str) -> serde_json::Value {
+    serde_saphyr::from_str(&fs::read_to_string(shipped(file)).unwrap()).unwrap()
+}
+
+#[test]
+fn increases_go_where_totals_go() {
+    let [gateway, delta] =
+        ["collector-config/gateway.yaml", "deploy/backends/delta.yaml"].map(yaml);
+    let own = "/service/telemetry/metrics/readers/0/periodic";
+    let mut expected = gateway.pointer(own).unwrap().clone();
+    expected["exporter"]["otlp"]["temporality_preference"] = "delta".into();
+    assert_eq!(delta.pointer(own), Some(&expected));
+    let agents = "/service/pipelines/metrics~1agents/processors";
+    let mut expected = gateway.pointer(agents).unwrap().clone();
+    expected.as_array_mut().unwrap().push("cumulative_to_delta".into());
+    assert_eq!(delta.pointer(agents), Some(&expected));
+}
+
+#[test]
+fn a_gateway_that_names_hosts_does_all_else_that_a_gateway_does() {
+    let [gateway, identity] =
+        ["collector-config/gateway.yaml", "deploy/identity/identity.yaml"].map(yaml);
+    for pipeline in ["traces", "metrics~1agents", "logs"] {
+        let processors = format!("/service/pipelines/{pipeline}/processors");
+        let mut expected = gateway.pointer(&processors).unwrap().clone();
+        let added = ["filter/nameless", "transform/identity"].map(Into::into);
+        expected.as_array_mut().unwrap().splice(1..1, added);
+        assert_eq!(identity.pointer(&processors), Some(&expected), "{pipeline}");
+    }
 }
 
 /// Names of totals: counters and histograms that are not increases.
@@ -126,7 +210,7 @@ fn a_backend_that_refuses_totals_gets_increases() {
         .with("MPR_PROMETHEUS_HEADERS", "[{name: authorization, value: Api-Token secret}]")
         .start();
     let mut sums = BTreeMap::new();
-    let mut wait_for = |expected: [(&str, i64); 4]| {
+    let mut wait_for = |expected: [(&str, i64); 6]| {
         until("all increases", || {
             for request in backend.metrics().try_iter() {
                 assert_eq!(totals(&request.metrics), [""; 0]);
@@ -142,15 +226,23 @@ fn a_backend_that_refuses_totals_gets_increases() {
         }
     };
     let began = now();
-    gateway.take("desk-17", &operations(10));
+    let mut ten = operations(10);
+    ten[0].lost = Some(3);
+    gateway.take("desk-17", &ten);
     gateway.take_metrics(&report("desk-17", began, 7, 0));
-    let names =
-        ["mpr.calls", "mpr.duration", "mpr.operation.seen", "otelcol_receiver_accepted_spans"];
-    let expected = |counts: [i64; 4]| std::array::from_fn(|at| (names[at], counts[at]));
-    wait_for(expected([10, 10, 7, 10]));
+    let names = [
+        "mpr.calls",
+        "mpr.duration",
+        "mpr.fleet.calls",
+        "mpr.loss.calls",
+        "mpr.operation.seen",
+        "otelcol_receiver_accepted_spans",
+    ];
+    let expected = |counts: [i64; 6]| std::array::from_fn(|at| (names[at], counts[at]));
+    wait_for(expected([10, 10, 10, 1, 7, 10]));
     gateway.take("desk-17", &operations(5));
     gateway.take_metrics(&report("desk-17", began, 12, 0));
-    wait_for(expected([15, 15, 12, 15]));
+    wait_for(expected([15, 15, 15, 1, 12, 15]));
 }
 
 #[test]
@@ -166,7 +258,7 @@ fn a_backend_that_wants_a_header_gets_traces_without_a_prometheus() {
         .start();
     let sent = gateway.take("desk-17", &operations(5));
     let mut headers = Vec::new();
-    let mut missing: std::collections::BTreeSet<Vec<u8>> = sent.into_iter().collect();
+    let mut missing: BTreeSet<Vec<u8>> = sent.into_iter().collect();
     until("all spans", || {
         for request in backend.requests().try_iter() {
             headers.push(request.header("x-honeycomb-team").map(str::to_owned));

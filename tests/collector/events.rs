@@ -155,6 +155,26 @@ pub fn console() -> (Setup, String) {
     (setup, format!("http://{listen}"))
 }
 
+/// An event of this computer, as the gateway takes it.
+pub fn event(computer: &str, channel: &str) -> Value {
+    let text = |key: &str, text: &str| json!({"key": key, "value": {"stringValue": text}});
+    let body = [text("computer", computer), text("channel", channel)];
+    json!({"resourceLogs": [{
+        "resource": {"attributes": [text("host.name", computer), text("host.id", computer)]},
+        "scopeLogs": [{"logRecords": [{"body": {"kvlistValue": {"values": body}}}]}],
+    }]})
+}
+
+/// Sends events and returns the status of the answer.
+pub fn send(client: &ureq::Agent, endpoint: &str, events: &Value, headers: &[(&str, &str)]) -> u16 {
+    let mut request = client.post(format!("{endpoint}/v1/logs"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.header("content-type", "application/json");
+    request.send(events.to_string()).unwrap().status().as_u16()
+}
+
 fn post(agent: &Agent, bodies: &[Value]) {
     let attributes = json!([{"key": "user.name", "value": {"stringValue": PRIVATE}}]);
     let records: Vec<Value> =

@@ -163,6 +163,8 @@ impl Certificates {
             .tls_config(tls)
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
+            // Connections stay, however long it takes until they are used again.
+            .max_idle_age(Duration::MAX)
             .proxy(None)
             .build()
             .into()
@@ -284,6 +286,11 @@ impl Prometheus {
         prometheus
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     fn url(&self) -> String {
         let scheme = if self.guard.is_some() { "https" } else { "http" };
         format!("{scheme}://127.0.0.1:{}", self.port)
@@ -343,6 +350,14 @@ impl Prometheus {
                 value: series["value"][1].as_str().unwrap().parse().unwrap(),
             })
             .collect()
+    }
+
+    /// What is kept of single operations beside the buckets of durations.
+    pub fn exemplars(&self) -> String {
+        let (start, end) = ((now() / 1_000_000_000 - 600).to_string(), u64::MAX.to_string());
+        let range = [("start", start.as_str()), ("end", &end[..10])];
+        let query = [("query", "mpr_duration_seconds_bucket")];
+        self.ask("query_exemplars", &[&query[..], &range].concat()).to_string()
     }
 
     /// The increase of a counter over the whole test, summed over its series. Each series is asked
@@ -488,7 +503,10 @@ pub fn post(client: &ureq::Agent, url: &str, body: &[u8], headers: &[(&str, &str
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    request.send(body).unwrap().status().as_u16()
+    let mut answer = request.send(body).unwrap();
+    // Until it is read, nothing else is sent over its connection.
+    answer.body_mut().read_to_vec().unwrap();
+    answer.status().as_u16()
 }
 
 /// A text attribute.

@@ -20,6 +20,8 @@ use std::collections::BTreeSet;
 
 const HOUR: u64 = 3_600_000_000_000;
 const SERVER: &str = "files01.corp.example";
+/// The fleet's account, which has no servers.
+const FLEET: &str = "mpr_fleet_calls_total";
 
 /// A span of the product, with something changed about it.
 fn changed(change: impl FnOnce(&mut Span)) -> ExportTraceServiceRequest {
@@ -164,6 +166,23 @@ fn a_fleet_that_names_its_servers_counts_others_together() {
 }
 
 #[test]
+fn a_fleet_with_a_service_name_of_its_own_is_counted_and_no_other() {
+    let prometheus = Prometheus::start();
+    let gateway = Gateway::new().to(&prometheus).with("MPR_SERVICE_NAME", "drives").start();
+    for (service, operations, seen) in [("mpr-otel", 5, 9), ("drives", 3, 7)] {
+        let mut spans = export("desk-17", &crate::operations(operations));
+        spans.resource_spans[0].resource = Some(resource("desk-17", service));
+        assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
+        let mut metrics = report("desk-17", crate::now(), seen, 0);
+        let agent = resource("desk-17", &format!("{service}-agent"));
+        metrics.resource_metrics[0].resource = Some(agent);
+        gateway.take_metrics(&metrics);
+    }
+    counted(&prometheus, &format!(r#"{CALLS}{{job="mpr-otel"}}"#), 3.0);
+    counted(&prometheus, r#"mpr_operation_seen_total{job="mpr-otel-agent"}"#, 7.0);
+}
+
+#[test]
 fn operations_that_come_late_are_a_series_of_their_own() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new().to(&prometheus).start();
@@ -179,11 +198,47 @@ fn operations_that_come_late_are_a_series_of_their_own() {
     for said in [Value::BoolValue(true), string("no")] {
         assert_eq!(send(&gateway.client, &gateway.endpoint(), &with("mpr.late", said)), 200);
     }
-    for metric in [CALLS, DURATIONS] {
+    for metric in [CALLS, DURATIONS, FLEET] {
         counted(&prometheus, metric, 6.0);
         counted(&prometheus, &format!(r#"{metric}{{mpr_late="true"}}"#), 2.0);
         counted(&prometheus, &format!(r#"{metric}{{mpr_late=""}}"#), 4.0);
         assert_eq!(prometheus.query(metric).len(), 2);
+    }
+}
+
+#[test]
+fn connects_that_prompt_or_are_put_off_are_series_of_their_own() {
+    let prometheus = Prometheus::start();
+    let gateway = Gateway::new().to(&prometheus).start();
+    let flags = |words: &[&str]| {
+        let values = words.iter().map(|word| AnyValue { value: Some(string(word)) }).collect();
+        Value::ArrayValue(ArrayValue { values })
+    };
+    let sent = [
+        flags(&[]),
+        flags(&["INTERACTIVE", "REDIRECT"]),
+        // Windows ignores it alone.
+        flags(&["PROMPT"]),
+        flags(&["INTERACTIVE", "PROMPT"]),
+        flags(&["DEFERRED", "INTERACTIVE"]),
+        // What is no list of words says nothing.
+        string("DEFERRED"),
+        Value::ArrayValue(ArrayValue {
+            values: vec![AnyValue { value: Some(Value::IntValue(7)) }],
+        }),
+    ];
+    for flags in sent {
+        let spans = with("mpr.connect.flags", flags);
+        assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
+    }
+    // Nor does the sender say it.
+    let spans = with("mpr.connect.mode", string("<b>"));
+    assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
+    for metric in [CALLS, DURATIONS] {
+        for (mode, count) in [("plain", 6.0), ("prompt", 1.0), ("deferred", 1.0)] {
+            counted(&prometheus, &format!(r#"{metric}{{mpr_connect_mode="{mode}"}}"#), count);
+        }
+        assert_eq!(prometheus.query(metric).len(), 3);
     }
 }
 
@@ -246,6 +301,10 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
     if let Data::Sum(delta) = &mut delta {
         delta.aggregation_temporality = AggregationTemporality::Delta.into();
     }
+    let mut falling = sum(vec![point(&[])]);
+    if let Data::Sum(falling) = &mut falling {
+        falling.is_monotonic = false;
+    }
     let mut unit = metric("mpr.operation.repeated", sum(vec![point(&[])]));
     unit.unit = "evil".to_owned();
     unit.description = "evil".to_owned();
@@ -256,6 +315,8 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
         metric(name, summary),
         metric(name, gauge(vec![point(&[])])),
         metric(name, delta),
+        metric(name, falling),
+        metric("mpr.operation.pending", sum(vec![point(&[])])),
         metric("mpr.operation.lost", sum(vec![point(&[("mpr.loss.reason", "evil")]), point(&[])])),
         metric(
             "mpr.operation.ended",
@@ -266,7 +327,10 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
         ),
         metric(
             "mpr.agent.info",
-            gauge(vec![point(&[("service.version", "<b>"), ("os.build_id", "26100.1")])]),
+            gauge(vec![
+                point(&[("service.version", "<b>"), ("os.build_id", "26100.1")]),
+                point(&[("service.version", "0.1.0"), ("os.build_id", "<b>")]),
+            ]),
         ),
     ];
     // Known ones, with something to them that is not.
@@ -301,10 +365,23 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
         .unwrap()
         .attributes
         .push(text("mpr.site", "Branch-North"));
-    let nobody = of_agent("no host", vec![metric(name, sum(vec![point(&[])]))]);
+    let has = |host: &str, key: &str, value: &str| {
+        let mut report = of_agent(host, vec![metric(name, sum(vec![point(&[])]))]);
+        let resource = report.resource_metrics[0].resource.as_mut().unwrap();
+        resource.attributes.retain(|attribute| attribute.key != key);
+        resource.attributes.push(text(key, value));
+        report
+    };
+    let nobody = has("desk-18", "host.name", "no host");
+    let nowhere = has("desk-18", "service.instance.id", "<b>");
+    // The host is known, and its site is not.
+    let info = point(&[("service.version", "0.1.0"), ("os.build_id", "26100.1")]);
+    let mut lost = of_agent("desk-20", vec![metric("mpr.agent.info", gauge(vec![info]))]);
+    let resource_of_lost = lost.resource_metrics[0].resource.as_mut().unwrap();
+    resource_of_lost.attributes.push(text("mpr.site", "<b>"));
     let mut other = of_agent("desk-19", vec![metric(name, sum(vec![point(&[])]))]);
     other.resource_metrics[0].resource = Some(resource("desk-19", "erp-agent"));
-    for metrics in [of_agent("desk-17", hostile), nobody, other, site] {
+    for metrics in [of_agent("desk-17", hostile), nobody, nowhere, other, lost, site] {
         gateway.take_metrics(&metrics);
     }
     counted(&prometheus, "mpr_operation_seen_total", 1.0);
@@ -321,6 +398,7 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
         .collect();
     let expected = [
         "mpr_agent_info desk-17 mpr_site=Branch-North,os_build_id=26100.2314,service_version=0.1.0",
+        "mpr_agent_info desk-20 os_build_id=26100.1,service_version=0.1.0",
         "mpr_agent_last_round_seconds desk-17 ",
         "mpr_ledger_removed_total desk-17 ",
         "mpr_operation_ended_total desk-17 mpr_error_class=unreachable,mpr_outcome=failure",
@@ -402,16 +480,19 @@ fn a_flood_of_servers_and_hosts_leaves_the_numbers_of_an_honest_host_right() {
     // Of a server that is known, but in a series that was not there.
     gateway.take("desk-17", &[Operation::on("files00.corp.example"), Operation::failed(SERVER)]);
     gateway.take_metrics(&report("desk-17", crate::now(), 7, 0));
-    for metric in [CALLS, "mpr_fleet_calls_total"] {
+    for metric in [CALLS, FLEET] {
         counted(&prometheus, metric, (SERVERS + 7) as f64);
     }
     let known = format!(r#"{CALLS}{{server_address="files00.corp.example"}}"#);
     increased(&prometheus, &known, 2.0);
     // Among so many servers it has no place any more. The fleet's account has none of servers.
-    let failures = r#"{mpr_outcome="failure", mpr_error_class="unreachable"}"#;
+    let failures = concat!(
+        r#"{mpr_operation_name="add", mpr_outcome="failure", "#,
+        r#"mpr_error_class="unreachable"}"#
+    );
     assert_eq!(series(&format!("{CALLS}{failures}")), 0.0);
-    increased(&prometheus, &format!("mpr_fleet_calls_total{failures}"), 1.0);
-    assert_eq!(series("mpr_fleet_calls_total"), 2.0);
+    increased(&prometheus, &format!("{FLEET}{failures}"), 1.0);
+    assert_eq!(series(FLEET), 2.0);
     let servers = (LIMIT + 1) as f64;
     assert_eq!([series(CALLS), series(DURATIONS)], [servers, servers]);
 

@@ -1,6 +1,6 @@
 //! deploy/identity: a host is who its certificate says, whatever it says of itself.
 
-use crate::events::console;
+use crate::events::{self, console, event};
 use crate::fleet::{
     Certificates, Operation, Process, Prometheus, export, free_port, post, shipped, until,
 };
@@ -9,13 +9,14 @@ use mpr_otel_lab::receiver::Receiver;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message;
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
 use std::process::Command;
 
 const HONEST: &str = "desk-17.corp.example";
 const LIAR: &str = "desk-66.corp.example";
+/// As the liar's certificate has it: names of hosts are told apart without regard to case.
+const CERTIFIED: &str = "DESK-66.corp.example";
 const SERVER: &str = "files01.corp.example";
 /// How many hosts the liar makes up.
 const HOSTS: usize = 10_000;
@@ -25,11 +26,16 @@ struct Balancer {
     /// What hosts have.
     hosts: Certificates,
     endpoint: String,
-    _process: Process,
+    process: Process,
 }
 
 impl Balancer {
     fn before(gateway: &Gateway) -> Self {
+        Self::trusting(&gateway.certificates, gateway)
+    }
+
+    /// One that takes servers of this authority for gateways.
+    fn trusting(authority: &Certificates, gateway: &Gateway) -> Self {
         let hosts = Certificates::new();
         let listen = format!("127.0.0.1:{}", free_port());
         let port = |name: &str| gateway.setup.get(name).rsplit(':').next().unwrap().to_owned();
@@ -43,11 +49,11 @@ impl Balancer {
             .env("MPR_HOSTS_CA", hosts.file("ca.crt"))
             .env("MPR_GATEWAY", gateway.setup.get("MPR_GATEWAY_LISTEN"))
             .env("MPR_GATEWAY_HEALTH", port("MPR_HEALTH_LISTEN"))
-            .env("MPR_GATEWAY_CA", gateway.certificates.file("ca.crt"))
+            .env("MPR_GATEWAY_CA", authority.file("ca.crt"))
             .env("MPR_GATEWAY_PEM", gateway.certificates.both("client"));
         let process = Process::start("haproxy", command, gateway.folder.path()).unwrap();
         until("haproxy", || TcpStream::connect(&listen).ok());
-        Self { hosts, endpoint: format!("https://{listen}"), _process: process }
+        Self { hosts, endpoint: format!("https://{listen}"), process }
     }
 }
 
@@ -93,7 +99,7 @@ fn a_host_that_gives_itself_another_name_is_known_by_its_certificate() {
     let backend = Receiver::start().unwrap();
     let gateway = identified().to(&prometheus).onward(&backend).start();
     let balancer = Balancer::before(&gateway);
-    let (honest, liar) = (balancer.hosts.client_of(HONEST), balancer.hosts.client_of(LIAR));
+    let [honest, liar] = [HONEST, CERTIFIED].map(|host| balancer.hosts.client_of(host));
     let traces = format!("{}/v1/traces", balancer.endpoint);
     let metrics = format!("{}/v1/metrics", balancer.endpoint);
     // haproxy looks for the gateway first.
@@ -144,16 +150,9 @@ fn an_event_is_of_the_computer_that_the_certificate_names() {
     let gateway = identified().with("MPR_LOGS_ENDPOINT", endpoint).start();
     let balancer = Balancer::before(&gateway);
     let liar = balancer.hosts.client_of(LIAR);
-    let text = |key: &str, text: &str| json!({"key": key, "value": {"stringValue": text}});
-    let body = [text("computer", HONEST), text("channel", "the event")];
-    let event = json!({"resourceLogs": [{
-        "resource": {"attributes": [text("host.name", HONEST)]},
-        "scopeLogs": [{"logRecords": [{"body": {"kvlistValue": {"values": body}}}]}],
-    }]});
+    let event = event(HONEST, "the event");
     until("the gateway behind the balancer", || {
-        let request = liar.post(format!("{}/v1/logs", balancer.endpoint));
-        let request = request.header("content-type", "application/json");
-        (request.send(event.to_string()).unwrap().status() == 200).then_some(())
+        (events::send(&liar, &balancer.endpoint, &event, &[]) == 200).then_some(())
     });
     let said = until("the event", || {
         let said = shown.said();
@@ -185,11 +184,29 @@ fn nobody_reaches_the_gateway_past_the_balancer() {
 }
 
 #[test]
+fn the_balancer_tells_nothing_to_a_server_that_is_no_gateway() {
+    let gateway = identified().start();
+    let balancer = Balancer::trusting(&Certificates::new(), &gateway);
+    let honest = balancer.hosts.client_of(HONEST);
+    let url = format!("{}/v1/traces", balancer.endpoint);
+    let spans = export(HONEST, &[Operation::on(SERVER)]).encode_to_vec();
+    until("the balancer has tried the server", || {
+        assert_eq!(post(&honest, &url, &spans, &[]), 503);
+        balancer.process.said().contains("gateways/gw-a ").then_some(())
+    });
+}
+
+#[test]
 fn what_has_no_name_from_the_balancer_is_dropped() {
     let prometheus = Prometheus::start();
     let backend = Receiver::start().unwrap();
-    let gateway = identified().to(&prometheus).onward(&backend).start();
+    let folder = tempfile::tempdir().unwrap();
+    let (setup, events) = console();
+    let shown = setup.start(folder.path());
+    let gateway =
+        identified().to(&prometheus).onward(&backend).with("MPR_LOGS_ENDPOINT", events).start();
     gateway.take(LIAR, &[Operation::on("files66.corp.example")]);
+    gateway.take_event(LIAR, "an event of nobody", &[]);
     gateway.take_metrics(&report(LIAR, now(), 7, 0));
     // As the balancer sends.
     let spans = export("somebody", &[Operation::on(SERVER)]).encode_to_vec();
@@ -202,4 +219,7 @@ fn what_has_no_name_from_the_balancer_is_dropped() {
     assert_eq!(post(&gateway.client, &url, &sent, &named), 200);
     counted(&prometheus, "mpr_operation_seen_total", 9.0);
     counted(&prometheus, CALLS, 1.0);
+    gateway.take_event("somebody", "the event", &named);
+    until("the event", || shown.said().contains("the event").then_some(()));
+    assert!(!shown.said().contains("an event of nobody"));
 }

@@ -8,6 +8,8 @@ mod hostile;
 mod identity;
 mod servers;
 mod single;
+mod sizing;
+mod zeros;
 
 use fleet::{
     Certificates, Kafka, Operation, Process, Prometheus, Setup, export, free_port, ids, now,
@@ -108,6 +110,13 @@ impl Gateway {
         let spans = export(host, operations);
         assert_eq!(send(&self.client, &self.endpoint(), &spans), 200);
         ids(&spans)
+    }
+
+    /// Takes an event of a host's channels, with these headers beside it.
+    fn take_event(&self, host: &str, what: &str, headers: &[(&str, &str)]) {
+        let status =
+            events::send(&self.client, &self.endpoint(), &events::event(host, what), headers);
+        assert_eq!(status, 200);
     }
 
     fn take_metrics(&self, metrics: &ExportMetricsServiceRequest) {
@@ -462,13 +471,7 @@ fn a_number_leads_to_an_operation() {
     assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
     let span = &spans.resource_spans[0].scope_spans[0].spans[0];
     let trace: String = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let buckets = "mpr_duration_seconds_bucket";
-    let (start, end) = ((now() / 1_000_000_000 - 600).to_string(), u64::MAX.to_string());
-    let end = &end[..10];
-    until("an exemplar", || {
-        let parameters = [("query", buckets), ("start", start.as_str()), ("end", end)];
-        prometheus.ask("query_exemplars", &parameters).to_string().contains(&trace).then_some(())
-    });
+    until("an exemplar", || prometheus.exemplars().contains(&trace).then_some(()));
 }
 
 // What the agents report

@@ -70,7 +70,7 @@ impl Kind {
                 true, None, Some(20.0), "server-slow@10m:server=3,factor=20"),
             Self::AccessRevoked => ("access-revoked", "MprServerFailing",
                 true, Some(0.6), None, "access-revoked@10m:server=3,share=0.6"),
-            Self::ServerFlaky => ("server-flaky", "MprServerErrorBudget",
+            Self::ServerFlaky => ("server-flaky", "MprServerFailing",
                 true, Some(0.08), None, "server-flaky@10m:server=3,share=0.08"),
             Self::ServerHangs => ("server-hangs", "MprOperationsUnfinished",
                 true, None, None, "server-hangs@10m-30m:server=3"),
@@ -78,7 +78,7 @@ impl Kind {
                 false, Some(0.05), None, "losses@10m:share=0.05"),
             Self::HostsVanish => ("hosts-vanish", "MprHostsAbsent",
                 false, Some(0.3), None, "hosts-vanish@30m:share=0.3"),
-            Self::Silence => ("silence", "MprNoData",
+            Self::Silence => ("silence", "MprFleetSilent",
                 false, None, None, "silence@30m"),
         };
         Form { name, alert, example, server, share, factor }

@@ -33,7 +33,7 @@ mod truth;
 pub use incident::{Incident, IncidentError, Kind};
 pub use pace::Pace;
 pub use sender::SenderError;
-pub use truth::{AgentsTruth, HostTruth, IncidentTruth, SeriesTruth, Truth};
+pub use truth::{AgentsTruth, HostKindTruth, HostTruth, IncidentTruth, SeriesTruth, Truth};
 
 use agent_report::Meters;
 use engine::Engine;
