@@ -7,7 +7,7 @@ use std::time::Duration;
 /// and waits that an incident may need, in simulated seconds.
 const GRACE: f64 = 45.0 * 60.0;
 /// Between two looks at what fired, in simulated time: the interval of the rules.
-const STEP: Duration = Duration::from_secs(15);
+const STEP: Duration = Duration::from_secs(60);
 
 /// An alert that fired.
 #[derive(Clone, Debug, PartialEq)]

@@ -160,7 +160,9 @@ const SELECTIONS: &[(&str, Which)] = &[
     ("ended", ended),
     ("unreachable", |series| of_class(series, "unreachable")),
     ("unauthenticated", |series| of_class(series, "authentication")),
-    ("budget", |series| failed(series) && !of_class(series, "authentication")),
+    ("budget", spends_budget),
+    ("mistaken", |series| of_class(series, "conflict") || of_class(series, "request")),
+    ("without_network", |series| of_class(series, "client_network")),
 ];
 
 /// Its parts that say whose series. What is chosen are plain connects: see run.rs.
@@ -231,6 +233,10 @@ const NUMBERS: &[(&str, Number)] = &[
     ("exported_per_minute", |view| per_minute(view, agents(view).exported as f64)),
     ("spans_per_second", spans_per_second),
     ("budget_left", budget_left),
+    ("all", |view| view.truth.operations as f64),
+    ("all_seen", |view| agents(view).seen as f64),
+    ("all_budget", |view| fleet_connects(view, spends_budget)),
+    ("all_budget_share", |view| fleet_connects(view, spends_budget) / fleet_connects(view, any)),
     ("hosts", |view| hosts(view, |kind| kind.hosts)),
     ("hosts_failing", |view| hosts(view, |kind| kind.failing)),
     ("repeated", |view| agents(view).repeated as f64),
@@ -301,8 +307,19 @@ fn budget_left(view: &View<'_>) -> f64 {
         let groups = view.truth.groups(&[], |series| plain(series) && which(series));
         groups.values().map(|part| part.count()).sum::<u64>() as f64
     };
-    let failed = count(|series| failed(series) && !of_class(series, "authentication"));
-    1.0 - failed / (0.01 * count(any))
+    1.0 - count(spends_budget) / (0.01 * count(any))
+}
+
+/// A failure that a server's budget is charged with.
+fn spends_budget(series: &SeriesTruth) -> bool {
+    const OTHERS: [&str; 4] = ["authentication", "client_network", "conflict", "request"];
+    failed(series) && !OTHERS.iter().any(|class| of_class(series, class))
+}
+
+/// Connects that came in time, however they were asked for: what is counted without servers.
+fn fleet_connects(view: &View<'_>, which: Which) -> f64 {
+    let groups = view.truth.groups(&[], |series| connect(series) && !series.late && which(series));
+    groups.values().map(|part| part.count()).sum::<u64>() as f64
 }
 
 /// Hosts in groups by labels; groups of none have no row.

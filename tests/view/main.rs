@@ -152,8 +152,8 @@ fn hosts_that_stopped_are_absent_by_name() {
     }
 }
 
-/// The incidents of the alerts' trial, each of its kind. Those of the last hour leave nobody to
-/// send anything.
+/// The incidents of the alerts' trial. Hosts that vanish and a fleet that falls silent are compared with
+/// the week before, which no trial has: dashboards/rules/tests show those.
 const INCIDENTS: &[&str] = &[
     "server-flaky@0m:server=2,share=0.08",
     "server-down@30m-80m:server=1",
@@ -162,10 +162,6 @@ const INCIDENTS: &[&str] = &[
     "account-expired@60m-90m:share=0.12",
     "server-hangs@50m-80m:server=5",
     "losses@100m-110m:share=0.05",
-    // A quarter of an hour until they are absent, and five minutes until the alert: half an hour leaves
-    // room on a busy machine.
-    "hosts-vanish@120m-150m:share=0.3",
-    "silence@170m",
 ];
 
 #[test]
