@@ -22,7 +22,7 @@ const HAPROXY: Need = Need {
 };
 
 /// The tests that run them, one file of tests/ each. Cargo.toml has `test = false` for them.
-const TESTS: [&str; 3] = ["collector", "dashboards", "view"];
+const TESTS: [&str; 4] = ["alertmanager", "collector", "dashboards", "view"];
 
 /// The Collector's builder. Its version is that of the components in builder.yaml.
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
