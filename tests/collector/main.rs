@@ -191,6 +191,8 @@ enum Kind {
     Recipe,
     /// For Prometheus.
     Prometheus,
+    /// For Alertmanager.
+    Alertmanager,
     /// For the Collector, or the one with Kafka, with the files it is laid over.
     Collector { with_kafka: bool, files: Vec<String> },
 }
@@ -212,6 +214,9 @@ fn kind(file: &Path) -> Kind {
         let folder = file.parent().unwrap();
         let files = files.split(" --config ").map(|name| folder.join(name).display().to_string());
         return Kind::Collector { with_kafka: program == "-kafka", files: files.collect() };
+    }
+    if has("route:") {
+        return Kind::Alertmanager;
     }
     assert!(has("global:"), "{} is of no known kind", file.display());
     Kind::Prometheus
@@ -255,6 +260,10 @@ fn every_configuration_that_ships_is_valid() {
                 let check = check.unwrap();
                 assert!(check.status.success(), "{name}: {check:?}");
             }
+            Kind::Alertmanager => {
+                let check = tool("amtool").arg("check-config").arg(&file).output().unwrap();
+                assert!(check.status.success(), "{name}: {check:?}");
+            }
             Kind::Collector { with_kafka, files } => {
                 let setup = with_files(with_kafka, &files, &certificates);
                 let verdict = setup.validate();
@@ -281,6 +290,7 @@ fn every_configuration_that_ships_is_valid() {
         "counting.yaml",
         "delta.yaml",
         "identity.yaml",
+        "alertmanager.yaml",
     ] {
         assert!(seen.iter().any(|name| name == known), "{known} was not found");
     }

@@ -1,12 +1,12 @@
-//! The fleet's side: the Collector, Prometheus and a trace backend, built from source, and the
-//! tests that run them.
+//! The fleet's side: the Collector, Prometheus, Alertmanager and a trace backend, built from source,
+//! and the tests that run them.
 
 use crate::cargo::cargo;
 use crate::go::Go;
 use crate::packages::Need;
 use crate::run::{Log, Run};
 use crate::under_test::{PACKAGES, under_test};
-use crate::{Result, folder, lab, packages};
+use crate::{Result, dist, folder, lab, packages};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -22,7 +22,7 @@ const HAPROXY: Need = Need {
 };
 
 /// The tests that run them, one file of tests/ each. Cargo.toml has `test = false` for them.
-const TESTS: [&str; 4] = ["collector", "dashboards", "view", "rude"];
+const TESTS: [&str; 5] = ["alertmanager", "collector", "dashboards", "view", "rude"];
 
 /// The Collector's builder. Its version is that of the components in builder.yaml.
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
@@ -30,6 +30,9 @@ const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
 const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.314.0";
 /// Without service discovery, which is most of it, and which pushed metrics do not need.
 const PROMETHEUS_TAGS: &str = "remove_all_sd,netgo";
+const ALERTMANAGER: &str = "github.com/prometheus/alertmanager@v0.35.0";
+/// Where Alertmanager's build wants its web pages, which its module has only the sources of.
+const ALERTMANAGER_PAGES: [&str; 3] = ["ui", "app", "dist"];
 /// A trace backend in one program, with its storage in memory.
 const JAEGER: &str = "github.com/jaegertracing/jaeger@v1.76.0";
 /// Reads dashboards/mixin.libsonnet.
@@ -108,6 +111,7 @@ pub fn build(run: &mut Run) -> bool {
     [
         run.step("build collector", |log| collectors(&go, log)),
         run.step("build prometheus", |log| prometheus(&go, log)),
+        run.step("build alertmanager", |log| alertmanager(&go, log)),
         run.step("build jaeger", |log| jaeger(&go, log)),
         run.step("build jsonnet", |log| jsonnet(&go, log)),
         run.step("build kafka", |log| kafka(&go, log)),
@@ -116,8 +120,8 @@ pub fn build(run: &mut Run) -> bool {
     .all(|built| *built)
 }
 
-/// Where the tools are: `otelcol-mpr`, `otelcol-mpr-kafka`, `prometheus`, `promtool`, `jaeger`,
-/// `jsonnet`, `kafka` and `actionlint`.
+/// Where the tools are: `otelcol-mpr`, `otelcol-mpr-kafka`, `prometheus`, `promtool`, `alertmanager`,
+/// `amtool`, `jaeger`, `jsonnet`, `kafka` and `actionlint`.
 pub fn tools() -> PathBuf {
     home().join("bin")
 }
@@ -179,6 +183,22 @@ fn prometheus(go: &Go, log: &mut Log) -> Result<()> {
     Ok(())
 }
 
+/// Without its web pages: what is notified does not depend on them.
+fn alertmanager(go: &Go, log: &mut Log) -> Result<()> {
+    built("amtool", ALERTMANAGER, log, |log| {
+        compile(go, ALERTMANAGER, "./cmd/amtool", "netgo", "amtool", log)
+    })?;
+    built("alertmanager", ALERTMANAGER, log, |log| {
+        // Go's cache cannot be added to.
+        let source = fresh("alertmanager-source")?;
+        dist::copy(&go.module(ALERTMANAGER, log)?, &source)?;
+        let pages = source.join(ALERTMANAGER_PAGES.iter().collect::<PathBuf>());
+        fs::create_dir_all(&pages)?;
+        fs::write(pages.join("none.html"), "")?;
+        compile_in(go, &source, "./cmd/alertmanager", "netgo", "alertmanager", log)
+    })
+}
+
 fn jaeger(go: &Go, log: &mut Log) -> Result<()> {
     built("jaeger", JAEGER, log, |log| {
         compile(go, JAEGER, "./cmd/all-in-one", "netgo", "jaeger", log)
@@ -193,10 +213,21 @@ fn jsonnet(go: &Go, log: &mut Log) -> Result<()> {
 
 /// Builds a program where its module is: `go install` refuses those whose go.mod has replacements.
 fn compile(go: &Go, module: &str, of: &str, tags: &str, name: &str, log: &mut Log) -> Result<()> {
-    let source = go.module(module, log)?;
+    compile_in(go, &go.module(module, log)?, of, tags, name, log)
+}
+
+/// Builds a program of the module in the folder `source`.
+fn compile_in(
+    go: &Go,
+    source: &Path,
+    of: &str,
+    tags: &str,
+    name: &str,
+    log: &mut Log,
+) -> Result<()> {
     let output = fresh(name)?.join(name);
     let flags = ["build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-tags", tags];
-    log.run(go.command(&source, &flags).arg("-o").arg(&output).arg(of))?;
+    log.run(go.command(source, &flags).arg("-o").arg(&output).arg(of))?;
     install(&output, name)
 }
 

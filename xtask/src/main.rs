@@ -37,11 +37,12 @@ Usage: cargo xtask <command>
 Commands:
   test            Build everything, test everything: this system, the
                   library as it ships, valgrind, Windows by its tables and under Wine, the fleet's
-                  side with a real Collector, Prometheus and Jaeger
+                  side with a real Collector, Prometheus, Alertmanager and Jaeger
   test --native   Only format, lints and tests of this system; needs Rust and a C compiler
   test --windows  Only Windows: lints, builds, tables, and the tests under Wine
-  test --fleet    Only the fleet's side: builds the Collector, Prometheus and Jaeger with Go, which
-                  it installs under target/fleet if there is none, and runs the tests with them
+  test --fleet    Only the fleet's side: builds the Collector, Prometheus, Alertmanager and Jaeger
+                  with Go, which it installs under target/fleet if there is none, and runs the
+                  tests with them
   torture         Kill hosts and agents, as they ship, at any instant, 2000 times, and check that
                   nothing is lost by it: [--kills <number>] [--seed <number>]
   lab <command>   Build the library and the lab, and run the lab: demo, simulate; what
