@@ -33,15 +33,18 @@ impl Judge {
         let asked = series.input_series.iter().filter(|series| self.asks_for(series));
         let asked: Vec<&InputSeries> = asked.collect();
         let minutes = asked.iter().map(|series| minutes(&series.values)).max().unwrap_or_default();
-        let questions = questions(scenario, &series.start_timestamp, minutes);
+        let questions = questions(scenario);
         let tests: Vec<Value> = questions
             .iter()
             .map(|(_, expr)| {
                 json!({ "expr": expr, "eval_time": format!("{minutes}m"), "exp_samples": [] })
             })
             .collect();
+        let notes = folder.path().join("notes.yaml");
+        // JSON is YAML.
+        fs::write(&notes, notes_of(&series.start_timestamp).to_string())?;
         let test = json!({
-            "rule_files": [self.rules],
+            "rule_files": [self.rules, notes],
             "evaluation_interval": "1m",
             "tests": [{
                 "interval": series.interval,
@@ -51,7 +54,6 @@ impl Judge {
             }],
         });
         let file = folder.path().join("test.yaml");
-        // JSON is YAML.
         fs::write(&file, test.to_string())?;
         let output = self.tools.command("promtool").args(["test", "rules"]).arg(&file).output()?;
         if output.status.success() {
@@ -71,7 +73,7 @@ impl Judge {
 fn simulate(folder: &TempDir, scenario: &Scenario) -> Result<SeriesFile> {
     let path = folder.path().join("series.json");
     let mut command = Command::new(lab());
-    command.env_clear().args(["simulate", "--agents", "--series"]).arg(&path);
+    command.env_clear().args(["simulate", "--series"]).arg(&path);
     let output = command.args(scenario.arguments()).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
@@ -89,58 +91,62 @@ fn minutes(values: &str) -> u32 {
     samples.sum::<u32>().saturating_sub(1)
 }
 
+/// Rules that note when each alert began to fire first, in minutes after the beginning, and how often
+/// it began: a question about every minute of a week loads more samples than promtool allows.
+fn notes_of(start: &str) -> Value {
+    let by = "by (alertname, server_address, severity)";
+    let firing = "ALERTS{alertstate=\"firing\"}";
+    let first = format!(
+        "last_over_time(judge:first[2m]) or (min {by} (timestamp({firing})) - {start}) / 60"
+    );
+    let begins = format!(
+        "last_over_time(judge:begins[2m]) + count {by} ({firing} unless {firing} offset 1m) \
+         or last_over_time(judge:begins[2m]) or count {by} ({firing})"
+    );
+    json!({
+        "groups": [{
+            "name": "notes",
+            "interval": "1m",
+            "rules": [
+                { "record": "judge:first", "expr": first },
+                { "record": "judge:begins", "expr": begins },
+            ],
+        }],
+    })
+}
+
 /// What promtool is asked at the end, each with what an answer means: there should be none.
-fn questions(scenario: &Scenario, start: &str, minutes: u32) -> Vec<(String, String)> {
+fn questions(scenario: &Scenario) -> Vec<(String, String)> {
     let known: Vec<&str> = scenario.known().collect();
-    let surprises = format!("alertname!~\"{}\"", known.join("|"));
-    let first = first(&surprises, start, minutes);
-    let mut questions = vec![("fires, and should not, after minutes".to_owned(), first)];
-    for expected in scenario.expected() {
-        questions.extend(questions_of(expected, start, minutes));
+    let surprises = format!("judge:first{{alertname!~\"{}\"}}", known.join("|"));
+    let mut questions = vec![("fires, and should not, after minutes".to_owned(), surprises)];
+    for expected in &scenario.fires {
+        questions.extend(questions_of(expected));
     }
     questions
 }
 
-fn questions_of(expected: &Expected, start: &str, minutes: u32) -> [(String, String); 4] {
+fn questions_of(expected: &Expected) -> [(String, String); 4] {
     let Expected { alert, server, count, between: (from, to), times } = expected;
     let server = server.as_ref().map(|server| format!(", server_address=\"{server}\""));
     let of = format!("alertname=\"{alert}\"{}", server.unwrap_or_default());
-    let firing = firing(&of);
-    let first = first(&of, start, minutes);
+    let first = format!("judge:first{{{of}}}");
     let ask = |what: String, expr: String| (format!("{alert} {what}"), expr);
     [
-        ask("does not fire".to_owned(), format!("absent(count_over_time({firing}[{minutes}m]))")),
+        ask("does not fire".to_owned(), format!("absent({first})")),
         ask(
             format!("begins at another time than between {from} and {to} minutes, after minutes"),
-            format!("({first}) < {from} or ({first}) > {to}"),
+            format!("{first} < {from} or {first} > {to}"),
         ),
         ask(
             format!("begins more often than {times} times"),
-            format!(
-                "sum by (alertname, server_address) (count_over_time(({firing} unless {firing} \
-                 offset 1m)[{minutes}m:1m])) > {times}"
-            ),
+            format!("judge:begins{{{of}}} > {times}"),
         ),
         ask(
             format!("fires for another number of servers than {count}"),
-            format!(
-                "count(count by (server_address) (count_over_time({firing}[{minutes}m]))) != {count}"
-            ),
+            format!("count({first}) != {count}"),
         ),
     ]
-}
-
-fn firing(of: &str) -> String {
-    format!("ALERTS{{alertstate=\"firing\", {of}}}")
-}
-
-/// After how many minutes an alert fires first.
-fn first(of: &str, start: &str, minutes: u32) -> String {
-    let firing = firing(of);
-    format!(
-        "(min by (alertname, server_address, severity) \
-         (min_over_time(timestamp({firing})[{minutes}m:1m])) - {start}) / 60"
-    )
 }
 
 /// What promtool says, with the meaning of each question that it has an answer to.
@@ -150,7 +156,8 @@ fn explained(said: &str, questions: &[(String, String)]) -> String {
         let expr: String = serde_json::from_str(expr).ok()?;
         let (what, _) = questions.iter().find(|(_, asked)| *asked == expr)?;
         let got = answer.split_once("got: ").map_or(answer, |(_, got)| got);
-        Some(format!("{what}: {}", got.lines().next().unwrap_or_default()))
+        let got = got.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+        Some(format!("{what}: {}", got.collect::<Vec<_>>().join(" ")))
     });
     let wrong: Vec<String> = wrong.collect();
     if wrong.is_empty() { said.to_owned() } else { wrong.join("\n  ") }

@@ -21,13 +21,14 @@ pub struct Scenario {
     pub name: String,
     /// Arguments of `mpr-otel-lab simulate`, between spaces.
     simulate: String,
+    /// Whether hosts have agents.
+    #[serde(default = "yes")]
+    agents: bool,
     /// What fires. All else must not.
-    fires: Vec<Expected>,
+    pub fires: Vec<Expected>,
     /// Alerts that may fire or not.
     #[serde(default)]
     may: Vec<String>,
-    /// What fires as long as the rules do not do what they should: `fires` does not count then.
-    today: Option<Vec<Expected>>,
 }
 
 /// An alert that fires.
@@ -46,6 +47,10 @@ pub struct Expected {
     pub times: u32,
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn one() -> u32 {
     1
 }
@@ -59,17 +64,13 @@ impl Scenario {
 
     /// Arguments of `mpr-otel-lab simulate`.
     pub fn arguments(&self) -> impl Iterator<Item = &str> {
-        self.simulate.split_whitespace()
-    }
-
-    /// What fires by the rules as they are.
-    pub fn expected(&self) -> &[Expected] {
-        self.today.as_deref().unwrap_or(&self.fires)
+        let agents = self.agents.then_some("--agents");
+        agents.into_iter().chain(self.simulate.split_whitespace())
     }
 
     /// Alerts that are no surprise.
     pub fn known(&self) -> impl Iterator<Item = &str> {
-        let expected = self.expected().iter().map(|expected| expected.alert.as_str());
+        let expected = self.fires.iter().map(|expected| expected.alert.as_str());
         expected.chain(self.may.iter().map(String::as_str))
     }
 
@@ -87,7 +88,7 @@ impl Scenario {
     pub fn spoilt(&self) -> Vec<(Self, &'static str)> {
         let with = |change: &dyn Fn(&mut Vec<Expected>)| {
             let mut spoilt = self.clone();
-            change(spoilt.today.as_mut().unwrap_or(&mut spoilt.fires));
+            change(&mut spoilt.fires);
             spoilt
         };
         vec![

@@ -3,7 +3,7 @@
 //! One thread, and every random number belongs to what it is for, so a seed gives the same
 //! operations at any speed and with any number of senders.
 
-use super::agent_report::Reporter;
+use super::agent_report::{self, Reporter};
 use super::batch::Finished;
 use super::curve::{DAY, SECOND};
 use super::incident::Incidents;
@@ -273,13 +273,16 @@ impl<'run> Engine<'run> {
         if let Some(gap) = gap {
             self.push(ended + gap, Event::Begin(Place { step: step + 1, ..place }));
         }
-        if self.incidents.is_lost(place, self.now) {
+        if let Some(reason) = self.incidents.loss(place, self.now) {
             self.lost += 1;
             self.shared.count().lose(host);
-            *self.unreported.entry(host).or_default() += 1;
+            if reason.is_none_or(agent_report::is_of_hosts) {
+                *self.unreported.entry(host).or_default() += 1;
+            }
             if let Some(meters) = &self.shared.meters {
                 let [a, b, c, d] = place.name();
-                meters.lost(host, &mut Rng::of(&[self.shared.fleet.seed, LOSS, a, b, c, d]));
+                let rng = &mut Rng::of(&[self.shared.fleet.seed, LOSS, a, b, c, d]);
+                meters.lost(host, reason, rng);
             }
             return;
         }

@@ -1,5 +1,6 @@
 //! Incidents to order: what happens, when, and to whom.
 
+use super::agent_report::LOSSES;
 use super::curve::{DAY, SECOND};
 use super::failure_rates;
 use super::fleet::Fleet;
@@ -61,6 +62,8 @@ pub enum Kind {
     NamesOverflow,
     /// One of two gateways stops.
     GatewayDown,
+    /// All gateways stop. Hosts keep what they have to send.
+    GatewaysDown,
     /// The gateways drop all logs.
     LogsDropped,
 }
@@ -81,10 +84,12 @@ struct Form {
     every: Option<u64>,
     /// What the operations end with, if it is not said; `None` if it has none.
     code: Option<u32>,
+    /// Whether a reason may be given.
+    reason: bool,
 }
 
 impl Kind {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
         Self::ServerDown,
         Self::AccountExpired,
         Self::ServerSlow,
@@ -108,6 +113,7 @@ impl Kind {
         Self::ForgedNames,
         Self::NamesOverflow,
         Self::GatewayDown,
+        Self::GatewaysDown,
         Self::LogsDropped,
     ];
 
@@ -115,6 +121,7 @@ impl Kind {
     fn form(self) -> Form {
         let form = |name, alert, example| Form {
             name, alert, example, server: false, share: None, factor: None, every: None, code: None,
+            reason: false,
         };
         match self {
             Self::ServerDown => form("server-down", Some("MprServerUnreachable"),
@@ -129,8 +136,8 @@ impl Kind {
                 "server-flaky@10m:server=3,share=0.08").with_server().with_share(0.08) },
             Self::ServerHangs => form("server-hangs", Some("MprOperationsUnfinished"),
                 "server-hangs@10m-30m:server=3").with_server(),
-            Self::Losses => form("losses", Some("MprOperationsLost"),
-                "losses@10m:share=0.05").with_share(0.05),
+            Self::Losses => Form { reason: true, ..form("losses", Some("MprOperationsLost"),
+                "losses@10m:share=0.05").with_share(0.05) },
             Self::HostsVanish => form("hosts-vanish", Some("MprHostsAbsent"),
                 "hosts-vanish@30m:share=0.3").with_share(0.3),
             Self::Silence => form("silence", Some("MprFleetSilent"), "silence@30m"),
@@ -152,6 +159,7 @@ impl Kind {
             Self::NamesOverflow => form("names-overflow", Some("MprSeriesOverflow"),
                 "names-overflow@10m-40m:every=1s").with_every(1),
             Self::GatewayDown => form("gateway-down", None, "gateway-down@1h-3h"),
+            Self::GatewaysDown => form("gateways-down", Some("MprNoData"), "gateways-down@1h-2h"),
             Self::LogsDropped => form("logs-dropped", None, "logs-dropped@1h"),
         }
     }
@@ -168,7 +176,7 @@ impl Kind {
 
     /// Whether it happens to the gateways themselves, and so only where they are simulated, too.
     pub(super) fn is_of_gateways(self) -> bool {
-        matches!(self, Self::GatewayDown | Self::LogsDropped)
+        matches!(self, Self::GatewayDown | Self::GatewaysDown | Self::LogsDropped)
     }
 }
 
@@ -200,6 +208,8 @@ pub struct Incident {
     pub(super) every: u64,
     /// What they end with.
     pub(super) code: u32,
+    /// Why operations are lost: a place in [`LOSSES`]; `None`: now for this, now for that.
+    reason: Option<usize>,
 }
 
 /// Reads `KIND@START[-END][:key=value,...]`.
@@ -242,6 +252,7 @@ impl FromStr for Incident {
             factor: form.factor.unwrap_or(1.0),
             every: form.every.unwrap_or(DAY),
             code: form.code.unwrap_or_default(),
+            reason: None,
         };
         for pair in keys.split(',').filter(|pair| !pair.is_empty()) {
             let number =
@@ -271,6 +282,13 @@ impl FromStr for Incident {
                         value.parse().ok().filter(|code| *code > 0).ok_or_else(|| {
                             error(format!("`{value}` is no Win32 code like 1326"))
                         })?;
+                }
+                Some(("reason", value)) if form.reason => {
+                    let known = LOSSES.iter().position(|(reason, _)| *reason == value);
+                    incident.reason = Some(known.ok_or_else(|| {
+                        let all = LOSSES.map(|(reason, _)| reason).join(", ");
+                        error(format!("`{value}` is no reason for a loss: {all}"))
+                    })?);
                 }
                 _ => return Err(error(format!("{kind} does not know `{pair}`"))),
             }
@@ -303,6 +321,7 @@ impl Form {
             self.factor.map(|_| "factor=1.."),
             self.code.map(|_| "code=WIN32"),
             self.every.map(|_| "every=TIME"),
+            self.reason.then_some("reason=WORD"),
         ]
         .into_iter()
         .flatten()
@@ -501,11 +520,14 @@ impl Incidents {
         })
     }
 
-    /// When a host sends what ended at a time: at once, or when it is back. `None`: it does not come
-    /// back.
+    /// When a host sends what ended at a time: at once, or when it and the gateways are back. `None`:
+    /// they do not come back.
     pub(super) fn sent(&self, host: u32, ended: u64) -> Option<u64> {
-        let away = self.active(ended).filter(|(_, incident, _)| incident.kind == Kind::OffVpn);
-        let back = away.map(|(index, incident, _)| self.back(index, incident, host).max(ended));
+        let back = self.active(ended).filter_map(|(index, incident, _)| match incident.kind {
+            Kind::OffVpn => Some(self.back(index, incident, host).max(ended)),
+            Kind::GatewaysDown => Some(incident.to.unwrap_or(u64::MAX)),
+            _ => None,
+        });
         Some(back.max().unwrap_or(ended)).filter(|sent| *sent < u64::MAX)
     }
 
@@ -549,19 +571,25 @@ impl Incidents {
             .then(|| self.active(at).any(|(_, incident, _)| is_down(incident)))
     }
 
+    /// Whether there is no gateway.
+    pub(super) fn no_gateway_is_up(&self, at: u64) -> bool {
+        self.active(at).any(|(_, incident, _)| incident.kind == Kind::GatewaysDown)
+    }
+
     /// Whether the gateways drop logs.
     pub(super) fn drops_logs(&self, at: u64) -> bool {
         self.active(at).any(|(_, incident, _)| incident.kind == Kind::LogsDropped)
     }
 
-    /// Whether its host loses the operation at `place`, which begins at `at`.
-    pub(super) fn is_lost(&self, place: Place, at: u64) -> bool {
+    /// Whether its host loses the operation at `place`, which begins at `at`, and for which reason.
+    pub(super) fn loss(&self, place: Place, at: u64) -> Option<Option<usize>> {
         let [host, day, visit, step] = place.name();
-        self.active(at).any(|(index, incident, _)| {
+        let mut all = self.active(at).filter(|(index, incident, _)| {
             incident.kind == Kind::Losses
-                && self.is_victim(index, incident, place.host)
-                && Rng::of(&[self.seed, LOST, index, host, day, visit, step]).happens(LOSING)
-        })
+                && self.is_victim(*index, incident, place.host)
+                && Rng::of(&[self.seed, LOST, *index, host, day, visit, step]).happens(LOSING)
+        });
+        all.next().map(|(_, incident, _)| incident.reason)
     }
 
     /// Whether a host is in the part that is struck.
@@ -695,6 +723,8 @@ mod tests {
         assert_eq!((noisy.code, noisy.every), (1326, 120 * SECOND));
         assert!(problem("noisy-machine@10m:server=3,code=0").starts_with("`0` is no Win32 code"));
         assert!(problem("misspelt@10m:every=0").starts_with("`0` is no time between operations"));
+        assert!(problem("losses@10m:reason=age").starts_with("`age` is no reason for a loss"));
+        assert!(problem("silence@10m:reason=expired").starts_with("silence does not know"));
         assert!(problem("misspelt@10m:code=5").starts_with("misspelt does not know `code=5`"));
     }
 }

@@ -32,7 +32,8 @@ use view::View;
     server-flaky:server=N,share=0.08,code=0, access-revoked:server=N,share=0.6\n                                  \
     that part of the adds on it fails\n  \
     account-expired:share=0.1       that part of all adds fails\n  \
-    losses:share=0.05               that part of the hosts loses operations\n  \
+    losses:share=0.05,reason=expired\n                                  \
+    that part of the hosts loses operations\n  \
     hosts-vanish:share=0.3          that part of the hosts stops\n  \
     silence                         all hosts stop\n  \
     off-vpn:share=0.5               that part is away, fails, and reports when it is back\n  \
@@ -49,7 +50,9 @@ use view::View;
     (2250), or maps all for two logons\n  \
     forged-names:every=20s, names-overflow:every=1s\n                                  \
     one machine asks for names that are no servers\n  \
-    gateway-down, logs-dropped      with --series: one of two gateways stops, or they drop logs\n\
+    gateway-down, gateways-down, logs-dropped\n                                  \
+    with --series: one of two gateways stops, or all, or they\n                                  \
+    drop logs\n\
     N is a server's number or name (3, files03, nas01.corp.example, branch01).\n\n\
     Exits with 1 if the collector refused anything.")]
 pub(super) struct Simulate {

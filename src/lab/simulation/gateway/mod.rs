@@ -196,7 +196,13 @@ impl Destination for Gateway<'_> {
     fn minute_is_over(&self, minute: u32) {
         let at = u64::from(minute) * MINUTE;
         let counted = &mut *self.counted.borrow_mut();
-        // What it counted is gone with it.
+        // What they counted is gone with them.
+        if self.incidents.no_gateway_is_up(at) {
+            counted.first = Counts::new("gateway-1", self.limit, minute + 1);
+            counted.second = None;
+            counted.minute = minute + 1;
+            return;
+        }
         match self.incidents.second_gateway_is_down(at) {
             None | Some(true) => counted.second = None,
             Some(false) if counted.second.is_none() => {
