@@ -279,6 +279,8 @@ const ROWS: &[(&str, Compare)] = &[
     }),
     ("stuck_agents", stuck_agents),
     ("failures_by_host", failures_by_host),
+    ("failures_by_program", |view, rows| by_program(view, rows, failed)),
+    ("operations_by_program", |view, rows| by_program(view, rows, any)),
     ("host_outcomes", host_outcomes),
     ("host_versions", host_versions),
 ];
@@ -348,6 +350,23 @@ fn stuck_agents(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
 }
 
 /// The hosts of the sample are known one by one. A host that should be among the first 50 is there.
+/// Connects of programs that failed at some.
+fn by_program(view: &View<'_>, rows: &[Sample], which: Which) -> Result<(), String> {
+    let of = |which: Which| {
+        let passes = |series: &SeriesTruth| connect(series) && which(series);
+        view.truth.groups(&["process_executable_name"], passes)
+    };
+    let (failing, counts) = (of(failed), of(which));
+    same(rows.len() as f64, failing.len() as f64)?;
+    for row in rows {
+        if !failing.contains_key(&row.labels) {
+            return Err(format!("{row:?} never failed"));
+        }
+        same(row.value, counts[&row.labels].count() as f64)?;
+    }
+    Ok(())
+}
+
 fn failures_by_host(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     let failing = hosts(view, |kind| kind.failing);
     same(rows.len() as f64, failing.min(50.0))?;
