@@ -28,8 +28,8 @@ const SCOPE: &str = "tracing/tracing-opentelemetry";
 const OPERATIONS: &str = "{operation}";
 const LEDGERS: &str = "{ledger}";
 
-/// Why agents lose operations, in the order in which they are told, and how often in a loss that is
-/// no refusal: most for want of room.
+/// Why agents lose operations, in the order of their report, and how often each is the reason if
+/// the collector did not reject them: mostly a full table.
 const LOSSES: [(&str, f64); 8] = [
     (Loss::TableFull.name(), 10.0),
     (Loss::ChannelFull.name(), 1.0),

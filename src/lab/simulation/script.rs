@@ -188,7 +188,9 @@ mod tests {
     fn what_never_ends_is_given_up_at_the_limit() {
         let hangs: Incident = "server-hangs@0:server=1".parse().expect("an incident");
         let day = day(&[hangs]);
-        let hanging = day.iter().filter(|(finished, _)| finished.scripted.series.server == Some(0));
+        // A connect that Windows puts off asks no server.
+        let hangs = |series: &Series| series.server == Some(0) && series.mode != Mode::Deferred;
+        let hanging = day.iter().filter(|(finished, _)| hangs(&finished.scripted.series));
         assert!(hanging.clone().count() > 50);
         for (_, operation) in hanging {
             assert_eq!(operation.outcome, Outcome::Unfinished);
