@@ -349,8 +349,7 @@ fn stuck_agents(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     rows.iter().try_for_each(|row| same(row.value, 40.0))
 }
 
-/// The hosts of the sample are known one by one. A host that should be among the first 50 is there.
-/// Connects of programs that failed at some.
+/// Programs that failed at some connects.
 fn by_program(view: &View<'_>, rows: &[Sample], which: Which) -> Result<(), String> {
     let of = |which: Which| {
         let passes = |series: &SeriesTruth| connect(series) && which(series);
@@ -367,6 +366,7 @@ fn by_program(view: &View<'_>, rows: &[Sample], which: Which) -> Result<(), Stri
     Ok(())
 }
 
+/// The hosts of the sample are known one by one. A host that should be among the first 50 is there.
 fn failures_by_host(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     let failing = hosts(view, |kind| kind.failing);
     same(rows.len() as f64, failing.min(50.0))?;
