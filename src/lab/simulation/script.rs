@@ -118,6 +118,7 @@ impl Script<'_> {
                 host,
                 series: Series {
                     server: share.map(|share| share.server),
+                    program,
                     add,
                     status,
                     mode: call.mode,
