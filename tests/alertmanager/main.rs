@@ -177,8 +177,8 @@ fn twenty_dead_servers_of_a_branch_are_one_notification() {
     }
     for part in [
         "\nConnects to files07.corp.example find no server.",
-        "\n/d/mpr-otel-server?var-server=files07.corp.example\n",
-        "\nWhat to do: docs/runbooks/MprServerUnreachable.md",
+        "\nhttps://grafana.corp.example/d/mpr-otel-server?var-server=files07.corp.example\n",
+        "\nWhat to do: https://wiki.corp.example/mpr-otel/runbooks/MprServerUnreachable.md",
     ] {
         assert!(first.text.contains(part), "{part}: {}", first.text);
     }

@@ -38,6 +38,7 @@ const METRICS: &[(&str, &[&str])] = &[
             "mpr_operation_name",
             "mpr_outcome",
             "mpr_error_class",
+            "mpr_connect_mode",
             "mpr_late",
         ],
     ),

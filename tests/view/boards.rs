@@ -179,6 +179,7 @@ const BASES: &[(&str, Which)] = &[
 /// Its parts that say which rows.
 const WITHIN: &[(&str, &[Which])] = &[
     ("failing", &[plain, is_named, |series| failed(series) || series.outcome == "unfinished"]),
+    ("known", &[of_servers, |series| series.outcome == "success"]),
     (
         "slow",
         &[plain, is_named, ended, |series| {
@@ -318,9 +319,9 @@ fn spends_budget(series: &SeriesTruth) -> bool {
     failed(series) && !OTHERS.iter().any(|class| of_class(series, class))
 }
 
-/// Connects that came in time, however they were asked for: what is counted without servers.
+/// Connects that the rules judge: what is counted without servers.
 fn fleet_connects(view: &View<'_>, which: Which) -> f64 {
-    let groups = view.truth.groups(&[], |series| connect(series) && !series.late && which(series));
+    let groups = view.truth.groups(&[], |series| in_time(series) && which(series));
     groups.values().map(|part| part.count()).sum::<u64>() as f64
 }
 
