@@ -10,15 +10,19 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::Status
 const EXPIRATION: u32 = 24 * 60;
 /// A span that ended longer ago came late, in nanoseconds.
 const LATE: u64 = 300 * 1_000_000_000;
+/// The most series of programs.
+const PROGRAMS: usize = 1_000;
 /// The longest name of a server, in bytes.
 const NAME_BYTES: usize = 253;
 
-/// The connectors `span_metrics`, `span_metrics/fleet` and `span_metrics/loss`.
+/// The connectors `span_metrics`, `span_metrics/fleet`, `span_metrics/programs` and
+/// `span_metrics/loss`.
 #[derive(Debug)]
 pub(super) struct Spans {
     calls: Connector<Calls>,
     durations: Connector<Durations>,
     fleet: Connector<Calls>,
+    programs: Connector<Calls>,
     loss: Connector<Calls>,
 }
 
@@ -30,6 +34,7 @@ impl Spans {
             calls: Connector::new(gateway, "mpr_calls").limited(limit, EXPIRATION),
             durations: Connector::new(gateway, "mpr_duration_seconds").limited(limit, EXPIRATION),
             fleet: Connector::new(gateway, "mpr_fleet_calls"),
+            programs: Connector::new(gateway, "mpr_program_calls").limited(PROGRAMS, EXPIRATION),
             loss: Connector::new(gateway, "mpr_loss_calls"),
         }
     }
@@ -65,14 +70,18 @@ impl Spans {
         let late = (now.saturating_sub(span.end_time_unix_nano) > LATE).then(|| "true".to_owned());
         let server = of("server.address").map_or("none".to_owned(), server);
         let service = ("service_name", service);
-        let by_fleet = [
+        let ended = [
             service.clone(),
             ("mpr_operation_name", of("mpr.operation.name")),
             ("mpr_outcome", of("mpr.outcome")),
             ("mpr_error_class", of("mpr.error.class")),
-            ("mpr_late", late),
         ];
-        let mut by_server = by_fleet.to_vec();
+        let program = of("process.executable.name").unwrap_or_else(|| "none".to_owned());
+        let mut by_program = ended.to_vec();
+        by_program.push(("process_executable_name", Some(program)));
+        let mut by_fleet = ended.to_vec();
+        by_fleet.extend([("mpr_late", late), ("mpr_connect_mode", Some(mode(span).to_owned()))]);
+        let mut by_server = by_fleet.clone();
         by_server.extend([
             ("span_name", Some(span.name.clone())),
             (
@@ -81,7 +90,6 @@ impl Spans {
             ),
             ("status_code", status(span)),
             ("server_address", Some(server)),
-            ("mpr_connect_mode", Some(mode(span).to_owned())),
         ]);
         let mut exactly = by_server.clone();
         exactly.push(("error_type", of("error.type")));
@@ -89,6 +97,7 @@ impl Spans {
         self.calls.count(&exactly, nanos, minute, tracks);
         self.durations.count(&by_server, nanos, minute, tracks);
         self.fleet.count(&by_fleet, nanos, minute, tracks);
+        self.programs.count(&by_program, nanos, minute, tracks);
         if of("mpr.lost").is_some() {
             self.loss.count(&[service], nanos, minute, tracks);
         }
@@ -99,6 +108,7 @@ impl Spans {
         self.calls.sample(minute, tracks);
         self.durations.sample(minute, tracks);
         self.fleet.sample(minute, tracks);
+        self.programs.sample(minute, tracks);
         self.loss.sample(minute, tracks);
     }
 }
