@@ -11,7 +11,8 @@ use std::process::Command;
 /// The last value of each series, by name and labels.
 pub type Last = BTreeMap<(String, Labels), f64>;
 
-/// Runs a simulation that sends nothing; the last value of each series that it writes.
+/// Runs a simulation that sends nothing; the last value of each series that it writes, but for what a
+/// gateway says of itself.
 pub fn written(folder: &Path, arguments: &[&str]) -> Result<Last> {
     let path = folder.join("series.json");
     let mut command = Command::new(lab());
@@ -21,7 +22,8 @@ pub fn written(folder: &Path, arguments: &[&str]) -> Result<Last> {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
     let file: SeriesFile = serde_json::from_slice(&std::fs::read(&path)?)?;
-    let last = file.input_series.iter().map(|series| {
+    let of_fleet = file.input_series.iter().filter(|series| series.series.starts_with("mpr_"));
+    let last = of_fleet.map(|series| {
         let value = last(&series.values).ok_or_else(|| format!("{series:?} has no value"))?;
         Ok((identity(&series.series)?, value))
     });
