@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)] // This file meets Win32.
 
+mod certificate_store;
 mod directory;
 mod effective_token;
 mod file_view;
@@ -9,8 +10,11 @@ mod folder;
 mod identity;
 mod plain_file;
 mod security;
+mod system_library;
 mod token;
+pub mod winhttp;
 
+pub use certificate_store::Certificate;
 pub use directory::{Directory, List};
 pub use effective_token::effective_token;
 pub use file_view::FileView;
