@@ -2228,11 +2228,19 @@ impl Certificates {
         of_authority("elsewhere", "elsewhere", "serverAuth");
         of_authority("machine", Self::MACHINE, "clientAuth");
         certificates.openssl(&["x509", "-in", "ca.pem", "-outform", "der", "-out", "ca.der"]);
-        let password = format!("pass:{}", Self::PASSWORD);
-        let pair = ["-in", "machine.pem", "-inkey", "machine.key"];
-        let packed = ["-passout", &password, "-out", "machine.pfx"];
-        certificates.openssl(&[&["pkcs12", "-export"], &pair[..], &packed].concat());
+        certificates.pack("machine");
+        // The same machine's, of an authority that no collector knows, and not valid for as long.
+        let older = format!("/CN={}", Self::MACHINE);
+        certificates.make("older", &["-subj", &older, "-days", "1"]);
+        certificates.pack("older");
         certificates
+    }
+
+    fn pack(&self, name: &str) {
+        let [certificate, key, packed] = ["pem", "key", "pfx"].map(|kind| format!("{name}.{kind}"));
+        let password = format!("pass:{}", Self::PASSWORD);
+        let pair = ["pkcs12", "-export", "-in", &certificate, "-inkey", &key];
+        self.openssl(&[&pair[..], &["-passout", &password, "-out", &packed]].concat());
     }
 
     fn make(&self, name: &str, says: &[&str]) {
@@ -2366,8 +2374,10 @@ fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
     let (collector, detail) = windows.collector();
     assert_eq!(collector, "away", "{detail}");
     assert!(detail.contains(r"LocalMachine\My has no such certificate"), "{detail}");
-    let pfx = windows_path(&certificates.file("machine.pfx"));
-    windows.store(&["my", &pfx, Certificates::PASSWORD]);
+    for name in ["machine.pfx", "older.pfx"] {
+        let pfx = windows_path(&certificates.file(name));
+        windows.store(&["my", &pfx, Certificates::PASSWORD]);
+    }
     for name in [&thumbprint, ".CORP.example", Certificates::MACHINE] {
         windows.install(&["--endpoint", &at(&strict), "--client-certificate", name]);
         let (collector, detail) = windows.collector();

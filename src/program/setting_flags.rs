@@ -323,6 +323,7 @@ mod tests {
         let problem = flags(&["--ca-certificate", r"C:\ca.pem"]).read().err().unwrap();
         assert!(problem.is::<WrongUsage>(), "{problem}");
         assert!(problem.to_string().contains("group policy"), "{problem}");
+        assert!(flags(&["--ca-certificate", ""]).read().is_ok());
     }
 
     #[test]

@@ -125,8 +125,9 @@ impl Transport {
         let limit = |option| request.set(option, left(until).cast_unsigned());
         limit(winhttp::WINHTTP_OPTION_RECEIVE_RESPONSE_TIMEOUT)?;
         request.send(headers, body)?;
-        limit(winhttp::WINHTTP_OPTION_RECEIVE_RESPONSE_TIMEOUT)?;
-        limit(winhttp::WINHTTP_OPTION_RECEIVE_TIMEOUT)?;
+        // What is left now. Where Windows takes no new limit of a request that was sent, the first one holds.
+        let _ = limit(winhttp::WINHTTP_OPTION_RECEIVE_RESPONSE_TIMEOUT);
+        let _ = limit(winhttp::WINHTTP_OPTION_RECEIVE_TIMEOUT);
         request.receive()?;
         let status = request.header(winhttp::WINHTTP_QUERY_STATUS_CODE);
         Ok(Response {
@@ -274,7 +275,8 @@ fn read_body(request: &Request, until: Instant) -> Result<Option<Vec<u8>>, Failu
         if Instant::now() >= until {
             return Err(Failure::TimedOut);
         }
-        request.set(winhttp::WINHTTP_OPTION_RECEIVE_TIMEOUT, left(until).cast_unsigned())?;
+        // As above.
+        let _ = request.set(winhttp::WINHTTP_OPTION_RECEIVE_TIMEOUT, left(until).cast_unsigned());
         let there = request.available()?;
         // At the end too: only a body that was read to its end leaves its connection to the next request.
         let read = request.read(&mut part[..there.clamp(1, PART)])?;

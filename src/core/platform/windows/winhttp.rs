@@ -66,8 +66,8 @@ struct Handle {
     raw: Raw,
 }
 
-// SAFETY: an HINTERNET belongs to the process and not to the thread that made it (WinHTTP Sessions Overview):
-// any thread may use and close it. It is used by one thread at a time, because it is not Sync.
+// SAFETY: any thread may use a handle, and close it, as long as no other does so at the same time (Microsoft:
+// Concurrency in WinHTTP). That holds because it is not Sync.
 unsafe impl Send for Handle {}
 
 impl Handle {
