@@ -56,8 +56,12 @@ struct Tables {
 pub fn run(triple: &str, files: &[&str]) -> Result<ExitCode> {
     let target = Target::named(triple)
         .ok_or_else(|| format!("{triple} is no target that mpr-otel is built for"))?;
-    for file in files {
-        println!("{}", check_program(Path::new(file), target)?);
+    for path in files.iter().map(Path::new) {
+        let (tables, data) = check(path, target)?;
+        if path.ends_with("mpr_otel.dll") {
+            tables.check_exports(path)?;
+        }
+        println!("{}", tables.summary(path, target, data.len()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -65,14 +69,7 @@ pub fn run(triple: &str, files: &[&str]) -> Result<ExitCode> {
 /// Checks the notification DLL. Returns what there is to say of it in one line.
 pub fn check_dll(path: &Path, target: Target) -> Result<String> {
     let (tables, data) = check(path, target)?;
-    if tables.exports != EXPORTS {
-        return Err(format!(
-            "{} exports {:?}; MPR looks for exactly {EXPORTS:?} (build.rs tells the linker)",
-            path.display(),
-            tables.exports
-        )
-        .into());
-    }
+    tables.check_exports(path)?;
     let list = folder::root().join(format!("src/dll/imports-{}.txt", target.triple()));
     let listed =
         fs::read_to_string(&list).map_err(|error| format!("{}: {error}", list.display()))?;
@@ -167,17 +164,15 @@ pub fn version_resource(path: &Path) -> Result<Vec<u8>> {
 fn check(path: &Path, target: Target) -> Result<(Tables, Vec<u8>)> {
     let (tables, data) = check_loads(path, target)?;
     let expected = package_version()?;
+    let mut complaints = tables.marks.missing(target);
     if tables.version != Some(expected) {
-        return Err(format!(
-            "{}'s file version is {:?} and not {expected:?}; is windres installed (build.rs)?",
-            path.display(),
+        complaints.push(format!(
+            "its file version is {:?} and not {expected:?}; is windres installed (build.rs)?",
             tables.version
-        )
-        .into());
+        ));
     }
-    let missing = tables.marks.missing(target);
-    if !missing.is_empty() {
-        return Err(format!("{}: {}", path.display(), missing.join("; ")).into());
+    if !complaints.is_empty() {
+        return Err(format!("{}: {}", path.display(), complaints.join("; ")).into());
     }
     Ok((tables, data))
 }
@@ -242,6 +237,18 @@ impl Tables {
             },
             marks: Marks::read(data, &file)?,
         })
+    }
+
+    fn check_exports(&self, path: &Path) -> Result<()> {
+        if self.exports == EXPORTS {
+            return Ok(());
+        }
+        Err(format!(
+            "{} exports {:?}; MPR looks for exactly {EXPORTS:?} (build.rs tells the linker)",
+            path.display(),
+            self.exports
+        )
+        .into())
     }
 
     fn summary(&self, path: &Path, target: Target, size: usize) -> String {

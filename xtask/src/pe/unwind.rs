@@ -45,7 +45,7 @@ pub fn check(data: &[u8]) -> Result<()> {
         if !functions.iter().any(|(begin, size)| (*begin..begin + size).contains(&end)) {
             return Err(format!(
                 "libgcc's unwinder, at {end:#x}, comes after the end of .eh_frame, so a panic ends the \
-                 program (xtask/src/windows/lld.rs)"
+                 program (xtask/src/windows/mingw.rs)"
             )
             .into());
         }

@@ -17,9 +17,8 @@ pub const EMULATED: &str = "mpr_otel_x64.dll";
 
 /// Builds it. It says the version that `native`, the DLL for arm64, says.
 pub fn build(native: &Path, log: &mut Log) -> Result<PathBuf> {
-    let (source, target) = (folder::root().join("src").join("dll").join("arm64x"), {
-        folder::target().join("windows-llvm").join("arm64x")
-    });
+    let source = folder::root().join("src").join("dll").join("arm64x");
+    let target = folder::target().join("windows-llvm").join("arm64x");
     fs::create_dir_all(&target)?;
     for (name, triple) in [("native", "aarch64-windows-msvc"), ("ec", "arm64ec-windows-msvc")] {
         log.run(

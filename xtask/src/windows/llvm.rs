@@ -11,7 +11,7 @@ use crate::{Result, folder, packages, pip};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 /// The linker, with Microsoft's flags.
@@ -50,6 +50,11 @@ const DROPPED: [&str; 13] = [
 
 /// Finds or installs all of it.
 pub fn ensure(log: &mut Log) -> Result<()> {
+    let target = folder::target();
+    if target.to_string_lossy().contains(' ') {
+        // Zig says how it links with spaces between the words.
+        return Err(format!("{} has a space in it; build elsewhere", target.display()).into());
+    }
     packages::ensure(&[LLVM, debian::RUST], log)?;
     if !zig().is_file() {
         pip::install(ZIG, &folder(), "zig", log)?;
@@ -157,16 +162,12 @@ fn zig() -> PathBuf {
 fn script(name: &str, command: &[&str]) -> Result<PathBuf> {
     let folder = folder::target().join("windows-llvm").join("bin");
     fs::create_dir_all(&folder)?;
-    let path: &Path = &folder.join(name);
+    let path = folder.join(name);
     let words: Vec<String> = command.iter().map(|word| format!("'{word}'")).collect();
     let text = format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "));
-    // Cargo builds anew what a newer linker would link.
-    if fs::read_to_string(path).is_ok_and(|old| old == text) {
-        return Ok(path.to_owned());
-    }
-    fs::write(path, text)?;
-    if !Command::new("chmod").arg("+x").arg(path).status()?.success() {
+    fs::write(&path, text)?;
+    if !Command::new("chmod").arg("+x").arg(&path).status()?.success() {
         return Err(format!("cannot make {} a program", path.display()).into());
     }
-    Ok(path.to_owned())
+    Ok(path)
 }

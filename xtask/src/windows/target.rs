@@ -83,6 +83,7 @@ impl Target {
 
     /// Whether its processor may have a shadow stack and its code never returns to another than its
     /// caller, so that a file has the CET mark.
+    ///
     /// Windows itself unwinds x64, and keeps the shadow stack in step. On x86 it does so for MSVC alone;
     /// the others' unwinders replace return addresses: with the mark, a processor with a shadow stack
     /// would end the host at the first panic that is caught.
@@ -94,7 +95,7 @@ impl Target {
         }
     }
 
-    /// Whether Control Flow Guard covers it: rustc and GNU's linker know nothing of that.
+    /// Whether Control Flow Guard covers it: rustc leaves GNU's targets without.
     pub fn is_guarded(self) -> bool {
         self.abi != Abi::Gnu
     }
