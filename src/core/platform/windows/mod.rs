@@ -8,6 +8,8 @@ mod effective_token;
 mod file_view;
 mod folder;
 mod identity;
+#[cfg(target_env = "gnu")]
+mod load_config;
 mod plain_file;
 mod security;
 mod system_library;
