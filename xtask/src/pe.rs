@@ -22,25 +22,20 @@ const EXPORTS: [&str; 2] = ["AddConnectNotify", "CancelConnectNotify"];
 
 /// DLLs of every Windows 10 and Server 2016, and later. The notification DLL imports fewer:
 /// src/dll/imports-*.txt.
-const SYSTEM: [&str; 14] = [
+const SYSTEM: [&str; 9] = [
     "advapi32.dll",
     "api-ms-win-core-synch-l1-2-0.dll",
-    "bcrypt.dll",
     "bcryptprimitives.dll",
-    "crypt32.dll",
     "iphlpapi.dll",
     "kernel32.dll",
     "msvcrt.dll",
-    "ncrypt.dll",
     "ntdll.dll",
-    "oleaut32.dll",
-    "secur32.dll",
     "userenv.dll",
     "ws2_32.dll",
 ];
 
 /// The DLL is mapped into every program that maps a drive: bytes at most.
-const DLL_LIMIT: usize = 1_700_000;
+const DLL_LIMIT: usize = 1_200_000;
 
 /// The tables of one file.
 struct Tables {

@@ -40,6 +40,9 @@ const PACKAGES: [&str; 14] = [
 /// The DLL that writes down every call of it (tests/recorder).
 pub const RECORDER: &str = "mpr_otel_recorder.dll";
 
+/// Has windows-result do without COM's errors, for which it would import oleaut32.dll. Nothing here is COM.
+const WITHOUT_COM: &str = "--cfg=windows_slim_errors";
+
 /// What builds for one target.
 pub struct Toolchain {
     /// What it builds for.
@@ -64,6 +67,7 @@ impl Toolchain {
         let target = Target { architecture, abi: Abi::Gnu };
         packages::ensure(&mingw::needs(architecture)?, log)?;
         let mut flags = mingw::flags(target)?;
+        flags.push(WITHOUT_COM.into());
         flags.extend(remapped_paths());
         let rust = if has_target(target)? || add_target(target, log)? {
             Rust::Ours
@@ -84,6 +88,7 @@ impl Toolchain {
         let target = Target { architecture, abi: Abi::Llvm };
         llvm::ensure(log)?;
         let mut flags = llvm::flags(target)?;
+        flags.push(WITHOUT_COM.into());
         flags.extend(remapped_paths());
         let environment = llvm::environment(target)?.into();
         Ok(Self { target, rust: Rust::Debian, flags, environment })
