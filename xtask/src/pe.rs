@@ -22,14 +22,19 @@ const EXPORTS: [&str; 2] = ["AddConnectNotify", "CancelConnectNotify"];
 
 /// DLLs of every Windows 10 and Server 2016, and later. The notification DLL imports fewer:
 /// src/dll/imports-*.txt.
-const SYSTEM: [&str; 9] = [
+const SYSTEM: [&str; 14] = [
     "advapi32.dll",
     "api-ms-win-core-synch-l1-2-0.dll",
+    "bcrypt.dll",
     "bcryptprimitives.dll",
+    "crypt32.dll",
     "iphlpapi.dll",
     "kernel32.dll",
     "msvcrt.dll",
+    "ncrypt.dll",
     "ntdll.dll",
+    "oleaut32.dll",
+    "secur32.dll",
     "userenv.dll",
     "ws2_32.dll",
 ];
