@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 const CASES: [&str; 2] = ["firing", "silent"];
 /// What links begin with: external labels of Prometheus, which its owner wrote.
@@ -247,7 +248,15 @@ fn promtool_finds_the_rules_sound() {
 
 #[test]
 fn the_unit_tests_of_the_rules_pass() {
-    promtool(&["test", "rules"], &files("dashboards/rules/tests", "yaml"));
+    // promtool itself tests one file after the other.
+    let tests = files("dashboards/rules/tests", "yaml");
+    let cores = thread::available_parallelism().unwrap().get().min(tests.len());
+    thread::scope(|scope| {
+        for first in 0..cores {
+            let part: Vec<PathBuf> = tests.iter().skip(first).step_by(cores).cloned().collect();
+            scope.spawn(move || promtool(&["test", "rules"], &part));
+        }
+    });
 }
 
 #[test]
