@@ -46,6 +46,8 @@ fn every_number_of_every_dashboard_and_rule_is_what_happened() {
         "--incident",
         "losses@1h-2h:share=0.1",
         "--incident",
+        "client-network@3h-4h:share=0.1",
+        "--incident",
         "server-hangs@90m-2h:server=2",
     ]);
     let truth = &run.truth;
@@ -161,7 +163,9 @@ const INCIDENTS: &[&str] = &[
     "server-slow@45m-85m:server=4,factor=40",
     "account-expired@60m-90m:share=0.12",
     "server-hangs@50m-80m:server=5",
-    "losses@100m-110m:share=0.05",
+    "losses@100m-110m:share=0.05,reason=rejected",
+    // Too few for an alert.
+    "client-network@120m-210m:share=0.03",
 ];
 
 #[test]
