@@ -6,7 +6,7 @@
 use super::agent_report::{self, Reporter};
 use super::batch::Finished;
 use super::curve::{DAY, SECOND};
-use super::incident::Incidents;
+use super::incidents::Incidents;
 use super::outbox::Outbox;
 use super::pace::Timeline;
 use super::place::Place;

@@ -2,7 +2,8 @@
 
 use super::curve::{DAY, SECOND};
 use super::fleet::Fleet;
-use super::incident::{Incidents, Kind};
+use super::incident::Kind;
+use super::incidents::Incidents;
 use super::plan;
 use super::random::Rng;
 

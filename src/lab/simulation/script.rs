@@ -6,7 +6,7 @@ use super::batch::{Finished, Process};
 use super::curve::{self, SECOND};
 use super::failure_rates;
 use super::fleet::{Fleet, ServerKind};
-use super::incident::{IncidentFate, Incidents};
+use super::incidents::{IncidentFate, Incidents};
 use super::latency::{self, Path};
 use super::place::Place;
 use super::plan::{self, Ask, Errand, Mode, PlannedCall, Program, Visit};

@@ -4,7 +4,7 @@
 //! accepted its span.
 
 use super::fleet::Fleet;
-use super::incident::Incidents;
+use super::incidents::Incidents;
 use super::plan::{Mode, Program};
 use mpr_otel_core::operation::{Kind, Outcome};
 use mpr_otel_core::win32_error;

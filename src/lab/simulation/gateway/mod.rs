@@ -12,7 +12,7 @@ mod telemetry;
 use super::agent_report::{self, AgentReport};
 use super::batch::{Finished, pack};
 use super::destination::Destination;
-use super::incident::Incidents;
+use super::incidents::Incidents;
 use super::pace::Timeline;
 use super::sender::{BatchFate, Gone, SenderShared};
 use super::track::Track;
