@@ -78,12 +78,11 @@ fn load_config(bytes: &[u8]) -> Option<&[u8]> {
     let address = number(header, 20 + 112 + 8 * 10)?;
     let table = header.get(20 + usize::from(optional)..)?;
     let (table, _) = table.as_chunks::<40>();
-    let section = table.iter().take(sections.into()).find(|section| {
-        let (begin, size) = (number(*section, 12), number(*section, 16));
-        begin.zip(size).is_some_and(|(begin, size)| (begin..begin + size).contains(&address))
-    })?;
-    let at = address - number(section, 12)? + number(section, 20)?;
-    bytes.get(at..)
+    table.iter().take(sections.into()).find_map(|section| {
+        let into = address.checked_sub(number(section, 12)?)?;
+        let begin = (into < number(section, 16)?).then_some(number(section, 20)?)?;
+        bytes.get(begin.checked_add(into)?..)
+    })
 }
 
 fn half(bytes: &[u8], at: usize) -> Option<u16> {
