@@ -10,6 +10,7 @@ mod folder;
 mod fuzz;
 mod go;
 mod lab;
+mod msi;
 mod notices;
 mod packages;
 mod pe;
@@ -47,6 +48,9 @@ Commands:
   lab <command>   Build the library and the lab, and run the lab: demo, simulate; what
                   `cargo demo` and `cargo simulate` call
   dist            Build the Windows release and put what ships under target/dist
+  msi             Write target/mpr-otel-x64.msi from target/dist, which `dist` fills; for Arm, from what
+                  was built there: [--arm64 <folder> <action DLL>]
+  policy          Make group policy's templates in deploy/windows from the table of settings
   recorder        Build the notification DLL that writes down every call of it, and put it under
                   target/recorder with the script that runs it on Windows (docs/WINDOWS.md)
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
@@ -75,6 +79,8 @@ fn main() -> ExitCode {
         ["torture", rest @ ..] if !rest.contains(&"--help") => torture::run(rest),
         ["lab", rest @ ..] => lab::run(rest),
         ["dist"] => dist::run(),
+        ["msi", rest @ ..] if !rest.contains(&"--help") => msi::run(rest),
+        ["policy"] => msi::policy(),
         ["recorder"] => recorder::run(),
         ["bench", rest @ ..] => bench(rest),
         ["picture"] => fleet::picture(),

@@ -453,3 +453,39 @@ fn the_page_on_settings_has_the_table_that_the_code_makes() {
         "the table in docs/SETTINGS.md should be:\n\n{table}"
     );
 }
+
+#[test]
+fn the_form_of_a_setting_is_what_its_parser_takes() {
+    for row in ALL {
+        let name = row.name.registry;
+        let problem = |text: &str| {
+            let machine = Machine::default().registry(name, text);
+            machine.report(name).malformed.map(|malformed| malformed.problem)
+        };
+        match row.form {
+            Form::Switch => {
+                assert_eq!([problem("0"), problem("1")], [None, None], "{name}");
+                assert!(problem("2").is_some(), "{name}");
+            }
+            Form::Number(least, most) => {
+                assert_eq!(problem(&least.to_string()), None, "{name}");
+                assert_eq!(problem(&most.to_string()), None, "{name}");
+                assert!(problem(&(i64::from(least) - 1).to_string()).is_some(), "{name}");
+                assert!(problem(&(u64::from(most) + 1).to_string()).is_some(), "{name}");
+            }
+            Form::Choice(choices) => {
+                for choice in choices {
+                    assert_eq!(problem(choice), None, "{name}");
+                }
+                let said = problem("no such choice").unwrap();
+                assert!(said.ends_with(&format!("write {}", choices.join(" or "))), "{said}");
+            }
+            Form::List | Form::Text => {
+                let other =
+                    ["BOOLEAN", "MILLISECONDS", "HOURS", "NUMBER", "METHOD", "LEVEL", "MODE"];
+                assert!(!other.contains(&row.value), "{name} takes more than a text");
+            }
+        }
+        assert_eq!(matches!(row.form, Form::List), row.value.ends_with(",..."), "{name}");
+    }
+}
