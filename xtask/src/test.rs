@@ -23,6 +23,13 @@ const VALGRIND: Need = Need {
     is_there: || folder::program("valgrind").is_some() && folder::program("gcc").is_some(),
 };
 
+/// Reads Windows Installer packages, beside the reader that writes them.
+const MSITOOLS: Need = Need {
+    name: "msiinfo",
+    packages: &["msitools"],
+    is_there: || folder::program("msiinfo").is_some(),
+};
+
 /// Formats, lints and tests of this system.
 pub fn native() -> Result<ExitCode> {
     let mut run = Run::new()?;
@@ -40,7 +47,7 @@ pub fn windows() -> Result<ExitCode> {
 /// All of [`native`], [`windows`] and [`fleet::test`], and what else needs more than Rust.
 pub fn everything() -> Result<ExitCode> {
     let mut run = Run::new()?;
-    run.step("prepare", |log| packages::ensure(&[DEBIAN_LINTS, VALGRIND], log));
+    run.step("prepare", |log| packages::ensure(&[DEBIAN_LINTS, VALGRIND, MSITOOLS], log));
     native_steps(&mut run);
     shipped_steps(&mut run);
     windows_steps(&mut run);

@@ -36,10 +36,13 @@ pub(crate) fn run(line: &str, log: impl Fn(&str)) -> Result<(), String> {
         }
     }
     let errors = errors.join().unwrap_or_default();
-    errors.lines().for_each(&log);
+    // The program begins them with its name, as the log does.
+    let errors = errors.lines().map(|line| line.strip_prefix("mpr-otel: ").unwrap_or(line));
+    let errors: Vec<&str> = errors.collect();
+    errors.iter().for_each(|line| log(line));
     let status = child.wait().map_err(|error| format!("{program} was lost: {error}"))?;
     match status.success() {
         true => Ok(()),
-        false => Err(errors.lines().last().map_or_else(|| status.to_string(), str::to_owned)),
+        false => Err(errors.last().map_or_else(|| status.to_string(), |line| (*line).to_owned())),
     }
 }

@@ -44,92 +44,85 @@ pub(crate) const ACTIONS: [Action; 6] = [
     Action { name: "Install", kind: DEFERRED, source: DLL, target: "Run" },
 ];
 
-/// A row of a sequence: an action, when, and its place.
-type Step = (&'static str, &'static str, i32);
-
-/// Installs, changes and removes. `Restore` stands before the first change, so that it is undone last: by
-/// then the earlier program is back.
-pub(crate) const EXECUTE: &[Step] = &[
-    ("FindRelatedProducts", "", 25),
-    ("AppSearch", "", 50),
-    ("LaunchConditions", "", 100),
-    ("ValidateProductID", "", 700),
-    ("CostInitialize", "", 800),
-    ("FileCost", "", 900),
-    ("CostFinalize", "", 1000),
-    ("SetInstallLocation", "", 1010),
-    ("Prepare", "", 1020),
-    ("MigrateFeatureStates", "", 1200),
-    ("InstallValidate", "", 1400),
-    (INITIALIZE, "", 1500),
-    ("Restore", "(Installed OR OLDERFOUND OR SERVICEFOUND) AND NOT REMOVE", 1505),
-    ("RemoveExistingProducts", "", 1510),
-    ("ProcessComponents", "", 1600),
-    ("UnpublishFeatures", "", 1800),
-    ("StopServices", "VersionNT", 1900),
-    ("Uninstall", "REMOVE=\"ALL\" AND NOT UPGRADINGPRODUCTCODE", 2010),
-    ("RemoveFiles", "", 3500),
-    ("RemoveFolders", "", 3600),
-    ("CreateFolders", "", 3700),
-    ("InstallFiles", "", 4000),
-    ("RegisterUser", "", 6000),
-    ("RegisterProduct", "", 6100),
-    ("PublishFeatures", "", 6300),
-    ("PublishProduct", "", 6400),
-    ("Undo", "NOT (Installed OR OLDERFOUND OR SERVICEFOUND) AND NOT REMOVE", 6490),
-    ("Install", "NOT REMOVE", 6500),
-    (FINALIZE, "", 6600),
+/// Places of actions, in every sequence that has them; Windows Installer's own where Microsoft suggests them
+/// ("Suggested InstallExecuteSequence").
+///
+/// RemoveExistingProducts stands inside the transaction, so that an upgrade that fails brings the earlier
+/// version back. `Restore` stands before the first change, so that it is undone last: by then the earlier
+/// program is there again. `Install` comes last, when nothing after it can fail.
+pub(crate) const PLACES: [(&str, i32); 31] = [
+    ("FindRelatedProducts", 25),
+    ("AppSearch", 50),
+    ("LaunchConditions", 100),
+    ("ValidateProductID", 700),
+    ("CostInitialize", 800),
+    ("FileCost", 900),
+    ("CostFinalize", 1000),
+    ("SetInstallLocation", 1010),
+    ("Prepare", 1020),
+    ("MigrateFeatureStates", 1200),
+    ("ExecuteAction", 1300),
+    ("InstallValidate", 1400),
+    (INITIALIZE, 1500),
+    ("Restore", 1505),
+    ("RemoveExistingProducts", 1510),
+    ("ProcessComponents", 1600),
+    ("UnpublishFeatures", 1800),
+    ("StopServices", 1900),
+    ("Uninstall", 2010),
+    ("RemoveFiles", 3500),
+    ("RemoveFolders", 3600),
+    ("CreateFolders", 3700),
+    ("InstallAdminPackage", 3900),
+    ("InstallFiles", 4000),
+    ("RegisterUser", 6000),
+    ("RegisterProduct", 6100),
+    ("PublishFeatures", 6300),
+    ("PublishProduct", 6400),
+    ("Undo", 6490),
+    ("Install", 6500),
+    (FINALIZE, 6600),
 ];
 
-/// The rest: what a dialog does before that, what `msiexec /a` does, and what advertises.
-pub(crate) const SEQUENCES: [(&str, &[Step]); 5] = [
-    ("InstallExecuteSequence", EXECUTE),
+/// When an action runs that does not always.
+pub(crate) const CONDITIONS: [(&str, &str); 5] = [
+    ("Restore", "(Installed OR OLDERFOUND OR SERVICEFOUND) AND NOT REMOVE"),
+    ("StopServices", "VersionNT"),
+    ("Uninstall", "REMOVE=\"ALL\" AND NOT UPGRADINGPRODUCTCODE"),
+    ("Undo", "NOT (Installed OR OLDERFOUND OR SERVICEFOUND) AND NOT REMOVE"),
+    ("Install", "NOT REMOVE"),
+];
+
+/// What installs, changes and removes has all of [`PLACES`] but these.
+const ELSEWHERE: [&str; 2] = ["ExecuteAction", "InstallAdminPackage"];
+
+/// The other sequences: what comes before if there is a dialog, what `msiexec /a` does, what advertises.
+const OTHERS: [(&str, &str); 4] = [
     (
         "InstallUISequence",
-        &[
-            ("FindRelatedProducts", "", 25),
-            ("AppSearch", "", 50),
-            ("LaunchConditions", "", 100),
-            ("ValidateProductID", "", 700),
-            ("CostInitialize", "", 800),
-            ("FileCost", "", 900),
-            ("CostFinalize", "", 1000),
-            ("MigrateFeatureStates", "", 1200),
-            ("ExecuteAction", "", 1300),
-        ],
+        "FindRelatedProducts AppSearch LaunchConditions ValidateProductID CostInitialize FileCost \
+         CostFinalize MigrateFeatureStates ExecuteAction",
     ),
     (
         "AdminExecuteSequence",
-        &[
-            ("CostInitialize", "", 800),
-            ("FileCost", "", 900),
-            ("CostFinalize", "", 1000),
-            ("InstallValidate", "", 1400),
-            (INITIALIZE, "", 1500),
-            ("InstallAdminPackage", "", 3900),
-            ("InstallFiles", "", 4000),
-            (FINALIZE, "", 6600),
-        ],
+        "CostInitialize FileCost CostFinalize InstallValidate InstallInitialize InstallAdminPackage \
+         InstallFiles InstallFinalize",
     ),
-    (
-        "AdminUISequence",
-        &[
-            ("CostInitialize", "", 800),
-            ("FileCost", "", 900),
-            ("CostFinalize", "", 1000),
-            ("ExecuteAction", "", 1300),
-        ],
-    ),
+    ("AdminUISequence", "CostInitialize FileCost CostFinalize ExecuteAction"),
     (
         "AdvtExecuteSequence",
-        &[
-            ("CostInitialize", "", 800),
-            ("CostFinalize", "", 1000),
-            ("InstallValidate", "", 1400),
-            (INITIALIZE, "", 1500),
-            ("PublishFeatures", "", 6300),
-            ("PublishProduct", "", 6400),
-            (FINALIZE, "", 6600),
-        ],
+        "CostInitialize CostFinalize InstallValidate InstallInitialize PublishFeatures \
+         PublishProduct InstallFinalize",
     ),
 ];
+
+/// Every sequence, with its actions and their places.
+pub(crate) fn sequences() -> impl Iterator<Item = (&'static str, Vec<(&'static str, i32)>)> {
+    let of =
+        |has: &dyn Fn(&str) -> bool| PLACES.into_iter().filter(|(name, _)| has(name)).collect();
+    let main = ("InstallExecuteSequence", of(&|name| !ELSEWHERE.contains(&name)));
+    let others = OTHERS.into_iter().map(move |(table, actions)| {
+        (table, of(&|name| actions.split(' ').any(|action| action == name)))
+    });
+    std::iter::once(main).chain(others)
+}

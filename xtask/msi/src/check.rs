@@ -1,41 +1,14 @@
 //! Reads a package back and says what is wrong with it. Windows has `wix msi validate` for this; here the
 //! rules are those that this package depends on.
 
-use crate::actions::{FINALIZE, FOLDER, IN_SCRIPT, INITIALIZE, ROLLBACK};
+use crate::actions::{FINALIZE, FOLDER, IN_SCRIPT, INITIALIZE, PLACES, ROLLBACK};
 use crate::package::{CABINET, Database, Package};
 use crate::properties;
-use crate::schema::{TABLES, foreign};
+use crate::schema::{TABLES, columns, foreign, name};
 use crate::{Result, codes, compound};
 use msi::{Select, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
-
-/// What Windows Installer does by itself in this package's sequences.
-const STANDARD: [&str; 21] = [
-    "AppSearch",
-    "CostFinalize",
-    "CostInitialize",
-    "CreateFolders",
-    "ExecuteAction",
-    "FileCost",
-    "FindRelatedProducts",
-    "InstallAdminPackage",
-    "InstallFiles",
-    "InstallValidate",
-    "LaunchConditions",
-    "MigrateFeatureStates",
-    "ProcessComponents",
-    "PublishFeatures",
-    "PublishProduct",
-    "RegisterProduct",
-    "RegisterUser",
-    "RemoveExistingProducts",
-    "RemoveFiles",
-    "RemoveFolders",
-    "StopServices",
-];
-/// The others of them.
-const STANDARD_TOO: [&str; 4] = [INITIALIZE, FINALIZE, "UnpublishFeatures", "ValidateProductID"];
 
 /// Checks a file that `package` was written to.
 ///
@@ -75,7 +48,7 @@ impl Tables {
     fn read(bytes: &[u8]) -> Result<Self> {
         let mut database = Database::open(Cursor::new(bytes.to_vec()))?;
         let mut rows = BTreeMap::new();
-        for (table, columns) in TABLES {
+        for (table, text) in TABLES {
             let mut read = Vec::new();
             for row in database.select_rows(Select::table(*table))? {
                 let value = |name: &str| match &row[name] {
@@ -83,8 +56,7 @@ impl Tables {
                     Value::Str(text) => text.clone(),
                     Value::Null | Value::Binary => String::new(),
                 };
-                let names = columns.iter().filter_map(|text| text.split(' ').next());
-                let names = names.map(|name| name.trim_start_matches('*'));
+                let names = columns(text).map(name);
                 read.push(names.map(|name| (name.to_owned(), value(name))).collect());
             }
             rows.insert(*table, read);
@@ -116,15 +88,12 @@ impl Tables {
 
     /// What names a row of another table, names one that is there.
     fn keys(&self) -> Result<()> {
-        for (table, columns) in TABLES {
-            for text in *columns {
-                let (Some(target), Some(name)) = (foreign(text), text.split(' ').next()) else {
-                    continue;
-                };
-                let name = name.trim_start_matches('*');
+        for (table, text) in TABLES {
+            for column in columns(text) {
+                let Some(target) = foreign(column) else { continue };
                 let key = TABLES.iter().find(|(table, _)| *table == target);
-                let key = key.and_then(|(_, columns)| columns[0].split(' ').next());
-                let key = key.unwrap_or_default().trim_start_matches('*');
+                let key = key.map_or("", |(_, text)| name(text));
+                let name = name(column);
                 let there: BTreeSet<&str> = self.column(target, key).collect();
                 for value in self.column(table, name).filter(|value| !value.is_empty()) {
                     if !there.contains(value) {
@@ -197,12 +166,10 @@ impl Tables {
             return Err("File has not a row for each file".into());
         }
         for (place, (row, file)) in (1..).zip(files.iter().zip(&package.payload.files)) {
-            let version =
-                file.version.map(|version| version.map(|part| part.to_string()).join("."));
             for (column, expected) in [
                 ("File", file.id.clone()),
                 ("FileSize", file.content.len().to_string()),
-                ("Version", version.unwrap_or_default()),
+                ("Version", file.version_text()),
                 ("Sequence", i32::to_string(&place)),
             ] {
                 if row[column] != expected {
@@ -276,7 +243,7 @@ impl Tables {
             for row in rows {
                 let (name, place) = (&*row["Action"], row["Sequence"].parse::<i32>()?);
                 let Some(kind) = kinds.get(name) else {
-                    match STANDARD.contains(&name) || STANDARD_TOO.contains(&name) {
+                    match PLACES.iter().any(|(known, _)| *known == name) {
                         true => continue,
                         false => return Err(format!("{table}: there is no action {name}").into()),
                     }

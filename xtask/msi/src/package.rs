@@ -1,10 +1,10 @@
 //! The package: tables, cabinet and action DLL in one file.
 
-use crate::actions::{ACTIONS, DLL, FOLDER, SEQUENCES};
+use crate::actions::{ACTIONS, CONDITIONS, DLL, FOLDER, sequences};
 use crate::payload::{PROGRAM, named};
 use crate::properties::{self, NATIVE, NEWER, OLDER, SERVICE, WINDOWS_10};
 use crate::{Architecture, Payload, Result, cabinet, codes, compound, schema};
-use msi::{CodePage, Insert, LanguageId, PackageType, Value};
+use msi::{CodePage, Insert, LanguageId, PackageType};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::time::UNIX_EPOCH;
@@ -18,16 +18,20 @@ pub(crate) const CABINET: &str = "payload.cab";
 const SERVICE_NAME: &str = "mpr-otel-agent";
 /// English of the United States. There is no dialog, and messages are in English.
 const LANGUAGE: u16 = 1033;
-// msidefs.h, and Microsoft's pages of the tables.
-const IS_64_BIT: i32 = 0x100;
-const VITAL: i32 = 0x200;
-const NOT_ABSENT: i32 = 0x10;
-const STOP_BEFORE_BOTH: i32 = 0x2 | 0x20;
-const WAIT: i32 = 1;
-const MIGRATE_FEATURES: i32 = 1;
-const ONLY_DETECT: i32 = 2;
-const LOCAL_MACHINE: i32 = 2;
-const RAW_VALUE_64: i32 = 0x2 | 0x10;
+// msidefs.h, and Microsoft's pages of the tables: 0x100, 0x200, 0x10, 0x2 | 0x20, and 0x2 | 0x10.
+const IS_64_BIT: &str = "256";
+const VITAL: &str = "512";
+const NOT_ABSENT: &str = "16";
+const STOP_BEFORE_BOTH: &str = "34";
+const RAW_VALUE_64: &str = "18";
+const WAIT: &str = "1";
+const MIGRATE_FEATURES: &str = "1";
+const ONLY_DETECT: &str = "2";
+const LOCAL_MACHINE: &str = "2";
+/// Under `HKEY_LOCAL_MACHINE`.
+const ENVIRONMENT_KEY: &str = r"SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
+const SERVICE_KEY: &str = r"SYSTEM\CurrentControlSet\Services\mpr-otel-agent";
+const WINDOWS_KEY: &str = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion";
 
 /// What goes into a package.
 #[derive(Clone, Debug)]
@@ -70,7 +74,12 @@ impl Package {
         let product = codes::product(&self.version()?, self.architecture);
         let mut package = Database::create(PackageType::Installer, Cursor::new(Vec::new()))?;
         package.set_database_codepage(CodePage::Windows1252);
-        let content = [&cabinet[..], &self.action_dll].concat();
+        let mut rows = Rows::default();
+        self.properties(&product, &mut rows)?;
+        self.files(&mut rows)?;
+        self.conditions(&mut rows)?;
+        actions(&mut rows);
+        let content = [format!("{rows:?}").as_bytes(), &cabinet, &self.action_dll].concat();
         let summary = package.summary_info_mut();
         summary.set_title("Installation Database");
         summary.set_subject(NAME);
@@ -85,12 +94,13 @@ impl Package {
         summary.set_creating_application("cargo xtask msi");
         summary.set_creation_time(UNIX_EPOCH);
         summary.set_last_save_time(UNIX_EPOCH);
-        let mut rows = self.rows(&product)?;
         for (table, columns) in schema::TABLES {
-            let columns = columns.iter().map(|text| schema::column(text));
-            package.create_table(*table, columns.collect::<Result<_>>()?)?;
-            if let Some(rows) = rows.remove(table) {
-                package.insert_rows(Insert::into(*table).rows(rows))?;
+            let made = schema::columns(columns).map(schema::column);
+            package.create_table(*table, made.collect::<Result<_>>()?)?;
+            for row in rows.0.remove(table).into_iter().flatten() {
+                let row = schema::columns(columns).zip(row);
+                let row = row.map(|(column, text)| schema::value(column, &text));
+                package.insert_rows(Insert::into(*table).row(row.collect::<Result<_>>()?))?;
             }
         }
         package.write_stream(&format!("Binary.{DLL}"))?.write_all(&self.action_dll)?;
@@ -100,175 +110,81 @@ impl Package {
         Ok(bytes)
     }
 
-    fn rows(&self, product: &str) -> Result<BTreeMap<&'static str, Vec<Vec<Value>>>> {
-        let mut rows = Rows::default();
-        self.files(&mut rows);
-        self.conditions(&mut rows)?;
-        let properties = [
-            ("ALLUSERS", "1".to_owned()),
-            ("ARPCOMMENTS", "Measures drive and share mappings.".to_owned()),
-            ("ARPNOMODIFY", "1".to_owned()),
-            ("Manufacturer", NAME.to_owned()),
+    fn properties(&self, product: &str, rows: &mut Rows) -> Result<()> {
+        let (version, language) = (self.version()?, LANGUAGE.to_string());
+        for (name, value) in [
+            ("ALLUSERS", "1"),
+            ("ARPCOMMENTS", "Measures drive and share mappings."),
+            ("ARPNOMODIFY", "1"),
+            ("Manufacturer", NAME),
             // An address may have a password in it, and each of the others is a command line.
-            ("MsiHiddenProperties", "ENDPOINT;Install;Restore;Uninstall;Undo".to_owned()),
+            ("MsiHiddenProperties", "ENDPOINT;Install;Restore;Uninstall;Undo"),
             // Otherwise programs that use a file are ended, and Windows is restarted, without a question
             // if there is no dialog.
-            ("MSIRESTARTMANAGERCONTROL", "Disable".to_owned()),
-            ("REBOOT", "ReallySuppress".to_owned()),
-            ("NoneIsAValue", properties::with_none()),
-            ("ProductCode", product.to_owned()),
-            ("ProductLanguage", LANGUAGE.to_string()),
-            ("ProductName", NAME.to_owned()),
-            ("ProductVersion", self.version()?),
+            ("MSIRESTARTMANAGERCONTROL", "Disable"),
+            ("REBOOT", "ReallySuppress"),
+            ("NoneIsAValue", &properties::with_none()),
+            ("ProductCode", product),
+            ("ProductLanguage", &language),
+            ("ProductName", NAME),
+            ("ProductVersion", &version),
             // Whole, whatever version of a file is there: all of them belong together.
-            ("REINSTALLMODE", "amus".to_owned()),
-            ("SecureCustomProperties", properties::secure()),
-            ("SettingFlags", properties::flags()),
-            ("UpgradeCode", codes::upgrade()),
-        ];
-        for (name, value) in properties {
-            rows.add("Property", [s(name), s(value)]);
+            ("REINSTALLMODE", "amus"),
+            ("SecureCustomProperties", &properties::secure()),
+            ("SettingFlags", &properties::flags()),
+            ("UpgradeCode", &codes::upgrade()),
+        ] {
+            rows.add("Property", &[name, value]);
         }
-        rows.add("Binary", [s(DLL), Value::Binary]);
-        rows.add(
-            "ServiceControl",
-            [
-                s("Agent"),
-                s(SERVICE_NAME),
-                Value::Int(STOP_BEFORE_BOTH),
-                Value::Null,
-                Value::Int(WAIT),
-                s(&self.payload.program()?.id),
-            ],
-        );
-        for action in ACTIONS {
-            rows.add(
-                "CustomAction",
-                [
-                    s(action.name),
-                    Value::Int(action.kind),
-                    s(action.source),
-                    s(action.target),
-                    Value::Null,
-                ],
-            );
-        }
-        for (table, steps) in SEQUENCES {
-            for (action, condition, place) in steps {
-                rows.add(table, [s(*action), optional(condition), Value::Int(*place)]);
-            }
-        }
-        Ok(rows.0)
+        Ok(())
     }
 
     /// Directories, components, files, and what they belong to.
-    fn files(&self, rows: &mut Rows) {
-        let files = &self.payload.files;
-        rows.add("Directory", [s("TARGETDIR"), Value::Null, s("SourceDir")]);
-        rows.add("Directory", [s("ProgramFiles64Folder"), s("TARGETDIR"), s(".")]);
-        rows.add("Directory", [s(FOLDER), s("ProgramFiles64Folder"), s(named(NAME, 1))]);
-        for (number, path) in self.payload.folders().into_iter().enumerate() {
+    fn files(&self, rows: &mut Rows) -> Result<()> {
+        rows.add("Directory", &["TARGETDIR", "", "SourceDir"]);
+        rows.add("Directory", &["ProgramFiles64Folder", "TARGETDIR", "."]);
+        rows.add("Directory", &[FOLDER, "ProgramFiles64Folder", &named(NAME, 1)]);
+        for (number, path) in (1..).zip(self.payload.folders()) {
             let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-            rows.add(
-                "Directory",
-                [s(directory(path)), s(directory(parent)), s(named(name, number + 1))],
-            );
+            rows.add("Directory", &[&directory(path), &directory(parent), &named(name, number)]);
         }
-        let level = 1;
-        rows.add(
-            "Feature",
-            [
-                s(FEATURE),
-                Value::Null,
-                s(NAME),
-                Value::Null,
-                Value::Int(1),
-                Value::Int(level),
-                Value::Null,
-                Value::Int(NOT_ABSENT),
-            ],
-        );
+        rows.add("Feature", &[FEATURE, "", NAME, "", "1", "1", "", NOT_ABSENT]);
+        let files = &self.payload.files;
         for (place, file) in (1..).zip(files) {
-            let (folder, name) = file.split();
-            rows.add(
-                "Component",
-                [
-                    s(&file.id),
-                    s(codes::component(&file.path)),
-                    s(directory(folder)),
-                    Value::Int(IS_64_BIT),
-                    Value::Null,
-                    s(&file.id),
-                ],
-            );
-            rows.add("FeatureComponents", [s(FEATURE), s(&file.id)]);
-            let version =
-                file.version.map(|version| version.map(|part| part.to_string()).join("."));
-            rows.add(
-                "File",
-                [
-                    s(&file.id),
-                    s(&file.id),
-                    s(named(name, place as usize)),
-                    Value::Int(file.content.len() as i32),
-                    version.as_ref().map_or(Value::Null, s),
-                    // Of a file with a version: neutral.
-                    version.as_ref().map_or(Value::Null, |_| s("0")),
-                    Value::Int(VITAL),
-                    Value::Int(place),
-                ],
-            );
+            let ((folder, name), id) = (file.split(), &*file.id);
+            let (code, directory) = (codes::component(&file.path), directory(folder));
+            rows.add("Component", &[id, &code, &directory, IS_64_BIT, "", id]);
+            rows.add("FeatureComponents", &[FEATURE, id]);
+            let size = file.content.len().to_string();
+            let version = file.version_text();
+            // Of a file with a version: neutral.
+            let language = if version.is_empty() { "" } else { "0" };
+            let name = named(name, place);
+            let place = place.to_string();
+            rows.add("File", &[id, id, &name, &size, &version, language, VITAL, &place]);
         }
-        rows.add(
-            "Media",
-            [
-                Value::Int(1),
-                Value::Int(files.len() as i32),
-                Value::Null,
-                s(format!("#{CABINET}")),
-                Value::Null,
-                Value::Null,
-            ],
-        );
+        let (last, cabinet) = (files.len().to_string(), format!("#{CABINET}"));
+        rows.add("Media", &["1", &last, "", &cabinet, "", ""]);
+        let program = &self.payload.program()?.id;
+        let stop = ["Agent", SERVICE_NAME, STOP_BEFORE_BOTH, "", WAIT, program];
+        rows.add("ServiceControl", &stop);
+        Ok(())
     }
 
     /// What has to hold, and what is looked up for it.
     fn conditions(&self, rows: &mut Rows) -> Result<()> {
-        let (code, version) = (codes::upgrade(), self.version()?);
-        let upgrade = |from: Option<&str>, to: Option<&str>, attributes, property| {
-            [
-                s(&code),
-                from.map_or(Value::Null, s),
-                to.map_or(Value::Null, s),
-                Value::Null,
-                Value::Int(attributes),
-                Value::Null,
-                s(property),
-            ]
-        };
-        rows.add("Upgrade", upgrade(None, Some(&version), MIGRATE_FEATURES, OLDER));
-        rows.add("Upgrade", upgrade(Some(&version), None, ONLY_DETECT, NEWER));
-        const ENVIRONMENT: &str = r"SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
-        const SERVICE_KEY: &str = r"SYSTEM\CurrentControlSet\Services\mpr-otel-agent";
-        const WINDOWS_KEY: &str = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion";
+        let (code, version) = (&*codes::upgrade(), &*self.version()?);
+        rows.add("Upgrade", &[code, "", version, "", MIGRATE_FEATURES, "", OLDER]);
+        rows.add("Upgrade", &[code, version, "", "", ONLY_DETECT, "", NEWER]);
         for (property, key, name) in [
-            (NATIVE, ENVIRONMENT, "PROCESSOR_ARCHITECTURE"),
+            (NATIVE, ENVIRONMENT_KEY, "PROCESSOR_ARCHITECTURE"),
             (SERVICE, SERVICE_KEY, "ImagePath"),
             // Windows 10 has it, and all that came later.
             (WINDOWS_10, WINDOWS_KEY, "CurrentMajorVersionNumber"),
         ] {
             let signature = format!("Find{property}");
-            rows.add("AppSearch", [s(property), s(&signature)]);
-            rows.add(
-                "RegLocator",
-                [
-                    s(signature),
-                    Value::Int(LOCAL_MACHINE),
-                    s(key),
-                    s(name),
-                    Value::Int(RAW_VALUE_64),
-                ],
-            );
+            rows.add("AppSearch", &[property, &signature]);
+            rows.add("RegLocator", &[&signature, LOCAL_MACHINE, key, name, RAW_VALUE_64]);
         }
         let native = match self.architecture {
             Architecture::X64 => format!("{NATIVE} <> \"ARM64\""),
@@ -276,42 +192,51 @@ impl Package {
         };
         for (condition, otherwise) in [
             (
-                format!("NOT {NEWER}"),
+                &*format!("NOT {NEWER}"),
                 "A later version of mpr-otel is installed. It stays; uninstall it first to go back.",
             ),
             (
-                format!("VersionNT64 AND {WINDOWS_10}"),
+                &format!("VersionNT64 AND {WINDOWS_10}"),
                 "mpr-otel needs 64-bit Windows 10 or Windows Server 2016, or later.",
             ),
             (
-                native,
+                &native,
                 "This package is for other processors. On Windows on Arm the one for arm64 is \
                  needed, elsewhere the one for x64.",
             ),
-            ("Privileged".to_owned(), "This needs administrator rights."),
+            ("Privileged", "This needs administrator rights."),
         ] {
-            rows.add("LaunchCondition", [s(format!("Installed OR ({condition})")), s(otherwise)]);
+            rows.add("LaunchCondition", &[&format!("Installed OR ({condition})"), otherwise]);
         }
         Ok(())
     }
 }
 
-/// Rows by table.
-#[derive(Default)]
-struct Rows(BTreeMap<&'static str, Vec<Vec<Value>>>);
-
-impl Rows {
-    fn add<const N: usize>(&mut self, table: &'static str, row: [Value; N]) {
-        self.0.entry(table).or_default().push(row.into());
+/// The DLL, its actions, and every sequence.
+fn actions(rows: &mut Rows) {
+    rows.add("Binary", &[DLL, ""]);
+    for action in ACTIONS {
+        let kind = action.kind.to_string();
+        rows.add("CustomAction", &[action.name, &kind, action.source, action.target, ""]);
+    }
+    for (table, steps) in sequences() {
+        for (name, place) in steps {
+            let condition = CONDITIONS.iter().find(|(action, _)| *action == name);
+            let condition = condition.map_or("", |(_, condition)| condition);
+            rows.add(table, &[name, condition, &place.to_string()]);
+        }
     }
 }
 
-fn s(text: impl Into<String>) -> Value {
-    Value::Str(text.into())
-}
+/// Rows by table, each value as text.
+#[derive(Debug, Default)]
+struct Rows(BTreeMap<&'static str, Vec<Vec<String>>>);
 
-fn optional(text: &str) -> Value {
-    if text.is_empty() { Value::Null } else { s(text) }
+impl Rows {
+    fn add(&mut self, table: &'static str, row: &[&str]) {
+        let row = row.iter().map(|text| (*text).to_owned()).collect();
+        self.0.entry(table).or_default().push(row);
+    }
 }
 
 /// The key of a folder below the product's own.

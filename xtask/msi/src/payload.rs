@@ -99,6 +99,12 @@ impl File {
         Ok(Self { id: identifier(&path), version: file_version(&content), path, content })
     }
 
+    /// As the Version column has it; empty if it has none.
+    pub(crate) fn version_text(&self) -> String {
+        let version = self.version.map(|version| version.map(|part| part.to_string()).join("."));
+        version.unwrap_or_default()
+    }
+
     /// Its folder, and its name.
     pub(crate) fn split(&self) -> (&str, &str) {
         self.path.rsplit_once('/').unwrap_or(("", &self.path))
