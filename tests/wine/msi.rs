@@ -43,13 +43,19 @@ impl<'windows> Msi<'windows> {
         }
         let policies =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/windows/PolicyDefinitions");
-        let package = Package {
-            architecture,
-            payload: Payload::read(&folder, &policies, architecture).unwrap(),
-            action_dll: fs::read(windows.programs.join("mpr_otel_msi_action.dll")).unwrap(),
-        };
+        // The same each time, so it is written once.
+        static WRITTEN: Mutex<BTreeMap<(u8, &str), Vec<u8>>> = Mutex::new(BTreeMap::new());
+        let mut written = WRITTEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let bytes = written.entry((number, architecture.template())).or_insert_with(|| {
+            let package = Package {
+                architecture,
+                payload: Payload::read(&folder, &policies, architecture).unwrap(),
+                action_dll: fs::read(windows.programs.join("mpr_otel_msi_action.dll")).unwrap(),
+            };
+            package.write().unwrap()
+        });
         let file = folder.join("mpr-otel.msi");
-        fs::write(&file, package.write().unwrap()).unwrap();
+        fs::write(&file, bytes).unwrap();
         Self { windows, file, log: windows.folder.path().join("msi.log") }
     }
 
@@ -97,6 +103,10 @@ const TEN: [&str; 3] = [VERSION, "/v", "CurrentMajorVersionNumber"];
 impl Ten {
     fn new() -> Self {
         let ten = Self(Windows::new());
+        // What a test that failed left installed.
+        for (code, _) in ten.products() {
+            end(ten.command("msiexec").args(["/x", &code, "/qn", "PURGE=1"]).spawn().unwrap());
+        }
         let set = [&["add"][..], &TEN, &["/t", "REG_DWORD", "/d", "10", "/f"]].concat();
         assert_eq!(ten.reg(&set).code, Some(0));
         ten
@@ -130,15 +140,23 @@ impl Windows {
         Some(line.split("REG_SZ").nth(1)?.trim().to_owned())
     }
 
-    /// The versions of ours that Windows lists among its programs.
-    fn listed_versions(&self) -> Vec<String> {
+    /// The codes and versions of ours that Windows lists among its programs.
+    fn products(&self) -> Vec<(String, String)> {
         let found = self.reg(&["query", UNINSTALL, "/s"]).output;
-        let mut versions = Vec::new();
+        let mut products = Vec::new();
         for product in found.split("HKEY_LOCAL_MACHINE").filter(|it| it.contains("mpr-otel")) {
-            let line = product.lines().find(|line| line.contains("DisplayVersion")).unwrap();
-            versions.push(line.split_whitespace().last().unwrap().to_owned());
+            let key = product.lines().next().unwrap();
+            let version = product.lines().find(|line| line.contains("DisplayVersion")).unwrap();
+            let last = |text: &str, separator: char| {
+                text.trim_end().rsplit(separator).next().unwrap().to_owned()
+            };
+            products.push((last(key, '\\'), last(version, ' ')));
         }
-        versions
+        products
+    }
+
+    fn listed_versions(&self) -> Vec<String> {
+        self.products().into_iter().map(|(_, version)| version).collect()
     }
 
     /// All files of drive C and all values of the machine's registry, but what changes by itself.
@@ -210,7 +228,8 @@ fn an_msi_installs_with_its_properties_and_leaves_nothing() {
     assert_eq!(windows.listed_versions(), [env!("CARGO_PKG_VERSION")]);
     assert!(windows.file("Program Files/mpr-otel/PolicyDefinitions/en-US/mpr-otel.adml").exists());
     assert_eq!(windows.reg(&["query", EVENT_SOURCE]).code, Some(0));
-    let status = windows.json(&["status", "--json"]);
+    // The secret does not go to a port that any program may listen on, so this is no good ending.
+    let status = windows.mpr_otel(&["status", "--json"]).json();
     assert_eq!(status["ledgers"]["agent"]["running"], true, "{status}");
 
     msi.uninstall(&["PURGE=1"]);
@@ -277,19 +296,22 @@ fn an_upgrade_keeps_the_settings_and_the_program_that_holds_the_dll() {
 #[test]
 fn a_package_for_another_machine_is_refused_and_changes_nothing() {
     let windows = Ten::new();
+    // Both before anything is set: Wine sets the architecture anew when its services start again, and they
+    // end when nothing runs for a minute.
     let arm = Msi::release(&windows, 0, Architecture::Arm64);
+    let x64 = Msi::x64(&windows, 0);
     let refused = arm.msiexec("/i", &[]);
     assert_eq!(refused.code, Some(UNSUPPORTED), "{refused:?}");
     // Windows on Arm would run the programs, and could not load the DLL into its own.
     let name = ["/v", "PROCESSOR_ARCHITECTURE", "/t", "REG_SZ", "/f", "/d"];
     let set = |to| windows.reg(&[&["add", ENVIRONMENT][..], &name, &[to]].concat()).code;
     assert_eq!(set("ARM64"), Some(0));
-    let refused = Msi::x64(&windows, 0).msiexec("/i", &[]);
+    let refused = x64.msiexec("/i", &[]);
     assert_eq!(set("AMD64"), Some(0));
     assert_eq!(refused.code, Some(FAILURE), "{refused:?}");
     // Nor is a Windows before 10.
     assert_eq!(windows.reg(&[&["delete"][..], &TEN, &["/f"]].concat()).code, Some(0));
-    let refused = Msi::x64(&windows, 0).msiexec("/i", &[]);
+    let refused = x64.msiexec("/i", &[]);
     assert_eq!(refused.code, Some(FAILURE), "{refused:?}");
     assert_eq!(windows.traces(), Vec::<String>::new());
     assert_eq!(windows.listed_versions(), Vec::<String>::new());
@@ -322,5 +344,19 @@ fn a_service_that_does_not_start_is_a_warning() {
     assert_eq!(windows.setting("ServiceName").as_deref(), Some("other"));
     drop(other);
     msi.uninstall(&["PURGE=1"]);
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn a_product_that_uninstalled_itself_is_uninstalled() {
+    let windows = Ten::new();
+    let msi = Msi::x64(&windows, 0);
+    msi.install(&[]);
+    // The program in `Program Files` is gone then, and Windows still lists the product.
+    assert_eq!(windows.mpr_otel(&["uninstall"]).code, Some(0));
+    assert_eq!(windows.listed_versions().len(), 1);
+    msi.uninstall(&[]);
+    assert!(msi.said().contains("mpr-otel.exe is not there"), "{}", msi.said());
+    assert_eq!(windows.listed_versions(), Vec::<String>::new());
     assert_eq!(windows.traces(), Vec::<String>::new());
 }

@@ -66,7 +66,9 @@ fn each_policy_is_read_as_it_is_written() {
         expected.insert(value.to_owned(), shown);
     }
     let path = windows.folder.path().join("policy.reg");
-    fs::write(&path, file).unwrap();
+    // As regedit itself writes them.
+    let units = "\u{FEFF}".encode_utf16().chain(file.encode_utf16());
+    fs::write(&path, units.flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
     let mut regedit = windows.command("regedit");
     let imported = end(regedit.args(["/S", &windows_path(&path)]).spawn().unwrap());
     let status = windows.mpr_otel(&["status", "--json"]);

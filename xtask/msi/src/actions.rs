@@ -37,10 +37,20 @@ pub(crate) const ACTIONS: [Action; 6] = [
     // Reads the properties, and leaves each of the others its command line.
     Action { name: "Prepare", kind: IN_BINARY_DLL, source: DLL, target: "Prepare" },
     // `install` by the program that was there before.
-    Action { name: "Restore", kind: DEFERRED | ROLLBACK | CONTINUE, source: DLL, target: "Run" },
-    Action { name: "Uninstall", kind: DEFERRED, source: DLL, target: "Run" },
+    Action {
+        name: "Restore",
+        kind: DEFERRED | ROLLBACK | CONTINUE,
+        source: DLL,
+        target: "RunIfThere",
+    },
+    Action { name: "Uninstall", kind: DEFERRED, source: DLL, target: "RunIfThere" },
     // `uninstall` by the program that has just come.
-    Action { name: "Undo", kind: DEFERRED | ROLLBACK | CONTINUE, source: DLL, target: "Run" },
+    Action {
+        name: "Undo",
+        kind: DEFERRED | ROLLBACK | CONTINUE,
+        source: DLL,
+        target: "RunIfThere",
+    },
     Action { name: "Install", kind: DEFERRED, source: DLL, target: "Run" },
 ];
 

@@ -49,7 +49,7 @@ impl Shipped {
     fn package(&self, architecture: Architecture) -> mpr_otel_msi::Result<Package> {
         let folder = self.0.path();
         let payload = Payload::read(&folder.join("dist"), &folder.join("policy"), architecture)?;
-        Ok(Package { architecture, payload, action_dll: b"\0Prepare\0Run\0".to_vec() })
+        Ok(Package { architecture, payload, action_dll: b"\0Prepare\0Run\0RunIfThere\0".to_vec() })
     }
 }
 
