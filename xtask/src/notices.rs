@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The packages whose libraries and programs ship.
-const SHIPPED: [&str; 3] = ["mpr-otel-dll", "mpr-otel", "mpr-otel-lab"];
+const SHIPPED: [&str; 4] = ["mpr-otel-dll", "mpr-otel", "mpr-otel-lab", "mpr-otel-msi-action"];
 
 /// What they are built for.
 const ARCHITECTURES: [Architecture; 2] = [Architecture::X64, Architecture::X86];
@@ -30,8 +30,8 @@ const STANDARD: (&str, &str) = ("Apache-2.0", "LICENSE-APACHE");
 const HEAD: &str = "\
 Third-party notices of mpr-otel
 
-mpr-otel.exe, mpr-otel-lab.exe and both mpr_otel.dll contain code of the crates below, or code that
-they generated. Each has its licence, where it comes from, and the texts that its package brings.
+mpr-otel.exe, mpr-otel-lab.exe, both mpr_otel.dll and the MSI's actions contain code of the crates below,
+or code that they generated. Each has its licence, where it comes from, and the texts that its package brings.
 A text that several packages bring stands here once.
 
 The folder third-party has the notices of Rust's standard library and of mingw-w64's runtime, which
