@@ -383,8 +383,9 @@ int main(int count, char **words) {
     else if (!strcmp(mode, "exit")) { last_add(u"\\\\files01\\exit"); return 0; }
     else if (!strcmp(mode, "kill")) { last_add(u"\\\\files01\\kill"); raise(SIGKILL); }
     else if (!strcmp(mode, "fill")) {
-        /* More operations at once than the table has slots. The library has started before. */
+        /* More operations at once than the table has slots, once the library has started. */
         whole_add(u"\\\\files01\\first", NULL, 0, 0);
+        getchar();
         NOTIFYADD add = an_add(u"\\\\files01\\fill", NULL, DISK, 0);
         int without = 0;
         for (int i = 0; i < 1500; i++) without += pre_add(&add) == NULL;

@@ -146,13 +146,33 @@ impl Host {
 }
 
 /// The Collector for trying out, which shows logs on its console, and where it listens.
-fn console() -> (Setup, String) {
+pub fn console() -> (Setup, String) {
     let listen = format!("127.0.0.1:{}", free_port());
     let setup = Setup::of(&["collector-config/single.yaml"])
         .with("MPR_LISTEN", &listen)
         .with("MPR_LOGS_VERBOSITY", "detailed")
         .with("MPR_PROMETHEUS_ENDPOINT", format!("http://127.0.0.1:{}", free_port()));
     (setup, format!("http://{listen}"))
+}
+
+/// An event of this computer, as the gateway takes it.
+pub fn event(computer: &str, channel: &str) -> Value {
+    let text = |key: &str, text: &str| json!({"key": key, "value": {"stringValue": text}});
+    let body = [text("computer", computer), text("channel", channel)];
+    json!({"resourceLogs": [{
+        "resource": {"attributes": [text("host.name", computer), text("host.id", computer)]},
+        "scopeLogs": [{"logRecords": [{"body": {"kvlistValue": {"values": body}}}]}],
+    }]})
+}
+
+/// Sends events and returns the status of the answer.
+pub fn send(client: &ureq::Agent, endpoint: &str, events: &Value, headers: &[(&str, &str)]) -> u16 {
+    let mut request = client.post(format!("{endpoint}/v1/logs"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.header("content-type", "application/json");
+    request.send(events.to_string()).unwrap().status().as_u16()
 }
 
 fn post(agent: &Agent, bodies: &[Value]) {

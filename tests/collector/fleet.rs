@@ -145,12 +145,15 @@ impl Certificates {
 
     /// A client that trusts this authority, and shows `shows`'s certificate, if any.
     pub fn client(&self, shows: Option<&Self>) -> ureq::Agent {
+        self.client_with(shows.map(|shown| (shown.file("client.crt"), shown.file("client.key"))))
+    }
+
+    fn client_with(&self, shown: Option<(PathBuf, PathBuf)>) -> ureq::Agent {
         let roots = Certificate::from_pem(&fs::read(self.file("ca.crt")).unwrap()).unwrap();
-        let shown = shows.map(|shown| {
-            let chain = fs::read(shown.file("client.crt")).unwrap();
-            let key = fs::read(shown.file("client.key")).unwrap();
-            let chain = [Certificate::from_pem(&chain).unwrap()];
-            ClientCert::new_with_certs(&chain, PrivateKey::from_pem(&key).unwrap())
+        let shown = shown.map(|(certificate, key)| {
+            let chain = [Certificate::from_pem(&fs::read(certificate).unwrap()).unwrap()];
+            let key = PrivateKey::from_pem(&fs::read(key).unwrap()).unwrap();
+            ClientCert::new_with_certs(&chain, key)
         });
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(vec![roots])))
@@ -160,9 +163,29 @@ impl Certificates {
             .tls_config(tls)
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
+            // Connections stay, however long it takes until they are used again.
+            .max_idle_age(Duration::MAX)
             .proxy(None)
             .build()
             .into()
+    }
+
+    /// A client that trusts this authority, and shows its certificate for `host`.
+    pub fn client_of(&self, host: &str) -> ureq::Agent {
+        self.issue(host, host);
+        self.client_with(Some((
+            self.file(&format!("{host}.crt")),
+            self.file(&format!("{host}.key")),
+        )))
+    }
+
+    /// A certificate and its key in one file.
+    pub fn both(&self, name: &str) -> PathBuf {
+        let [certificate, key] = ["crt", "key"]
+            .map(|part| fs::read_to_string(self.file(&format!("{name}.{part}"))).unwrap());
+        let both = self.file(&format!("{name}.pem"));
+        fs::write(&both, certificate + &key).unwrap();
+        both
     }
 
     fn issue(&self, name: &str, subject: &str) {
@@ -210,27 +233,72 @@ pub fn plain_client() -> ureq::Agent {
         .into()
 }
 
-/// A Prometheus with a store of its own, started as deploy/prometheus/prometheus.yaml says.
+/// A Prometheus with a store of its own, started as the head of its configuration says.
 #[derive(Debug)]
 pub struct Prometheus {
     folder: TempDir,
+    config: PathBuf,
+    /// What it asks of those who come, if anything.
+    guard: Option<PathBuf>,
     port: u16,
     process: Option<Process>,
     client: ureq::Agent,
 }
 
+/// Who a guarded Prometheus lets in, gateway with the password `secret`.
+pub const AUTHORIZATION: &str = "Basic Z2F0ZXdheTpzZWNyZXQ=";
+/// That password's bcrypt.
+const SECRET: &str = "$2b$04$Ztt3tTPAxxzlinFIR3YraeS9p8dIBCay9H5qh8BMuLt5aGAMQMhpq";
+
 impl Prometheus {
+    /// One that gateways push to, as in deploy/prometheus.
     pub fn start() -> Self {
+        Self::of(shipped("deploy/prometheus/prometheus.yaml"))
+    }
+
+    /// One of this configuration.
+    pub fn of(config: PathBuf) -> Self {
+        Self::guarded_by(config, None, plain_client())
+    }
+
+    /// One that lets in who has a certificate of this authority, and a password.
+    pub fn guarded(certificates: &Certificates) -> Self {
+        let config = shipped("deploy/prometheus/prometheus.yaml");
+        let guard = certificates.file("web.yaml");
+        let [certificate, key, authority] =
+            ["server.crt", "server.key", "ca.crt"].map(|name| certificates.file(name));
+        let text = format!(
+            "tls_server_config:\n  cert_file: {}\n  key_file: {}\n  client_ca_file: {}\n  \
+             client_auth_type: RequireAndVerifyClientCert\nbasic_auth_users:\n  gateway: {SECRET}\n",
+            certificate.display(),
+            key.display(),
+            authority.display()
+        );
+        fs::write(&guard, text).unwrap();
+        Self::guarded_by(config, Some(guard), certificates.client(Some(certificates)))
+    }
+
+    fn guarded_by(config: PathBuf, guard: Option<PathBuf>, client: ureq::Agent) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut prometheus =
-            Self { folder, port: free_port(), process: None, client: plain_client() };
+            Self { folder, config, guard, port: free_port(), process: None, client };
         prometheus.resume();
         prometheus
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    fn url(&self) -> String {
+        let scheme = if self.guard.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
     /// Where Collectors push to.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}/api/v1/otlp", self.port)
+        format!("{}/api/v1/otlp", self.url())
     }
 
     /// Ends it; its store stays.
@@ -240,21 +308,23 @@ impl Prometheus {
 
     /// Starts it again.
     pub fn resume(&mut self) {
-        let config = shipped("deploy/prometheus/prometheus.yaml");
         let mut command = tool("prometheus");
         command
-            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--config.file={}", self.config.display()))
             .arg(format!("--storage.tsdb.path={}", self.folder.path().join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{}", self.port))
-            .args(advised_flags(&config));
+            .args(self.guard.iter().map(|guard| format!("--web.config.file={}", guard.display())))
+            .args(advised_flags(&self.config));
         let process = Process::start("prometheus", command, self.folder.path()).unwrap();
-        let ready = format!("http://127.0.0.1:{}/-/ready", self.port);
-        self.process = Some(process.answers(&ready).unwrap());
+        self.process = Some(process.says("Server is ready to receive web requests.").unwrap());
     }
 
     /// The answer's `data`, of a path such as `query`.
     pub fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> serde_json::Value {
-        let mut request = self.client.get(format!("http://127.0.0.1:{}/api/v1/{path}", self.port));
+        let mut request = self.client.get(format!("{}/api/v1/{path}", self.url()));
+        if self.guard.is_some() {
+            request = request.header("authorization", AUTHORIZATION);
+        }
         for (name, value) in parameters {
             request = request.query(name, value);
         }
@@ -280,6 +350,14 @@ impl Prometheus {
                 value: series["value"][1].as_str().unwrap().parse().unwrap(),
             })
             .collect()
+    }
+
+    /// What is kept of single operations beside the buckets of durations.
+    pub fn exemplars(&self) -> String {
+        let (start, end) = ((now() / 1_000_000_000 - 600).to_string(), u64::MAX.to_string());
+        let range = [("start", start.as_str()), ("end", &end[..10])];
+        let query = [("query", "mpr_duration_seconds_bucket")];
+        self.ask("query_exemplars", &[&query[..], &range].concat()).to_string()
     }
 
     /// The increase of a counter over the whole test, summed over its series. Each series is asked
@@ -425,7 +503,10 @@ pub fn post(client: &ureq::Agent, url: &str, body: &[u8], headers: &[(&str, &str
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    request.send(body).unwrap().status().as_u16()
+    let mut answer = request.send(body).unwrap();
+    // Until it is read, nothing else is sent over its connection.
+    answer.body_mut().read_to_vec().unwrap();
+    answer.status().as_u16()
 }
 
 /// A text attribute.

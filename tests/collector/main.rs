@@ -1,10 +1,15 @@
 //! The configurations of collector-config/ and deploy/, each as it ships, in the real Collector and
 //! the real Prometheus: what they take and refuse, what they count, and what survives.
 
+mod backends;
 mod events;
 mod fleet;
+mod hostile;
+mod identity;
 mod servers;
 mod single;
+mod sizing;
+mod zeros;
 
 use fleet::{
     Certificates, Kafka, Operation, Process, Prometheus, Setup, export, free_port, ids, now,
@@ -105,6 +110,13 @@ impl Gateway {
         let spans = export(host, operations);
         assert_eq!(send(&self.client, &self.endpoint(), &spans), 200);
         ids(&spans)
+    }
+
+    /// Takes an event of a host's channels, with these headers beside it.
+    fn take_event(&self, host: &str, what: &str, headers: &[(&str, &str)]) {
+        let status =
+            events::send(&self.client, &self.endpoint(), &events::event(host, what), headers);
+        assert_eq!(status, 200);
     }
 
     fn take_metrics(&self, metrics: &ExportMetricsServiceRequest) {
@@ -267,6 +279,8 @@ fn every_configuration_that_ships_is_valid() {
         "single-traces.yaml",
         "front.yaml",
         "counting.yaml",
+        "delta.yaml",
+        "identity.yaml",
     ] {
         assert!(seen.iter().any(|name| name == known), "{known} was not found");
     }
@@ -390,8 +404,8 @@ fn series_do_not_grow_with_hosts() {
     counted(&prometheus, CALLS, 50.0);
     counted(&prometheus, DURATIONS, 50.0);
     let few = series();
-    // 18 bounds and +Inf, sum, count and calls.
-    assert_eq!(few, 5.0 * 22.0);
+    // 18 bounds and +Inf, sum, count and calls; and one of the fleet.
+    assert_eq!(few, 5.0 * 22.0 + 1.0);
     for host in 10..500 {
         gateway.take(&format!("desk-{host}"), &operations(5));
     }
@@ -457,13 +471,7 @@ fn a_number_leads_to_an_operation() {
     assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
     let span = &spans.resource_spans[0].scope_spans[0].spans[0];
     let trace: String = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let buckets = "mpr_duration_seconds_bucket";
-    let (start, end) = ((now() / 1_000_000_000 - 600).to_string(), u64::MAX.to_string());
-    let end = &end[..10];
-    until("an exemplar", || {
-        let parameters = [("query", buckets), ("start", start.as_str()), ("end", end)];
-        prometheus.ask("query_exemplars", &parameters).to_string().contains(&trace).then_some(())
-    });
+    until("an exemplar", || prometheus.exemplars().contains(&trace).then_some(()));
 }
 
 // What the agents report
@@ -500,6 +508,7 @@ fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceR
         counter("mpr.operation.lost", losses),
         counter("mpr.ledger.quarantined", vec![point(0, None)]),
         counter("mpr.ledger.removed", vec![point(1, None)]),
+        counter("mpr.ledger.count", vec![point(1, None)]),
         pending,
     ];
     ExportMetricsServiceRequest {
@@ -512,7 +521,7 @@ fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceR
 }
 
 #[test]
-fn of_an_agent_five_metrics_pass_with_the_name_of_its_host() {
+fn an_agents_metrics_pass_with_the_name_of_its_host() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new().to(&prometheus).start();
     gateway.take_metrics(&report("desk-17", now(), 7, 0));
@@ -520,14 +529,15 @@ fn of_an_agent_five_metrics_pass_with_the_name_of_its_host() {
     counted(&prometheus, "mpr_operation_seen_total", 16.0);
     let all = prometheus.query(&pushed("mpr-otel-agent"));
     let names: BTreeSet<&str> = all.iter().map(|series| series.label("__name__")).collect();
-    let five = [
+    let known = [
         "mpr_ledger_quarantined_total",
+        "mpr_ledger_removed_total",
         "mpr_operation_exported_total",
         "mpr_operation_lost_total",
         "mpr_operation_pending",
         "mpr_operation_seen_total",
     ];
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), five, "and no target_info");
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), known, "and no target_info");
     for series in &all {
         let host = series.label("host_name");
         assert!(["desk-17", "desk-18"].contains(&host), "{series:?}");

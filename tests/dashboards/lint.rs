@@ -252,14 +252,16 @@ fn target_job(dashboard: &Value, _: &Around) -> Vec<String> {
     })
 }
 
+/// How the names of the agents' metrics begin.
+const OF_AGENTS: [&str; 5] =
+    ["mpr_operation_", "mpr_ledger_", "mpr_store_", "mpr_owner_", "mpr_agent_"];
+
 /// Agents and gateways are jobs of their own; recorded series and alerts have none.
 fn has_its_job(selector: &Selector) -> bool {
     let job = match selector.metric.as_str() {
         "ALERTS" => return true,
         metric if metric.contains(':') => return true,
-        metric if metric.starts_with("mpr_operation_") || metric.starts_with("mpr_ledger_") => {
-            "${job}-agent"
-        }
+        metric if OF_AGENTS.iter().any(|beginning| metric.starts_with(beginning)) => "${job}-agent",
         metric if metric.starts_with("otelcol_") => "$gateway_job",
         _ => "$job",
     };

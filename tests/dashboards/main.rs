@@ -95,6 +95,7 @@ fn substituted(query: &str) -> String {
         ("$gateway_job", ".+"),
         ("$server", ".*"),
         ("$operation", ".*"),
+        ("$mode", ".*"),
         ("$host", "pc-00001"),
     ];
     values.iter().fold(query.to_owned(), |query, (name, value)| query.replace(name, value))
@@ -171,8 +172,8 @@ fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
             "/panels/11/fieldConfig/defaults/links/0/url",
             json!("/explore?x&panes={}"),
         ),
-        ("trace-search", "host", "/panels/10/targets/0/tags", json!("host=$host")),
-        ("trace-search", "host", "/panels/10/targets/0/service", json!("mpr")),
+        ("trace-search", "host", "/panels/12/targets/0/tags", json!("host=$host")),
+        ("trace-search", "host", "/panels/12/targets/0/service", json!("mpr")),
         ("name", "overview", "/panels/1/targets/0/expr", json!("traces_spanmetrics_calls_total")),
         ("name", "overview", "/annotations/list/1/expr", json!("ALERTS{alert=\"x\"}")),
         (
@@ -195,7 +196,7 @@ fn provocations() -> Vec<(&'static str, &'static str, &'static str, Value)> {
             json!("/d/mpr-otel-server?var-server=${__data.fields.Server}"),
         ),
         ("markup", "overview", "/panels/1/type", json!("text")),
-        ("events", "host", "/panels/15/targets/0/expr", json!("{job=\"x\"}")),
+        ("events", "host", "/panels/17/targets/0/expr", json!("{job=\"x\"}")),
     ]
 }
 

@@ -9,7 +9,7 @@ use mpr_otel_dashboards::grafana;
 use mpr_otel_dashboards::promql::Shape;
 use mpr_otel_dashboards::source::{Over, Panel, Series, Source, Truth};
 use mpr_otel_fleet::{Labels, Sample, label};
-use mpr_otel_lab::simulation::{AgentsTruth, HostTruth, SeriesTruth};
+use mpr_otel_lab::simulation::{AgentsTruth, HostKindTruth, HostTruth, SeriesTruth};
 use std::collections::BTreeMap;
 
 /// What really happened, as far as the variables of a dashboard let it show.
@@ -154,6 +154,7 @@ const SELECTIONS: &[(&str, Which)] = &[
     ("any", |_| true),
     ("failed", failed),
     ("unfinished", |series| series.outcome == "unfinished"),
+    ("late", |series| series.late),
     ("succeeded", |series| series.outcome == "success"),
     ("unprompted", |series| series.outcome != "cancelled"),
     ("ended", ended),
@@ -162,21 +163,23 @@ const SELECTIONS: &[(&str, Which)] = &[
     ("budget", |series| failed(series) && !of_class(series, "authentication")),
 ];
 
-/// Its parts that say whose series. What is chosen are connects: see run.rs.
+/// Its parts that say whose series. What is chosen are plain connects: see run.rs.
 const BASES: &[(&str, Which)] = &[
     ("all", |_| true),
-    ("chosen", connect),
-    ("connects", connect),
-    ("servers", |series| connect(series) && series.server.is_some()),
-    ("named_servers", |series| connect(series) && series.server.is_some()),
+    ("chosen", plain),
+    ("now", in_time),
+    ("other_connects", |series| connect(series) && series.connect_mode != "plain"),
+    ("connects", in_time),
+    ("servers", of_servers),
+    ("named_servers", of_named_servers),
 ];
 
 /// Its parts that say which rows.
 const WITHIN: &[(&str, &[Which])] = &[
-    ("failing", &[connect, is_named, |series| failed(series) || series.outcome == "unfinished"]),
+    ("failing", &[plain, is_named, |series| failed(series) || series.outcome == "unfinished"]),
     (
         "slow",
-        &[connect, is_named, ended, |series| {
+        &[plain, is_named, ended, |series| {
             series.durations_ms.range(2_501..).any(|(_, count)| *count > 0)
         }],
     ),
@@ -184,6 +187,24 @@ const WITHIN: &[(&str, &[Which])] = &[
 
 fn connect(series: &SeriesTruth) -> bool {
     series.operation == "add"
+}
+
+/// A connect that did not prompt and was not put off.
+fn plain(series: &SeriesTruth) -> bool {
+    connect(series) && series.connect_mode == "plain"
+}
+
+/// One that did not come late.
+fn in_time(series: &SeriesTruth) -> bool {
+    plain(series) && !series.late
+}
+
+fn of_servers(series: &SeriesTruth) -> bool {
+    in_time(series) && is_named(series)
+}
+
+fn of_named_servers(series: &SeriesTruth) -> bool {
+    connect(series) && is_named(series) && series.connect_mode != "deferred"
 }
 
 fn is_named(series: &SeriesTruth) -> bool {
@@ -209,6 +230,14 @@ const NUMBERS: &[(&str, Number)] = &[
     ("seen_per_minute", |view| per_minute(view, agents(view).seen as f64)),
     ("exported_per_minute", |view| per_minute(view, agents(view).exported as f64)),
     ("spans_per_second", spans_per_second),
+    ("budget_left", budget_left),
+    ("hosts", |view| hosts(view, |kind| kind.hosts)),
+    ("hosts_failing", |view| hosts(view, |kind| kind.failing)),
+    ("repeated", |view| agents(view).repeated as f64),
+    ("deferred", |view| agents(view).deferred as f64),
+    ("store_bytes", |view| agents(view).store_bytes as f64),
+    ("largest_store", |view| agents(view).largest_store as f64),
+    ("removed_per_minute", |view| per_minute(view, agents(view).removed as f64)),
     ("host_seen", |view| seen(view.host)),
     ("host_exported", |view| view.host.operations as f64),
     ("host_lost", |view| view.host.lost as f64),
@@ -239,7 +268,123 @@ const ROWS: &[(&str, Compare)] = &[
     ("never_reached", never_reached),
     ("host_lost_per_minute", |view, rows| same(sum(rows), per_minute(view, view.host.lost as f64))),
     ("host_last_report", last_report),
+    ("hosts_failing_by_class", failing_by_class),
+    ("hosts_by_site", |view, rows| by_kind(view, rows, &[SITE], |kind| kind.hosts)),
+    ("failing_hosts_by_site", |view, rows| by_kind(view, rows, &[SITE], |kind| kind.failing)),
+    ("hosts_by_build", |view, rows| by_kind(view, rows, &[BUILD], |kind| kind.hosts)),
+    ("failing_hosts_by_build", |view, rows| by_kind(view, rows, &[BUILD], |kind| kind.failing)),
+    ("versions", |view, rows| {
+        let hosts = |kind: &HostKindTruth| if kind.reporting { kind.hosts } else { 0 };
+        by_kind(view, rows, &[VERSION, BUILD], hosts)
+    }),
+    ("stuck_agents", stuck_agents),
+    ("failures_by_host", failures_by_host),
+    ("host_outcomes", host_outcomes),
+    ("host_versions", host_versions),
 ];
+
+/// A label of hosts, and what it says of hosts that are alike.
+type KindLabel = (&'static str, fn(&HostKindTruth) -> &str);
+
+const SITE: KindLabel = ("mpr_site", |kind| &kind.site);
+const BUILD: KindLabel = ("os_build_id", |kind| &kind.os_build);
+const VERSION: KindLabel = ("service_version", |kind| &kind.version);
+
+/// The sum of something over all kinds of hosts.
+fn hosts(view: &View<'_>, count: fn(&HostKindTruth) -> u64) -> f64 {
+    agents(view).kinds.iter().map(count).sum::<u64>() as f64
+}
+
+/// Which part of the failures that the objective allows is left.
+fn budget_left(view: &View<'_>) -> f64 {
+    let count = |which: Which| {
+        let groups = view.truth.groups(&[], |series| plain(series) && which(series));
+        groups.values().map(|part| part.count()).sum::<u64>() as f64
+    };
+    let failed = count(|series| failed(series) && !of_class(series, "authentication"));
+    1.0 - failed / (0.01 * count(any))
+}
+
+/// Hosts in groups by labels; groups of none have no row.
+fn by_kind(
+    view: &View<'_>,
+    rows: &[Sample],
+    labels: &[KindLabel],
+    count: impl Fn(&HostKindTruth) -> u64,
+) -> Result<(), String> {
+    let mut expected = BTreeMap::<Labels, u64>::new();
+    for kind in &agents(view).kinds {
+        let labels = labels.iter().map(|(name, of)| ((*name).to_owned(), of(kind).to_owned()));
+        *expected.entry(labels.collect()).or_default() += count(kind);
+    }
+    expected.retain(|_, count| *count > 0);
+    same_rows(rows, &expected)
+}
+
+fn failing_by_class(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    let mut expected = BTreeMap::<Labels, u64>::new();
+    for (class, hosts) in agents(view).kinds.iter().flat_map(|kind| &kind.failing_by_class) {
+        let labels = Labels::from([("mpr_error_class".to_owned(), class.clone())]);
+        *expected.entry(labels).or_default() += hosts;
+    }
+    same_rows(rows, &expected)
+}
+
+/// Each row that there should be, with its number, and no other.
+fn same_rows(rows: &[Sample], expected: &BTreeMap<Labels, u64>) -> Result<(), String> {
+    for row in rows {
+        let count = expected.get(&row.labels).ok_or(format!("{row:?} should not be there"))?;
+        same(row.value, *count as f64).map_err(|why| format!("{:?}: {why}", row.labels))?;
+    }
+    match rows.len() == expected.len() {
+        true => Ok(()),
+        false => Err(format!("{} rows instead of {expected:?}", rows.len())),
+    }
+}
+
+fn stuck_agents(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    same(rows.len() as f64, hosts(view, |kind| kind.slow).min(50.0))?;
+    rows.iter().try_for_each(|row| same(row.value, 40.0))
+}
+
+/// The hosts of the sample are known one by one. A host that should be among the first 50 is there.
+fn failures_by_host(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    let failing = hosts(view, |kind| kind.failing);
+    same(rows.len() as f64, failing.min(50.0))?;
+    let least = rows.iter().map(|row| row.value).fold(f64::INFINITY, f64::min);
+    for host in &view.truth.hosts_sample {
+        let row = rows.iter().find(|row| row.labels["host_name"] == host.host);
+        match row {
+            Some(row) => same(row.value, host.failures as f64)?,
+            None if host.failures == 0 || failing > 50.0 && host.failures as f64 <= least => {}
+            None => return Err(format!("{host:?} is missing")),
+        }
+    }
+    Ok(())
+}
+
+fn host_outcomes(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    let host = view.host;
+    let of = |outcome: &str| {
+        let row = rows.iter().find(|row| row.labels["mpr_outcome"] == outcome);
+        row.map_or(0.0, |row| row.value)
+    };
+    same(of("failure"), per_minute(view, host.failures as f64))?;
+    same(of("unfinished"), per_minute(view, host.unfinished as f64))?;
+    same(sum(rows), per_minute(view, host.operations as f64))
+}
+
+/// One version, build and site, which hosts have.
+fn host_versions(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    last_report(view, rows)?;
+    let is_of = |kind: &HostKindTruth| {
+        [SITE, BUILD, VERSION].iter().all(|(name, of)| rows[0].labels[*name] == of(kind))
+    };
+    match agents(view).kinds.iter().any(is_of) {
+        true => Ok(()),
+        false => Err(format!("there is no such host: {rows:?}")),
+    }
+}
 
 fn of_class(series: &SeriesTruth, class: &str) -> bool {
     series.error_class.as_deref() == Some(class)
@@ -269,26 +414,34 @@ fn spans_per_second(view: &View<'_>) -> f64 {
     view.truth.operations as f64 / view.seconds
 }
 
+/// The labels of operations; the last is that of counters alone.
+const ALL: &[&str] = &[
+    "server_address",
+    "mpr_operation_name",
+    "mpr_outcome",
+    "mpr_error_class",
+    "mpr_connect_mode",
+    "mpr_late",
+    "error_type",
+];
+
 /// How many series there are, with the exact error or without it.
 fn series(view: &View<'_>, exact: bool) -> f64 {
-    const ALL: &[&str] =
-        &["server_address", "mpr_operation_name", "mpr_outcome", "mpr_error_class", "error_type"];
-    let labels = if exact { ALL } else { &ALL[..4] };
+    let labels = if exact { ALL } else { &ALL[..ALL.len() - 1] };
     view.truth.groups(labels, any).len() as f64
 }
 
 fn most_series(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     for row in rows {
         let server = row.labels.get("server_address").map(String::as_str);
-        let labels = &["mpr_operation_name", "mpr_outcome", "mpr_error_class", "error_type"];
-        let groups = view.truth.groups(labels, |series| label(series, "server_address") == server);
+        let groups = view.truth.groups(ALL, |series| label(series, "server_address") == server);
         same(row.value, groups.len() as f64).map_err(|why| format!("{server:?}: {why}"))?;
     }
     same(rows.len() as f64, view.truth.groups(&["server_address"], any).len().min(20) as f64)
 }
 
 fn buckets(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
-    let all = view.truth.groups(&[], connect).remove(&Labels::new()).unwrap_or_default();
+    let all = view.truth.groups(&[], in_time).remove(&Labels::new()).unwrap_or_default();
     let expected: BTreeMap<String, u64> = all.buckets();
     for row in rows {
         let le = &row.labels["le"];
@@ -317,8 +470,7 @@ fn absent(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
 
 /// Servers that a connect succeeded to, each within the time of the run.
 fn last_success(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
-    let succeeded =
-        |series: &SeriesTruth| connect(series) && is_named(series) && series.outcome == "success";
+    let succeeded = |series: &SeriesTruth| of_servers(series) && series.outcome == "success";
     let servers = view.truth.groups(&["server_address"], succeeded);
     for row in rows {
         if !servers.contains_key(&row.labels) {
@@ -332,7 +484,7 @@ fn last_success(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
 /// Failures of servers that no connect succeeded to.
 fn never_reached(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     let of = |which: Which| {
-        let groups = |series: &SeriesTruth| connect(series) && is_named(series) && which(series);
+        let groups = |series: &SeriesTruth| of_named_servers(series) && which(series);
         view.truth.groups(&["server_address"], groups)
     };
     let reached = of(|series| series.outcome == "success");

@@ -93,7 +93,14 @@ fn hosts_that_stopped_are_absent_by_name() {
         "hosts-vanish@20m:share=0.3",
     ]);
     assert!(run.truth.agents.as_ref().unwrap().absent_count > 0);
-    for panel in ["Hosts reporting", "Hosts absent", "Hosts reporting over time", "Absent hosts"] {
+    let panels = [
+        "Hosts reporting",
+        "Hosts absent",
+        "Hosts reporting over time",
+        "Absent hosts",
+        "Versions",
+    ];
+    for panel in panels {
         let wrong = run.look_at("mpr-otel-health", panel);
         assert!(wrong.is_empty(), "{wrong:?}");
     }

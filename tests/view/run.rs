@@ -42,6 +42,7 @@ impl Run {
         if let Some(agents) = &truth.agents {
             expected.push(("mpr_operation_seen_total", agents.seen as f64));
             expected.push(("mpr_operation_exported_total", agents.exported as f64));
+            expected.push(("mpr_operation_repeated_total", agents.repeated as f64));
         }
         for (metric, count) in expected {
             until(&format!("{metric} is {count}"), || {
@@ -94,6 +95,7 @@ impl Run {
             ("${server:raw}", server),
             ("$server", server),
             ("$operation", "add"),
+            ("$mode", "plain"),
             ("${host:raw}", host),
             ("$host", host),
         ];

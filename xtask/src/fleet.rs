@@ -5,7 +5,7 @@ use crate::cargo::cargo;
 use crate::go::Go;
 use crate::packages::Need;
 use crate::run::{Log, Run};
-use crate::under_test::under_test;
+use crate::under_test::{PACKAGES, under_test};
 use crate::{Result, folder, lab, packages};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 /// Names the folder with the tools.
 pub const TOOLS: &str = "MPR_OTEL_TEST_FLEET";
 
-/// The load balancer of deploy/scaled.
+/// The load balancer of deploy/scaled and deploy/identity.
 const HAPROXY: Need = Need {
     name: "haproxy",
     packages: &["haproxy"],
@@ -81,8 +81,8 @@ pub fn steps(run: &mut Run) {
         log.run(Command::new("haproxy").arg("-c").arg("-f").arg(config))
     });
     if build(run) {
-        // The simulations send as much as they can: with the lab that ships.
-        run.step("build release", |log| log.run(&mut lab::build()));
+        // The simulations send as much as they can: with what is built as it ships.
+        run.step("build release", |log| log.run(cargo(&["build", "--release"]).args(PACKAGES)));
         run.step("lint fleet", |log| {
             let clippy = ["clippy", "--package", "mpr-otel-tests"];
             log.run(cargo(&clippy).args(named()).args(["--", "-D", "warnings"]))

@@ -1,6 +1,6 @@
 //! A certificate authority of the test's own.
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// An authority that no machine trusts unless it is told to.
 #[derive(Debug)]
@@ -20,10 +20,11 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// A certificate for `subject`, a name or an address, and its key.
+    /// A certificate for `subject`, a name or an address, and its key. It is the common name, too.
     pub fn issue(&self, subject: &str) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![subject.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![subject.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, subject);
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 }

@@ -1,10 +1,15 @@
 //! What every host's agent reports about itself, once in a simulated minute.
 
+use super::batch::Finished;
 use super::fleet::Fleet;
-use super::truth::AgentsTruth;
+use super::random::Rng;
+use super::truth::{AgentsTruth, HostKindTruth};
+use mpr_otel_core::intake::POWER_LOSS;
 use mpr_otel_core::ledger::Loss;
+use mpr_otel_core::operation::Outcome;
 use mpr_otel_core::resource::agent_resource;
 use mpr_otel_core::settings::Settings;
+use mpr_otel_core::win32_error::Class;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, InstrumentationScope, KeyValue, any_value::Value,
@@ -15,82 +20,123 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// The scope of tracing-opentelemetry, which makes the agent's metrics.
 const SCOPE: &str = "tracing/tracing-opentelemetry";
 const OPERATIONS: &str = "{operation}";
 const LEDGERS: &str = "{ledger}";
 
-/// What one host's ledgers count.
-#[derive(Debug, Default)]
-struct Meter {
-    seen: AtomicU32,
-    exported: AtomicU32,
-    table_full: AtomicU32,
-    rejected: AtomicU32,
+/// Why agents lose operations, in the order of their report, and how often each is the reason if
+/// the collector did not reject them: mostly a full table.
+const LOSSES: [(&str, f64); 8] = [
+    (Loss::TableFull.name(), 10.0),
+    (Loss::ChannelFull.name(), 1.0),
+    (Loss::LedgerUnavailable.name(), 1.0),
+    (Loss::Rejected.name(), 0.0),
+    (Loss::Expired.name(), 1.0),
+    (Loss::Corrupt.name(), 1.0),
+    (POWER_LOSS, 1.0),
+    ("store_full", 1.0),
+];
+/// Outcomes that have no class; the failures' classes follow them.
+const OUTCOMES: [Outcome; 4] =
+    [Outcome::Success, Outcome::Cancelled, Outcome::NothingToDo, Outcome::Unfinished];
+/// Bytes of an operation that waits in the store.
+const WAITING: u64 = 400;
+
+/// What a host's agent counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    exported: u32,
+    /// Of those that were taken over.
+    rejected: u32,
+    /// Of those that were not, by reason.
+    lost: [u32; LOSSES.len()],
+    /// By outcome and class.
+    ended: [u32; OUTCOMES.len() + Class::ALL.len()],
+    repeated: u32,
+    removed: u32,
 }
 
-/// What all hosts' ledgers count, shared with the senders.
+impl Counts {
+    /// Operations that were taken over, and losses.
+    fn seen(&self) -> u32 {
+        self.ended.iter().sum::<u32>() + self.lost.iter().sum::<u32>()
+    }
+
+    fn pending(&self) -> u32 {
+        self.ended.iter().sum::<u32>().saturating_sub(self.exported + self.rejected)
+    }
+
+    /// Operations that ended, by outcome and class; those that did not happen are left out.
+    fn ended(&self) -> impl Iterator<Item = (Outcome, u32)> {
+        let classes = Class::ALL.into_iter().map(Outcome::Failure);
+        let all = OUTCOMES.into_iter().chain(classes).zip(self.ended);
+        all.filter(|(_, count)| *count > 0)
+    }
+
+    /// Operations that are lost, by reason.
+    fn lost(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let count = |(reason, count)| match reason {
+            reason if reason == Loss::Rejected.name() => (reason, self.rejected),
+            reason => (reason, count),
+        };
+        LOSSES.into_iter().map(|(reason, _)| reason).zip(self.lost).map(count)
+    }
+}
+
+/// What all hosts' agents count, shared with the senders.
 #[derive(Debug)]
-pub(super) struct Meters(Vec<Meter>);
+pub(super) struct Meters(Vec<Mutex<Counts>>);
 
 impl Meters {
     pub(super) fn new(hosts: u32) -> Self {
-        Self((0..hosts).map(|_| Meter::default()).collect())
+        Self((0..hosts).map(|_| Mutex::default()).collect())
     }
 
-    /// An operation began.
-    pub(super) fn seen(&self, host: u32) {
-        self.add(host, |meter| &meter.seen);
+    /// The agent has an operation. `again`: it found it a second time.
+    pub(super) fn took_over(&self, finished: &Finished, again: bool) {
+        let outcome = finished.scripted.series.outcome();
+        let place = match outcome.class() {
+            Some(class) => OUTCOMES.len() + class as usize,
+            None => OUTCOMES.iter().position(|known| *known == outcome).unwrap_or_default(),
+        };
+        self.count(finished.scripted.host, |counts| {
+            counts.ended[place] += 1;
+            counts.repeated += u32::from(again);
+            counts.removed += u32::from(finished.ends_process);
+        });
     }
 
     /// A collector has an operation's span.
     pub(super) fn exported(&self, host: u32) {
-        self.add(host, |meter| &meter.exported);
+        self.count(host, |counts| counts.exported += 1);
     }
 
-    /// A collector refused it for good.
+    /// A collector refused it for good. It was taken over before, so it does not count as seen again.
     pub(super) fn rejected(&self, host: u32) {
-        self.add(host, |meter| &meter.rejected);
+        self.count(host, |counts| counts.rejected += 1);
     }
 
-    /// There was no room for it.
-    pub(super) fn table_full(&self, host: u32) {
-        self.add(host, |meter| &meter.table_full);
+    /// An operation was lost before anybody took it over.
+    pub(super) fn lost(&self, host: u32, rng: &mut Rng) {
+        let reason = rng.weighted(LOSSES.iter().map(|(_, weight)| *weight));
+        self.count(host, |counts| counts.lost[reason] += 1);
     }
 
-    fn add(&self, host: u32, which: impl Fn(&Meter) -> &AtomicU32) {
-        if let Some(meter) = self.0.get(host as usize) {
-            which(meter).fetch_add(1, Ordering::Relaxed);
+    fn count(&self, host: u32, add: impl FnOnce(&mut Counts)) {
+        if let Some(counts) = self.0.get(host as usize) {
+            add(&mut counts.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    fn read(&self, host: u32) -> Reading {
-        let Some(meter) = self.0.get(host as usize) else {
-            return Reading::default();
-        };
-        // `seen` last: a reading may count an operation as pending that is exported by now, and
-        // never one as exported that was not seen.
-        let read = |counter: &AtomicU32| counter.load(Ordering::Acquire);
-        let (exported, table_full) = (read(&meter.exported), read(&meter.table_full));
-        let rejected = read(&meter.rejected);
-        Reading { exported, table_full, rejected, seen: read(&meter.seen) }
-    }
-}
-
-/// What a host's agent last reported.
-#[derive(Clone, Copy, Debug, Default)]
-struct Reading {
-    seen: u32,
-    exported: u32,
-    table_full: u32,
-    rejected: u32,
-}
-
-impl Reading {
-    fn pending(self) -> u32 {
-        self.seen.saturating_sub(self.exported + self.table_full + self.rejected)
+    fn read(&self, host: u32) -> Counts {
+        let counts = self.0.get(host as usize);
+        counts.map_or_else(Counts::default, |counts| {
+            *counts.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 }
 
@@ -98,7 +144,7 @@ impl Reading {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AgentReport {
     host: u32,
-    reading: Reading,
+    counts: Counts,
     /// Its date, in nanoseconds since 1970.
     at: u64,
 }
@@ -106,7 +152,7 @@ pub(super) struct AgentReport {
 /// Reads the meters when it is time to report, and knows what was reported.
 #[derive(Debug)]
 pub(super) struct Reporter {
-    last: Vec<Reading>,
+    last: Vec<Counts>,
     /// A date that is later than every report of the minutes before.
     floor: u64,
     latest: u64,
@@ -116,7 +162,7 @@ pub(super) struct Reporter {
 impl Reporter {
     /// The agents started at `begun`, in nanoseconds since 1970.
     pub(super) fn new(hosts: u32, begun: u64) -> Self {
-        let last = vec![Reading::default(); hosts as usize];
+        let last = vec![Counts::default(); hosts as usize];
         Self { last, floor: begun + 1, latest: begun, minute: 0 }
     }
 
@@ -137,31 +183,53 @@ impl Reporter {
         }
         let at = now.max(self.floor);
         self.latest = self.latest.max(at);
-        let reading = meters.read(host);
-        self.last[host as usize] = reading;
-        AgentReport { host, reading, at }
+        let counts = meters.read(host);
+        self.last[host as usize] = counts;
+        AgentReport { host, counts, at }
     }
 
     /// The sums of what was reported last. `is_absent`: whether a host was off at the end.
     pub(super) fn truth(&self, fleet: &Fleet, is_absent: impl Fn(u32) -> bool) -> AgentsTruth {
         let mut truth = AgentsTruth::default();
-        for (host, reading) in (0..).zip(&self.last) {
-            if is_absent(host) {
-                truth.add_absent(fleet.host_name(host));
-            } else {
+        let mut kinds: BTreeMap<_, HostKindTruth> = BTreeMap::new();
+        for (host, counts) in (0..).zip(&self.last) {
+            let (agent, machine) = (fleet.agent(host), fleet.machine(host));
+            let reporting = !is_absent(host);
+            if reporting {
                 truth.reporting += 1;
-                truth.pending += u64::from(reading.pending());
+                truth.pending += u64::from(counts.pending());
+                let store = WAITING * u64::from(counts.pending());
+                truth.store_bytes += store;
+                truth.largest_store = truth.largest_store.max(store);
+                truth.deferred += u64::from(agent.deferred);
+            } else {
+                truth.add_absent(fleet.host_name(host));
             }
-            truth.seen += u64::from(reading.seen);
-            truth.exported += u64::from(reading.exported);
-            for (reason, count) in
-                [(Loss::TableFull, reading.table_full), (Loss::Rejected, reading.rejected)]
-            {
-                if count > 0 {
-                    *truth.lost.entry(reason.name().to_owned()).or_default() += u64::from(count);
-                }
+            truth.seen += u64::from(counts.seen());
+            truth.exported += u64::from(counts.exported);
+            truth.repeated += u64::from(counts.repeated);
+            truth.removed += u64::from(counts.removed);
+            for (reason, count) in counts.lost().filter(|(_, count)| *count > 0) {
+                *truth.lost.entry(reason.to_owned()).or_default() += u64::from(count);
+            }
+            let (version, slow) = (agent.version.to_owned(), u64::from(agent.last_round > 0));
+            let os_build = machine.os_build.unwrap_or_default();
+            let site = machine.site.unwrap_or_default();
+            let kind = (version, os_build, site, reporting);
+            let kind = kinds.entry(kind).or_insert_with_key(|(version, os_build, site, _)| {
+                let (version, os_build, site) = (version.clone(), os_build.clone(), site.clone());
+                HostKindTruth { version, os_build, site, reporting, ..HostKindTruth::default() }
+            });
+            kind.hosts += 1;
+            kind.slow += slow;
+            let classes: Vec<Class> =
+                counts.ended().filter_map(|(outcome, _)| outcome.class()).collect();
+            kind.failing += u64::from(!classes.is_empty());
+            for class in classes {
+                *kind.failing_by_class.entry(class.name().to_owned()).or_default() += 1;
             }
         }
+        truth.kinds = kinds.into_values().collect();
         truth
     }
 }
@@ -183,7 +251,7 @@ pub(super) fn request(
                     name: SCOPE.to_owned(),
                     ..InstrumentationScope::default()
                 }),
-                metrics: metrics(report.reading, report.at, begun),
+                metrics: metrics(report, begun, fleet),
                 ..ScopeMetrics::default()
             }],
             ..ResourceMetrics::default()
@@ -192,35 +260,56 @@ pub(super) fn request(
     ExportMetricsServiceRequest { resource_metrics: reports.iter().map(of_host).collect() }
 }
 
-fn metrics(reading: Reading, at: u64, begun: u64) -> Vec<Metric> {
-    let point = |value: u32, attributes: Vec<KeyValue>| NumberDataPoint {
+fn metrics(report: &AgentReport, begun: u64, fleet: &Fleet) -> Vec<Metric> {
+    let AgentReport { host, counts, at } = report;
+    let agent = fleet.agent(*host);
+    let dated = |value, attributes: Vec<KeyValue>| NumberDataPoint {
         attributes,
         start_time_unix_nano: begun,
-        time_unix_nano: at,
-        value: Some(number_data_point::Value::AsInt(value.into())),
+        time_unix_nano: *at,
+        value: Some(value),
         ..NumberDataPoint::default()
     };
+    let point =
+        |value: u32, attributes| dated(number_data_point::Value::AsInt(value.into()), attributes);
     let counter = |name, unit, data_points| {
         let aggregation_temporality = AggregationTemporality::Cumulative.into();
         let sum = Sum { data_points, aggregation_temporality, is_monotonic: true };
         named(name, unit, metric::Data::Sum(sum))
     };
-    let lost = Loss::ALL.iter().map(|reason| {
-        let count = match reason {
-            Loss::TableFull => reading.table_full,
-            Loss::Rejected => reading.rejected,
-            _ => 0,
-        };
-        point(count, vec![text("mpr.loss.reason", reason.name())])
+    let gauge = |name, unit, point| {
+        named(name, unit, metric::Data::Gauge(Gauge { data_points: vec![point] }))
+    };
+    let lost =
+        counts.lost().map(|(reason, count)| point(count, vec![text("mpr.loss.reason", reason)]));
+    let ended = counts.ended().map(|(outcome, count)| {
+        let class = outcome.class().map(|class| text("mpr.error.class", class.name()));
+        let outcome = text("mpr.outcome", outcome.name());
+        point(count, [outcome].into_iter().chain(class).collect())
     });
-    let pending = Gauge { data_points: vec![point(reading.pending(), Vec::new())] };
-    vec![
-        counter("mpr.operation.seen", OPERATIONS, vec![point(reading.seen, Vec::new())]),
-        counter("mpr.operation.exported", OPERATIONS, vec![point(reading.exported, Vec::new())]),
+    let one = |count| vec![point(count, Vec::new())];
+    let store = number_data_point::Value::AsInt((WAITING * u64::from(counts.pending())) as i64);
+    let round = number_data_point::Value::AsDouble(agent.last_round.into());
+    let build = fleet.machine(*host).os_build.unwrap_or_default();
+    let info = vec![text("service.version", agent.version), text("os.build_id", &build)];
+    let all = vec![
+        counter("mpr.operation.seen", OPERATIONS, one(counts.seen())),
+        counter("mpr.operation.exported", OPERATIONS, one(counts.exported)),
+        counter("mpr.operation.repeated", OPERATIONS, one(counts.repeated)),
         counter("mpr.operation.lost", OPERATIONS, lost.collect()),
-        named("mpr.operation.pending", OPERATIONS, metric::Data::Gauge(pending)),
-        counter("mpr.ledger.quarantined", LEDGERS, vec![point(0, Vec::new())]),
-    ]
+        counter("mpr.operation.ended", OPERATIONS, ended.collect()),
+        gauge("mpr.operation.pending", OPERATIONS, point(counts.pending(), Vec::new())),
+        gauge("mpr.store.size", "By", dated(store, Vec::new())),
+        counter("mpr.ledger.removed", LEDGERS, one(counts.removed)),
+        counter("mpr.ledger.quarantined", LEDGERS, one(0)),
+        gauge("mpr.owner.deferred", "", point(agent.deferred, Vec::new())),
+        gauge("mpr.agent.last_round", "s", dated(round, Vec::new())),
+        gauge("mpr.agent.info", "", point(1, info)),
+    ];
+    // Nothing has ended yet.
+    let is_empty =
+        |data: &metric::Data| matches!(data, metric::Data::Sum(sum) if sum.data_points.is_empty());
+    all.into_iter().filter(|metric| !metric.data.as_ref().is_some_and(is_empty)).collect()
 }
 
 fn named(name: &str, unit: &str, data: metric::Data) -> Metric {

@@ -38,6 +38,8 @@ pub(super) struct Finished {
     pub(super) record: Record,
     /// In which process.
     pub(super) process: Process,
+    /// Whether that ends with it.
+    pub(super) ends_process: bool,
     /// The date of simulated time 0, in nanoseconds since 1970.
     pub(super) anchor: u64,
     /// What was scripted.

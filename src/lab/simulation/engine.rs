@@ -11,6 +11,7 @@ use super::outbox::Outbox;
 use super::pace::Timeline;
 use super::place::Place;
 use super::plan;
+use super::random::Rng;
 use super::script::Script;
 use super::sender::{Gone, SenderShared};
 use super::truth::AgentsTruth;
@@ -22,6 +23,11 @@ use std::time::{Duration, Instant};
 const MINUTE: u64 = 60;
 /// Progress is reported no more often.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// Each use of random numbers has a word of its own, so that no two share their numbers.
+const LOSS: u64 = 40;
+const AGAIN: u64 = 41;
+/// How many operations an agent finds again that it had before: its machine crashed in between.
+const AGAIN_SHARE: f64 = 0.005;
 /// Events between two looks at the clock.
 const LOOK_EVERY: u32 = 64;
 
@@ -238,16 +244,13 @@ impl<'run> Engine<'run> {
         if let Some(gap) = gap {
             self.push(ended + gap, Event::Begin(Place { step: step + 1, ..place }));
         }
-        let meters = self.shared.meters.as_ref();
-        if let Some(meters) = meters {
-            meters.seen(host);
-        }
         if self.incidents.is_lost(place, self.now) {
             self.lost += 1;
             self.shared.count().lose(host);
             *self.unreported.entry(host).or_default() += 1;
-            if let Some(meters) = meters {
-                meters.table_full(host);
+            if let Some(meters) = &self.shared.meters {
+                let [a, b, c, d] = place.name();
+                meters.lost(host, &mut Rng::of(&[self.shared.fleet.seed, LOSS, a, b, c, d]));
             }
             return;
         }
@@ -256,12 +259,16 @@ impl<'run> Engine<'run> {
         self.push(ended, Event::End(Box::new(finished)));
     }
 
-    /// An operation ends. It becomes a span if its host is still there.
+    /// An operation ends. The agent takes it over, and it becomes a span, if its host is still there.
     fn end(&mut self, mut finished: Finished) {
         self.open -= 1;
         let host = finished.scripted.host;
         if !self.incidents.is_absent(host, self.now) {
             finished.scripted.lost = self.unreported.remove(&host).unwrap_or_default();
+            if let Some(meters) = &self.shared.meters {
+                let name = [self.shared.fleet.seed, AGAIN, host.into(), finished.record.number];
+                meters.took_over(&finished, Rng::of(&name).happens(AGAIN_SHARE));
+            }
             self.outbox.add(finished);
         }
     }

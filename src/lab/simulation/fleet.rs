@@ -52,6 +52,17 @@ pub(super) struct Server {
     weight: f64,
 }
 
+/// What a host's agent is like, all the time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Agent {
+    /// Its version.
+    pub(super) version: &'static str,
+    /// How long it makes no progress, in seconds: most never wait, some have a slow disk.
+    pub(super) last_round: u32,
+    /// Users whose ledgers wait for the next hour.
+    pub(super) deferred: u32,
+}
+
 /// A share of a server, as a program spells it.
 #[derive(Clone, Debug)]
 pub(super) struct Share {
@@ -79,6 +90,10 @@ const MACHINE: u64 = 1;
 const DRIVE: u64 = 2;
 const DISTANCE: u64 = 3;
 
+const AGENT: u64 = 4;
+
+/// Versions of the agent, in the middle of a roll-out.
+const VERSIONS: [&str; 3] = ["0.0.8", "0.0.9", env!("CARGO_PKG_VERSION")];
 /// Builds of Windows and their revisions.
 const BUILDS: [(u32, u32); 2] = [(22_631, 4_460), (26_100, 2_314)];
 /// Sites of Active Directory.
@@ -132,6 +147,16 @@ impl Fleet {
             os_version: Some(format!("10.0.{build}")),
             os_build: Some(format!("{build}.{revision}")),
             site: Some(site.to_owned()),
+        }
+    }
+
+    /// A host's agent.
+    pub(super) fn agent(&self, host: u32) -> Agent {
+        let mut rng = Rng::of(&[self.seed, AGENT, host.into()]);
+        Agent {
+            version: VERSIONS[rng.weighted([1.0, 2.0, 7.0].into_iter())],
+            last_round: if rng.happens(0.02) { 40 } else { 0 },
+            deferred: u32::from(rng.happens(0.02)),
         }
     }
 

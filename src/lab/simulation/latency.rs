@@ -89,6 +89,16 @@ fn success(kind: ServerKind, path: Path, rng: &mut Rng) -> f64 {
     body + contact + tail
 }
 
+/// Until a user has filled in a prompt, in nanoseconds.
+pub(super) fn prompt(rng: &mut Rng) -> u64 {
+    (PROMPT.draw(rng).min(90_000.0) * MILLISECOND) as u64
+}
+
+/// A connect that Windows puts off: nobody is contacted.
+pub(super) fn deferred(rng: &mut Rng) -> u64 {
+    (LOCAL_REFUSAL.draw(rng) * MILLISECOND) as u64
+}
+
 /// A share whose server is gone: about 20 seconds, what Windows' redirector and name resolution
 /// wait for together.
 pub(super) fn dead_share(rng: &mut Rng) -> u64 {

@@ -33,7 +33,7 @@ mod truth;
 pub use incident::{Incident, IncidentError, Kind};
 pub use pace::Pace;
 pub use sender::SenderError;
-pub use truth::{AgentsTruth, HostTruth, IncidentTruth, SeriesTruth, Truth};
+pub use truth::{AgentsTruth, HostKindTruth, HostTruth, IncidentTruth, SeriesTruth, Truth};
 
 use agent_report::Meters;
 use engine::Engine;
@@ -183,7 +183,7 @@ pub fn run(
     ));
     let spans = sender::spans(&shared, collector, scenario.senders.max(1))?;
     let (from, end) = (nanos(scenario.from), nanos(scenario.length));
-    let timeline = Timeline::begin(scenario.pace, end);
+    let timeline = Timeline::begin(scenario.pace);
     let begun = timeline.begun_unix_nanos();
     let reports =
         endpoint.map(|endpoint| sender::reports(&shared, &endpoint, begun)).transpose()?;

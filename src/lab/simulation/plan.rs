@@ -55,6 +55,11 @@ impl Program {
         }
     }
 
+    /// Whether it runs all day; the others end with a visit.
+    pub(super) fn stays(self) -> bool {
+        matches!(self, Self::Explorer | Self::Spooler)
+    }
+
     /// The `CONNECT_` flags that it asks with.
     fn flags(self) -> u32 {
         match self {
@@ -66,6 +71,37 @@ impl Program {
     }
 }
 
+/// How a connect is asked for, by its flags: what the gateway calls `mpr.connect.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mode {
+    /// Windows connects, and asks nobody if it need not.
+    Plain,
+    /// The user is asked for another account.
+    Prompt,
+    /// Windows makes the letter, and connects when it is used.
+    Deferred,
+}
+
+impl Mode {
+    /// The `CONNECT_` flags that say so.
+    fn flags(self) -> u32 {
+        match self {
+            Self::Plain => 0,
+            Self::Prompt => 0x18,
+            Self::Deferred => 0x400,
+        }
+    }
+
+    /// The label's value.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Prompt => "prompt",
+            Self::Deferred => "deferred",
+        }
+    }
+}
+
 /// One operation, as it is asked for.
 #[derive(Clone, Debug)]
 pub(super) struct PlannedCall {
@@ -73,6 +109,8 @@ pub(super) struct PlannedCall {
     pub(super) ask: Ask,
     /// `CONNECT_` flags.
     pub(super) flags: u32,
+    /// What they say.
+    pub(super) mode: Mode,
     /// Whether the program talks to this server for the first time in this visit.
     pub(super) first: bool,
 }
@@ -191,14 +229,22 @@ pub(super) fn calls(
             vec![add(share.clone(), None), Ask::CancelShare { share }]
         }
     };
+    // Drawn last, so that it moves no other draw.
+    let mode = match rng.unit() {
+        draw if errand != Errand::Open || program != Program::Explorer || draw >= 0.05 => {
+            Mode::Plain
+        }
+        draw if draw < 0.03 => Mode::Prompt,
+        _ => Mode::Deferred,
+    };
     let mut known: Vec<usize> = Vec::new();
     let calls = asks.into_iter().map(|ask| {
         let server = ask.share().map(|share| share.server);
         let first = server.is_some_and(|server| !known.contains(&server));
         known.extend(server);
         // A cancel knows one flag: forget it.
-        let flags = if ask.is_add() { program.flags() } else { program.flags() & 1 };
-        PlannedCall { ask, flags, first }
+        let flags = if ask.is_add() { program.flags() | mode.flags() } else { program.flags() & 1 };
+        PlannedCall { ask, flags, mode, first }
     });
     (program, calls.collect())
 }

@@ -5,6 +5,7 @@
 
 use super::fleet::Fleet;
 use super::incident::Incidents;
+use super::plan::Mode;
 use mpr_otel_core::operation::{Kind, Outcome};
 use mpr_otel_core::win32_error;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,10 @@ pub(super) struct Series {
     pub(super) add: bool,
     /// The code; `None` for an operation that did not end.
     pub(super) status: Option<u32>,
+    /// How it was asked for.
+    pub(super) mode: Mode,
+    /// Whether it arrives long after it ended.
+    pub(super) late: bool,
 }
 
 /// One operation, as it was scripted.
@@ -100,7 +105,8 @@ impl Count {
 }
 
 impl Series {
-    fn outcome(self) -> Outcome {
+    /// How it ended.
+    pub(super) fn outcome(self) -> Outcome {
         let kind = if self.add { Kind::Add } else { Kind::Cancel };
         Outcome::of(kind, self.status)
     }
@@ -184,6 +190,10 @@ pub struct SeriesTruth {
     pub error_class: Option<String>,
     /// `error.type`.
     pub error_type: Option<String>,
+    /// `mpr.connect.mode`.
+    pub connect_mode: String,
+    /// `mpr.late`.
+    pub late: bool,
     /// How many.
     pub count: u64,
     /// Their durations' sum.
@@ -224,6 +234,39 @@ pub struct AgentsTruth {
     pub pending: u64,
     /// `mpr.operation.lost` of all hosts, by reason; reasons without losses are left out.
     pub lost: BTreeMap<String, u64>,
+    /// `mpr.operation.repeated` of all hosts.
+    pub repeated: u64,
+    /// `mpr.ledger.removed` of all hosts.
+    pub removed: u64,
+    /// `mpr.store.size` of the hosts that reported at the end.
+    pub store_bytes: u64,
+    /// The largest of these.
+    pub largest_store: u64,
+    /// `mpr.owner.deferred` of the hosts that reported at the end.
+    pub deferred: u64,
+    /// All hosts, those of one kind together.
+    pub kinds: Vec<HostKindTruth>,
+}
+
+/// Hosts that are alike.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HostKindTruth {
+    /// `service.version` of the agents.
+    pub version: String,
+    /// `os.build_id`.
+    pub os_build: String,
+    /// `mpr.site`.
+    pub site: String,
+    /// Whether their agents reported at the end.
+    pub reporting: bool,
+    /// How many.
+    pub hosts: u64,
+    /// Of these, hosts with a failure that their agent reported.
+    pub failing: u64,
+    /// The same by `mpr.error.class`.
+    pub failing_by_class: BTreeMap<String, u64>,
+    /// Of these, hosts whose agents make progress every 40 s only: `mpr.agent.last_round`.
+    pub slow: u64,
 }
 
 impl AgentsTruth {
@@ -267,6 +310,8 @@ impl Count {
                 outcome: outcome.name().to_owned(),
                 error_class: class.map(|class| class.name().to_owned()),
                 error_type,
+                connect_mode: series.mode.name().to_owned(),
+                late: series.late,
                 count: sum.count,
                 seconds: sum.nanos as f64 / 1e9,
                 durations_ms: sum.durations_ms.clone(),
@@ -364,7 +409,7 @@ mod tests {
         let mut count = Count::default();
         let scripted = |host, status, takes| Scripted {
             host,
-            series: Series { server: Some(1), add: true, status },
+            series: Series { server: Some(1), add: true, status, mode: Mode::Plain, late: false },
             takes,
             lost: u64::from(status == Some(5)),
         };
@@ -391,7 +436,8 @@ mod tests {
         let fleet = Fleet::new(1, 2, 3);
         let mut count = Count::default();
         for add in [true, false] {
-            let series = Series { server: Some(0), add, status: Some(2250) };
+            let status = Some(2250);
+            let series = Series { server: Some(0), add, status, mode: Mode::Plain, late: false };
             count.accept(&Scripted { host: 0, series, takes: 1, lost: 0 });
         }
         assert_eq!(count.failures(), (1, 0));

@@ -121,6 +121,7 @@ impl Gallery {
             ("$job", "mpr-otel"),
             ("$server", ".*"),
             ("$operation", "add"),
+            ("$mode", "plain"),
         ];
         self.lapse.expression(&filled(&target.expression, &variables)?)
     }

@@ -33,6 +33,8 @@ pub fn label<'series>(series: &'series SeriesTruth, name: &str) -> Option<&'seri
         "mpr_outcome" => Some(&series.outcome),
         "mpr_error_class" => series.error_class.as_deref(),
         "error_type" => series.error_type.as_deref(),
+        "mpr_connect_mode" => Some(&series.connect_mode),
+        "mpr_late" => series.late.then_some("true"),
         _ => None,
     }
 }
@@ -134,6 +136,8 @@ mod tests {
             server: None,
             operation: "add".to_owned(),
             outcome: "success".to_owned(),
+            connect_mode: "plain".to_owned(),
+            late: false,
             error_class: None,
             error_type: None,
             count: durations.iter().map(|(_, count)| count).sum(),

@@ -1,0 +1,256 @@
+//! What hosts cost a gateway that ends their TLS, and the Prometheus behind it. Figures for
+//! docs/OPERATE.md, which nothing is compared with:
+//!
+//!     cargo xtask test --fleet    # builds the servers
+//!     MPR_OTEL_TEST_FLEET=$PWD/target/fleet/bin cargo test --release -p mpr-otel-tests \
+//!         --test collector sizing -- --ignored --nocapture --test-threads 1
+
+use crate::fleet::{Operation, Prometheus, export, resource, send, text, until};
+use crate::{Gateway, now, pushed};
+use mpr_otel_lab::equipment::stage::{Stage, spawn};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
+    metric::Data, number_data_point::Value,
+};
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Instant;
+
+/// What a logon maps.
+const LOGON: usize = 4;
+/// Two numbers of hosts, for the line through what they cost.
+const CONNECTIONS: [usize; 2] = [1_000, 4_000];
+/// Two numbers of hosts with agents.
+const AGENTS: [usize; 2] = [2_000, 10_000];
+/// Reports of each agent.
+const REPORTS: usize = 3;
+
+/// CPU time of a process, in milliseconds: the run time of all its threads (`schedstat` in proc(5)).
+fn cpu(pid: u32) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let nanoseconds = tasks.map(|task| {
+        let run = fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+        run.split(' ').next().unwrap().parse::<f64>().unwrap()
+    });
+    nanoseconds.sum::<f64>() / 1e6
+}
+
+/// A field of `status` in proc(5), in MiB.
+fn memory(pid: u32, field: &str) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+/// A gateway with one core, as it ships otherwise, and its process.
+fn gateway() -> (Gateway, u32) {
+    let gateway = Gateway::new()
+        .with("GOMAXPROCS", 1)
+        .with("MPR_METRICS_FLUSH_INTERVAL", "15s")
+        .with("MPR_TELEMETRY_INTERVAL_MS", 15_000)
+        .start();
+    let pid = gateway.process.as_ref().unwrap().id();
+    // The first of all requests costs more than others.
+    logon(&gateway, &gateway.client);
+    (gateway, pid)
+}
+
+fn logon(gateway: &Gateway, client: &ureq::Agent) {
+    let operations = vec![Operation::on("files01.corp.example"); LOGON];
+    assert_eq!(send(client, &gateway.endpoint(), &export("desk-17", &operations)), 200);
+}
+
+/// Connections that the gateway has, of those in proc(5)'s `net/tcp` that are established.
+fn connections(gateway: &Gateway) -> usize {
+    let listen = gateway.setup.get("MPR_GATEWAY_LISTEN");
+    let port: u16 = listen.rsplit(':').next().unwrap().parse().unwrap();
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!(":{port:04X}");
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row[1].ends_with(&local) && row[3] == "01").count()
+}
+
+/// The line through two points: what it is at none, and what one more adds.
+fn line([(x1, y1), (x2, y2)]: [(usize, f64); 2]) -> (f64, f64) {
+    let slope = (y2 - y1) / (x2 - x1) as f64;
+    (y1 - slope * x1 as f64, slope)
+}
+
+#[test]
+#[ignore = "measures"]
+fn connections_and_handshakes() {
+    let mut opened = Vec::new();
+    let mut kept = Vec::new();
+    let mut open = Vec::new();
+    for hosts in CONNECTIONS {
+        let (gateway, pid) = gateway();
+        let began = cpu(pid);
+        for _ in 0..hosts {
+            // A host of its own: no connection and no session that it could go on with.
+            logon(&gateway, &gateway.certificates.client(Some(&gateway.certificates)));
+        }
+        let took = cpu(pid) - began;
+        println!("{hosts} hosts connect, send {LOGON} spans, close: {took:.0} ms of CPU");
+        opened.push((hosts, took));
+    }
+    for hosts in CONNECTIONS {
+        let (gateway, pid) = gateway();
+        let client = || gateway.certificates.client(Some(&gateway.certificates));
+        let clients: Vec<ureq::Agent> = (0..hosts).map(|_| client()).collect();
+        let alone = memory(pid, "VmRSS:");
+        let (mut took, mut turns) = (0.0, Vec::new());
+        for turn in ["opening their connections", "over the connections they have"] {
+            let (began, start) = (cpu(pid), Instant::now());
+            clients.iter().for_each(|client| logon(&gateway, client));
+            took = cpu(pid) - began;
+            turns.push(start.elapsed());
+            println!("{hosts} hosts send {LOGON} spans, {turn}: {took:.0} ms of CPU");
+        }
+        // And that of the first request of all.
+        assert_eq!(connections(&gateway), hosts + 1);
+        let resident = memory(pid, "VmRSS:");
+        println!("{hosts} connections: {resident:.0} MiB resident, {alone:.0} before; {turns:?}");
+        kept.push((hosts, took));
+        open.push((hosts, resident));
+    }
+    let two = |points: Vec<(usize, f64)>| line(points.try_into().unwrap());
+    let [(_, opened), (_, kept), (rest, open)] = [two(opened), two(kept), two(open)];
+    println!("a host that connects, sends and closes: {opened:.3} ms of CPU");
+    println!("a host that has a connection and sends: {kept:.3} ms of CPU");
+    println!(
+        "an open connection: {:.1} KiB; the gateway without any: {rest:.0} MiB",
+        open * 1024.0
+    );
+}
+
+/// What a real agent sends through a gateway: series by metric.
+fn agent_series(prometheus: &Prometheus) -> BTreeMap<String, usize> {
+    let mut series = BTreeMap::new();
+    for one in prometheus.query(&pushed("mpr-otel-agent")) {
+        *series.entry(one.label("__name__").to_owned()).or_default() += 1;
+    }
+    series
+}
+
+#[test]
+fn a_real_agent_makes_eighteen_series_and_one_for_each_way_operations_ended() {
+    let prometheus = Prometheus::start();
+    let mut gateway = Gateway::new().to(&prometheus);
+    // Who may send is tested elsewhere.
+    gateway.setup = gateway.setup.over("receivers::otlp::protocols::http::tls: null");
+    let gateway = gateway.start();
+    let stage = Stage::new();
+    let endpoint = format!("http://{}", gateway.setup.get("MPR_GATEWAY_LISTEN"));
+    let agent = |stage: &Stage| {
+        let mut agent = stage.agent();
+        agent.env("MPR_OTEL_ENDPOINT", &endpoint);
+        agent
+    };
+    let running = spawn(&mut agent(&stage));
+    until("the agent's series", || {
+        (agent_series(&prometheus).values().sum::<usize>() == 18).then_some(())
+    });
+    // One success, of a host that ended before it sent it.
+    let mut host = stage.c("exit");
+    host.env("MPR_OTEL_BATCH_DELAY_MS", "60000");
+    assert!(spawn(&mut host).end().0.success());
+    until("a success", || {
+        let series = agent_series(&prometheus);
+        (series.get("mpr_operation_ended_total") == Some(&1)).then_some(())
+    });
+    assert_eq!(agent_series(&prometheus).values().sum::<usize>(), 19);
+    running.interrupt();
+}
+
+/// An agent's report: its eighteen series, and four of how operations ended.
+fn report(host: &str, began: u64) -> ResourceMetrics {
+    let point = |attributes: &[(&str, &str)]| NumberDataPoint {
+        attributes: attributes.iter().map(|(key, value)| text(key, value)).collect(),
+        start_time_unix_nano: began,
+        time_unix_nano: now(),
+        value: Some(Value::AsInt((now() / 1_000_000_000) as i64)),
+        ..Default::default()
+    };
+    let metric = |name: &str, data: Data| Metric {
+        name: format!("mpr.{name}"),
+        data: Some(data),
+        ..Default::default()
+    };
+    let counter = |name: &str, data_points: Vec<NumberDataPoint>| {
+        let aggregation_temporality = AggregationTemporality::Cumulative.into();
+        metric(name, Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: true }))
+    };
+    let gauge = |name: &str, attributes: &[(&str, &str)]| {
+        metric(name, Data::Gauge(Gauge { data_points: vec![point(attributes)] }))
+    };
+    let reasons = [
+        "table_full",
+        "channel_full",
+        "ledger_unavailable",
+        "rejected",
+        "expired",
+        "corrupt",
+        "power_loss",
+        "store_full",
+    ];
+    let lost = reasons.map(|reason| point(&[("mpr.loss.reason", reason)]));
+    let failed = |class| point(&[("mpr.outcome", "failure"), ("mpr.error.class", class)]);
+    let ended = ["success", "cancelled"].map(|outcome| point(&[("mpr.outcome", outcome)]));
+    let ended = ended.into_iter().chain(["unreachable", "authorization"].map(failed)).collect();
+    let versions = [("service.version", "0.1.0"), ("os.build_id", "26100.2314")];
+    let metrics = vec![
+        counter("operation.seen", vec![point(&[])]),
+        counter("operation.exported", vec![point(&[])]),
+        counter("operation.lost", lost.into()),
+        counter("operation.ended", ended),
+        counter("operation.repeated", vec![point(&[])]),
+        counter("ledger.removed", vec![point(&[])]),
+        counter("ledger.quarantined", vec![point(&[])]),
+        gauge("operation.pending", &[]),
+        gauge("store.size", &[]),
+        gauge("owner.deferred", &[]),
+        gauge("agent.last_round", &[]),
+        gauge("agent.info", &versions),
+    ];
+    ResourceMetrics {
+        resource: Some(resource(host, "mpr-otel-agent")),
+        scope_metrics: vec![ScopeMetrics { metrics, ..Default::default() }],
+        ..Default::default()
+    }
+}
+
+#[test]
+#[ignore = "measures"]
+fn memory_of_a_prometheus_that_knows_hosts() {
+    let mut peaks = Vec::new();
+    let mut gateways = Vec::new();
+    for hosts in AGENTS {
+        let prometheus = Prometheus::start();
+        let gateway = Gateway::new().to(&prometheus).start();
+        let began = now();
+        for _ in 0..REPORTS {
+            let names: Vec<String> = (0..hosts).map(|number| format!("desk-{number}")).collect();
+            for names in names.chunks(200) {
+                let resource_metrics = names.iter().map(|host| report(host, began)).collect();
+                gateway.take_metrics(&ExportMetricsServiceRequest { resource_metrics });
+            }
+        }
+        let count = |query: &str| prometheus.query(query).first().map_or(0.0, |one| one.value);
+        let series = || count(&format!("count({})", pushed("mpr-otel-agent")));
+        until("all series", || (series() == (22 * hosts) as f64).then_some(()));
+        let [of_prometheus, of_gateway] = [prometheus.id(), gateway.process.as_ref().unwrap().id()]
+            .map(|id| memory(id, "VmHWM:"));
+        println!(
+            "{hosts} hosts with agents, {} series: Prometheus at most {of_prometheus:.0} MiB, the \
+             gateway {of_gateway:.0} MiB",
+            series()
+        );
+        peaks.push((hosts, of_prometheus));
+        gateways.push((hosts, of_gateway));
+    }
+    for (what, points) in [("Prometheus", peaks), ("the gateway", gateways)] {
+        let (rest, one) = line(points.try_into().unwrap());
+        println!("{what}: {rest:.0} MiB and {:.1} KiB for a host", one * 1024.0);
+    }
+}
