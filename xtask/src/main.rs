@@ -14,8 +14,10 @@ mod msi;
 mod notices;
 mod packages;
 mod pe;
+mod pip;
 mod recorder;
 mod run;
+mod sign;
 mod test;
 mod torture;
 mod under_test;
@@ -47,7 +49,13 @@ Commands:
                   nothing is lost by it: [--kills <number>] [--seed <number>]
   lab <command>   Build the library and the lab, and run the lab: demo, simulate; what
                   `cargo demo` and `cargo simulate` call
-  dist            Build the Windows release and put what ships under target/dist
+  dist            Build the Windows release and put what ships under target/dist; signed:
+                  --sign <certificate> <key> [--timestamp <url>] [--password-file <file>], where the
+                  key is a file or, with --pkcs11-module <file>, the PKCS#11 URI of one in a token
+  dist --llvm     Build a release for x64, x86 and arm64 with LLVM's tools and zig's C runtime, with
+                  Control Flow Guard, and put it under target/dist-llvm; signed as above
+  pe <target> <file>...
+                  Check the tables of files built for a target: machine, imports, version, marks
   msi             Write target/mpr-otel-x64.msi from target/dist, which `dist` fills; for Arm, from what
                   was built there: [--arm64 <folder> <action DLL>]
   policy          Make group policy's templates in deploy/windows from the table of settings
@@ -78,7 +86,9 @@ fn main() -> ExitCode {
         ["test", "--fleet"] => fleet::test(),
         ["torture", rest @ ..] if !rest.contains(&"--help") => torture::run(rest),
         ["lab", rest @ ..] => lab::run(rest),
-        ["dist"] => dist::run(),
+        ["dist", rest @ ..] if !rest.contains(&"--help") => dist::run(rest),
+        ["link", target, arguments @ ..] => windows::llvm::link(target, arguments),
+        ["pe", target, files @ ..] if !files.is_empty() => pe::run(target, files),
         ["msi", rest @ ..] if !rest.contains(&"--help") => msi::run(rest),
         ["policy"] => msi::policy(),
         ["recorder"] => recorder::run(),

@@ -6,7 +6,7 @@ use crate::packages::Need;
 use crate::recorder::Recorder;
 use crate::run::Run;
 use crate::under_test::{LIBRARY, PACKAGES, under_test};
-use crate::{Result, fleet, folder, lab, packages, wine};
+use crate::{Result, fleet, folder, lab, packages, sign, wine};
 use std::process::{Command, ExitCode};
 
 /// Rust's formatter and linter for the cargo that Debian brings.
@@ -114,6 +114,7 @@ fn windows_steps(run: &mut Run) {
         if let Some(built) = Built::new(&x64, &x86, run)
             && let Some(recorder) = recorder
         {
+            run.step("sign windows", |log| sign::test(&built.files(), log));
             wine::steps(run, &x64, &built, &recorder);
         }
     }

@@ -28,11 +28,18 @@ const WINE: Need = Need {
     },
 };
 
+/// Makes the certificates of the tests: Wine takes a private key in PKCS #12 if it is RSA's.
+const OPENSSL: Need = Need {
+    name: "OpenSSL",
+    packages: &["openssl"],
+    is_there: || folder::program("openssl").is_some(),
+};
+
 /// Builds the programs of the test, sets up a fresh Windows and runs `tests/wine.rs` against it.
 pub fn steps(run: &mut Run, x64: &Toolchain, built: &Built, recorder: &Recorder) {
     let stage = Stage::new();
     let ready = run.step("prepare wine", |log| {
-        packages::ensure(&[WINE], log)?;
+        packages::ensure(&[WINE, OPENSSL], log)?;
         stage.build(x64, built, recorder, log)?;
         stage.set_up(log)
     });
@@ -90,6 +97,15 @@ impl Stage {
                 .arg("-o")
                 .arg(self.programs.join("relay.exe"))
                 .arg("-lws2_32"),
+        )?;
+        log.run(
+            x64.gcc()
+                .args(warnings)
+                .arg("-municode")
+                .arg(source.join("store").join("store.c"))
+                .arg("-o")
+                .arg(self.programs.join("store.exe"))
+                .arg("-lcrypt32"),
         )?;
         log.run(
             x64.gcc()

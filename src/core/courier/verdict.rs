@@ -112,6 +112,14 @@ pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
                 format!("status {status}: {said:?}")
             };
             match status {
+                407 => Verdict::Later {
+                    reason: format!(
+                        "{reason}: a proxy asks for a logon, and no credentials are sent to one; let it \
+                         take requests of this machine without, or set Proxy to one that does"
+                    ),
+                    after: retry_after,
+                    cause: Cause::Setup,
+                },
                 400 | 413 | 415 | 422 if items > 1 => Verdict::Divide { reason },
                 400 | 413 | 415 | 422 => Verdict::Refused { reason },
                 408 | 425 | 429 => {

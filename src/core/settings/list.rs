@@ -1,10 +1,12 @@
 //! Every setting: the one place that says what there is. `install`'s flags and the table in
 //! docs/SETTINGS.md are made from it; if the page differs, its test prints the table as it should be.
 
+use super::certificate_name::CertificateName;
 use super::dfs_root::DfsRoot;
 use super::environment::ALLOW_ENVIRONMENT;
 use super::parse;
 use super::pattern::NamePattern;
+use super::proxy::Proxy;
 use super::resolve::Resolver;
 use super::table::{Context, Form, Name, Row, Setting, code, settings};
 use super::{Compression, DeliveryMode, PrivacyLevel, RegistryError, Source};
@@ -17,6 +19,8 @@ use std::time::Duration;
 pub const ENDPOINT: &str = "Endpoint";
 /// The registry value that lets names travel in the clear.
 pub const ALLOW_INSECURE: &str = "AllowInsecure";
+/// The registry value of the machine's certificate that the agent shows.
+pub const CLIENT_CERTIFICATE: &str = "ClientCertificate";
 /// `MPR_OTEL_DELIVERY`: a thread in the host sends.
 pub const DELIVERY_IN_PROCESS: &str = "in-process";
 /// `MPR_OTEL_DELIVERY`: the agent sends.
@@ -96,7 +100,8 @@ settings! {
         mask: |headers| joined(headers.iter().map(|(name, _)| format!("{name}=***"))),
     }
 
-    /// PEM file of the authorities to trust instead of the system's.
+    /// PEM file of the authorities to trust instead of the system's, elsewhere than on Windows. There those of
+    /// the machine are trusted, to which group policy adds.
     ca_certificate: Option<PathBuf> {
         registry: "CaCertificate",
         otel: ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
@@ -104,8 +109,39 @@ settings! {
         value: "FILE",
         default: None,
         default_text: "system",
-        parse: |text, _| parse::local_path(text).map(Some),
+        parse: |text, _| match cfg!(windows) {
+            true => Err("Windows trusts the machine's authorities and no file; add this one to the \
+                         machine's Trusted Root Certification Authorities, by group policy \
+                         (docs/SETTINGS.md), and remove the setting"
+                .to_owned()),
+            false => parse::local_path(text).map(Some),
+        },
         show: |path| path.as_deref().map_or_else(|| "system".to_owned(), path_text),
+    }
+
+    /// Certificate of the machine that the agent shows to a collector, on Windows: its thumbprint, or a part
+    /// of its subject. It is in the store `LocalMachine\My`, with a private key that the agent's account may
+    /// read.
+    client_certificate: Option<CertificateName> {
+        registry: CLIENT_CERTIFICATE,
+        value: "THUMBPRINT",
+        default: None,
+        parse: |text, _| match cfg!(windows) {
+            true => CertificateName::parse(text).map(Some),
+            false => Err("only Windows has the machine's certificates".to_owned()),
+        },
+        show: |name| name.as_ref().map_or_else(String::new, CertificateName::to_string),
+    }
+
+    /// Proxy of the agent: `none`, `system` (what Windows' settings, a script or the network say), or a
+    /// URL, `http://proxy.corp.example:8080`. Programs that send by themselves use none, and so does what
+    /// goes to this machine.
+    proxy: Proxy {
+        registry: "Proxy",
+        value: "PROXY",
+        default: Proxy::System,
+        parse: |text, _| Proxy::parse(text),
+        show: Proxy::to_string,
     }
 
     /// Milliseconds that a request may take in all, 1 to 600000.

@@ -100,7 +100,8 @@ fn an_empty_machine_gets_the_documented_defaults() {
     assert!(settings.headers.is_empty());
     assert_eq!(settings.timeout, Duration::from_secs(10));
     assert_eq!(settings.compression, Compression::Gzip);
-    assert_eq!(settings.ca_certificate, None);
+    assert_eq!((settings.ca_certificate, settings.client_certificate), (None, None));
+    assert_eq!(settings.proxy, Proxy::System);
     assert_eq!(settings.delivery, DeliveryMode::InProcess);
     let week = Duration::from_secs(7 * 24 * 3600);
     assert_eq!((settings.store_max_mib, settings.store_max_age), (512, week));
@@ -163,6 +164,8 @@ fn every_setting_survives_a_malformed_value() {
         ("TimeoutMs", "ten"),
         ("Compression", "zstd"),
         ("CaCertificate", "relative.pem"),
+        ("ClientCertificate", "0123456789ABCDEF0123456789ABCDEF0123456"),
+        ("Proxy", "proxy:8080"),
         ("Delivery", "pigeon"),
         ("LedgerDir", "relative"),
         ("BatchMax", "0"),
@@ -210,6 +213,27 @@ fn the_hosts_otlp_headers_follow_the_hosts_endpoint_only() {
     let settings = both.settings();
     assert_eq!(settings.headers.len(), 2);
     assert_eq!(settings.headers[0].1, "Basic eDp5");
+}
+
+#[test]
+fn a_file_of_authorities_is_refused_on_windows_with_what_to_do_instead() {
+    let file = if cfg!(windows) { r"C:\ca.pem" } else { "/ca.pem" };
+    let report = Machine::default().registry("CaCertificate", file).report("CaCertificate");
+    if cfg!(windows) {
+        let problem = report.malformed.expect("refused").problem;
+        assert!(problem.contains("group policy"), "{problem}");
+        assert_eq!(report.value, "system");
+    } else {
+        assert_eq!((&*report.value, report.malformed), (file, None));
+    }
+}
+
+#[test]
+fn a_client_certificate_is_the_machines_and_so_on_windows_alone() {
+    let machine = Machine::default().policy("ClientCertificate", "agent01.corp.example");
+    let report = machine.report("ClientCertificate");
+    assert_eq!(report.malformed.is_none(), cfg!(windows), "{report:?}");
+    assert_eq!(machine.settings().client_certificate.is_some(), cfg!(windows));
 }
 
 #[test]

@@ -28,8 +28,8 @@ use agent_service::{Agent, AgentService};
 use collector_folder::CollectorFolder;
 use ledger_folder::LedgerFolder;
 use mpr_otel_core::settings::{
-    DELIVERY_AGENT, DELIVERY_IN_PROCESS, DeliveryMode, ENDPOINT, Lookup, MACHINE_KEY,
-    SettingReport, Settings, Source, System,
+    CLIENT_CERTIFICATE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, DeliveryMode, ENDPOINT, Lookup,
+    MACHINE_KEY, SettingReport, Settings, Source, System,
 };
 use record::Record;
 use release::Release;
@@ -143,12 +143,14 @@ pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
 
     let (settings, reports) = Settings::resolve_with_reports(&System::host().with_secrets());
     let origin = |name| reports.of(name).map(|report| report.source.to_string());
-    if given.secrets().any(|(_, value)| !value.is_empty())
+    let certificate = given.values().filter(|(name, _)| *name == CLIENT_CERTIFICATE);
+    if given.secrets().chain(certificate).any(|(_, value)| !value.is_empty())
         && settings.delivery == DeliveryMode::InProcess
     {
         warnings.push(
-            "delivery is \"in-process\", and programs send without these headers; only what the \
-             agent sends has them. `mpr-otel install --delivery agent` leaves all to it"
+            "delivery is \"in-process\", and programs send without these headers and without a client \
+             certificate; only what the agent sends has them. `mpr-otel install --delivery agent` \
+             leaves all to it"
                 .to_owned(),
         );
     }

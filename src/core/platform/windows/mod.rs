@@ -2,15 +2,21 @@
 
 #![allow(unsafe_code)] // This file meets Win32.
 
+mod certificate_store;
 mod directory;
 mod effective_token;
 mod file_view;
 mod folder;
 mod identity;
+#[cfg(target_env = "gnu")]
+mod load_config;
 mod plain_file;
 mod security;
+mod system_library;
 mod token;
+pub mod winhttp;
 
+pub use certificate_store::Certificate;
 pub use directory::{Directory, List};
 pub use effective_token::effective_token;
 pub use file_view::FileView;
