@@ -9,6 +9,8 @@
 
 #[path = "wine/msi.rs"]
 mod msi;
+#[path = "wine/page.rs"]
+mod page;
 #[path = "wine/policy.rs"]
 mod policy;
 

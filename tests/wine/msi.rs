@@ -13,9 +13,9 @@ const UNINSTALL: &str = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninsta
 const ENVIRONMENT: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
 
 /// A package in a file, and what msiexec last wrote into its log.
-struct Msi<'windows> {
+pub(super) struct Msi<'windows> {
     windows: &'windows Ten,
-    file: PathBuf,
+    pub(super) file: PathBuf,
     log: PathBuf,
 }
 
@@ -23,14 +23,30 @@ impl<'windows> Msi<'windows> {
     /// The release that the tests have, or the `number`th after it: as good, and not the same.
     fn release(windows: &'windows Ten, number: u8, architecture: Architecture) -> Self {
         let folder = windows.folder.path().join(format!("release-{number}-{architecture:?}"));
-        for file in ["mpr-otel.exe", "mpr_otel.dll", "x86/mpr_otel.dll"] {
-            let mut bytes = fs::read(windows.programs.join(file)).unwrap();
+        // Windows on Arm gets more files; the package is refused before it matters what is in them.
+        let files: &[(&str, &str)] = match architecture {
+            Architecture::X64 => &[
+                ("mpr-otel.exe", "mpr-otel.exe"),
+                ("mpr_otel.dll", "mpr_otel.dll"),
+                ("x86/mpr_otel.dll", "x86/mpr_otel.dll"),
+            ],
+            Architecture::Arm64 => &[
+                ("mpr-otel.exe", "arm64/mpr-otel.exe"),
+                ("mpr_otel.dll", "arm64/mpr_otel.dll"),
+                ("mpr_otel.dll", "arm64/mpr_otel_arm64.dll"),
+                ("mpr_otel.dll", "arm64/mpr_otel_x64.dll"),
+                ("mpr-otel.exe", "arm64/x64/mpr-otel.exe"),
+                ("x86/mpr_otel.dll", "arm64/x86/mpr_otel.dll"),
+            ],
+        };
+        for (from, file) in files {
+            let mut bytes = fs::read(windows.programs.join(from)).unwrap();
             // The version of a file is its resource's (verrsrc.h, VS_FIXEDFILEINFO): the patch is the
             // high word of the second half.
             let start = [0xBD, 0x04, 0xEF, 0xFE, 0, 0, 1, 0];
             let at = bytes.windows(8).position(|window| window == start).unwrap();
             bytes[at + 14] += number;
-            if architecture == Architecture::Arm64 && file == "mpr-otel.exe" {
+            if architecture == Architecture::Arm64 && *file == "arm64/mpr-otel.exe" {
                 let header = u32::from_le_bytes(bytes[0x3C..0x40].try_into().unwrap()) as usize;
                 bytes[header + 4..header + 6].copy_from_slice(&0xAA64_u16.to_le_bytes());
             }
@@ -59,7 +75,7 @@ impl<'windows> Msi<'windows> {
         Self { windows, file, log: windows.folder.path().join("msi.log") }
     }
 
-    fn x64(windows: &'windows Ten, number: u8) -> Self {
+    pub(super) fn x64(windows: &'windows Ten, number: u8) -> Self {
         Self::release(windows, number, Architecture::X64)
     }
 
@@ -96,12 +112,12 @@ impl<'windows> Msi<'windows> {
 }
 
 /// A Windows that has what Windows 10 has. Wine's is older.
-struct Ten(Windows);
+pub(super) struct Ten(Windows);
 
 const TEN: [&str; 3] = [VERSION, "/v", "CurrentMajorVersionNumber"];
 
 impl Ten {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let ten = Self(Windows::new());
         // What a test that failed left installed.
         for (code, _) in ten.products() {
@@ -134,7 +150,7 @@ fn write(path: &Path, content: &[u8]) {
 
 impl Windows {
     /// What a setting is in the registry.
-    fn setting(&self, name: &str) -> Option<String> {
+    pub(super) fn setting(&self, name: &str) -> Option<String> {
         let found = self.reg(&["query", SETTINGS, "/v", name]);
         let line = found.output.lines().find(|line| line.trim_start().starts_with(name))?;
         Some(line.split("REG_SZ").nth(1)?.trim().to_owned())
@@ -155,7 +171,7 @@ impl Windows {
         products
     }
 
-    fn listed_versions(&self) -> Vec<String> {
+    pub(super) fn listed_versions(&self) -> Vec<String> {
         self.products().into_iter().map(|(_, version)| version).collect()
     }
 
@@ -240,7 +256,13 @@ fn an_msi_installs_with_its_properties_and_leaves_nothing() {
 fn what_is_given_wins_what_is_absent_stays_and_none_clears() {
     let windows = Ten::new();
     let msi = Msi::x64(&windows, 0);
-    msi.install(&["SERVICENAME=first", "BATCHMAX=7", "TIMEOUTMS=500", "PRIVACY=full"]);
+    msi.install(&["SERVICENAME=first", "BATCHMAX=7", "TIMEOUTMS=500", "PRIVACY=full", "PROXY=NONE"]);
+    // `none` is a proxy, and to say it is not to be silent about it.
+    assert_eq!(windows.setting("Proxy").as_deref(), Some("NONE"));
+    let status = windows.mpr_otel(&["status", "--json"]).json();
+    let settings = status["settings"].as_array().unwrap();
+    let proxy = settings.iter().find(|setting| setting["registry"] == "Proxy").unwrap();
+    assert_eq!((&proxy["value"], &proxy["malformed"]), (&json!("none"), &Value::Null));
     // The same package again.
     msi.install(&["BATCHMAX=8", "TIMEOUTMS=NONE", "PRIVACY=NONE"]);
     let settings = |names: [&str; 4]| names.map(|name| windows.setting(name).unwrap_or_default());
@@ -257,6 +279,32 @@ fn what_is_given_wins_what_is_absent_stays_and_none_clears() {
     msi.install(&["BATCHMAX=9"]);
     let expected = ["first", "9", "", "NONE"];
     assert_eq!(settings(["ServiceName", "BatchMax", "TimeoutMs", "Privacy"]), expected);
+    msi.uninstall(&["PURGE=1"]);
+    assert_eq!(windows.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn the_same_package_again_brings_back_what_is_missing_and_keeps_the_settings() {
+    let windows = Ten::new();
+    let msi = Msi::x64(&windows, 0);
+    msi.install(&["SERVICENAME=first", "BATCHMAX=7"]);
+    let gone = ["Program Files/mpr-otel/LICENSE-MIT", "Program Files/mpr-otel/mpr_otel.dll"];
+    // As an administrator repairs, as Configuration Manager does, and with a new value for a setting.
+    for (properties, batch_max) in
+        [(&[][..], "7"), (&["REINSTALL=ALL", "REINSTALLMODE=amus"], "7"), (&["BATCHMAX=8"], "8")]
+    {
+        for file in gone {
+            fs::remove_file(windows.file(file)).unwrap();
+        }
+        msi.install(properties);
+        for file in gone {
+            assert!(windows.file(file).exists(), "{file} is gone after {properties:?}");
+        }
+        assert_eq!(windows.setting("ServiceName").as_deref(), Some("first"));
+        assert_eq!(windows.setting("BatchMax").as_deref(), Some(batch_max));
+        assert_eq!(windows.listed_versions().len(), 1);
+        assert!(windows.service().contains("RUNNING"), "{}", windows.service());
+    }
     msi.uninstall(&["PURGE=1"]);
     assert_eq!(windows.traces(), Vec::<String>::new());
 }

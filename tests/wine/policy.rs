@@ -44,6 +44,8 @@ fn written(policy: Node<'_, '_>) -> Written {
         ),
         "DfsRoots" => text(r"\\corp.example\dfs;\\corp\dfs"),
         "ServiceName" => text("drives"),
+        "Proxy" => text("http://proxy.corp.example:8080"),
+        "ClientCertificate" => text("0123456789ABCDEF0123456789ABCDEF01234567"),
         // The others are files and folders.
         name => text(&format!(r"C:\policy\{name}")),
     }

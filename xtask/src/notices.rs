@@ -129,7 +129,7 @@ fn linked(targets: &[Target]) -> Result<Vec<Package>> {
 ///
 /// `cargo metadata` has such a graph too, but with the features that benches and tests ask for: it
 /// would name crates that do not ship.
-fn tree(packages: &[&str], target: Target) -> Result<BTreeSet<String>> {
+pub fn tree(packages: &[&str], target: Target) -> Result<BTreeSet<String>> {
     let mut tree = cargo(&["tree", "--locked", "--edges", "normal", "--prefix", "none"]);
     tree.args(["--format", "{p}", "--target", target.triple()]);
     for package in packages {
@@ -145,7 +145,8 @@ fn tree(packages: &[&str], target: Target) -> Result<BTreeSet<String>> {
     lines.map(|line| title(line).ok_or_else(|| format!("no crate: `{line}`").into())).collect()
 }
 
-fn output(command: &mut Command) -> Result<String> {
+/// What a command prints that succeeds.
+pub fn output(command: &mut Command) -> Result<String> {
     let output = command.current_dir(folder::root()).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().into());

@@ -47,12 +47,18 @@ pub fn windows() -> Result<ExitCode> {
 /// All of [`native`], [`windows`] and [`fleet::test`], and what else needs more than Rust.
 pub fn everything() -> Result<ExitCode> {
     let mut run = Run::new()?;
-    run.step("prepare", |log| packages::ensure(&[DEBIAN_LINTS, VALGRIND, MSITOOLS], log));
-    native_steps(&mut run);
-    shipped_steps(&mut run);
-    windows_steps(&mut run);
-    fleet::steps(&mut run);
+    steps(&mut run);
     Ok(run.finish())
+}
+
+/// The steps of it. Returns whether all passed.
+pub fn steps(run: &mut Run) -> bool {
+    run.step("prepare", |log| packages::ensure(&[DEBIAN_LINTS, VALGRIND, MSITOOLS], log));
+    native_steps(run);
+    shipped_steps(run);
+    windows_steps(run);
+    fleet::steps(run);
+    run.is_well()
 }
 
 fn native_steps(run: &mut Run) {

@@ -104,6 +104,7 @@ settings! {
     /// the machine are trusted, to which group policy adds.
     ca_certificate: Option<PathBuf> {
         registry: "CaCertificate",
+        not_on_windows: true,
         otel: ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
         of_endpoint: true,
         value: "FILE",
@@ -139,6 +140,7 @@ settings! {
     proxy: Proxy {
         registry: "Proxy",
         value: "PROXY",
+        form: Form::ChoiceOrText(&["none", "system"]),
         default: Proxy::System,
         parse: |text, _| Proxy::parse(text),
         show: Proxy::to_string,

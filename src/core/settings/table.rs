@@ -30,6 +30,8 @@ pub struct Row {
     pub name: Name,
     /// Whether the environment never sets it.
     pub of_registry_alone: bool,
+    /// Whether Windows has no use for it, so that nobody is offered it there.
+    pub not_on_windows: bool,
     /// OpenTelemetry's own variables that are its fourth source, highest first.
     pub otel: &'static [&'static str],
     /// What stands for the value in a command line's help.
@@ -64,6 +66,8 @@ pub enum Form {
     Number(u32, u32),
     /// One of these.
     Choice(&'static [&'static str]),
+    /// One of these, or a text of another kind.
+    ChoiceOrText(&'static [&'static str]),
     /// Texts between commas.
     List,
     /// Any text.
@@ -100,6 +104,7 @@ pub(super) struct Setting<T> {
 ///
 /// - `registry`: the registry value, in camel case
 /// - `of_registry_alone`, if it is so: see [`Row::of_registry_alone`]
+/// - `not_on_windows`, if it is so: see [`Row::not_on_windows`]
 /// - `otel`, if there are any: see [`Row::otel`]
 /// - `of_endpoint`, if it is so: see [`Setting::of_endpoint`]
 /// - `value`: see [`Row::value`]
@@ -115,6 +120,7 @@ macro_rules! settings {
         $field:ident: $type:ty {
             registry: $registry:expr,
             $(of_registry_alone: $of_registry_alone:literal,)?
+            $(not_on_windows: $not_on_windows:literal,)?
             $(otel: [$($otel:literal),+],)?
             $(of_endpoint: $of_endpoint:literal,)?
             value: $value:literal,
@@ -163,6 +169,7 @@ macro_rules! settings {
         pub const ALL: &[Row] = &[$(Row {
             name: Name { registry: $registry },
             of_registry_alone: settings!(@first $($of_registry_alone)? false),
+            not_on_windows: settings!(@first $($not_on_windows)? false),
             otel: &[$($($otel),+)?],
             value: $value,
             form: settings!(@first $({ $form })? { Form::Text }),

@@ -504,12 +504,24 @@ fn the_form_of_a_setting_is_what_its_parser_takes() {
                 let said = problem("no such choice").unwrap();
                 assert!(said.ends_with(&format!("write {}", choices.join(" or "))), "{said}");
             }
+            Form::ChoiceOrText(choices) => {
+                for choice in choices {
+                    assert_eq!(problem(choice), None, "{name}");
+                }
+                assert!(problem("no such choice").is_some(), "{name}");
+            }
             Form::List | Form::Text => {
+                // A word that means something is a choice.
+                let is_a_word_like_others = problem("none") == problem("another");
+                assert!(is_a_word_like_others || problem("none").is_some(), "{name}");
                 let other =
                     ["BOOLEAN", "MILLISECONDS", "HOURS", "NUMBER", "METHOD", "LEVEL", "MODE"];
                 assert!(!other.contains(&row.value), "{name} takes more than a text");
             }
         }
-        assert_eq!(matches!(row.form, Form::List), row.value.ends_with(",..."), "{name}");
+        // The registry's lists are joined by commas; a list of semicolons alone is a text.
+        let is_list = matches!(row.form, Form::List);
+        assert!(is_list || !row.value.ends_with(",..."), "{name}");
+        assert!(!is_list || row.value.ends_with("..."), "{name}");
     }
 }

@@ -27,13 +27,15 @@ const NO_IMPERSONATE: i32 = 0x800;
 const DEFERRED: i32 = IN_BINARY_DLL | IN_SCRIPT | NO_IMPERSONATE;
 
 /// Those that are not Windows Installer's own.
-pub(crate) const ACTIONS: [Action; 6] = [
+pub(crate) const ACTIONS: [Action; 7] = [
     Action {
         name: "SetInstallLocation",
         kind: SETS_PROPERTY,
         source: "ARPINSTALLLOCATION",
         target: "[InstallFolder]",
     },
+    // The same package again puts back what is missing, whatever else it was started for.
+    Action { name: "SetReinstall", kind: SETS_PROPERTY, source: "REINSTALL", target: "ALL" },
     // Reads the properties, and leaves each of the others its command line.
     Action { name: "Prepare", kind: IN_BINARY_DLL, source: DLL, target: "Prepare" },
     // `install` by the program that was there before.
@@ -60,10 +62,11 @@ pub(crate) const ACTIONS: [Action; 6] = [
 /// RemoveExistingProducts stands inside the transaction, so that an upgrade that fails brings the earlier
 /// version back. `Restore` stands before the first change, so that it is undone last: by then the earlier
 /// program is there again. `Install` comes last, when nothing after it can fail.
-pub(crate) const PLACES: [(&str, i32); 31] = [
+pub(crate) const PLACES: [(&str, i32); 32] = [
     ("FindRelatedProducts", 25),
     ("AppSearch", 50),
     ("LaunchConditions", 100),
+    ("SetReinstall", 110),
     ("ValidateProductID", 700),
     ("CostInitialize", 800),
     ("FileCost", 900),
@@ -95,7 +98,8 @@ pub(crate) const PLACES: [(&str, i32); 31] = [
 ];
 
 /// When an action runs that does not always.
-pub(crate) const CONDITIONS: [(&str, &str); 5] = [
+pub(crate) const CONDITIONS: [(&str, &str); 6] = [
+    ("SetReinstall", "Installed AND NOT REMOVE AND NOT REINSTALL"),
     ("Restore", "(Installed OR OLDERFOUND OR SERVICEFOUND) AND NOT REMOVE"),
     ("StopServices", "VersionNT"),
     ("Uninstall", "REMOVE=\"ALL\" AND NOT UPGRADINGPRODUCTCODE"),

@@ -43,8 +43,9 @@ fn write() -> Result<String> {
     };
     let bytes = package.write()?;
     fs::write(to, &bytes).map_err(|error| format!("cannot write {}: {error}", to.display()))?;
+    let [product, upgrade] = package.codes()?;
     Ok(format!(
-        "{}: version {} for {}, {} bytes",
+        "ProductCode {product}\nUpgradeCode {upgrade}\n{}: version {} for {}, {} bytes",
         to.display(),
         package.version()?,
         architecture.template(),

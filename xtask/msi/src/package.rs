@@ -64,6 +64,15 @@ impl Package {
         }
     }
 
+    /// What Windows lists it by: the codes of this release, and of all releases.
+    ///
+    /// # Errors
+    ///
+    /// As [`version`](Self::version).
+    pub fn codes(&self) -> Result<[String; 2]> {
+        Ok([codes::product(&self.version()?, self.architecture), codes::upgrade()])
+    }
+
     /// Writes it. The same contents give the same bytes.
     ///
     /// # Errors

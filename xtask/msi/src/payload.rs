@@ -6,14 +6,17 @@ use std::fs;
 use std::path::Path;
 
 /// What is taken from the folder of what ships. A folder is taken with all that is in it.
-const SHIPPED: [&str; 7] = [
+const PAPERS: [&str; 4] =
+    ["LICENSE-APACHE", "LICENSE-MIT", "THIRD-PARTY-NOTICES.txt", "third-party"];
+const FOR_X64: &[&str] = &["mpr-otel.exe", "mpr_otel.dll", "x86/mpr_otel.dll"];
+/// From the folder in it that is named so. The DLL leads each kind of program to its own.
+const FOR_ARM64: &[&str] = &[
     "mpr-otel.exe",
     "mpr_otel.dll",
+    "mpr_otel_arm64.dll",
+    "mpr_otel_x64.dll",
+    "x64/mpr-otel.exe",
     "x86/mpr_otel.dll",
-    "LICENSE-APACHE",
-    "LICENSE-MIT",
-    "THIRD-PARTY-NOTICES.txt",
-    "third-party",
 ];
 
 /// The program that the service and the actions run.
@@ -38,19 +41,27 @@ pub(crate) struct File {
 }
 
 impl Payload {
-    /// Reads what ships from the folder that `cargo xtask dist` fills, and the policy's templates.
+    /// Reads what ships from the folder that `cargo xtask dist` fills, for Arm with `--llvm`, and the
+    /// policy's templates.
     ///
     /// # Errors
     ///
     /// A file cannot be read, or the program is of another machine than the package.
     pub fn read(shipped: &Path, policies: &Path, architecture: Architecture) -> Result<Self> {
-        let mut paths = Vec::new();
-        for path in SHIPPED {
-            list(shipped, path, &mut paths)?;
-        }
         let mut files = Vec::new();
-        for path in &paths {
-            files.push(File::read(&shipped.join(path), path.clone())?);
+        let (programs, names) = match architecture {
+            Architecture::X64 => (shipped.to_owned(), FOR_X64),
+            Architecture::Arm64 => (shipped.join("arm64"), FOR_ARM64),
+        };
+        for name in names {
+            files.push(File::read(&programs.join(name), (*name).to_owned())?);
+        }
+        let mut papers = Vec::new();
+        for paper in PAPERS {
+            list(shipped, paper, &mut papers)?;
+        }
+        for paper in papers {
+            files.push(File::read(&shipped.join(&paper), paper)?);
         }
         let mut paths = Vec::new();
         list(policies, ".", &mut paths)?;

@@ -1,4 +1,4 @@
-//! The public properties: one for each setting, from the same table as `install`'s flags.
+//! The public properties: one for each setting of Windows, from the same table as `install`'s flags.
 
 use mpr_otel_core::settings::{ALL, Form, Row};
 
@@ -15,6 +15,11 @@ pub(crate) const SERVICE: &str = "SERVICEFOUND";
 pub(crate) const NATIVE: &str = "NATIVEARCHITECTURE";
 pub(crate) const WINDOWS_10: &str = "WINDOWS10";
 
+/// The settings that have one.
+fn settings() -> impl Iterator<Item = &'static Row> {
+    ALL.iter().filter(|row| !row.not_on_windows)
+}
+
 /// A setting's property. A secret's names the file that has it.
 pub(crate) fn property(row: &Row) -> String {
     row.name.registry.to_uppercase() + if row.secret { "FILE" } else { "" }
@@ -24,21 +29,23 @@ pub(crate) fn property(row: &Row) -> String {
 /// `ENDPOINT=--endpoint;...`.
 pub(crate) fn flags() -> String {
     let flag = |row| format!("{}=--{}", property(row), row.flag());
-    ALL.iter().map(flag).collect::<Vec<_>>().join(";")
+    settings().map(flag).collect::<Vec<_>>().join(";")
 }
 
 /// Properties to which [`CLEAR`] is a value like others.
 pub(crate) fn with_none() -> String {
     let has_none = |row: &&Row| match row.form {
-        Form::Choice(choices) => choices.iter().any(|one| one.eq_ignore_ascii_case(CLEAR)),
+        Form::Choice(choices) | Form::ChoiceOrText(choices) => {
+            choices.iter().any(|one| one.eq_ignore_ascii_case(CLEAR))
+        }
         _ => false,
     };
-    ALL.iter().filter(has_none).map(property).collect::<Vec<_>>().join(";")
+    settings().filter(has_none).map(property).collect::<Vec<_>>().join(";")
 }
 
 /// All of them: those that Windows Installer passes to its service.
 pub(crate) fn secure() -> String {
-    let settings = ALL.iter().map(property);
+    let settings = settings().map(property);
     let others = [PURGE, OLDER, NEWER, SERVICE, NATIVE, WINDOWS_10].map(str::to_owned);
     settings.chain(others).collect::<Vec<_>>().join(";")
 }

@@ -24,13 +24,29 @@ fn program(architecture: Architecture, version: [u16; 4]) -> Vec<u8> {
     bytes
 }
 
+/// As `mpr-otel install` wants to find them there.
+const ON_ARM: [&str; 6] = [
+    "mpr-otel.exe",
+    "mpr_otel.dll",
+    "mpr_otel_arm64.dll",
+    "mpr_otel_x64.dll",
+    "x64/mpr-otel.exe",
+    "x86/mpr_otel.dll",
+];
+
 struct Shipped(TempDir);
 
 impl Shipped {
     fn new(architecture: Architecture, version: [u16; 4]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for file in ["dist/mpr-otel.exe", "dist/mpr_otel.dll", "dist/x86/mpr_otel.dll"] {
-            write(&folder.path().join(file), &program(architecture, version));
+        let (programs, names) = match architecture {
+            Architecture::X64 => {
+                ("dist", &["mpr-otel.exe", "mpr_otel.dll", "x86/mpr_otel.dll"][..])
+            }
+            Architecture::Arm64 => ("dist/arm64", &ON_ARM[..]),
+        };
+        for name in names {
+            write(&folder.path().join(programs).join(name), &program(architecture, version));
         }
         for file in [
             "dist/LICENSE-APACHE",
@@ -103,7 +119,18 @@ fn a_package_for_arm_says_so_and_takes_nothing_of_another_machine() {
     let bytes = arm.package(Architecture::Arm64).unwrap().write().unwrap();
     let database = Database::open(Cursor::new(bytes)).unwrap();
     assert_eq!(database.summary_info().arch(), Some("Arm64"));
-    let refused = arm.package(Architecture::X64).unwrap_err().to_string();
+    let mut database = database;
+    let rows = database.select_rows(Select::table("File")).unwrap();
+    let names: Vec<String> = rows.map(|row| row["FileName"].as_str().unwrap().to_owned()).collect();
+    // Long names stand behind short ones.
+    for name in ON_ARM {
+        let name = name.rsplit('/').next().unwrap();
+        assert!(names.iter().any(|one| one.rsplit('|').next() == Some(name)), "{name}: {names:?}");
+    }
+    // What is in the place of a program for x64 is for Arm.
+    let x64 = Shipped::new(Architecture::X64, [1, 2, 3, 0]);
+    write(&x64.0.path().join("dist/mpr-otel.exe"), &program(Architecture::Arm64, [1, 2, 3, 0]));
+    let refused = x64.package(Architecture::X64).unwrap_err().to_string();
     assert!(refused.contains("and not 8664"), "{refused}");
 }
 

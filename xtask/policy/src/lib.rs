@@ -1,4 +1,4 @@
-//! Group policy's administrative templates: one policy for each setting that is no secret.
+//! Group policy's administrative templates: one policy for each setting of Windows that is no secret.
 //!
 //! A secret has no policy: every user of the domain can read what a policy says. Names are those of the
 //! registry values, and stay: who imported a template into Intune cannot replace it by one that lacks what
@@ -27,7 +27,7 @@ const MOST_LINES: u32 = 200;
 
 /// The settings that have a policy.
 pub fn settings() -> impl Iterator<Item = &'static Row> {
-    ALL.iter().filter(|row| !row.secret)
+    ALL.iter().filter(|row| !row.secret && !row.not_on_windows)
 }
 
 /// The files, by their paths in the repository.
@@ -98,7 +98,7 @@ fn policy(row: &'static Row) -> String {
                  maxStrings=\"{MOST_LINES}\"/>"
             ),
         ),
-        Form::Text => {
+        Form::ChoiceOrText(_) | Form::Text => {
             presented(name, &format!("<text {id} required=\"true\" maxLength=\"{LONGEST}\"/>"))
         }
     };
@@ -187,7 +187,9 @@ fn field(row: &Row) -> Option<String> {
         Form::List => {
             format!("<text>{label}, one a line</text>\n        <multiTextBox refId=\"{name}\"/>")
         }
-        Form::Text => format!("<textBox refId=\"{name}\"><label>{label}</label></textBox>"),
+        Form::ChoiceOrText(_) | Form::Text => {
+            format!("<textBox refId=\"{name}\"><label>{label}</label></textBox>")
+        }
     })
 }
 

@@ -3,7 +3,7 @@
 use mpr_otel_core::settings::{Form, Row};
 
 /// Parts of registry values that are no words, and how they are written.
-const PARTS: [(&str, &str); 4] = [("Ca", "CA"), ("Dfs", "DFS"), ("Mib", "(MiB)"), ("Ms", "(ms)")];
+const PARTS: [(&str, &str); 3] = [("Dfs", "DFS"), ("Mib", "(MiB)"), ("Ms", "(ms)")];
 
 /// `StoreMaxMib` as "Store max (MiB)".
 pub(crate) fn display_name(registry: &str) -> String {
@@ -32,7 +32,7 @@ pub(crate) fn explanation(row: &Row, key: &str) -> String {
     };
     let kind = match row.form {
         Form::Switch | Form::Number(..) => "REG_DWORD",
-        Form::Choice(_) | Form::Text => "REG_SZ",
+        Form::Choice(_) | Form::ChoiceOrText(_) | Form::Text => "REG_SZ",
         Form::List => "REG_MULTI_SZ",
     };
     format!(
