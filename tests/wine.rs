@@ -1692,6 +1692,34 @@ fn has_loaded(program: &Child, dll: &str) -> bool {
 /// What sends over the network, and what our DLL does not import.
 const OF_SENDERS: [&str; 2] = ["winhttp.dll", "ws2_32.dll"];
 
+/// A program whose folder a user can write to, with a DLL in it that has the name of one of Windows'. Of what
+/// our DLL imports that is not run: Wine does not look at DependentLoadFlags.
+#[test]
+fn a_dll_beside_a_program_is_not_loaded_in_place_of_windows_own() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.install(&["--delivery", "in-process"]);
+    let folder = tempfile::tempdir().unwrap();
+    let put = |file: &str, name: &str| {
+        fs::copy(windows.programs.join(file), folder.path().join(name)).unwrap();
+    };
+    put("caller.exe", "caller.exe");
+    // Wine has none of its own.
+    put("bcryptprimitives.dll", "bcryptprimitives.dll");
+    // It loads, and has no function of WinHTTP's.
+    put("bcryptprimitives.dll", "winhttp.dll");
+    let mut caller = windows.command(folder.path().join("caller.exe"));
+    let caller = caller.args(["add2", "-", SHARE, "wait"]).spawn().unwrap();
+    let spans = windows.spans(1);
+    assert_eq!(spans[0].get("mpr.outcome").as_deref(), Some("success"));
+    assert!(has_loaded(&caller, "winhttp.dll"));
+    assert!(!has_loaded(&caller, &format!("{}/winhttp.dll", folder.path().display())[1..]));
+    // Otherwise the span would be sent again.
+    windows.until(|| windows.tally().exported == 1);
+    let ended = end(caller);
+    assert!(ended.ended_with(0) && ended.errors.is_empty(), "{ended:?}");
+}
+
 /// Threads of a program.
 fn threads(program: &Child) -> usize {
     fs::read_dir(format!("/proc/{}/task", program.id())).unwrap().count()

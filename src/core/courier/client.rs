@@ -4,7 +4,7 @@
 //! is not trusted further than its body: it merges the host's `OTEL_EXPORTER_OTLP_HEADERS` last.
 
 use super::basic_credentials;
-use super::transport::Transport;
+use super::transport::{SystemTransport, Transport};
 use super::verdict::Cause;
 use crate::settings::{CertificateName, Compression, Proxy, Settings, is_on_this_machine};
 use flate2::read::GzDecoder;
@@ -74,7 +74,7 @@ pub(super) enum Reply {
 /// A small blocking client with our settings.
 #[derive(Debug)]
 pub struct Client {
-    transport: Transport,
+    transport: SystemTransport,
     endpoint: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
     guard: Option<Guard>,
@@ -116,7 +116,7 @@ impl Client {
             headers.push((AUTHORIZATION, credentials));
         }
         Ok(Self {
-            transport: Transport::new(settings, &endpoint, proxy, certificate)?,
+            transport: SystemTransport::new(settings, &endpoint, proxy, certificate)?,
             endpoint,
             headers,
             guard,

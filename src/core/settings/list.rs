@@ -146,7 +146,8 @@ settings! {
         show: Proxy::to_string,
     }
 
-    /// Milliseconds that a request may take in all, 1 to 600000.
+    /// Milliseconds that a request may take in all, 1 to 600000. On Windows finding the server, connecting, sending
+    /// and waiting for the answer may take as long each.
     timeout: Duration {
         registry: "TimeoutMs",
         otel: ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],

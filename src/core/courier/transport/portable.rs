@@ -1,6 +1,6 @@
 //! Over ureq and rustls, where mpr-otel is developed.
 
-use super::{LARGEST_ANSWER, Response, USER_AGENT};
+use super::{LARGEST_ANSWER, Response, Transport, USER_AGENT};
 use crate::courier::ClientError;
 use crate::settings::{CertificateName, Proxy, Settings};
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -17,14 +17,13 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(150);
 
 /// A blocking client of ureq.
 #[derive(Debug)]
-pub(in crate::courier) struct Transport {
+pub(in crate::courier) struct Ureq {
     agent: ureq::Agent,
     endpoint: Uri,
 }
 
-impl Transport {
-    /// To `endpoint`, through `proxy`. Connects to nobody yet.
-    pub(in crate::courier) fn new(
+impl Transport for Ureq {
+    fn new(
         settings: &Settings,
         endpoint: &Uri,
         proxy: &Proxy,
@@ -60,12 +59,7 @@ impl Transport {
         Ok(Self { agent, endpoint: endpoint.clone() })
     }
 
-    /// Posts `body`. An error says why there is no answer.
-    pub(in crate::courier) fn post(
-        &self,
-        headers: &[(HeaderName, HeaderValue)],
-        body: &[u8],
-    ) -> Result<Response, String> {
+    fn post(&self, headers: &[(HeaderName, HeaderValue)], body: &[u8]) -> Result<Response, String> {
         let request =
             headers.iter().fold(self.agent.post(&self.endpoint), |request, (name, value)| {
                 request.header(name, value)

@@ -4,7 +4,7 @@
 //! head of the answer may take as long as the settings let a request take, or what is left of that. The
 //! body is read only as far as it is there, and a clock is looked at between two parts.
 
-use super::{LARGEST_ANSWER, Response, USER_AGENT};
+use super::{LARGEST_ANSWER, Response, Transport, USER_AGENT};
 use crate::courier::ClientError;
 use crate::platform::Certificate;
 use crate::platform::winhttp::{Access, Request, Server, Session, WinHttpError};
@@ -28,7 +28,7 @@ const PART: usize = 4096;
 
 /// A server, and what requests to it have in common.
 #[derive(Debug)]
-pub(in crate::courier) struct Transport {
+pub(in crate::courier) struct WinHttp {
     access: Access,
     host: String,
     port: u16,
@@ -47,9 +47,8 @@ struct Connected {
     _session: Session,
 }
 
-impl Transport {
-    /// To `endpoint`, through `proxy`; with `certificate` for a server that asks for one. Loads nothing yet.
-    pub(in crate::courier) fn new(
+impl Transport for WinHttp {
+    fn new(
         settings: &Settings,
         endpoint: &Uri,
         proxy: &Proxy,
@@ -80,12 +79,7 @@ impl Transport {
         })
     }
 
-    /// Posts `body`. An error says why there is no answer.
-    pub(in crate::courier) fn post(
-        &self,
-        headers: &[(HeaderName, HeaderValue)],
-        body: &[u8],
-    ) -> Result<Response, String> {
+    fn post(&self, headers: &[(HeaderName, HeaderValue)], body: &[u8]) -> Result<Response, String> {
         let until = Instant::now() + self.timeout;
         let certificate = match &self.certificate {
             Some(name) if self.secure => Some(find(name)?),
@@ -106,7 +100,9 @@ impl Transport {
             }
         })
     }
+}
 
+impl WinHttp {
     fn exchange(
         &self,
         certificate: Option<&Certificate>,
