@@ -405,8 +405,8 @@ fn series_do_not_grow_with_hosts() {
     counted(&prometheus, CALLS, 50.0);
     counted(&prometheus, DURATIONS, 50.0);
     let few = series();
-    // 18 bounds and +Inf, sum, count and calls; and one of the fleet.
-    assert_eq!(few, 5.0 * 22.0 + 1.0);
+    // 18 bounds and +Inf, sum, count and calls; one of the fleet, and one of programs.
+    assert_eq!(few, 5.0 * 22.0 + 2.0);
     for host in 10..500 {
         gateway.take(&format!("desk-{host}"), &operations(5));
     }

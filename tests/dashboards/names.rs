@@ -31,6 +31,16 @@ const METRICS: &[(&str, &[&str])] = &[
             "le",
         ],
     ),
+    (
+        "mpr_program_calls_total",
+        &[
+            "collector_instance_id",
+            "process_executable_name",
+            "mpr_operation_name",
+            "mpr_outcome",
+            "mpr_error_class",
+        ],
+    ),
     ("mpr_loss_calls_total", &["collector_instance_id"]),
     ("mpr_operation_seen_total", &["instance", "host_name"]),
     ("mpr_operation_exported_total", &["instance", "host_name"]),

@@ -279,6 +279,8 @@ const ROWS: &[(&str, Compare)] = &[
     }),
     ("stuck_agents", stuck_agents),
     ("failures_by_host", failures_by_host),
+    ("failures_by_program", |view, rows| by_program(view, rows, failed)),
+    ("operations_by_program", |view, rows| by_program(view, rows, any)),
     ("host_outcomes", host_outcomes),
     ("host_versions", host_versions),
 ];
@@ -345,6 +347,23 @@ fn same_rows(rows: &[Sample], expected: &BTreeMap<Labels, u64>) -> Result<(), St
 fn stuck_agents(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     same(rows.len() as f64, hosts(view, |kind| kind.slow).min(50.0))?;
     rows.iter().try_for_each(|row| same(row.value, 40.0))
+}
+
+/// Programs that failed at some connects.
+fn by_program(view: &View<'_>, rows: &[Sample], which: Which) -> Result<(), String> {
+    let of = |which: Which| {
+        let passes = |series: &SeriesTruth| connect(series) && which(series);
+        view.truth.groups(&["process_executable_name"], passes)
+    };
+    let (failing, counts) = (of(failed), of(which));
+    same(rows.len() as f64, failing.len() as f64)?;
+    for row in rows {
+        if !failing.contains_key(&row.labels) {
+            return Err(format!("{row:?} never failed"));
+        }
+        same(row.value, counts[&row.labels].count() as f64)?;
+    }
+    Ok(())
 }
 
 /// The hosts of the sample are known one by one. A host that should be among the first 50 is there.

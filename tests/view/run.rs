@@ -35,6 +35,8 @@ impl Run {
         let mut expected = vec![
             ("mpr_calls_total", operations),
             ("mpr_duration_seconds_count", operations),
+            ("mpr_fleet_calls_total", operations),
+            ("mpr_program_calls_total", operations),
             ("otelcol_receiver_accepted_spans_total", operations),
             ("otelcol_exporter_sent_spans_total", operations),
             ("mpr_loss_calls_total", truth.spans_with_loss as f64),

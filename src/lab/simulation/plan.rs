@@ -32,7 +32,7 @@ pub(super) struct Visit {
 }
 
 /// The program that asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Program {
     /// The shell, the same process all day.
     Explorer,

@@ -109,6 +109,7 @@ impl Script<'_> {
                 host,
                 series: Series {
                     server: share.map(|share| share.server),
+                    program,
                     add,
                     status,
                     mode: call.mode,

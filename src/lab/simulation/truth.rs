@@ -5,7 +5,7 @@
 
 use super::fleet::Fleet;
 use super::incident::Incidents;
-use super::plan::Mode;
+use super::plan::{Mode, Program};
 use mpr_otel_core::operation::{Kind, Outcome};
 use mpr_otel_core::win32_error;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ const ABSENT_NAMED: usize = 100;
 pub(super) struct Series {
     /// The server's number; `None` for an operation that names none.
     pub(super) server: Option<usize>,
+    /// Who asked.
+    pub(super) program: Program,
     /// Whether it was an add.
     pub(super) add: bool,
     /// The code; `None` for an operation that did not end.
@@ -182,6 +184,8 @@ pub struct Truth {
 pub struct SeriesTruth {
     /// `server.address`.
     pub server: Option<String>,
+    /// `process.executable.name`.
+    pub program: String,
     /// `mpr.operation.name`.
     pub operation: String,
     /// `mpr.outcome`.
@@ -306,6 +310,7 @@ impl Count {
             };
             SeriesTruth {
                 server: series.server.map(|server| fleet.servers[server].name.clone()),
+                program: series.program.executable().to_owned(),
                 operation: if series.add { "add" } else { "cancel" }.to_owned(),
                 outcome: outcome.name().to_owned(),
                 error_class: class.map(|class| class.name().to_owned()),
@@ -409,7 +414,14 @@ mod tests {
         let mut count = Count::default();
         let scripted = |host, status, takes| Scripted {
             host,
-            series: Series { server: Some(1), add: true, status, mode: Mode::Plain, late: false },
+            series: Series {
+                server: Some(1),
+                program: Program::Net,
+                add: true,
+                status,
+                mode: Mode::Plain,
+                late: false,
+            },
             takes,
             lost: u64::from(status == Some(5)),
         };
@@ -437,7 +449,8 @@ mod tests {
         let mut count = Count::default();
         for add in [true, false] {
             let status = Some(2250);
-            let series = Series { server: Some(0), add, status, mode: Mode::Plain, late: false };
+            let (server, program, mode) = (Some(0), Program::Net, Mode::Plain);
+            let series = Series { server, program, add, status, mode, late: false };
             count.accept(&Scripted { host: 0, series, takes: 1, lost: 0 });
         }
         assert_eq!(count.failures(), (1, 0));
