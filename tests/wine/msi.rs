@@ -256,7 +256,13 @@ fn an_msi_installs_with_its_properties_and_leaves_nothing() {
 fn what_is_given_wins_what_is_absent_stays_and_none_clears() {
     let windows = Ten::new();
     let msi = Msi::x64(&windows, 0);
-    msi.install(&["SERVICENAME=first", "BATCHMAX=7", "TIMEOUTMS=500", "PRIVACY=full", "PROXY=NONE"]);
+    msi.install(&[
+        "SERVICENAME=first",
+        "BATCHMAX=7",
+        "TIMEOUTMS=500",
+        "PRIVACY=full",
+        "PROXY=NONE",
+    ]);
     // `none` is a proxy, and to say it is not to be silent about it.
     assert_eq!(windows.setting("Proxy").as_deref(), Some("NONE"));
     let status = windows.mpr_otel(&["status", "--json"]).json();
