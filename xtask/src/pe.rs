@@ -40,7 +40,7 @@ const SYSTEM: [&str; 14] = [
 ];
 
 /// The DLL is mapped into every program that maps a drive: bytes at most.
-const DLL_LIMIT: usize = 1_700_000;
+const DLL_LIMIT: usize = 1_200_000;
 
 /// The tables of one file.
 struct Tables {

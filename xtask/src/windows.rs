@@ -42,6 +42,9 @@ const PACKAGES: [&str; 16] = [
 /// The DLL that writes down every call of it (tests/recorder).
 pub const RECORDER: &str = "mpr_otel_recorder.dll";
 
+/// Has windows-result do without COM's errors, for which it would import oleaut32.dll. Nothing here is COM.
+const WITHOUT_COM: &str = "--cfg=windows_slim_errors";
+
 /// What builds for one target.
 pub struct Toolchain {
     /// What it builds for.
@@ -66,6 +69,7 @@ impl Toolchain {
         let target = Target { architecture, abi: Abi::Gnu };
         packages::ensure(&mingw::needs(architecture)?, log)?;
         let mut flags = mingw::flags(target)?;
+        flags.push(WITHOUT_COM.into());
         flags.extend(remapped_paths());
         let rust = if has_target(target)? || add_target(target, log)? {
             Rust::Ours
@@ -86,6 +90,7 @@ impl Toolchain {
         let target = Target { architecture, abi: Abi::Llvm };
         llvm::ensure(log)?;
         let mut flags = llvm::flags(target)?;
+        flags.push(WITHOUT_COM.into());
         flags.extend(remapped_paths());
         let environment = llvm::environment(target)?.into();
         Ok(Self { target, rust: Rust::Debian, flags, environment })
