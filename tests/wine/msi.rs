@@ -10,6 +10,8 @@ use mpr_otel_msi::{Architecture, Package, Payload};
 const FAILURE: i32 = 1603 & 0xFF;
 const UNSUPPORTED: i32 = 1633 & 0xFF;
 const UNINSTALL: &str = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall";
+/// What Wine writes by itself: how many processes of services it has started, and that there is no display.
+const WINES_OWN: [&str; 2] = [r"\Control\ServiceCurrent]", r"\Control\Video\"];
 const ENVIRONMENT: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
 
 /// A package in a file, and what msiexec last wrote into its log.
@@ -203,6 +205,7 @@ impl Windows {
             }
             all.insert(key.to_owned());
         }
+        all.retain(|line| !WINES_OWN.iter().any(|part| line.contains(part)));
         all
     }
 }
