@@ -85,6 +85,9 @@ impl<'windows> Msi<'windows> {
     fn msiexec(&self, what: &str, properties: &[&str]) -> Ended {
         let mut command = self.windows.command("msiexec");
         command.args([what, &windows_path(&self.file), "/qn", "/l*v", &windows_path(&self.log)]);
+        // It says nothing. Wine's desktop, which it may start, has what it has, and lives as long as any
+        // program that is on it.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         end(command.args(properties).spawn().unwrap())
     }
 
