@@ -7,6 +7,13 @@
 // It says so when there is nothing to test with.
 #![allow(clippy::print_stdout)]
 
+#[path = "wine/msi.rs"]
+mod msi;
+#[path = "wine/page.rs"]
+mod page;
+#[path = "wine/policy.rs"]
+mod policy;
+
 use mpr_otel_core::control_page::ControlPage;
 use mpr_otel_core::ledger::{self, Tally, is_ledger_name};
 use mpr_otel_core::machine::host_id;

@@ -246,17 +246,15 @@ fn argument(row: &Row) -> Arg {
         false => (row.value, about.to_owned()),
     };
     Arg::new(row.name.registry)
-        .long(flag(row.name))
+        .long(row.flag())
         .value_name(value)
         .help(help)
         .help_heading("Settings for this machine; an empty value removes one")
 }
 
-/// The flag that sets a setting. Everybody sees a command line, so a secret's names a file.
+/// The flag that sets a setting.
 pub(super) fn flag(name: Name) -> String {
-    let flag = name.variable().trim_start_matches("MPR_OTEL_").to_ascii_lowercase();
-    let is_secret = ALL.iter().any(|row| row.name == name && row.secret);
-    flag.replace('_', "-") + if is_secret { "-file" } else { "" }
+    ALL.iter().find(|row| row.name == name).map(Row::flag).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! the real Prometheus: what they take and refuse, what they count, and what survives.
 
 mod backends;
+mod balancers;
 mod events;
 mod fleet;
 mod hostile;

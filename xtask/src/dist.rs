@@ -87,16 +87,24 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     }
     let signer = Signer::parse(arguments)?;
     let mut run = Run::new()?;
-    if let Some((x64, x86)) = toolchains(&mut run)
-        && let Some(built) = Built::new(&x64, &x86, &mut run)
+    if steps(&mut run)
+        && let Some(signer) = signer
     {
-        let collected = run.step("collect", |log| collect(&built, &[&x64, &x86], log));
-        if let Some(signer) = signer.filter(|_| collected) {
-            let binaries = BINARIES.map(|name| folder::target().join("dist").join(name));
-            run.step("sign", |log| sign(&signer, &binaries, log));
-        }
+        run.step("sign", |log| sign_all(&signer, log));
     }
     Ok(run.finish())
+}
+
+/// Fills `target/dist` with unsigned files. Returns whether it could.
+pub fn steps(run: &mut Run) -> bool {
+    let Some((x64, x86)) = toolchains(run) else { return false };
+    let Some(built) = Built::new(&x64, &x86, run) else { return false };
+    run.step("collect", |log| collect(&built, &[&x64, &x86], log))
+}
+
+/// Signs what is in `target/dist`.
+pub fn sign_all(signer: &Signer, log: &mut Log) -> Result<()> {
+    sign(signer, &BINARIES.map(|name| folder::target().join("dist").join(name)), log)
 }
 
 /// What is in `target/dist` and runs on Windows.

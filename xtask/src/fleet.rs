@@ -21,6 +21,17 @@ const HAPROXY: Need = Need {
     is_there: || folder::program("haproxy").is_some(),
 };
 
+/// Reads units of systemd. Nothing is started.
+const SYSTEMD: Need = Need {
+    name: "systemd-analyze",
+    packages: &["systemd"],
+    is_there: || folder::program("systemd-analyze").is_some(),
+};
+
+/// What `systemd-analyze security` may find in the gateway's unit at most, in tenths: 0 is nothing, 10.0 a
+/// unit without a line about it. A service of the network keeps about 1.
+const EXPOSURE: &str = "20";
+
 /// The tests that run them, one file of tests/ each. Cargo.toml has `test = false` for them.
 const TESTS: [&str; 5] = ["alertmanager", "collector", "dashboards", "view", "rude"];
 
@@ -83,6 +94,10 @@ pub fn steps(run: &mut Run) {
         let config = folder::root().join("deploy").join("scaled").join("haproxy.cfg");
         log.run(Command::new("haproxy").arg("-c").arg("-f").arg(config))
     });
+    run.step("check unit", |log| {
+        packages::ensure(&[SYSTEMD], log)?;
+        check_unit(log)
+    });
     if build(run) {
         // The simulations send as much as they can: with what is built as it ships.
         run.step("build release", |log| log.run(cargo(&["build", "--release"]).args(PACKAGES)));
@@ -97,6 +112,31 @@ pub fn steps(run: &mut Run) {
             log.note_results()
         });
     }
+}
+
+/// Checks the gateway's unit of systemd: that it is understood, and how much it leaves open.
+fn check_unit(log: &mut Log) -> Result<()> {
+    let (name, program) = ("otelcol-mpr.service", "/usr/local/bin/otelcol-mpr");
+    let unit = fs::read_to_string(folder::root().join("deploy").join("linux").join(name))?;
+    if !unit.contains(&format!("ExecStart={program} ")) {
+        return Err(format!("{name} does not start {program}").into());
+    }
+    let copy = fresh("unit")?.join(name);
+    // A program that is not there would be a fault of the unit.
+    fs::write(&copy, unit.replace(program, "/bin/true"))?;
+    log.run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy))?;
+    // What it does not understand it names, and ignores: systemd would, too.
+    let said = log.text()?;
+    if let Some(line) = said.lines().find(|line| line.contains(&format!("{name}:"))) {
+        return Err(line.to_owned().into());
+    }
+    let threshold = format!("--threshold={EXPOSURE}");
+    let security = ["security", "--offline=true", "--no-pager", &threshold];
+    log.run(Command::new("systemd-analyze").args(security).arg(&copy))?;
+    let exposure = log.text()?;
+    let line = exposure.lines().rfind(|line| line.contains("Overall exposure level"));
+    log.note(line.unwrap_or_default().trim_start_matches(['→', ' ']));
+    Ok(())
 }
 
 /// Builds what is not there yet. Returns whether all is.

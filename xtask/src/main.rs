@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command-line tool talks on both.
 
 mod cargo;
+mod changelog;
+mod checksums;
 mod dashboards;
 mod dist;
 mod fleet;
@@ -10,18 +12,22 @@ mod folder;
 mod fuzz;
 mod go;
 mod lab;
+mod msi;
 mod notices;
 mod packages;
 mod pe;
 mod pip;
 mod recorder;
+mod release;
 mod run;
+mod sbom;
 mod sign;
 mod test;
 mod torture;
 mod under_test;
 mod windows;
 mod wine;
+mod winget;
 
 use packages::INSTALL;
 use std::env;
@@ -30,6 +36,9 @@ use std::process::{Command, ExitCode};
 /// Why something failed, with what to do next.
 type Failure = Box<dyn std::error::Error>;
 type Result<T> = std::result::Result<T, Failure>;
+
+/// The workspace's version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const HELP: &str = "\
 Development commands of mpr-otel.
@@ -56,6 +65,12 @@ Commands:
                   Control Flow Guard, and put it under target/dist-llvm; signed as above
   pe <target> <file>...
                   Check the tables of files built for a target: machine, imports, version, marks
+  msi             Write target/mpr-otel-x64.msi from target/dist, which `dist` fills, and winget's
+                  manifests under target/winget; for Arm, from target/dist-llvm: [--arm64]
+  release         Everything that is published for a version, in target/publish: tests, builds twice and
+                  compares, signs. [--rehearsal] leaves the tests out and takes the changelog's
+                  Unreleased; [--tag <tag>] has to be the version's; signed as `dist`
+  policy          Make group policy's templates in deploy/windows from the table of settings
   recorder        Build the notification DLL that writes down every call of it, and put it under
                   target/recorder with the script that runs it on Windows (docs/WINDOWS.md)
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
@@ -86,6 +101,9 @@ fn main() -> ExitCode {
         ["dist", rest @ ..] if !rest.contains(&"--help") => dist::run(rest),
         ["link", target, arguments @ ..] => windows::llvm::link(target, arguments),
         ["pe", target, files @ ..] if !files.is_empty() => pe::run(target, files),
+        ["msi", rest @ ..] if !rest.contains(&"--help") => msi::run(rest),
+        ["release", rest @ ..] if !rest.contains(&"--help") => release::run(rest),
+        ["policy"] => msi::policy(),
         ["recorder"] => recorder::run(),
         ["bench", rest @ ..] => bench(rest),
         ["picture"] => fleet::picture(),

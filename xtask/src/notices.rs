@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The packages whose libraries and programs ship.
-const SHIPPED: [&str; 3] = ["mpr-otel-dll", "mpr-otel", "mpr-otel-lab"];
+const SHIPPED: [&str; 4] = ["mpr-otel-dll", "mpr-otel", "mpr-otel-lab", "mpr-otel-msi-action"];
 
 /// The project's own packages begin with this.
 const OWN: &str = "mpr-otel";
@@ -27,8 +27,8 @@ const STANDARD: (&str, &str) = ("Apache-2.0", "LICENSE-APACHE");
 const HEAD: &str = "\
 Third-party notices of mpr-otel
 
-mpr-otel.exe, mpr-otel-lab.exe and both mpr_otel.dll contain code of the crates below, or code that
-they generated. Each has its licence, where it comes from, and the texts that its package brings.
+mpr-otel.exe, mpr-otel-lab.exe, both mpr_otel.dll and the MSI's actions contain code of the crates below,
+or code that they generated. Each has its licence, where it comes from, and the texts that its package brings.
 A text that several packages bring stands here once.
 
 The folder third-party has the notices of Rust's standard library and of mingw-w64's runtime, which
@@ -129,7 +129,7 @@ fn linked(targets: &[Target]) -> Result<Vec<Package>> {
 ///
 /// `cargo metadata` has such a graph too, but with the features that benches and tests ask for: it
 /// would name crates that do not ship.
-fn tree(packages: &[&str], target: Target) -> Result<BTreeSet<String>> {
+pub fn tree(packages: &[&str], target: Target) -> Result<BTreeSet<String>> {
     let mut tree = cargo(&["tree", "--locked", "--edges", "normal", "--prefix", "none"]);
     tree.args(["--format", "{p}", "--target", target.triple()]);
     for package in packages {
@@ -145,7 +145,8 @@ fn tree(packages: &[&str], target: Target) -> Result<BTreeSet<String>> {
     lines.map(|line| title(line).ok_or_else(|| format!("no crate: `{line}`").into())).collect()
 }
 
-fn output(command: &mut Command) -> Result<String> {
+/// What a command prints that succeeds.
+pub fn output(command: &mut Command) -> Result<String> {
     let output = command.current_dir(folder::root()).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().into());

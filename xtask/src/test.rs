@@ -23,6 +23,13 @@ const VALGRIND: Need = Need {
     is_there: || folder::program("valgrind").is_some() && folder::program("gcc").is_some(),
 };
 
+/// Reads Windows Installer packages, beside the reader that writes them.
+const MSITOOLS: Need = Need {
+    name: "msiinfo",
+    packages: &["msitools"],
+    is_there: || folder::program("msiinfo").is_some(),
+};
+
 /// Formats, lints and tests of this system.
 pub fn native() -> Result<ExitCode> {
     let mut run = Run::new()?;
@@ -40,12 +47,18 @@ pub fn windows() -> Result<ExitCode> {
 /// All of [`native`], [`windows`] and [`fleet::test`], and what else needs more than Rust.
 pub fn everything() -> Result<ExitCode> {
     let mut run = Run::new()?;
-    run.step("prepare", |log| packages::ensure(&[DEBIAN_LINTS, VALGRIND], log));
-    native_steps(&mut run);
-    shipped_steps(&mut run);
-    windows_steps(&mut run);
-    fleet::steps(&mut run);
+    steps(&mut run);
     Ok(run.finish())
+}
+
+/// The steps of it. Returns whether all passed.
+pub fn steps(run: &mut Run) -> bool {
+    run.step("prepare", |log| packages::ensure(&[DEBIAN_LINTS, VALGRIND, MSITOOLS], log));
+    native_steps(run);
+    shipped_steps(run);
+    windows_steps(run);
+    fleet::steps(run);
+    run.is_well()
 }
 
 fn native_steps(run: &mut Run) {

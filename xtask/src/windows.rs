@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Packages with Windows code of their own, and the tests, which start them.
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 16] = [
     "--package",
     "mpr-otel-core",
     "--package",
@@ -35,6 +35,8 @@ const PACKAGES: [&str; 14] = [
     "mpr-otel-wine-provider",
     "--package",
     "mpr-otel-recorder",
+    "--package",
+    "mpr-otel-msi-action",
 ];
 
 /// The DLL that writes down every call of it (tests/recorder).
@@ -125,6 +127,14 @@ impl Toolchain {
         cargo.args(["--release", "--package", "mpr-otel-recorder"]);
         log.run(&mut cargo)?;
         Ok(self.output("release").join(RECORDER))
+    }
+
+    /// Builds what the Windows Installer package runs.
+    pub fn build_msi_action(&self, log: &mut Log) -> Result<PathBuf> {
+        let mut cargo = self.cargo("build", "release");
+        cargo.args(["--release", "--package", "mpr-otel-msi-action"]);
+        log.run(&mut cargo)?;
+        Ok(self.output("release").join("mpr_otel_msi_action.dll"))
     }
 
     /// Lints the Windows code.

@@ -74,6 +74,8 @@ impl Stage {
         remove(&self.programs)?;
         built.copy_to(&self.programs)?;
         dist::copy(&recorder.x64, &self.programs.join(RECORDER))?;
+        let action_dll = x64.build_msi_action(log)?;
+        dist::copy(&action_dll, &self.programs.join("mpr_otel_msi_action.dll"))?;
         let provider = x64.build_wine_provider(log)?;
         dist::copy(&provider, &self.programs.join("mpr_otel_wine_provider.dll"))?;
         let source = folder::root().join("tests").join("wine");

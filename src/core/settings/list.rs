@@ -8,7 +8,7 @@ use super::parse;
 use super::pattern::NamePattern;
 use super::proxy::Proxy;
 use super::resolve::Resolver;
-use super::table::{Context, Name, Row, Setting, code, settings};
+use super::table::{Context, Form, Name, Row, Setting, code, settings};
 use super::{Compression, DeliveryMode, PrivacyLevel, RegistryError, Source};
 use crate::platform;
 use http::{HeaderName, HeaderValue, Uri};
@@ -31,6 +31,7 @@ settings! {
     disabled: bool {
         registry: "Disabled",
         value: "BOOLEAN",
+        form: Form::Switch,
         default: false,
         parse: |text, _| parse::boolean(text),
         show: bool::to_string,
@@ -42,6 +43,7 @@ settings! {
         registry: ALLOW_ENVIRONMENT,
         of_registry_alone: true,
         value: "BOOLEAN",
+        form: Form::Switch,
         default: false,
         parse: |text, _| parse::boolean(text),
         show: bool::to_string,
@@ -52,6 +54,7 @@ settings! {
     allow_insecure: bool {
         registry: ALLOW_INSECURE,
         value: "BOOLEAN",
+        form: Form::Switch,
         default: false,
         parse: |text, _| parse::boolean(text),
         show: bool::to_string,
@@ -91,6 +94,7 @@ settings! {
         otel: ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
         of_endpoint: true,
         value: "NAME=VALUE,...",
+        form: Form::List,
         default: Vec::new(),
         parse: |text, _| parse::headers(text),
         mask: |headers| joined(headers.iter().map(|(name, _)| format!("{name}=***"))),
@@ -100,6 +104,7 @@ settings! {
     /// the machine are trusted, to which group policy adds.
     ca_certificate: Option<PathBuf> {
         registry: "CaCertificate",
+        not_on_windows: true,
         otel: ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
         of_endpoint: true,
         value: "FILE",
@@ -135,6 +140,7 @@ settings! {
     proxy: Proxy {
         registry: "Proxy",
         value: "PROXY",
+        form: Form::ChoiceOrText(&["none", "system"]),
         default: Proxy::System,
         parse: |text, _| Proxy::parse(text),
         show: Proxy::to_string,
@@ -146,6 +152,7 @@ settings! {
         registry: "TimeoutMs",
         otel: ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
         value: "MILLISECONDS",
+        form: Form::Number(1, 600_000),
         default: Duration::from_secs(10),
         parse: |text, _| parse::milliseconds(text, 1..=600_000),
         show: milliseconds,
@@ -156,6 +163,7 @@ settings! {
         registry: "Compression",
         otel: ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
         value: "METHOD",
+        form: Form::Choice(&["gzip", "none"]),
         default: Compression::Gzip,
         parse: |text, _| {
             parse::choice(text, &[("gzip", Compression::Gzip), ("none", Compression::None)])
@@ -171,6 +179,7 @@ settings! {
     delivery: DeliveryMode {
         registry: "Delivery",
         value: "MODE",
+        form: Form::Choice(&[DELIVERY_IN_PROCESS, DELIVERY_AGENT]),
         default: DeliveryMode::InProcess,
         parse: |text, _| {
             let modes = [
@@ -199,6 +208,7 @@ settings! {
     store_max_mib: u64 {
         registry: "StoreMaxMib",
         value: "NUMBER",
+        form: Form::Number(0, 1_000_000),
         default: 512,
         parse: |text, _| parse::number(text, 0..=1_000_000),
         show: u64::to_string,
@@ -208,6 +218,7 @@ settings! {
     store_max_age: Duration {
         registry: "StoreMaxAgeHours",
         value: "HOURS",
+        form: Form::Number(0, 100_000),
         default: Duration::from_secs(7 * 24 * 3600),
         parse: |text, _| {
             parse::number(text, 0..=100_000).map(|hours| Duration::from_secs(hours * 3600))
@@ -219,6 +230,7 @@ settings! {
     batch_max: usize {
         registry: "BatchMax",
         value: "NUMBER",
+        form: Form::Number(1, 10_000),
         default: 512,
         parse: |text, _| parse::number(text, 1..=10_000).map(|number| number as usize),
         show: usize::to_string,
@@ -228,6 +240,7 @@ settings! {
     batch_delay: Duration {
         registry: "BatchDelayMs",
         value: "MILLISECONDS",
+        form: Form::Number(0, 600_000),
         default: Duration::from_secs(1),
         parse: |text, _| parse::milliseconds(text, 0..=600_000),
         show: milliseconds,
@@ -237,6 +250,7 @@ settings! {
     exclude_processes: Vec<NamePattern> {
         registry: "ExcludeProcesses",
         value: "NAME,...",
+        form: Form::List,
         default: Vec::new(),
         parse: |text, _| Ok(NamePattern::list(text)),
         show: |patterns| joined(patterns.iter().map(|pattern| pattern.as_str().to_owned())),
@@ -248,6 +262,7 @@ settings! {
     privacy: PrivacyLevel {
         registry: "Privacy",
         value: "LEVEL",
+        form: Form::Choice(&["full", "share", "none"]),
         default: PrivacyLevel::Share,
         parse: |text, _| {
             let levels = [PrivacyLevel::Full, PrivacyLevel::Share, PrivacyLevel::None];
@@ -261,6 +276,7 @@ settings! {
     private_shares: Vec<NamePattern> {
         registry: "PrivateShares",
         value: "NAME;...",
+        form: Form::List,
         default: NamePattern::list("home$;users;profiles;*$"),
         parse: |text, _| Ok(NamePattern::list(text)),
         show: |patterns| patterns.iter().map(NamePattern::as_str).collect::<Vec<_>>().join(";"),
@@ -280,6 +296,7 @@ settings! {
     unfinished_after: Duration {
         registry: "UnfinishedAfterMs",
         value: "MILLISECONDS",
+        form: Form::Number(1, 604_800_000),
         default: Duration::from_secs(600),
         parse: |text, _| parse::milliseconds(text, 1..=604_800_000),
         show: milliseconds,
@@ -298,6 +315,7 @@ settings! {
     resource_attributes: Vec<(String, String)> {
         registry: "ResourceAttributes",
         value: "KEY=VALUE,...",
+        form: Form::List,
         default: Vec::new(),
         parse: |text, _| parse::pairs(text),
         show: |pairs| joined(pairs.iter().map(|(key, value)| format!("{key}={value}"))),

@@ -37,7 +37,7 @@ pub use proxy::Proxy;
 #[cfg(windows)]
 pub use registry::{AGENT_KEY, MACHINE_KEY, POLICY_KEY};
 use resolve::Resolver;
-pub use table::{Name, Row};
+pub use table::{Form, Name, Row};
 
 /// How finished operations reach the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -477,3 +477,51 @@ fn the_page_on_settings_has_the_table_that_the_code_makes() {
         "the table in docs/SETTINGS.md should be:\n\n{table}"
     );
 }
+
+#[test]
+fn the_form_of_a_setting_is_what_its_parser_takes() {
+    for row in ALL {
+        let name = row.name.registry;
+        let problem = |text: &str| {
+            let machine = Machine::default().registry(name, text);
+            machine.report(name).malformed.map(|malformed| malformed.problem)
+        };
+        match row.form {
+            Form::Switch => {
+                assert_eq!([problem("0"), problem("1")], [None, None], "{name}");
+                assert!(problem("2").is_some(), "{name}");
+            }
+            Form::Number(least, most) => {
+                assert_eq!(problem(&least.to_string()), None, "{name}");
+                assert_eq!(problem(&most.to_string()), None, "{name}");
+                assert!(problem(&(i64::from(least) - 1).to_string()).is_some(), "{name}");
+                assert!(problem(&(u64::from(most) + 1).to_string()).is_some(), "{name}");
+            }
+            Form::Choice(choices) => {
+                for choice in choices {
+                    assert_eq!(problem(choice), None, "{name}");
+                }
+                let said = problem("no such choice").unwrap();
+                assert!(said.ends_with(&format!("write {}", choices.join(" or "))), "{said}");
+            }
+            Form::ChoiceOrText(choices) => {
+                for choice in choices {
+                    assert_eq!(problem(choice), None, "{name}");
+                }
+                assert!(problem("no such choice").is_some(), "{name}");
+            }
+            Form::List | Form::Text => {
+                // A word that means something is a choice.
+                let is_a_word_like_others = problem("none") == problem("another");
+                assert!(is_a_word_like_others || problem("none").is_some(), "{name}");
+                let other =
+                    ["BOOLEAN", "MILLISECONDS", "HOURS", "NUMBER", "METHOD", "LEVEL", "MODE"];
+                assert!(!other.contains(&row.value), "{name} takes more than a text");
+            }
+        }
+        // The registry's lists are joined by commas; a list of semicolons alone is a text.
+        let is_list = matches!(row.form, Form::List);
+        assert!(is_list || !row.value.ends_with(",..."), "{name}");
+        assert!(!is_list || row.value.ends_with("..."), "{name}");
+    }
+}

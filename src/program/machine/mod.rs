@@ -29,7 +29,7 @@ use collector_folder::CollectorFolder;
 use ledger_folder::LedgerFolder;
 use mpr_otel_core::settings::{
     CLIENT_CERTIFICATE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, DeliveryMode, ENDPOINT, Lookup,
-    SettingReport, Settings, Source, System,
+    MACHINE_KEY, SettingReport, Settings, Source, System,
 };
 use record::Record;
 use release::Release;
@@ -225,8 +225,16 @@ fn folders_left(record: &Record, now: &Path) -> Vec<String> {
     filled.map(warning).collect()
 }
 
-/// Takes everything back. Finding nothing is no failure.
-pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
+/// What `uninstall` leaves.
+pub(super) struct Kept {
+    /// Settings, ledgers, and what the agent has not sent.
+    pub(super) data: bool,
+    /// The program in `Program Files`, for Windows Installer to remove.
+    pub(super) program: bool,
+}
+
+/// Takes everything back but what is kept. Finding nothing is no failure.
+pub(super) fn uninstall(kept: &Kept) -> Result<Uninstalled, Failure> {
     let _ = windows::distrust_redirections();
     registry::require_rights()?;
     let mut done = Uninstalled::default();
@@ -239,12 +247,21 @@ pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
     // First: from here on no program loads the DLL.
     registry::unregister(record.made_list, &mut done)?;
     // It would make ledger and lock anew.
-    AgentService::find()?.remove(&mut done)?;
+    AgentService::find()?.remove(kept.program, &mut done)?;
     event_source::unregister(&mut done)?;
     // After the agent, which would have hosts go on; before anything that they use is removed.
     folders.iter().for_each(LedgerFolder::stop_hosts);
     for dll in SystemDll::all()? {
         dll.remove(&mut done)?;
+    }
+    if kept.data {
+        let there = folders.iter().filter(|folder| folder.path().exists());
+        let mut there: Vec<_> = there.map(|folder| folder.path().display().to_string()).collect();
+        if registry::open_64(MACHINE_KEY, false).is_ok() {
+            there.push(format!(r"HKLM\{MACHINE_KEY}"));
+        }
+        done.kept.extend(there.into_iter().map(|kept| kept + ", for a later install"));
+        return Ok(done);
     }
     record.logs.iter().try_for_each(|log| done.delete(log))?;
     for folder in &folders {
