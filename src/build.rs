@@ -37,8 +37,11 @@ fn link_dll(family: &str) -> Result<(), Box<dyn Error>> {
         ("unix", _) if var("CARGO_CFG_TARGET_OS")? == "linux" => {
             println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
         }
-        // stdcall decorates names (`AddConnectNotify@8`); MPR looks for the plain ones.
-        ("windows", "gnu") => println!("cargo::rustc-cdylib-link-arg=-Wl,--kill-at"),
+        // stdcall decorates names (`AddConnectNotify@8`); MPR looks for the plain ones. `cargo xtask`
+        // has ld.lld link, without a compiler in between, and gives it the flag itself.
+        ("windows", "gnu") if !linked_by_lld() => {
+            println!("cargo::rustc-cdylib-link-arg=-Wl,--kill-at");
+        }
         ("windows", "msvc") if var("CARGO_CFG_TARGET_ARCH")? == "x86" => {
             for name in ["AddConnectNotify", "CancelConnectNotify"] {
                 println!("cargo::rustc-cdylib-link-arg=/EXPORT:{name}=_{name}@8");
@@ -47,4 +50,9 @@ fn link_dll(family: &str) -> Result<(), Box<dyn Error>> {
         _ => {}
     }
     Ok(())
+}
+
+fn linked_by_lld() -> bool {
+    println!("cargo::rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
+    var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| flags.contains("linker-flavor=ld.lld"))
 }

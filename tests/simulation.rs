@@ -2,6 +2,7 @@
 
 use mpr_otel_lab::equipment::stage::{PATIENCE, Received, Stage, received, show, spawn};
 use mpr_otel_lab::receiver::{Answer, Behaviour, Receiver, Request, Stream};
+use mpr_otel_lab::simulation::SeriesFile;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
@@ -675,6 +676,18 @@ fn lost_operations_are_reported_by_the_next_span_and_by_the_agent() {
     assert_eq!(truth["agents"]["pending"], 0);
 }
 
+#[test]
+fn what_only_an_agent_can_lose_is_lost_for_the_reason_that_is_given_and_told_by_no_span() {
+    let stage = Stage::new();
+    let lossy = "losses@0:share=0.3,reason=expired";
+    let day = ["--hosts", "200", "--from", "08:00", "--hours", "3", "--agents"];
+    let truth = simulate(&stage, &[&day[..], &["--incident", lossy]].concat());
+    let lost = truth["lost"].as_u64().unwrap();
+    assert!(lost > 50, "{lost}");
+    assert_eq!(truth["agents"]["lost"], serde_json::json!({ "expired": lost }));
+    assert_eq!(truth["spans_with_loss"], 0);
+}
+
 /// A host's points of a metric, by its attributes: date and value.
 type Points = BTreeMap<(String, String, String), Vec<(u64, i64)>>;
 
@@ -965,9 +978,47 @@ fn help_has_examples_and_every_kind_of_incident() {
         "losses:",
         "hosts-vanish:",
         "silence ",
+        "off-vpn:",
+        "client-network:",
+        "noisy-machine:",
+        "misspelt:",
+        "bursts:",
+        "nights:",
+        "scheduled-shutdown ",
+        "branch-cut ",
+        "mapped-twice:",
+        "cancel-first:",
+        "doubled:",
+        "forged-names:",
+        "names-overflow:",
+        "gateway-down,",
+        "gateways-down,",
+        "logs-dropped",
     ] {
         assert!(help.contains(expected), "no {expected:?} in:\n{help}");
     }
+}
+
+#[test]
+fn series_are_written_without_a_collector_and_the_same_each_time() {
+    let stage = Stage::new();
+    let write = |name: &str, seed: &str| {
+        let path = stage.folder.path().join(name);
+        let mut command = stage.lab();
+        command.args(["simulate", "--hosts", "20", "--hours", "3", "--from", "08:00", "--agents"]);
+        let output = command.args(["--seed", seed, "--series"]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        std::fs::read(path).unwrap()
+    };
+    let once = write("once.json", "1");
+    assert!(write("again.json", "1") == once);
+    assert!(write("other.json", "2") != once);
+    let file: SeriesFile = serde_json::from_slice(&once).unwrap();
+    assert_eq!(file.interval, "1m");
+    for name in ["mpr_calls_total{", "mpr_operation_seen_total{", "otelcol_process_uptime"] {
+        assert!(file.input_series.iter().any(|series| series.series.starts_with(name)), "{name}");
+    }
+    assert!(arrived(&stage).is_empty());
 }
 
 #[test]
@@ -986,6 +1037,13 @@ fn wrong_input_is_refused_with_what_to_write_instead() {
         (&["--endpoint", "nowhere"], 1, "such as http://127.0.0.1:4318"),
         (&["--endpoint", away], 1, "start one, or name another with --endpoint"),
         (&["--truth", "/no/such/folder/truth.json"], 1, "name another file"),
+        (&["--series", "/no/such/folder/series.json"], 1, "name another file"),
+        (&["--series", "series.json", "--endpoint", away], 2, "cannot be used with"),
+        (&["--series-limit", "300"], 2, "--series <FILE>"),
+        (&["--incident", "gateway-down@1h"], 1, "gateway-down happens to gateways"),
+        (&["--incident", "gateways-down@1h"], 1, "simulated only with --series"),
+        (&["--incident", "logs-dropped@1h"], 1, "simulated only with --series"),
+        (&["--incident", "losses@1h:reason=age"], 2, "is no reason for a loss"),
     ] {
         let output: Output = stage.lab().arg("simulate").args(arguments).output().unwrap();
         let said = text(&output.stderr);

@@ -7,23 +7,34 @@
 // It says so when there is nothing to test with.
 #![allow(clippy::print_stdout)]
 
+#[path = "wine/msi.rs"]
+mod msi;
+#[path = "wine/page.rs"]
+mod page;
+#[path = "wine/policy.rs"]
+mod policy;
+
 use mpr_otel_core::control_page::ControlPage;
 use mpr_otel_core::ledger::{self, Tally, is_ledger_name};
 use mpr_otel_core::machine::host_id;
 use mpr_otel_lab::equipment::json_page;
 use mpr_otel_lab::equipment::stage::{PATIENCE, Received, received, show};
-use mpr_otel_lab::receiver::Receiver;
+use mpr_otel_lab::receiver::{Answer, Behaviour, Receiver, Request, Stream};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -1194,10 +1205,11 @@ fn json_has_the_fields_that_the_page_gives_it_on_windows() {
     fs::remove_file(windows.file("windows/syswow64/mpr_otel.dll")).unwrap();
     let broken = status();
     let never = json_page::compare("mpr-otel status", &[well.clone(), broken]);
-    // What a sound machine of this kind has not: an unreadable list, a malformed setting, a folder
-    // that cannot be listed, spans that were sent, an exporter that failed.
+    // What a sound machine of this kind has not: an unreadable list, an Arm64X DLL, a malformed setting,
+    // a folder that cannot be listed, spans that were sent, an exporter that failed.
     let absent = [
         "registration.problem",
+        "registration.dlls[].leads_to",
         "settings[].malformed",
         "ledgers.problem",
         "ledgers.last_export_unix_ms",
@@ -1283,7 +1295,7 @@ fn a_wrong_setting_or_a_broken_release_changes_nothing() {
         ("--log", "log.txt", "--log: `log.txt` is not an absolute path"),
         ("--headers-file", r"C:\no\such.file", r"--headers-file: cannot read C:\no\such.file: "),
         ("--endpoint", "http://127.0.0.1:4318/v1/traces", "--endpoint: /v1/traces is added"),
-        ("--ca-certificate", r"C:\no\such.pem", r"--ca-certificate: cannot read C:\no\such.pem"),
+        ("--ca-certificate", r"C:\no\such.pem", "by group policy (docs/SETTINGS.md), and remove"),
         ("--exclude-processes", r"C:\windows\explorer.exe", "write explorer.exe"),
         ("--in-process", "--delivery=agent", "name one of --in-process and --delivery"),
         ("--collector-dir", r"C:\windows", r"--collector-dir: C:\windows is not empty"),
@@ -1640,14 +1652,16 @@ fn a_host_that_leaves_delivery_to_the_agent_has_no_thread_and_no_socket_of_the_l
 
     let caller = start();
     let (threads, sockets) = (threads(&caller), sockets(&caller));
+    assert_eq!(OF_SENDERS.map(|dll| has_loaded(&caller, dll)), [false, false]);
     finish(caller);
 
     // So that there is something to see at all.
     windows.install(&["--delivery", "in-process"]);
     let caller = start();
     windows.spans(1);
-    assert_eq!(self::threads(&caller), threads + 1);
+    assert!(self::threads(&caller) > threads, "ours, and those of WinHTTP");
     assert!(self::sockets(&caller) > sockets, "one to the collector");
+    assert_eq!(OF_SENDERS.map(|dll| has_loaded(&caller, dll)), [true, true]);
     // Otherwise the span would be sent again.
     windows.until(|| windows.tally().exported == 1);
     finish(caller);
@@ -1663,9 +1677,47 @@ fn a_host_that_leaves_delivery_to_the_agent_has_no_thread_and_no_socket_of_the_l
     assert_eq!(spans[0].get("mpr.outcome").as_deref(), Some("success"));
     assert_eq!(attributes(&spans[0])["mpr.remote.name"], SHARE);
     assert_eq!((self::threads(&caller), self::sockets(&caller)), (threads, sockets));
+    assert_eq!(OF_SENDERS.map(|dll| has_loaded(&caller, dll)), [false, false]);
     assert_eq!(windows.ledgers().len(), 1);
     finish(caller);
     windows.until_no_ledgers();
+}
+
+/// Whether a program has loaded this DLL of Windows.
+fn has_loaded(program: &Child, dll: &str) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", program.id())).unwrap();
+    maps.to_lowercase().contains(&format!("/{dll}"))
+}
+
+/// What sends over the network, and what our DLL does not import.
+const OF_SENDERS: [&str; 2] = ["winhttp.dll", "ws2_32.dll"];
+
+/// A program whose folder a user can write to, with a DLL in it that has the name of one of Windows'. Of what
+/// our DLL imports that is not run: Wine does not look at DependentLoadFlags.
+#[test]
+fn a_dll_beside_a_program_is_not_loaded_in_place_of_windows_own() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.install(&["--delivery", "in-process"]);
+    let folder = tempfile::tempdir().unwrap();
+    let put = |file: &str, name: &str| {
+        fs::copy(windows.programs.join(file), folder.path().join(name)).unwrap();
+    };
+    put("caller.exe", "caller.exe");
+    // Wine has none of its own.
+    put("bcryptprimitives.dll", "bcryptprimitives.dll");
+    // It loads, and has no function of WinHTTP's.
+    put("bcryptprimitives.dll", "winhttp.dll");
+    let mut caller = windows.command(folder.path().join("caller.exe"));
+    let caller = caller.args(["add2", "-", SHARE, "wait"]).spawn().unwrap();
+    let spans = windows.spans(1);
+    assert_eq!(spans[0].get("mpr.outcome").as_deref(), Some("success"));
+    assert!(has_loaded(&caller, "winhttp.dll"));
+    assert!(!has_loaded(&caller, &format!("{}/winhttp.dll", folder.path().display())[1..]));
+    // Otherwise the span would be sent again.
+    windows.until(|| windows.tally().exported == 1);
+    let ended = end(caller);
+    assert!(ended.ended_with(0) && ended.errors.is_empty(), "{ended:?}");
 }
 
 /// Threads of a program.
@@ -2182,4 +2234,241 @@ fn net_is_held_at_its_end_until_its_ledger_has_been_read() {
         assert_eq!(row["call_ms"], Value::Null, "it does not say");
     }
     assert_eq!(rows.len(), 5, "{report}");
+}
+
+/// An authority that this Windows trusts from its first use on, and certificates of it, as files in PEM.
+struct Certificates {
+    folder: TempDir,
+}
+
+impl Certificates {
+    /// In PKCS #12.
+    const PASSWORD: &'static str = "of the tests";
+    /// The name of the machine, which its certificate has as its subject.
+    const MACHINE: &'static str = "agent01.corp.example";
+
+    /// The keys are RSA's: Wine takes no others.
+    fn new() -> Self {
+        let certificates = Self { folder: tempfile::tempdir().unwrap() };
+        let authority = ["-subj", "/CN=mpr-otel's authority for its tests"];
+        certificates.make("ca", &authority);
+        let of_authority = |name: &str, subject: &str, usage: &str| {
+            let (subject, usage) = (format!("/CN={subject}"), format!("extendedKeyUsage={usage}"));
+            let names = format!("subjectAltName=DNS:{name}");
+            let by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-subj", &subject];
+            let says =
+                ["-addext", &usage, "-addext", &names, "-addext", "basicConstraints=CA:FALSE"];
+            certificates.make(name, &[by, says].concat());
+        };
+        of_authority("localhost", "localhost", "serverAuth");
+        of_authority("elsewhere", "elsewhere", "serverAuth");
+        of_authority("machine", Self::MACHINE, "clientAuth");
+        certificates.openssl(&["x509", "-in", "ca.pem", "-outform", "der", "-out", "ca.der"]);
+        certificates.pack("machine");
+        // The same machine's, of an authority that no collector knows, and not valid for as long.
+        let older = format!("/CN={}", Self::MACHINE);
+        certificates.make("older", &["-subj", &older, "-days", "1"]);
+        certificates.pack("older");
+        certificates
+    }
+
+    fn pack(&self, name: &str) {
+        let [certificate, key, packed] = ["pem", "key", "pfx"].map(|kind| format!("{name}.{kind}"));
+        let password = format!("pass:{}", Self::PASSWORD);
+        let pair = ["pkcs12", "-export", "-in", &certificate, "-inkey", &key];
+        self.openssl(&[&pair[..], &["-passout", &password, "-out", &packed]].concat());
+    }
+
+    fn make(&self, name: &str, says: &[&str]) {
+        let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
+        let new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", "2"];
+        self.openssl(&[&new, says, &["-out", &certificate, "-keyout", &key]].concat());
+    }
+
+    fn openssl(&self, words: &[&str]) -> String {
+        let mut openssl = Command::new("openssl");
+        let ended = openssl.args(words).current_dir(self.folder.path()).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The machine's certificate's.
+    fn thumbprint(&self) -> String {
+        let said = self.openssl(&["x509", "-in", "machine.pem", "-noout", "-fingerprint", "-sha1"]);
+        said.trim_end().split_once('=').unwrap().1.to_owned()
+    }
+
+    /// A collector with the certificate for this name, which wants one of its clients if it is `strict`.
+    fn collector(&self, name: &str, strict: bool) -> Receiver {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let read = |name: &str| CertificateDer::from_pem_file(self.file(name)).unwrap();
+        let config = if strict {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(read("ca.pem")).unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            config.with_client_cert_verifier(verifier.unwrap())
+        } else {
+            config.with_no_client_auth()
+        };
+        let key = PrivateKeyDer::from_pem_file(self.file(&format!("{name}.key"))).unwrap();
+        let chain = vec![read(&format!("{name}.pem"))];
+        let config = Arc::new(config.with_single_cert(chain, key).unwrap());
+        Receiver::behaving(Tls(config)).unwrap()
+    }
+}
+
+/// A collector behind TLS.
+struct Tls(Arc<rustls::ServerConfig>);
+
+impl Behaviour for Tls {
+    fn accept(&self, connection: TcpStream) -> io::Result<Box<dyn Stream>> {
+        let session =
+            rustls::ServerConnection::new(Arc::clone(&self.0)).map_err(io::Error::other)?;
+        Ok(Box::new(rustls::StreamOwned::new(session, connection)))
+    }
+
+    fn answer(&self, _request: &Request, _connection: &mut dyn Stream) -> Option<Answer> {
+        Some(Answer::ok())
+    }
+}
+
+impl Windows {
+    /// Puts a certificate into a store of this machine.
+    fn store(&self, words: &[&str]) {
+        let mut store = self.command(self.programs.join("store.exe"));
+        let ended = end(store.args(words).spawn().unwrap());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+
+    /// What `status` says of the collector.
+    fn collector(&self) -> (String, String) {
+        let endpoint = &self.mpr_otel(&["status", "--json"]).json()["endpoint"];
+        let said = |field: &str| endpoint[field].as_str().unwrap().to_owned();
+        (said("collector"), said("detail"))
+    }
+}
+
+/// Wine's WinHTTP knows no address in a certificate, so the collector is called `localhost`.
+#[test]
+fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    let certificates = Certificates::new();
+    let at = |collector: &Receiver| format!("https://localhost:{}", collector.address().port());
+    let plain = certificates.collector("localhost", false);
+    let map = || {
+        let ended = windows.call(&["add2", "-", SHARE, "wait"]);
+        assert!(ended.ended_with(0) && ended.output == "add2 0\n", "{ended:?}");
+    };
+    let is_sent_to = |collector: &Receiver| {
+        let has_spans = |request| !received(request).is_empty();
+        while !has_spans(collector.requests().recv_timeout(PATIENCE).expect("a request")) {}
+    };
+
+    // An authority that nobody knows.
+    windows.install(&["--endpoint", &at(&plain)]);
+    let (collector, detail) = windows.collector();
+    assert_eq!(collector, "away", "{detail}");
+    assert!(detail.contains("Trusted Root Certification Authorities"), "{detail}");
+    assert!(plain.requests().try_recv().is_err(), "it was sent something");
+
+    // The same, once the machine trusts it: a program, and the service.
+    windows.store(&["root", &windows_path(&certificates.file("ca.der"))]);
+    assert_eq!(windows.collector().0, "accepts");
+    map();
+    windows.json(&["drain", "--json"]);
+    is_sent_to(&plain);
+    windows.install_with_agent(&["--endpoint", &at(&plain), "--ledger-dir", LEDGERS]);
+    map();
+    is_sent_to(&plain);
+    windows.stop_agent();
+
+    // A certificate for another name.
+    let elsewhere = certificates.collector("elsewhere", false);
+    windows.install(&["--endpoint", &at(&elsewhere)]);
+    let (collector, detail) = windows.collector();
+    assert_eq!(collector, "away", "{detail}");
+    assert!(detail.contains("another name than localhost"), "{detail}");
+    assert!(elsewhere.requests().try_recv().is_err(), "it was sent something");
+
+    // A collector that wants a certificate gets none, one that the machine has not, and the right one.
+    let strict = certificates.collector("localhost", true);
+    windows.install(&["--endpoint", &at(&strict)]);
+    assert_eq!(windows.collector().0, "away");
+    let thumbprint = certificates.thumbprint();
+    let install = ["--endpoint", &at(&strict), "--client-certificate", &thumbprint];
+    let warnings = windows.install(&install)["warnings"].to_string();
+    assert!(warnings.contains("without a client certificate"), "{warnings}");
+    let (collector, detail) = windows.collector();
+    assert_eq!(collector, "away", "{detail}");
+    assert!(detail.contains(r"LocalMachine\My has no such certificate"), "{detail}");
+    // Wine has one place for their keys, in which the last one stays.
+    for name in ["older.pfx", "machine.pfx"] {
+        let pfx = windows_path(&certificates.file(name));
+        windows.store(&["my", &pfx, Certificates::PASSWORD]);
+    }
+    for name in [&thumbprint, ".CORP.example", Certificates::MACHINE] {
+        windows.install(&["--endpoint", &at(&strict), "--client-certificate", name]);
+        let (collector, detail) = windows.collector();
+        assert_eq!(collector, "accepts", "{name}: {detail}");
+    }
+    // What a program could not send by itself, for it shows no certificate, `drain` sends.
+    while strict.requests().try_recv().is_ok() {}
+    map();
+    assert!(windows.tally().pending() > 0);
+    assert!(strict.requests().try_recv().is_err(), "a program has shown a certificate");
+    windows.json(&["drain", "--json"]);
+    is_sent_to(&strict);
+
+    // A file of authorities is for other systems.
+    let refused = windows.mpr_otel(&["install", "--ca-certificate", r"C:\ca.pem"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.errors.contains("group policy"), "{refused:?}");
+    windows.install(&["--client-certificate", "", "--endpoint", &at(&plain)]);
+    let added = ["add", SETTINGS, "/v", "CaCertificate", "/d", r"C:\ca.pem", "/f"];
+    assert_eq!(windows.reg(&added).code, Some(0));
+    assert_eq!(verdict(&windows).2, ["malformed_setting"]);
+    windows.install(&["--endpoint", &at(&plain), "--ca-certificate", ""]);
+    assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
+    windows.json(&["uninstall", "--json"]);
+}
+
+/// The collector's name is nobody's, so what arrives came through the proxy, which is the test's receiver.
+/// A script, and what Windows' settings say, are not run: Wine's WinHTTP goes directly then.
+#[test]
+fn the_agent_sends_through_its_proxy_and_a_program_and_its_environment_through_none() {
+    let windows = Windows::new();
+    windows.set_up_network(&json!([{ "name": SHARE }]));
+    const COLLECTOR: &str = "http://collector.corp.example:4318";
+    let proxy = windows.receiver.endpoint();
+    let to_it = ["--endpoint", COLLECTOR, "--allow-insecure", "1", "--proxy", &proxy];
+    windows.install(&to_it);
+    let mut caller = windows.caller(&["add2", "-", SHARE]);
+    let ended = end(caller.env("http_proxy", &proxy).spawn().unwrap());
+    assert!(ended.ended_with(0), "{ended:?}");
+    assert_eq!(windows.tally().pending(), 1);
+    assert!(windows.receiver.requests().try_recv().is_err(), "a program has used the proxy");
+    assert_eq!(windows.collector().0, "accepts");
+    windows.json(&["drain", "--json"]);
+    loop {
+        let request = windows.receiver.requests().recv_timeout(PATIENCE).expect("a request");
+        assert_eq!(request.path, format!("{COLLECTOR}/v1/traces"));
+        assert_eq!(request.header("proxy-authorization"), None);
+        if !received(request).is_empty() {
+            break;
+        }
+    }
+    windows.install(&["--endpoint", COLLECTOR, "--proxy", "none"]);
+    let (collector, detail) = windows.collector();
+    assert_eq!(collector, "away", "{detail}");
+    assert!(detail.contains("no address is known for collector.corp.example"), "{detail}");
+    windows.json(&["uninstall", "--json"]);
 }

@@ -1,5 +1,5 @@
 //! A small OTLP/HTTP receiver for the demo and the tests: it takes what an exporter sends, hands
-//! it on decoded, and answers as it is told.
+//! it on decoded, and answers as the test wants.
 
 use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -109,7 +109,7 @@ impl Receiver {
         Self::behaving(|_: &Request| Answer::ok())
     }
 
-    /// Starts a receiver that behaves as told. Every request that arrives whole is handed on,
+    /// Starts a receiver that behaves as ordered. Every request that arrives whole is handed on,
     /// whatever the answer.
     pub fn behaving(behaviour: impl Behaviour) -> io::Result<Self> {
         Self::serving(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, behaviour)

@@ -34,12 +34,6 @@ impl Architecture {
         }
     }
 
-    /// Whether a program of this architecture may load a DLL of that one. A DLL for arm64 may have
-    /// code for amd64 as well (Arm64X).
-    pub(crate) fn may_load(self, dll: Self) -> bool {
-        self == dll || (self, dll) == (Self::Amd64, Self::Arm64)
-    }
-
     /// Width of its pointers.
     pub(crate) fn bits(self) -> u32 {
         match self {

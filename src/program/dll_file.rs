@@ -6,11 +6,19 @@ use crate::architecture::Architecture;
 #[cfg_attr(not(windows), allow(dead_code))] // Elsewhere there is none.
 pub(super) const LIBRARY: &str = "mpr_otel.dll";
 
+/// The DLLs to which the DLL of an Arm64X release leads: by what programs they are loaded, and their names.
+#[cfg_attr(not(windows), allow(dead_code))] // As above.
+pub(super) const FORWARDED: [(Architecture, &str); 2] =
+    [(Architecture::Arm64, "mpr_otel_arm64.dll"), (Architecture::Amd64, "mpr_otel_x64.dll")];
+
 /// Facts of a PE file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DllFile {
     /// `None` for others, and for files that are no DLL at all.
     pub(super) architecture: Option<Architecture>,
+    /// Whether it is Arm64X: a DLL for arm64 by its header that programs of amd64 load too, and see other
+    /// exports in.
+    pub(super) is_arm64x: bool,
     /// The file version of its version resource.
     pub(super) version: Option<[u16; 4]>,
     /// The version of the ledgers that it makes, as its version resource says; `None` for DLLs of version
@@ -24,9 +32,15 @@ impl DllFile {
     pub(super) fn parse(bytes: &[u8]) -> Self {
         Self {
             architecture: architecture(bytes),
+            is_arm64x: is_arm64x(bytes),
             version: version(bytes),
             ledger_version: ledger_version(bytes),
         }
+    }
+
+    /// Whether programs of this architecture may load it.
+    pub(super) fn loads_into(&self, programs: Architecture) -> bool {
+        self.architecture == Some(programs) || self.is_arm64x && programs == Architecture::Amd64
     }
 
     /// The version as Windows shows it.
@@ -36,21 +50,56 @@ impl DllFile {
 }
 
 /// The header's place stands at 0x3C; it begins with a signature and the machine.
+fn header(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(number(bytes, 0x3C)?..)?.strip_prefix(b"PE\0\0")
+}
+
 fn architecture(bytes: &[u8]) -> Option<Architecture> {
-    let at: [u8; 4] = bytes.get(0x3C..0x40)?.try_into().ok()?;
-    let header = bytes.get(u32::from_le_bytes(at) as usize..)?;
-    let machine: [u8; 2] = header.strip_prefix(b"PE\0\0")?.get(..2)?.try_into().ok()?;
-    Architecture::of_machine(u16::from_le_bytes(machine))
+    Architecture::of_machine(half(header(bytes)?, 0)?)
+}
+
+/// Its load configuration (IMAGE_LOAD_CONFIG_DIRECTORY64, winnt.h) then says where its two kinds of code
+/// are, at 0xC8.
+fn is_arm64x(bytes: &[u8]) -> bool {
+    let pointer = || {
+        let (header, config) = (header(bytes)?, load_config(bytes)?);
+        let is_arm64 = architecture(bytes) == Some(Architecture::Arm64);
+        let is_long = number(config, 0)? >= 0xD0 && half(header, 20)? == 0x20B;
+        (is_arm64 && is_long).then(|| config.get(0xC8..0xD0))?
+    };
+    pointer().is_some_and(|pointer| pointer != [0; 8])
+}
+
+/// The load configuration of a 64-bit file: the eleventh of the directories that follow the optional
+/// header's fields. They name addresses, and the table of sections says where these are in the file.
+fn load_config(bytes: &[u8]) -> Option<&[u8]> {
+    let header = header(bytes)?;
+    let (sections, optional) = (half(header, 2)?, half(header, 16)?);
+    let address = number(header, 20 + 112 + 8 * 10)?;
+    let table = header.get(20 + usize::from(optional)..)?;
+    let (table, _) = table.as_chunks::<40>();
+    table.iter().take(sections.into()).find_map(|section| {
+        let into = address.checked_sub(number(section, 12)?)?;
+        let begin = (into < number(section, 16)?).then_some(number(section, 20)?)?;
+        bytes.get(begin.checked_add(into)?..)
+    })
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    let two: [u8; 2] = bytes.get(at..at + 2)?.try_into().ok()?;
+    Some(u16::from_le_bytes(two))
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    let four: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+    usize::try_from(u32::from_le_bytes(four)).ok()
 }
 
 /// VS_FIXEDFILEINFO (verrsrc.h): the signature, its own version, then two words of the file's,
 /// each with its high half first.
 fn version(bytes: &[u8]) -> Option<[u16; 4]> {
     let at = bytes.windows(4).position(|four| four == 0xFEEF_04BD_u32.to_le_bytes())?;
-    let half = |offset: usize| {
-        let two: [u8; 2] = bytes.get(at + offset..at + offset + 2)?.try_into().ok()?;
-        Some(u16::from_le_bytes(two))
-    };
+    let half = |offset: usize| half(bytes, at + offset);
     Some([half(10)?, half(8)?, half(14)?, half(12)?])
 }
 
@@ -86,6 +135,51 @@ mod tests {
         assert_eq!(architecture(0x0200), None);
     }
 
+    /// A file with one section at 0x1000, which is its load configuration.
+    fn file_with_load_config(machine: u16, metadata: u64) -> Vec<u8> {
+        let mut bytes = file(machine);
+        bytes.resize(0x400, 0);
+        let mut put = |at: usize, value: u32| {
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        };
+        let (header, optional) = (0x84, 0xF0);
+        put(header + 2, 1);
+        put(header + 16, optional);
+        put(header + 20, 0x20B);
+        put(header + 20 + 112 + 80, 0x1010);
+        let section = header + 20 + optional as usize;
+        for (at, value) in [(12, 0x1000), (16, 0x180), (20, 0x280)] {
+            put(section + at, value);
+        }
+        put(0x290, 0x140);
+        bytes[0x290 + 0xC8..0x290 + 0xD0].copy_from_slice(&metadata.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn an_arm64_dll_that_says_where_its_two_kinds_of_code_are_serves_both_kinds_of_programs() {
+        use Architecture::{Amd64, Arm64, X86};
+        let loads_into = |machine, metadata| {
+            let dll = DllFile::parse(&file_with_load_config(machine, metadata));
+            [Arm64, Amd64, X86].map(|programs| dll.loads_into(programs))
+        };
+        assert_eq!(loads_into(0xAA64, 0x1_8000_1000), [true, true, false]);
+        assert_eq!(loads_into(0xAA64, 0), [true, false, false]);
+        assert_eq!(loads_into(0x8664, 0), [false, true, false]);
+        // The field is another thing there.
+        assert_eq!(loads_into(0x8664, 0x1_8000_1000), [false, true, false]);
+        assert_eq!(loads_into(0x014C, 0x1_8000_1000), [false, false, true]);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_anywhere_is_no_arm64x_dll() {
+        let bytes = file_with_load_config(0xAA64, 0x1_8000_1000);
+        assert!(DllFile::parse(&bytes).is_arm64x);
+        for length in 0..0x290 + 0xD0 {
+            assert!(!DllFile::parse(&bytes[..length]).is_arm64x, "{length:#x}");
+        }
+    }
+
     #[test]
     fn the_version_resource_tells_the_version() {
         let mut bytes = file(0x8664);
@@ -112,7 +206,8 @@ mod tests {
 
     #[test]
     fn what_is_no_dll_says_nothing() {
-        let nothing = DllFile { architecture: None, version: None, ledger_version: None };
+        let nothing =
+            DllFile { architecture: None, is_arm64x: false, version: None, ledger_version: None };
         for bytes in [&b""[..], b"MZ", &[0xFF; 0x40], &0xFEEF_04BD_u32.to_le_bytes()] {
             assert_eq!(DllFile::parse(bytes), nothing, "{bytes:?}");
         }

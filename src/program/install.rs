@@ -4,7 +4,7 @@ use crate::answer::Failure;
 #[cfg(windows)]
 use crate::answer::write_json;
 #[cfg(windows)]
-use crate::machine::{Installed, Placement, Programs, Request};
+use crate::machine::{Installed, Kept, Placement, Programs, Request};
 use crate::setting_flags::SettingFlags;
 use clap::Args;
 #[cfg(windows)]
@@ -43,6 +43,9 @@ pub(super) struct Install {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
+    /// Windows Installer runs this: an agent that does not run is a warning.
+    #[arg(long, hide = true)]
+    from_msi: bool,
     #[command(flatten)]
     settings: SettingFlags,
 }
@@ -52,13 +55,21 @@ pub(super) struct Install {
 /// The agent's service is stopped and deleted. What running programs use goes when Windows starts
 /// next. Settings of group policy stay.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mpr-otel uninstall\n  mpr-otel uninstall --json\n\n\
-    Needs administrator rights.")]
+#[command(
+    after_help = "Examples:\n  mpr-otel uninstall\n  mpr-otel uninstall --keep-data --json\n\n\
+    Needs administrator rights."
+)]
 #[cfg_attr(not(windows), allow(dead_code))] // As above.
 pub(super) struct Uninstall {
+    /// Keep the settings, and what is recorded and not sent yet, for a later install
+    #[arg(long)]
+    keep_data: bool,
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
+    /// Windows Installer runs this, and removes the program itself.
+    #[arg(long, hide = true)]
+    from_msi: bool,
 }
 
 #[cfg(windows)]
@@ -74,18 +85,25 @@ impl Install {
         } else {
             write_installed(out, &done)?;
         }
-        match &done.agent.problem {
-            None => Ok(ExitCode::SUCCESS),
-            Some(_) if self.json => Ok(ExitCode::FAILURE),
-            Some(problem) => Err(format!(
-                "the agent does not run, so {}: {problem}",
-                match done.delivery {
-                    DELIVERY_AGENT =>
-                        "nothing is sent, and programs keep a part of what they record",
-                    _ => "what programs left that have ended is not sent",
-                }
-            )
-            .into()),
+        let Some(problem) = &done.agent.problem else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let problem = format!(
+            "the agent does not run, so {}: {problem}",
+            match done.delivery {
+                DELIVERY_AGENT => "nothing is sent, and programs keep a part of what they record",
+                _ => "what programs left that have ended is not sent",
+            }
+        );
+        match (self.from_msi, self.json) {
+            // Windows starts the service again when it starts, and the files are in place: taking all of
+            // it back would not help.
+            (true, _) => {
+                writeln!(out, "warning: {problem}")?;
+                Ok(ExitCode::SUCCESS)
+            }
+            (false, true) => Ok(ExitCode::FAILURE),
+            (false, false) => Err(problem.into()),
         }
     }
 }
@@ -175,7 +193,8 @@ fn said(change: &impl serde::Serialize) -> String {
 #[cfg(windows)]
 impl Uninstall {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let done = crate::machine::uninstall()?;
+        let done =
+            crate::machine::uninstall(&Kept { data: self.keep_data, program: self.from_msi })?;
         if self.json {
             write_json(out, &done)?;
             return Ok(ExitCode::SUCCESS);

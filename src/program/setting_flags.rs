@@ -68,14 +68,10 @@ fn refused(name: Name, problem: impl std::fmt::Display) -> WrongUsage {
 type Check = fn(&str) -> Result<(), String>;
 
 /// By the settings' registry values.
-const CHECKS: [(&str, Check); 3] = [
+const CHECKS: [(&str, Check); 2] = [
     ("Endpoint", |url| match url.trim_end_matches('/').ends_with("/v1/traces") {
         true => Err("/v1/traces is added to what is named here; leave it out".to_owned()),
         false => Ok(()),
-    }),
-    ("CaCertificate", |file| match std::fs::File::open(file) {
-        Err(error) => Err(format!("cannot read {file}: {error}")),
-        Ok(_) => Ok(()),
     }),
     ("ExcludeProcesses", |names| match names.split([',', ';']).find(|one| is_path(one)) {
         Some(path) => {
@@ -250,17 +246,15 @@ fn argument(row: &Row) -> Arg {
         false => (row.value, about.to_owned()),
     };
     Arg::new(row.name.registry)
-        .long(flag(row.name))
+        .long(row.flag())
         .value_name(value)
         .help(help)
         .help_heading("Settings for this machine; an empty value removes one")
 }
 
-/// The flag that sets a setting. Everybody sees a command line, so a secret's names a file.
+/// The flag that sets a setting.
 pub(super) fn flag(name: Name) -> String {
-    let flag = name.variable().trim_start_matches("MPR_OTEL_").to_ascii_lowercase();
-    let is_secret = ALL.iter().any(|row| row.name == name && row.secret);
-    flag.replace('_', "-") + if is_secret { "-file" } else { "" }
+    ALL.iter().find(|row| row.name == name).map(Row::flag).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -300,16 +294,11 @@ mod tests {
         for (flag, value, complaint) in [
             ("--endpoint", "http://127.0.0.1:4318/v1/traces", "/v1/traces is added"),
             ("--endpoint", "http://127.0.0.1:4318/x/v1/traces/", "/v1/traces is added"),
-            ("--ca-certificate", "/no/such.pem", "cannot read /no/such.pem: "),
+            ("--proxy", "proxy:8080", "not none, system or a URL"),
             ("--exclude-processes", r"a.exe,C:\Windows\explorer.exe", "write explorer.exe"),
             ("--exclude-processes", "a.exe; ../b.exe", "../b.exe is a path"),
             ("--timeout-ms", "soon", "not a whole number"),
         ] {
-            // Of an absolute path elsewhere, Windows says that it is none.
-            let complaint = match cfg!(windows) && flag == "--ca-certificate" {
-                true => "is not an absolute path",
-                false => complaint,
-            };
             let problem = flags(&[flag, value]).read().err().unwrap();
             assert!(problem.is::<WrongUsage>(), "{problem}");
             let problem = problem.to_string();
@@ -324,6 +313,15 @@ mod tests {
         ] {
             assert!(flags(&[flag, value]).read().is_ok(), "{flag} {value}");
         }
+    }
+
+    #[test]
+    #[cfg(windows)]
+    fn a_file_of_authorities_is_refused_with_what_to_do_and_an_old_one_can_be_removed() {
+        let problem = flags(&["--ca-certificate", r"C:\ca.pem"]).read().err().unwrap();
+        assert!(problem.is::<WrongUsage>(), "{problem}");
+        assert!(problem.to_string().contains("group policy"), "{problem}");
+        assert!(flags(&["--ca-certificate", ""]).read().is_ok());
     }
 
     #[test]

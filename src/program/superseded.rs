@@ -1,7 +1,7 @@
 //! Files that a newer version has replaced while programs use them: they have another name until nobody
 //! does, and go then.
 
-use crate::dll_file::LIBRARY;
+use crate::dll_file::{FORWARDED, LIBRARY};
 use crate::windows;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,12 @@ impl Superseded {
         }
         self.tried = Some(Instant::now());
         let folders = [windows::system_folder(), windows::wow64_folder()];
-        let dlls = folders.into_iter().flatten().map(|folder| folder.join(LIBRARY));
+        let names = [LIBRARY].into_iter().chain(FORWARDED.map(|(_, name)| name));
+        let names: Vec<&str> = names.collect();
+        let dlls = folders
+            .into_iter()
+            .flatten()
+            .flat_map(|folder| names.iter().map(move |name| folder.join(name)));
         for old in dlls.flat_map(|dll| superseded(&dll)) {
             match fs::remove_file(&old) {
                 Ok(()) => tracing::info!(dll = %old.display(), "removed: no program uses it"),

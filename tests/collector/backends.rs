@@ -235,14 +235,15 @@ fn a_backend_that_refuses_totals_gets_increases() {
         "mpr.duration",
         "mpr.fleet.calls",
         "mpr.loss.calls",
+        "mpr.program.calls",
         "mpr.operation.seen",
         "otelcol_receiver_accepted_spans",
     ];
-    let expected = |counts: [i64; 6]| std::array::from_fn(|at| (names[at], counts[at]));
-    wait_for(expected([10, 10, 10, 1, 7, 10]));
+    let expected = |counts: [i64; 7]| std::array::from_fn(|at| (names[at], counts[at]));
+    wait_for(expected([10, 10, 10, 1, 10, 7, 10]));
     gateway.take("desk-17", &operations(5));
     gateway.take_metrics(&report("desk-17", began, 12, 0));
-    wait_for(expected([15, 15, 15, 1, 12, 15]));
+    wait_for(expected([15, 15, 15, 1, 15, 12, 15]));
 }
 
 #[test]

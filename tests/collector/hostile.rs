@@ -22,6 +22,10 @@ const HOUR: u64 = 3_600_000_000_000;
 const SERVER: &str = "files01.corp.example";
 /// The fleet's account, which has no servers.
 const FLEET: &str = "mpr_fleet_calls_total";
+/// The programs', which has no servers either.
+const PROGRAMS: &str = "mpr_program_calls_total";
+/// How many series that one has.
+const PROGRAM_LIMIT: usize = 1000;
 
 /// A span of the product, with something changed about it.
 fn changed(change: impl FnOnce(&mut Span)) -> ExportTraceServiceRequest {
@@ -149,6 +153,34 @@ fn a_label_has_a_value_of_the_product_or_is_other() {
         let found = values(&prometheus, CALLS, label);
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{label}");
     }
+}
+
+#[test]
+fn made_up_programs_fill_the_account_of_programs_and_no_other() {
+    let prometheus = Prometheus::start();
+    let gateway = Gateway::new().to(&prometheus).start();
+    for value in [string("net.exe"), string("<b>"), list(), Value::IntValue(7)] {
+        let spans = with("process.executable.name", value);
+        assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
+    }
+    // A program that is not known.
+    gateway.take("desk-17", &[Operation::on(SERVER)]);
+    for metric in [CALLS, FLEET, PROGRAMS] {
+        counted(&prometheus, metric, 5.0);
+    }
+    let known = values(&prometheus, PROGRAMS, "process_executable_name");
+    assert_eq!(known.iter().collect::<Vec<_>>(), ["net.exe", "none", "other"]);
+    let mut flood = export("desk-17", &vec![Operation::on(SERVER); PROGRAM_LIMIT + 100]);
+    let spans = &mut flood.resource_spans[0].scope_spans[0].spans;
+    for (number, span) in spans.iter_mut().enumerate() {
+        span.attributes.push(text("process.executable.name", &format!("{number}.exe")));
+    }
+    assert_eq!(send(&gateway.client, &gateway.endpoint(), &flood), 200);
+    for metric in [CALLS, FLEET, PROGRAMS] {
+        counted(&prometheus, metric, (PROGRAM_LIMIT + 105) as f64);
+    }
+    assert_eq!(prometheus.query(PROGRAMS).len(), PROGRAM_LIMIT + 1);
+    assert_eq!(prometheus.query(CALLS).len(), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! the real Prometheus: what they take and refuse, what they count, and what survives.
 
 mod backends;
+mod balancers;
 mod events;
 mod fleet;
 mod hostile;
@@ -191,6 +192,8 @@ enum Kind {
     Recipe,
     /// For Prometheus.
     Prometheus,
+    /// For Alertmanager.
+    Alertmanager,
     /// For the Collector, or the one with Kafka, with the files it is laid over.
     Collector { with_kafka: bool, files: Vec<String> },
 }
@@ -212,6 +215,9 @@ fn kind(file: &Path) -> Kind {
         let folder = file.parent().unwrap();
         let files = files.split(" --config ").map(|name| folder.join(name).display().to_string());
         return Kind::Collector { with_kafka: program == "-kafka", files: files.collect() };
+    }
+    if has("route:") {
+        return Kind::Alertmanager;
     }
     assert!(has("global:"), "{} is of no known kind", file.display());
     Kind::Prometheus
@@ -255,6 +261,10 @@ fn every_configuration_that_ships_is_valid() {
                 let check = check.unwrap();
                 assert!(check.status.success(), "{name}: {check:?}");
             }
+            Kind::Alertmanager => {
+                let check = tool("amtool").arg("check-config").arg(&file).output().unwrap();
+                assert!(check.status.success(), "{name}: {check:?}");
+            }
             Kind::Collector { with_kafka, files } => {
                 let setup = with_files(with_kafka, &files, &certificates);
                 let verdict = setup.validate();
@@ -281,6 +291,7 @@ fn every_configuration_that_ships_is_valid() {
         "counting.yaml",
         "delta.yaml",
         "identity.yaml",
+        "alertmanager.yaml",
     ] {
         assert!(seen.iter().any(|name| name == known), "{known} was not found");
     }
@@ -404,8 +415,8 @@ fn series_do_not_grow_with_hosts() {
     counted(&prometheus, CALLS, 50.0);
     counted(&prometheus, DURATIONS, 50.0);
     let few = series();
-    // 18 bounds and +Inf, sum, count and calls; and one of the fleet.
-    assert_eq!(few, 5.0 * 22.0 + 1.0);
+    // 18 bounds and +Inf, sum, count and calls; one of the fleet, and one of programs.
+    assert_eq!(few, 5.0 * 22.0 + 2.0);
     for host in 10..500 {
         gateway.take(&format!("desk-{host}"), &operations(5));
     }

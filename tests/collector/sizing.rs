@@ -5,7 +5,9 @@
 //!     MPR_OTEL_TEST_FLEET=$PWD/target/fleet/bin cargo test --release -p mpr-otel-tests \
 //!         --test collector sizing -- --ignored --nocapture --test-threads 1
 
-use crate::fleet::{Operation, Prometheus, export, resource, send, text, until};
+use crate::fleet::{
+    Operation, Prometheus, export, plain_client, post, resource, send, text, until,
+};
 use crate::{Gateway, now, pushed};
 use mpr_otel_lab::equipment::stage::{Stage, spawn};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -13,6 +15,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
     metric::Data, number_data_point::Value,
 };
+use prost::Message;
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Instant;
@@ -163,13 +166,13 @@ fn a_real_agent_makes_eighteen_series_and_one_for_each_way_operations_ended() {
     running.interrupt();
 }
 
-/// An agent's report: its eighteen series, and four of how operations ended.
-fn report(host: &str, began: u64) -> ResourceMetrics {
+/// An agent's report at a time: its eighteen series, and four of how operations ended.
+fn report(host: &str, began: u64, at: u64) -> ResourceMetrics {
     let point = |attributes: &[(&str, &str)]| NumberDataPoint {
         attributes: attributes.iter().map(|(key, value)| text(key, value)).collect(),
         start_time_unix_nano: began,
-        time_unix_nano: now(),
-        value: Some(Value::AsInt((now() / 1_000_000_000) as i64)),
+        time_unix_nano: at,
+        value: Some(Value::AsInt((at / 1_000_000_000) as i64)),
         ..Default::default()
     };
     let metric = |name: &str, data: Data| Metric {
@@ -232,7 +235,8 @@ fn memory_of_a_prometheus_that_knows_hosts() {
         for _ in 0..REPORTS {
             let names: Vec<String> = (0..hosts).map(|number| format!("desk-{number}")).collect();
             for names in names.chunks(200) {
-                let resource_metrics = names.iter().map(|host| report(host, began)).collect();
+                let resource_metrics =
+                    names.iter().map(|host| report(host, began, now())).collect();
                 gateway.take_metrics(&ExportMetricsServiceRequest { resource_metrics });
             }
         }
@@ -253,4 +257,97 @@ fn memory_of_a_prometheus_that_knows_hosts() {
         let (rest, one) = line(points.try_into().unwrap());
         println!("{what}: {rest:.0} MiB and {:.1} KiB for a host", one * 1024.0);
     }
+}
+
+/// Hosts whose rules are evaluated, for the line through what that takes.
+const EVALUATED: [usize; 2] = [1_000, 3_000];
+/// Names that a machine made up: as many series as a gateway has of counts (MPR_SERIES_LIMIT).
+const NAMES: usize = 20_000;
+const MINUTE: u64 = 60_000_000_000;
+
+/// Sends an hour of samples, one each minute.
+fn hour(prometheus: &Prometheus, of: impl Fn(u64, u64) -> Vec<ResourceMetrics>) {
+    let began = now() - 60 * MINUTE;
+    let (client, url) = (plain_client(), format!("{}/v1/metrics", prometheus.endpoint()));
+    for minute in 0..=60 {
+        let resources = of(began, began + minute * MINUTE);
+        for resources in resources.chunks(500) {
+            let resource_metrics = resources.to_vec();
+            let request = ExportMetricsServiceRequest { resource_metrics };
+            assert_eq!(post(&client, &url, &request.encode_to_vec(), &[]), 200);
+        }
+    }
+}
+
+/// How long the groups of rules took that were evaluated after now, in seconds.
+fn evaluation(prometheus: &Prometheus) -> BTreeMap<String, f64> {
+    let groups = || {
+        let data = prometheus.ask("rules", &[]);
+        let groups = data["groups"].as_array().unwrap().clone();
+        groups.into_iter().map(|group| {
+            let name = group["name"].as_str().unwrap().to_owned();
+            (name, group["lastEvaluation"].to_string(), group["evaluationTime"].as_f64().unwrap())
+        })
+    };
+    let before: Vec<_> = groups().collect();
+    // Once a minute, and what was asked for at the beginning may have been under way.
+    let after = until("each group is evaluated", || {
+        let after: Vec<_> = groups().collect();
+        after.iter().zip(&before).all(|(after, before)| after.1 != before.1).then_some(after)
+    });
+    after.into_iter().map(|(name, _, took)| (name, took)).collect()
+}
+
+#[test]
+#[ignore = "measures"]
+fn evaluation_of_rules() {
+    let mut points = BTreeMap::<String, Vec<(usize, f64)>>::new();
+    for hosts in EVALUATED {
+        let prometheus = Prometheus::start();
+        hour(&prometheus, |began, at| {
+            (0..hosts).map(|number| report(&format!("desk-{number}"), began, at)).collect()
+        });
+        let took = evaluation(&prometheus);
+        println!("{hosts} hosts with agents: {took:?} s");
+        for (group, took) in took {
+            points.entry(group).or_default().push((hosts, took));
+        }
+    }
+    for (group, points) in points {
+        let (rest, one) = line(points.try_into().unwrap());
+        println!("{group}: {rest:.3} s and {:.3} ms for a host", one * 1e3);
+    }
+    let prometheus = Prometheus::start();
+    hour(&prometheus, |began, at| {
+        let points = (0..NAMES).map(|number| NumberDataPoint {
+            attributes: [
+                ("server.address", &*format!("name-{number}.corp.example")),
+                ("mpr.operation.name", "add"),
+                ("mpr.outcome", "failure"),
+                ("mpr.error.class", "unreachable"),
+                ("mpr.connect.mode", "plain"),
+            ]
+            .iter()
+            .map(|(key, value)| text(key, value))
+            .collect(),
+            start_time_unix_nano: began,
+            time_unix_nano: at,
+            value: Some(Value::AsInt(((at - began) / MINUTE) as i64)),
+            ..Default::default()
+        });
+        let aggregation_temporality = AggregationTemporality::Cumulative.into();
+        let data_points = points.collect();
+        let calls = Sum { data_points, aggregation_temporality, is_monotonic: true };
+        let calls = Metric {
+            name: "mpr.calls".to_owned(),
+            data: Some(Data::Sum(calls)),
+            ..Default::default()
+        };
+        vec![ResourceMetrics {
+            resource: Some(resource("gateway-1", "mpr-otel")),
+            scope_metrics: vec![ScopeMetrics { metrics: vec![calls], ..Default::default() }],
+            ..Default::default()
+        }]
+    });
+    println!("{NAMES} names of servers that nobody knows: {:?} s", evaluation(&prometheus));
 }

@@ -31,6 +31,27 @@ const METRICS: &[(&str, &[&str])] = &[
             "le",
         ],
     ),
+    (
+        "mpr_fleet_calls_total",
+        &[
+            "collector_instance_id",
+            "mpr_operation_name",
+            "mpr_outcome",
+            "mpr_error_class",
+            "mpr_connect_mode",
+            "mpr_late",
+        ],
+    ),
+    (
+        "mpr_program_calls_total",
+        &[
+            "collector_instance_id",
+            "process_executable_name",
+            "mpr_operation_name",
+            "mpr_outcome",
+            "mpr_error_class",
+        ],
+    ),
     ("mpr_loss_calls_total", &["collector_instance_id"]),
     ("mpr_operation_seen_total", &["instance", "host_name"]),
     ("mpr_operation_exported_total", &["instance", "host_name"]),
@@ -48,6 +69,9 @@ const METRICS: &[(&str, &[&str])] = &[
     ("otelcol_exporter_queue_*", &["instance", "exporter", "data_type"]),
     ("otelcol_exporter_*", &["instance", "exporter"]),
     ("otelcol_process_*", &["instance"]),
+    ("http_server_request_duration_seconds_count", &["instance", "http_response_status_code"]),
+    ("prometheus_rule_*", &["instance", "rule_group"]),
+    ("probe_ssl_earliest_cert_expiry", &["instance"]),
     ("ALERTS", &["alertname", "alertstate", "server_address", "severity"]),
 ];
 

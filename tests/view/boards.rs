@@ -160,7 +160,9 @@ const SELECTIONS: &[(&str, Which)] = &[
     ("ended", ended),
     ("unreachable", |series| of_class(series, "unreachable")),
     ("unauthenticated", |series| of_class(series, "authentication")),
-    ("budget", |series| failed(series) && !of_class(series, "authentication")),
+    ("budget", spends_budget),
+    ("mistaken", |series| of_class(series, "conflict") || of_class(series, "request")),
+    ("without_network", |series| of_class(series, "client_network")),
 ];
 
 /// Its parts that say whose series. What is chosen are plain connects: see run.rs.
@@ -177,6 +179,7 @@ const BASES: &[(&str, Which)] = &[
 /// Its parts that say which rows.
 const WITHIN: &[(&str, &[Which])] = &[
     ("failing", &[plain, is_named, |series| failed(series) || series.outcome == "unfinished"]),
+    ("known", &[of_servers, |series| series.outcome == "success"]),
     (
         "slow",
         &[plain, is_named, ended, |series| {
@@ -231,6 +234,10 @@ const NUMBERS: &[(&str, Number)] = &[
     ("exported_per_minute", |view| per_minute(view, agents(view).exported as f64)),
     ("spans_per_second", spans_per_second),
     ("budget_left", budget_left),
+    ("all", |view| view.truth.operations as f64),
+    ("all_seen", |view| agents(view).seen as f64),
+    ("all_budget", |view| fleet_connects(view, spends_budget)),
+    ("all_budget_share", |view| fleet_connects(view, spends_budget) / fleet_connects(view, any)),
     ("hosts", |view| hosts(view, |kind| kind.hosts)),
     ("hosts_failing", |view| hosts(view, |kind| kind.failing)),
     ("repeated", |view| agents(view).repeated as f64),
@@ -279,6 +286,8 @@ const ROWS: &[(&str, Compare)] = &[
     }),
     ("stuck_agents", stuck_agents),
     ("failures_by_host", failures_by_host),
+    ("failures_by_program", |view, rows| by_program(view, rows, failed)),
+    ("operations_by_program", |view, rows| by_program(view, rows, any)),
     ("host_outcomes", host_outcomes),
     ("host_versions", host_versions),
 ];
@@ -301,8 +310,19 @@ fn budget_left(view: &View<'_>) -> f64 {
         let groups = view.truth.groups(&[], |series| plain(series) && which(series));
         groups.values().map(|part| part.count()).sum::<u64>() as f64
     };
-    let failed = count(|series| failed(series) && !of_class(series, "authentication"));
-    1.0 - failed / (0.01 * count(any))
+    1.0 - count(spends_budget) / (0.01 * count(any))
+}
+
+/// A failure that a server's budget is charged with.
+fn spends_budget(series: &SeriesTruth) -> bool {
+    const OTHERS: [&str; 4] = ["authentication", "client_network", "conflict", "request"];
+    failed(series) && !OTHERS.iter().any(|class| of_class(series, class))
+}
+
+/// Connects that the rules judge: what is counted without servers.
+fn fleet_connects(view: &View<'_>, which: Which) -> f64 {
+    let groups = view.truth.groups(&[], |series| in_time(series) && which(series));
+    groups.values().map(|part| part.count()).sum::<u64>() as f64
 }
 
 /// Hosts in groups by labels; groups of none have no row.
@@ -345,6 +365,23 @@ fn same_rows(rows: &[Sample], expected: &BTreeMap<Labels, u64>) -> Result<(), St
 fn stuck_agents(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     same(rows.len() as f64, hosts(view, |kind| kind.slow).min(50.0))?;
     rows.iter().try_for_each(|row| same(row.value, 40.0))
+}
+
+/// Programs that failed at some connects.
+fn by_program(view: &View<'_>, rows: &[Sample], which: Which) -> Result<(), String> {
+    let of = |which: Which| {
+        let passes = |series: &SeriesTruth| connect(series) && which(series);
+        view.truth.groups(&["process_executable_name"], passes)
+    };
+    let (failing, counts) = (of(failed), of(which));
+    same(rows.len() as f64, failing.len() as f64)?;
+    for row in rows {
+        if !failing.contains_key(&row.labels) {
+            return Err(format!("{row:?} never failed"));
+        }
+        same(row.value, counts[&row.labels].count() as f64)?;
+    }
+    Ok(())
 }
 
 /// The hosts of the sample are known one by one. A host that should be among the first 50 is there.

@@ -35,6 +35,8 @@ impl Run {
         let mut expected = vec![
             ("mpr_calls_total", operations),
             ("mpr_duration_seconds_count", operations),
+            ("mpr_fleet_calls_total", operations),
+            ("mpr_program_calls_total", operations),
             ("otelcol_receiver_accepted_spans_total", operations),
             ("otelcol_exporter_sent_spans_total", operations),
             ("mpr_loss_calls_total", truth.spans_with_loss as f64),
@@ -59,14 +61,21 @@ impl Run {
     }
 
     /// The answer to a query at the time of the latest sample of what it asks for first: nothing is
-    /// extrapolated beyond that.
+    /// extrapolated beyond that. What rules recorded ends with what they record, so it is looked for in all of
+    /// the run.
     pub fn ask(&self, query: &str) -> Vec<Sample> {
         let prometheus = &self.store.prometheus;
-        let at = query.match_indices('{').find_map(|(end, _)| {
-            let letter = |letter: char| letter.is_ascii_alphanumeric() || "_:".contains(letter);
+        let letter = |letter: char| letter.is_ascii_alphanumeric() || "_:".contains(letter);
+        let metrics = query.match_indices('{').map(|(end, _)| {
             let start = query[..end].trim_end_matches(letter).len();
-            let latest = format!("max(timestamp({}))", &query[start..end]);
-            let at = prometheus.number(&latest, None).unwrap();
+            format!("timestamp({})", &query[start..end])
+        });
+        let is_record = |word: &&str| word.contains(':') && word.starts_with(char::is_alphabetic);
+        let records = query.split(|sign| !letter(sign)).filter(is_record).map(|record| {
+            format!("max_over_time(timestamp({record})[{}s:1s])", self.window.as_secs())
+        });
+        let at = metrics.chain(records).find_map(|latest| {
+            let at = prometheus.number(&format!("max({latest})"), None).unwrap();
             (at > 0.0).then_some(at)
         });
         prometheus.query(query, at).unwrap()

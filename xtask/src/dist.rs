@@ -1,7 +1,10 @@
 //! `cargo xtask dist`: what ships, in one folder.
 
+mod llvm;
+
 use crate::run::{Log, Run};
-use crate::windows::{Architecture, Toolchain};
+use crate::sign::Signer;
+use crate::windows::{Architecture, Target, Toolchain};
 use crate::{Result, folder, notices, pe};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,19 +37,24 @@ impl Built {
             dll_x86 = x86.build_dll(log)?;
             Ok(())
         }) & run.step("build windows programs", |log| {
-            programs = x64.build_programs(log)?;
+            programs = x64.build_programs(&["mpr-otel", "mpr-otel-lab"], log)?;
             Ok(())
         });
         let (program, lab) = (programs.join("mpr-otel.exe"), programs.join("mpr-otel-lab.exe"));
         let checked = built
             && run.step("check windows tables", |log| {
-                log.note(pe::check_dll(&dll_x64, Architecture::X64)?);
-                log.note(pe::check_dll(&dll_x86, Architecture::X86)?);
-                log.note(pe::check_program(&program, Architecture::X64)?);
-                log.note(pe::check_program(&lab, Architecture::X64)?);
+                log.note(pe::check_dll(&dll_x64, x64.target)?);
+                log.note(pe::check_dll(&dll_x86, x86.target)?);
+                log.note(pe::check_program(&program, x64.target)?);
+                log.note(pe::check_program(&lab, x64.target)?);
                 Ok(())
             });
         checked.then_some(Self { program, lab, dll_x64, dll_x86 })
+    }
+
+    /// All of it.
+    pub fn files(&self) -> [&Path; 4] {
+        [&self.program, &self.lab, &self.dll_x64, &self.dll_x86]
     }
 
     /// Copies it to `folder` as `mpr-otel install` wants to find it.
@@ -72,25 +80,63 @@ pub fn toolchains(run: &mut Run) -> Option<(Toolchain, Toolchain)> {
     both
 }
 
-/// Fills `target/dist`.
-pub fn run() -> Result<ExitCode> {
+/// Fills `target/dist`, or with `--llvm` `target/dist-llvm`.
+pub fn run(arguments: &[&str]) -> Result<ExitCode> {
+    if let ["--llvm", rest @ ..] = arguments {
+        return llvm::run(Signer::parse(rest)?.as_ref());
+    }
+    let signer = Signer::parse(arguments)?;
     let mut run = Run::new()?;
-    if let Some((x64, x86)) = toolchains(&mut run)
-        && let Some(built) = Built::new(&x64, &x86, &mut run)
+    if steps(&mut run)
+        && let Some(signer) = signer
     {
-        run.step("collect", |log| collect(&built, &x64, log));
+        run.step("sign", |log| sign_all(&signer, log));
     }
     Ok(run.finish())
 }
 
-fn collect(built: &Built, toolchain: &Toolchain, log: &mut Log) -> Result<()> {
+/// Fills `target/dist` with unsigned files. Returns whether it could.
+pub fn steps(run: &mut Run) -> bool {
+    let Some((x64, x86)) = toolchains(run) else { return false };
+    let Some(built) = Built::new(&x64, &x86, run) else { return false };
+    run.step("collect", |log| collect(&built, &[&x64, &x86], log))
+}
+
+/// Signs what is in `target/dist`.
+pub fn sign_all(signer: &Signer, log: &mut Log) -> Result<()> {
+    sign(signer, &BINARIES.map(|name| folder::target().join("dist").join(name)), log)
+}
+
+/// What is in `target/dist` and runs on Windows.
+const BINARIES: [&str; 4] =
+    ["mpr-otel.exe", "mpr-otel-lab.exe", "mpr_otel.dll", "x86/mpr_otel.dll"];
+
+fn collect(built: &Built, toolchains: &[&Toolchain], log: &mut Log) -> Result<()> {
     let dist = folder::target().join("dist");
-    // Nothing of an earlier version may stay.
+    empty(&dist)?;
+    built.copy_to(&dist)?;
+    copy_papers(&dist, log)?;
+    write_notices(toolchains, &dist)?;
+    write_toolchains(toolchains, &dist, log)?;
+    refuse_recorder(&dist)?;
+    log.note(format!("in {}:", dist.display()));
+    for name in BINARIES {
+        let size = fs::metadata(dist.join(name))?.len();
+        log.note(format!("{name:<18} {size:>9} bytes"));
+    }
+    Ok(())
+}
+
+/// Removes what an earlier version left.
+fn empty(dist: &Path) -> Result<()> {
     if dist.exists() {
-        fs::remove_dir_all(&dist)
+        fs::remove_dir_all(dist)
             .map_err(|error| format!("cannot empty {}: {error}", dist.display()))?;
     }
-    built.copy_to(&dist)?;
+    Ok(())
+}
+
+fn copy_papers(dist: &Path, log: &mut Log) -> Result<()> {
     for paper in PAPERS {
         let from = folder::root().join(paper);
         if from.exists() {
@@ -99,24 +145,41 @@ fn collect(built: &Built, toolchain: &Toolchain, log: &mut Log) -> Result<()> {
             log.note(format!("{paper} is not in the repository and so does not ship"));
         }
     }
-    write_notices(toolchain, &dist)?;
-    refuse_recorder(&dist)?;
-    log.note(format!("in {}:", dist.display()));
-    for name in ["mpr-otel.exe", "mpr-otel-lab.exe", "mpr_otel.dll", "x86/mpr_otel.dll"] {
-        let size = fs::metadata(dist.join(name))?.len();
-        log.note(format!("{name:<18} {size:>9} bytes"));
-    }
     Ok(())
 }
 
 /// Whose work is linked into all of it, and under which licences.
-fn write_notices(toolchain: &Toolchain, dist: &Path) -> Result<()> {
-    fs::write(dist.join("THIRD-PARTY-NOTICES.txt"), notices::text()?)?;
+fn write_notices(toolchains: &[&Toolchain], dist: &Path) -> Result<()> {
+    let targets: Vec<Target> = toolchains.iter().map(|toolchain| toolchain.target).collect();
+    fs::write(dist.join("THIRD-PARTY-NOTICES.txt"), notices::text(&targets)?)?;
     let folder = dist.join("third-party");
     fs::create_dir_all(&folder)?;
-    for (name, file) in toolchain.notices()? {
-        copy(&file, &folder.join(name))?;
+    for toolchain in toolchains {
+        for (name, file) in toolchain.notices()? {
+            copy(&file, &folder.join(name))?;
+        }
     }
+    Ok(())
+}
+
+/// Says which toolchain made what is for each target.
+fn write_toolchains(toolchains: &[&Toolchain], dist: &Path, log: &mut Log) -> Result<()> {
+    let mut text = String::new();
+    for toolchain in toolchains {
+        let line = format!("{}: {}", toolchain.target.triple(), toolchain.versions()?);
+        text.push_str(&line);
+        text.push('\n');
+        log.note(line);
+    }
+    Ok(fs::write(dist.join("TOOLCHAIN.txt"), text)?)
+}
+
+fn sign(signer: &Signer, binaries: &[PathBuf], log: &mut Log) -> Result<()> {
+    signer.ensure(log)?;
+    for binary in binaries {
+        signer.sign(binary, log)?;
+    }
+    log.note(format!("{} files signed", binaries.len()));
     Ok(())
 }
 

@@ -1,12 +1,12 @@
-//! The fleet's side: the Collector, Prometheus and a trace backend, built from source, and the
-//! tests that run them.
+//! The fleet's side: the Collector, Prometheus, Alertmanager and a trace backend, built from source,
+//! and the tests that run them.
 
 use crate::cargo::cargo;
 use crate::go::Go;
 use crate::packages::Need;
 use crate::run::{Log, Run};
 use crate::under_test::{PACKAGES, under_test};
-use crate::{Result, folder, lab, packages};
+use crate::{Result, dist, folder, lab, packages};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -21,8 +21,19 @@ const HAPROXY: Need = Need {
     is_there: || folder::program("haproxy").is_some(),
 };
 
+/// Reads units of systemd. Nothing is started.
+const SYSTEMD: Need = Need {
+    name: "systemd-analyze",
+    packages: &["systemd"],
+    is_there: || folder::program("systemd-analyze").is_some(),
+};
+
+/// What `systemd-analyze security` may find in the gateway's unit at most, in tenths: 0 is nothing, 10.0 a
+/// unit without a line about it. A service of the network keeps about 1.
+const EXPOSURE: &str = "20";
+
 /// The tests that run them, one file of tests/ each. Cargo.toml has `test = false` for them.
-const TESTS: [&str; 3] = ["collector", "dashboards", "view"];
+const TESTS: [&str; 5] = ["alertmanager", "collector", "dashboards", "view", "rude"];
 
 /// The Collector's builder. Its version is that of the components in builder.yaml.
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
@@ -30,6 +41,9 @@ const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
 const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.314.0";
 /// Without service discovery, which is most of it, and which pushed metrics do not need.
 const PROMETHEUS_TAGS: &str = "remove_all_sd,netgo";
+const ALERTMANAGER: &str = "github.com/prometheus/alertmanager@v0.35.0";
+/// Where Alertmanager's build wants its web pages, which its module has only the sources of.
+const ALERTMANAGER_PAGES: [&str; 3] = ["ui", "app", "dist"];
 /// A trace backend in one program, with its storage in memory.
 const JAEGER: &str = "github.com/jaegertracing/jaeger@v1.76.0";
 /// Reads dashboards/mixin.libsonnet.
@@ -80,6 +94,10 @@ pub fn steps(run: &mut Run) {
         let config = folder::root().join("deploy").join("scaled").join("haproxy.cfg");
         log.run(Command::new("haproxy").arg("-c").arg("-f").arg(config))
     });
+    run.step("check unit", |log| {
+        packages::ensure(&[SYSTEMD], log)?;
+        check_unit(log)
+    });
     if build(run) {
         // The simulations send as much as they can: with what is built as it ships.
         run.step("build release", |log| log.run(cargo(&["build", "--release"]).args(PACKAGES)));
@@ -96,6 +114,31 @@ pub fn steps(run: &mut Run) {
     }
 }
 
+/// Checks the gateway's unit of systemd: that it is understood, and how much it leaves open.
+fn check_unit(log: &mut Log) -> Result<()> {
+    let (name, program) = ("otelcol-mpr.service", "/usr/local/bin/otelcol-mpr");
+    let unit = fs::read_to_string(folder::root().join("deploy").join("linux").join(name))?;
+    if !unit.contains(&format!("ExecStart={program} ")) {
+        return Err(format!("{name} does not start {program}").into());
+    }
+    let copy = fresh("unit")?.join(name);
+    // A program that is not there would be a fault of the unit.
+    fs::write(&copy, unit.replace(program, "/bin/true"))?;
+    log.run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy))?;
+    // What it does not understand it names, and ignores: systemd would, too.
+    let said = log.text()?;
+    if let Some(line) = said.lines().find(|line| line.contains(&format!("{name}:"))) {
+        return Err(line.to_owned().into());
+    }
+    let threshold = format!("--threshold={EXPOSURE}");
+    let security = ["security", "--offline=true", "--no-pager", &threshold];
+    log.run(Command::new("systemd-analyze").args(security).arg(&copy))?;
+    let exposure = log.text()?;
+    let line = exposure.lines().rfind(|line| line.contains("Overall exposure level"));
+    log.note(line.unwrap_or_default().trim_start_matches(['→', ' ']));
+    Ok(())
+}
+
 /// Builds what is not there yet. Returns whether all is.
 pub fn build(run: &mut Run) -> bool {
     let mut go = None;
@@ -108,6 +151,7 @@ pub fn build(run: &mut Run) -> bool {
     [
         run.step("build collector", |log| collectors(&go, log)),
         run.step("build prometheus", |log| prometheus(&go, log)),
+        run.step("build alertmanager", |log| alertmanager(&go, log)),
         run.step("build jaeger", |log| jaeger(&go, log)),
         run.step("build jsonnet", |log| jsonnet(&go, log)),
         run.step("build kafka", |log| kafka(&go, log)),
@@ -116,8 +160,8 @@ pub fn build(run: &mut Run) -> bool {
     .all(|built| *built)
 }
 
-/// Where the tools are: `otelcol-mpr`, `otelcol-mpr-kafka`, `prometheus`, `promtool`, `jaeger`,
-/// `jsonnet`, `kafka` and `actionlint`.
+/// Where the tools are: `otelcol-mpr`, `otelcol-mpr-kafka`, `prometheus`, `promtool`, `alertmanager`,
+/// `amtool`, `jaeger`, `jsonnet`, `kafka` and `actionlint`.
 pub fn tools() -> PathBuf {
     home().join("bin")
 }
@@ -179,6 +223,22 @@ fn prometheus(go: &Go, log: &mut Log) -> Result<()> {
     Ok(())
 }
 
+/// Without its web pages: what is notified does not depend on them.
+fn alertmanager(go: &Go, log: &mut Log) -> Result<()> {
+    built("amtool", ALERTMANAGER, log, |log| {
+        compile(go, ALERTMANAGER, "./cmd/amtool", "netgo", "amtool", log)
+    })?;
+    built("alertmanager", ALERTMANAGER, log, |log| {
+        // Go's cache cannot be added to.
+        let source = fresh("alertmanager-source")?;
+        dist::copy(&go.module(ALERTMANAGER, log)?, &source)?;
+        let pages = source.join(ALERTMANAGER_PAGES.iter().collect::<PathBuf>());
+        fs::create_dir_all(&pages)?;
+        fs::write(pages.join("none.html"), "")?;
+        compile_in(go, &source, "./cmd/alertmanager", "netgo", "alertmanager", log)
+    })
+}
+
 fn jaeger(go: &Go, log: &mut Log) -> Result<()> {
     built("jaeger", JAEGER, log, |log| {
         compile(go, JAEGER, "./cmd/all-in-one", "netgo", "jaeger", log)
@@ -193,10 +253,21 @@ fn jsonnet(go: &Go, log: &mut Log) -> Result<()> {
 
 /// Builds a program where its module is: `go install` refuses those whose go.mod has replacements.
 fn compile(go: &Go, module: &str, of: &str, tags: &str, name: &str, log: &mut Log) -> Result<()> {
-    let source = go.module(module, log)?;
+    compile_in(go, &go.module(module, log)?, of, tags, name, log)
+}
+
+/// Builds a program of the module in the folder `source`.
+fn compile_in(
+    go: &Go,
+    source: &Path,
+    of: &str,
+    tags: &str,
+    name: &str,
+    log: &mut Log,
+) -> Result<()> {
     let output = fresh(name)?.join(name);
     let flags = ["build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-tags", tags];
-    log.run(go.command(&source, &flags).arg("-o").arg(&output).arg(of))?;
+    log.run(go.command(source, &flags).arg("-o").arg(&output).arg(of))?;
     install(&output, name)
 }
 

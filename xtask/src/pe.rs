@@ -1,7 +1,12 @@
 //! What Windows' loader reads in a DLL or program, checked against what ours may say.
 
-use crate::Result;
-use crate::windows::Architecture;
+mod imports;
+mod marks;
+mod unwind;
+
+use crate::windows::{Abi, Architecture, Target, arm64x};
+use crate::{Result, folder};
+use marks::Marks;
 use object::read::pe::{
     ExportTable, ImageNtHeaders, ImportTable, PeFile, ResourceDirectory,
     ResourceDirectoryEntryData, ResourceDirectoryTable, ResourceNameOrId,
@@ -10,11 +15,13 @@ use object::{LittleEndian as LE, pe};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 /// What MPR looks for: both names, plain.
 const EXPORTS: [&str; 2] = ["AddConnectNotify", "CancelConnectNotify"];
 
-/// DLLs of every Windows 10 and Server 2016, and later.
+/// DLLs of every Windows 10 and Server 2016, and later. The notification DLL imports fewer:
+/// src/dll/imports-*.txt.
 const SYSTEM: [&str; 14] = [
     "advapi32.dll",
     "api-ms-win-core-synch-l1-2-0.dll",
@@ -33,7 +40,7 @@ const SYSTEM: [&str; 14] = [
 ];
 
 /// The DLL is mapped into every program that maps a drive: bytes at most.
-const DLL_LIMIT: usize = 1_700_000;
+const DLL_LIMIT: usize = 1_200_000;
 
 /// The tables of one file.
 struct Tables {
@@ -41,38 +48,57 @@ struct Tables {
     exports: Vec<String>,
     imports: BTreeSet<String>,
     version: Option<[u16; 4]>,
+    marks: Marks,
+}
+
+/// `cargo xtask pe`: checks files that something else built, or has built before, and says of each what
+/// there is to say.
+pub fn run(triple: &str, files: &[&str]) -> Result<ExitCode> {
+    let target = Target::named(triple)
+        .ok_or_else(|| format!("{triple} is no target that mpr-otel is built for"))?;
+    for path in files.iter().map(Path::new) {
+        let (tables, data) = check(path, target)?;
+        if path.ends_with("mpr_otel.dll") {
+            tables.check_exports(path)?;
+        }
+        println!("{}", tables.summary(path, target, data.len()));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Checks the notification DLL. Returns what there is to say of it in one line.
-pub fn check_dll(path: &Path, architecture: Architecture) -> Result<String> {
-    let (tables, size) = check(path, architecture)?;
-    if tables.exports != EXPORTS {
+pub fn check_dll(path: &Path, target: Target) -> Result<String> {
+    let (tables, data) = check(path, target)?;
+    tables.check_exports(path)?;
+    let list = folder::root().join(format!("src/dll/imports-{}.txt", target.triple()));
+    let listed =
+        fs::read_to_string(&list).map_err(|error| format!("{}: {error}", list.display()))?;
+    let complaints = imports::complaints(&listed, &tables.imports);
+    if !complaints.is_empty() {
+        return Err(
+            format!("{}: {} ({})", path.display(), complaints.join("; "), list.display()).into()
+        );
+    }
+    if data.len() > DLL_LIMIT {
         return Err(format!(
-            "{} exports {:?}; MPR looks for exactly {EXPORTS:?} (build.rs tells the linker)",
+            "{} has {} bytes, which is over {DLL_LIMIT}; what did the last dependency bring?",
             path.display(),
-            tables.exports
+            data.len()
         )
         .into());
     }
-    if size > DLL_LIMIT {
-        return Err(format!(
-            "{} has {size} bytes, which is over {DLL_LIMIT}; what did the last dependency bring?",
-            path.display()
-        )
-        .into());
-    }
-    Ok(tables.summary(path, architecture, size))
+    Ok(tables.summary(path, target, data.len()))
 }
 
 /// Checks the program. Returns what there is to say of it in one line.
-pub fn check_program(path: &Path, architecture: Architecture) -> Result<String> {
-    let (tables, size) = check(path, architecture)?;
-    Ok(tables.summary(path, architecture, size))
+pub fn check_program(path: &Path, target: Target) -> Result<String> {
+    let (tables, data) = check(path, target)?;
+    Ok(tables.summary(path, target, data.len()))
 }
 
 /// Checks the recorder, which does not ship. Returns what there is to say of it in one line.
-pub fn check_recorder(path: &Path, architecture: Architecture) -> Result<String> {
-    let (tables, size) = check_loads(path, architecture)?;
+pub fn check_recorder(path: &Path, target: Target) -> Result<String> {
+    let (tables, data) = check_loads(path, target)?;
     for name in EXPORTS {
         if !tables.exports.iter().any(|export| export == name) {
             return Err(format!(
@@ -83,37 +109,84 @@ pub fn check_recorder(path: &Path, architecture: Architecture) -> Result<String>
             .into());
         }
     }
-    Ok(tables.summary(path, architecture, size))
+    Ok(tables.summary(path, target, data.len()))
+}
+
+/// Checks the DLL without code that arm64 and emulated x64 programs load (windows/arm64x.rs). Returns
+/// what there is to say of it in one line.
+pub fn check_forwarder(path: &Path) -> Result<String> {
+    let target = Target { architecture: Architecture::Arm64, abi: Abi::Llvm };
+    let (tables, data) = check_loads(path, target)?;
+    let failed = |what: &str| Err(format!("{} {what}", path.display()).into());
+    if tables.exports != EXPORTS {
+        return failed("does not export what MPR looks for");
+    }
+    if !tables.marks.is_hybrid() {
+        return failed(
+            "is not Arm64X; the linker needs a load configuration of both kinds for that",
+        );
+    }
+    if !tables.marks.imports_from_system32() {
+        return failed("may lead to DLLs in the folder of the program that loads it");
+    }
+    for dll in [arm64x::NATIVE, arm64x::EMULATED] {
+        for export in EXPORTS {
+            let to = format!("{}.{export}", dll.trim_end_matches(".dll"));
+            if !data.windows(to.len()).any(|bytes| bytes == to.as_bytes()) {
+                return failed(&format!("does not lead to {to}"));
+            }
+        }
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(format!(
+        "{name} for arm64 and x64: {} bytes, Arm64X; {}; leads to {} and {}",
+        data.len(),
+        tables.marks.summary(),
+        arm64x::NATIVE,
+        arm64x::EMULATED
+    ))
+}
+
+/// The version resource of a 64-bit file: VS_VERSIONINFO and all in it (verrsrc.h).
+pub fn version_resource(path: &Path) -> Result<Vec<u8>> {
+    let data = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let file = PeFile::<pe::ImageNtHeaders64>::parse(&*data)?;
+    let directories = file.data_directories();
+    let resources = directories.resource_directory(&*data, &file.section_table())?;
+    let resource = match resources {
+        Some(resources) => version_data(&data, &file, resources)?,
+        None => None,
+    };
+    Ok(resource.ok_or_else(|| format!("{} has no version", path.display()))?.to_vec())
 }
 
 /// What holds for all that ships.
-fn check(path: &Path, architecture: Architecture) -> Result<(Tables, usize)> {
-    let (tables, size) = check_loads(path, architecture)?;
+fn check(path: &Path, target: Target) -> Result<(Tables, Vec<u8>)> {
+    let (tables, data) = check_loads(path, target)?;
     let expected = package_version()?;
+    let mut complaints = tables.marks.missing(target);
     if tables.version != Some(expected) {
-        return Err(format!(
-            "{}'s file version is {:?} and not {expected:?}; is windres installed (build.rs)?",
-            path.display(),
+        complaints.push(format!(
+            "its file version is {:?} and not {expected:?}; is windres installed (build.rs)?",
             tables.version
-        )
-        .into());
+        ));
     }
-    Ok((tables, size))
+    if !complaints.is_empty() {
+        return Err(format!("{}: {}", path.display(), complaints.join("; ")).into());
+    }
+    Ok((tables, data))
 }
 
 /// What every Windows 10 asks of a file that it loads.
-fn check_loads(path: &Path, architecture: Architecture) -> Result<(Tables, usize)> {
-    let data = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let (tables, machine) = match architecture {
-        Architecture::X64 => {
-            (Tables::read::<pe::ImageNtHeaders64>(&data), pe::IMAGE_FILE_MACHINE_AMD64)
-        }
-        Architecture::X86 => {
-            (Tables::read::<pe::ImageNtHeaders32>(&data), pe::IMAGE_FILE_MACHINE_I386)
-        }
+fn check_loads(path: &Path, target: Target) -> Result<(Tables, Vec<u8>)> {
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let data = fs::read(path).map_err(|error| failed(&error))?;
+    let tables = match target.architecture {
+        Architecture::X86 => Tables::read::<pe::ImageNtHeaders32>(&data),
+        Architecture::X64 | Architecture::Arm64 => Tables::read::<pe::ImageNtHeaders64>(&data),
     };
-    let tables = tables.map_err(|error| format!("{}: {error}", path.display()))?;
-    if tables.machine != machine {
+    let tables = tables.map_err(|error| failed(&error))?;
+    if tables.machine != target.architecture.machine() {
         return Err(
             format!("{} is for another machine: {:?}", path.display(), tables.machine).into()
         );
@@ -128,7 +201,10 @@ fn check_loads(path: &Path, architecture: Architecture) -> Result<(Tables, usize
         )
         .into());
     }
-    Ok((tables, data.len()))
+    if (target.architecture, target.abi) == (Architecture::X86, Abi::Gnu) {
+        unwind::check(&data).map_err(|error| failed(&error))?;
+    }
+    Ok((tables, data))
 }
 
 fn is_system(name: &str) -> bool {
@@ -156,17 +232,35 @@ impl Tables {
             exports: file.export_table()?.map_or(Ok(Vec::new()), |table| exports(&table))?,
             imports: file.import_table()?.map_or(Ok(BTreeSet::new()), |table| imports(&table))?,
             version: match resources {
-                Some(resources) => version(data, &file, resources)?,
+                Some(resources) => version_data(data, &file, resources)?.and_then(fixed_version),
                 None => None,
             },
+            marks: Marks::read(data, &file)?,
         })
     }
 
-    fn summary(&self, path: &Path, architecture: Architecture, size: usize) -> String {
+    fn check_exports(&self, path: &Path) -> Result<()> {
+        if self.exports == EXPORTS {
+            return Ok(());
+        }
+        Err(format!(
+            "{} exports {:?}; MPR looks for exactly {EXPORTS:?} (build.rs tells the linker)",
+            path.display(),
+            self.exports
+        )
+        .into())
+    }
+
+    fn summary(&self, path: &Path, target: Target, size: usize) -> String {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let imports: Vec<&str> =
             self.imports.iter().map(|name| name.trim_end_matches(".dll")).collect();
-        format!("{name} for {}: {size} bytes, imports {}", architecture.triple(), imports.join(" "))
+        format!(
+            "{name} for {}: {size} bytes; {}; imports {}",
+            target.triple(),
+            self.marks.summary(),
+            imports.join(" ")
+        )
     }
 }
 
@@ -192,12 +286,12 @@ fn imports(table: &ImportTable<'_>) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// The file version in the version resource (VS_FIXEDFILEINFO in verrsrc.h).
-fn version<Headers: ImageNtHeaders>(
-    data: &[u8],
-    file: &PeFile<'_, Headers>,
+/// The version resource.
+fn version_data<'data, Headers: ImageNtHeaders>(
+    data: &'data [u8],
+    file: &PeFile<'data, Headers>,
     resources: ResourceDirectory<'_>,
-) -> Result<Option<[u16; 4]>> {
+) -> Result<Option<&'data [u8]>> {
     // Type, name, language; each has one entry.
     let types = resources.root()?;
     let of_type = types.entries.iter().find(
@@ -210,16 +304,16 @@ fn version<Headers: ImageNtHeaders>(
                 entry = entries.first();
             }
             ResourceDirectoryEntryData::Data(place) => {
-                let address = place.offset_to_data.get(LE);
-                let bytes = file.section_table().pe_data_at(data, address).unwrap_or_default();
-                return Ok(fixed_version(bytes));
+                let bytes = file.section_table().pe_data_at(data, place.offset_to_data.get(LE));
+                return Ok(bytes.and_then(|bytes| bytes.get(..place.size.get(LE) as usize)));
             }
         }
     }
     Ok(None)
 }
 
-/// Two words after VS_FIXEDFILEINFO's signature stand the four parts, each pair high word first.
+/// The file version in a version resource (VS_FIXEDFILEINFO in verrsrc.h). Two words after its
+/// signature stand the four parts, each pair high word first.
 fn fixed_version(bytes: &[u8]) -> Option<[u16; 4]> {
     let at = bytes.windows(4).position(|four| four == 0xFEEF_04BD_u32.to_le_bytes())?;
     let part = |offset: usize| {

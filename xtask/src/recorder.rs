@@ -3,7 +3,7 @@
 
 use crate::dist::{self, copy};
 use crate::run::{Log, Run};
-use crate::windows::{Architecture, RECORDER, Toolchain};
+use crate::windows::{RECORDER, Toolchain};
 use crate::{Result, folder, pe};
 use std::fs;
 use std::path::PathBuf;
@@ -23,8 +23,8 @@ impl Recorder {
         let mut recorder = None;
         run.step("build recorder", |log| {
             let built = Self { x64: x64.build_recorder(log)?, x86: x86.build_recorder(log)? };
-            log.note(pe::check_recorder(&built.x64, Architecture::X64)?);
-            log.note(pe::check_recorder(&built.x86, Architecture::X86)?);
+            log.note(pe::check_recorder(&built.x64, x64.target)?);
+            log.note(pe::check_recorder(&built.x86, x86.target)?);
             recorder = Some(built);
             Ok(())
         });

@@ -85,6 +85,11 @@ impl Run {
         let _ = self.out.write_fmt(what).and_then(|()| self.out.flush());
     }
 
+    /// Whether all steps so far passed.
+    pub fn is_well(&self) -> bool {
+        self.steps.iter().all(|step| step.outcome == Outcome::Passed)
+    }
+
     /// Prints the table of all steps. The exit code tells whether all passed.
     pub fn finish(mut self) -> ExitCode {
         self.tell(format_args!("\n"));

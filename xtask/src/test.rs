@@ -6,7 +6,7 @@ use crate::packages::Need;
 use crate::recorder::Recorder;
 use crate::run::Run;
 use crate::under_test::{LIBRARY, PACKAGES, under_test};
-use crate::{Result, fleet, folder, lab, packages, wine};
+use crate::{Result, fleet, folder, lab, packages, sign, wine};
 use std::process::{Command, ExitCode};
 
 /// Rust's formatter and linter for the cargo that Debian brings.
@@ -21,6 +21,13 @@ const VALGRIND: Need = Need {
     name: "valgrind",
     packages: &["valgrind", "libc6-dbg", "gcc", "libc6-dev"],
     is_there: || folder::program("valgrind").is_some() && folder::program("gcc").is_some(),
+};
+
+/// Reads Windows Installer packages, beside the reader that writes them.
+const MSITOOLS: Need = Need {
+    name: "msiinfo",
+    packages: &["msitools"],
+    is_there: || folder::program("msiinfo").is_some(),
 };
 
 /// Formats, lints and tests of this system.
@@ -40,12 +47,18 @@ pub fn windows() -> Result<ExitCode> {
 /// All of [`native`], [`windows`] and [`fleet::test`], and what else needs more than Rust.
 pub fn everything() -> Result<ExitCode> {
     let mut run = Run::new()?;
-    run.step("prepare", |log| packages::ensure(&[DEBIAN_LINTS, VALGRIND], log));
-    native_steps(&mut run);
-    shipped_steps(&mut run);
-    windows_steps(&mut run);
-    fleet::steps(&mut run);
+    steps(&mut run);
     Ok(run.finish())
+}
+
+/// The steps of it. Returns whether all passed.
+pub fn steps(run: &mut Run) -> bool {
+    run.step("prepare", |log| packages::ensure(&[DEBIAN_LINTS, VALGRIND, MSITOOLS], log));
+    native_steps(run);
+    shipped_steps(run);
+    windows_steps(run);
+    fleet::steps(run);
+    run.is_well()
 }
 
 fn native_steps(run: &mut Run) {
@@ -107,6 +120,7 @@ fn windows_steps(run: &mut Run) {
         if let Some(built) = Built::new(&x64, &x86, run)
             && let Some(recorder) = recorder
         {
+            run.step("sign windows", |log| sign::test(&built.files(), log));
             wine::steps(run, &x64, &built, &recorder);
         }
     }

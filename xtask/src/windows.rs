@@ -2,12 +2,17 @@
 //!
 //! The cargo that runs us does it if it has the target's standard library, or can fetch it
 //! through rustup. Otherwise Debian's Rust does it, which brings the standard library's source
-//! and compiles that as well. Either way mingw-w64 links.
+//! and compiles that as well. Either way LLVM's linker links, with mingw-w64's libraries.
 
+pub mod arm64x;
 pub mod debian;
+pub mod llvm;
+mod mingw;
+mod target;
 
-use crate::packages::Need;
-use crate::run::Log;
+pub use target::{Abi, Architecture, Target};
+
+use crate::run::{Log, shown};
 use crate::{Result, cargo, folder, packages};
 use std::env;
 use std::ffi::OsString;
@@ -15,7 +20,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Packages with Windows code of their own, and the tests, which start them.
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 16] = [
     "--package",
     "mpr-otel-core",
     "--package",
@@ -30,90 +35,65 @@ const PACKAGES: [&str; 14] = [
     "mpr-otel-wine-provider",
     "--package",
     "mpr-otel-recorder",
+    "--package",
+    "mpr-otel-msi-action",
 ];
 
 /// The DLL that writes down every call of it (tests/recorder).
 pub const RECORDER: &str = "mpr_otel_recorder.dll";
 
-/// The C compiler and linker for 64-bit Windows.
-const MINGW_X64: Need = Need {
-    name: "mingw-w64 for x86_64",
-    packages: &["gcc-mingw-w64-x86-64"],
-    is_there: || folder::program(Architecture::X64.gcc()).is_some(),
-};
+/// Has windows-result do without COM's errors, for which it would import oleaut32.dll. Nothing here is COM.
+const WITHOUT_COM: &str = "--cfg=windows_slim_errors";
 
-/// The C compiler and linker for 32-bit Windows.
-const MINGW_X86: Need = Need {
-    name: "mingw-w64 for i686",
-    packages: &["gcc-mingw-w64-i686"],
-    is_there: || folder::program(Architecture::X86.gcc()).is_some(),
-};
-
-/// Notices of what mingw-w64 links into every DLL and program, where Debian has them.
-const MINGW_NOTICES: &str = "/usr/share/doc/mingw-w64-common/copyright";
-
-/// How wide pointers are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// 64 bits.
-    X64,
-    /// 32 bits.
-    X86,
-}
-
-impl Architecture {
-    /// Rust's name of the target.
-    pub fn triple(self) -> &'static str {
-        match self {
-            Self::X64 => "x86_64-pc-windows-gnu",
-            Self::X86 => "i686-pc-windows-gnu",
-        }
-    }
-
-    /// mingw's C compiler.
-    pub fn gcc(self) -> &'static str {
-        match self {
-            Self::X64 => "x86_64-w64-mingw32-gcc",
-            Self::X86 => "i686-w64-mingw32-gcc",
-        }
-    }
-
-    fn mingw(self) -> Need {
-        match self {
-            Self::X64 => MINGW_X64,
-            Self::X86 => MINGW_X86,
-        }
-    }
-}
-
-/// What builds for one architecture.
+/// What builds for one target.
 pub struct Toolchain {
-    architecture: Architecture,
+    /// What it builds for.
+    pub target: Target,
     rust: Rust,
+    /// Flags for rustc.
+    flags: Vec<OsString>,
+    /// Variables for build scripts.
+    environment: Vec<(&'static str, OsString)>,
 }
 
 enum Rust {
     /// The cargo that runs us.
     Ours,
-    /// Debian's, with these flags for its rustc.
-    Debian(Vec<OsString>),
+    /// Debian's.
+    Debian,
 }
 
 impl Toolchain {
     /// Finds what builds for `architecture`, and installs what it lacks.
     pub fn ensure(architecture: Architecture, log: &mut Log) -> Result<Self> {
-        packages::ensure(&[architecture.mingw()], log)?;
-        let rust = if has_target(architecture)? || add_target(architecture, log)? {
+        let target = Target { architecture, abi: Abi::Gnu };
+        packages::ensure(&mingw::needs(architecture)?, log)?;
+        let mut flags = mingw::flags(target)?;
+        flags.push(WITHOUT_COM.into());
+        flags.extend(remapped_paths());
+        let rust = if has_target(target)? || add_target(target, log)? {
             Rust::Ours
         } else {
             packages::ensure(&[debian::RUST], log)?;
-            Rust::Debian(debian::flags(architecture, log)?)
+            flags.extend(debian::flags(target, log)?);
+            Rust::Debian
         };
         log.note(match rust {
-            Rust::Ours => format!("{}: cargo's own target", architecture.triple()),
-            Rust::Debian(_) => format!("{}: Debian's Rust", architecture.triple()),
+            Rust::Ours => format!("{}: cargo's own target", target.triple()),
+            Rust::Debian => format!("{}: Debian's Rust", target.triple()),
         });
-        Ok(Self { architecture, rust })
+        Ok(Self { target, rust, flags, environment: Vec::new() })
+    }
+
+    /// As [`ensure`](Self::ensure), with LLVM's tools alone.
+    pub fn ensure_llvm(architecture: Architecture, log: &mut Log) -> Result<Self> {
+        let target = Target { architecture, abi: Abi::Llvm };
+        llvm::ensure(log)?;
+        let mut flags = llvm::flags(target)?;
+        flags.push(WITHOUT_COM.into());
+        flags.extend(remapped_paths());
+        let environment = llvm::environment(target)?.into();
+        Ok(Self { target, rust: Rust::Debian, flags, environment })
     }
 
     /// Builds the notification DLL as it ships.
@@ -124,10 +104,11 @@ impl Toolchain {
         Ok(self.output("release").join("mpr_otel.dll"))
     }
 
-    /// Builds the program and the lab as they ship: the folder that they are in.
-    pub fn build_programs(&self, log: &mut Log) -> Result<PathBuf> {
+    /// Builds the programs of these packages as they ship: the folder that they are in.
+    pub fn build_programs(&self, packages: &[&str], log: &mut Log) -> Result<PathBuf> {
         let mut cargo = self.cargo("build", "release");
-        cargo.args(["--release", "--package", "mpr-otel", "--package", "mpr-otel-lab"]);
+        cargo.arg("--release");
+        cargo.args(packages.iter().flat_map(|package| ["--package", package]));
         log.run(&mut cargo)?;
         Ok(self.output("release"))
     }
@@ -146,6 +127,14 @@ impl Toolchain {
         cargo.args(["--release", "--package", "mpr-otel-recorder"]);
         log.run(&mut cargo)?;
         Ok(self.output("release").join(RECORDER))
+    }
+
+    /// Builds what the Windows Installer package runs.
+    pub fn build_msi_action(&self, log: &mut Log) -> Result<PathBuf> {
+        let mut cargo = self.cargo("build", "release");
+        cargo.args(["--release", "--package", "mpr-otel-msi-action"]);
+        log.run(&mut cargo)?;
+        Ok(self.output("release").join("mpr_otel_msi_action.dll"))
     }
 
     /// Lints the Windows code.
@@ -167,63 +156,99 @@ impl Toolchain {
 
     /// What it links beside the crates, as files with the notices of that: names to give them, and
     /// where they are.
-    pub fn notices(&self) -> Result<[(&'static str, PathBuf); 2]> {
+    pub fn notices(&self) -> Result<Vec<(&'static str, PathBuf)>> {
         let rust = match self.rust {
             Rust::Ours => {
                 let file = "share/doc/rust/COPYRIGHT-library.html";
                 ("rust-standard-library.html", rustc_folder(&["sysroot"])?.join(file))
             }
-            Rust::Debian(_) => ("rust-standard-library.txt", debian::NOTICES.into()),
+            Rust::Debian => ("rust-standard-library.txt", debian::NOTICES.into()),
         };
-        Ok([rust, ("mingw-w64.txt", MINGW_NOTICES.into())])
+        let mut notices = vec![rust];
+        match self.target.abi {
+            Abi::Llvm => notices.extend(llvm::notices()),
+            _ => notices.push(("mingw-w64.txt", mingw::NOTICES.into())),
+        }
+        Ok(notices)
+    }
+
+    /// What compiles and links, each with its version.
+    pub fn versions(&self) -> Result<String> {
+        let mut rustc = match self.rust {
+            Rust::Ours => Command::new(beside_cargo("rustc")),
+            Rust::Debian => debian::rustc(),
+        };
+        let rustc = first_line(rustc.arg("--version"))?;
+        Ok(match self.target.abi {
+            Abi::Llvm => {
+                let [mut linker, mut zig] = llvm::tools();
+                let (linker, zig) = (first_line(&mut linker)?, first_line(&mut zig)?);
+                format!("{rustc}, {linker}, libraries of zig {zig}")
+            }
+            _ => {
+                let linker = first_line(Command::new(mingw::LINKER).arg("--version"))?;
+                let gcc = first_line(self.gcc().arg("--version"))?;
+                format!("{rustc}, {linker}, libraries of {gcc}")
+            }
+        })
     }
 
     /// The C compiler.
     pub fn gcc(&self) -> Command {
-        Command::new(self.architecture.gcc())
+        Command::new(mingw::gcc(self.target.architecture))
     }
 
     fn cargo(&self, subcommand: &str, folder: &str) -> Command {
-        let (mut cargo, mut flags) = match &self.rust {
-            Rust::Ours => {
-                let mut cargo = Command::new(cargo::program());
-                cargo.arg(subcommand);
-                (cargo, Vec::new())
-            }
-            Rust::Debian(flags) => (debian::cargo(subcommand), flags.clone()),
+        let mut cargo = match &self.rust {
+            Rust::Ours => cargo::cargo(&[subcommand]),
+            Rust::Debian => debian::cargo(subcommand),
         };
-        flags.extend(remapped_paths());
         cargo
-            .args(["--target", self.architecture.triple(), "--target-dir"])
+            .args(["--target", self.target.triple(), "--target-dir"])
             .arg(self.folder(folder))
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}".as_ref()));
+            .envs(self.environment.iter().cloned())
+            .env("CARGO_ENCODED_RUSTFLAGS", self.flags.join("\u{1f}".as_ref()));
         cargo
     }
 
     fn folder(&self, folder: &str) -> PathBuf {
         // Two compilers in one folder would undo each other's work.
-        let name = match self.rust {
-            Rust::Ours => "windows",
-            Rust::Debian(_) => "windows-debian",
+        let name = match (self.target.abi, &self.rust) {
+            (Abi::Llvm, _) => "windows-llvm",
+            (_, Rust::Ours) => "windows",
+            (_, Rust::Debian) => "windows-debian",
         };
         folder::target().join(name).join(folder)
     }
 
     fn output(&self, folder: &str) -> PathBuf {
-        self.folder(folder).join(self.architecture.triple()).join("release")
+        self.folder(folder).join(self.target.triple()).join("release")
     }
 }
 
-/// Whether the cargo that runs us has the standard library of `architecture`.
-fn has_target(architecture: Architecture) -> Result<bool> {
-    let folder = rustc_folder(&["target-libdir", "--target", architecture.triple()])?;
+/// Whether the cargo that runs us has the standard library of `target`.
+fn has_target(target: Target) -> Result<bool> {
+    let folder = rustc_folder(&["target-libdir", "--target", target.triple()])?;
     // rustc prints the folder whether it is there or not.
     Ok(folder.read_dir().is_ok_and(|mut files| files.next().is_some()))
 }
 
+/// A program that comes with our cargo.
+fn beside_cargo(name: &str) -> PathBuf {
+    PathBuf::from(cargo::program()).with_file_name(name)
+}
+
+/// The first line that a program prints.
+fn first_line(program: &mut Command) -> Result<String> {
+    let output =
+        program.output().map_err(|error| format!("cannot start {}: {error}", shown(program)))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
 /// A folder that the rustc beside our cargo prints. An empty path if it knows none.
 fn rustc_folder(arguments: &[&str]) -> Result<PathBuf> {
-    let rustc = PathBuf::from(cargo::program()).with_file_name("rustc");
+    let rustc = beside_cargo("rustc");
     let output = Command::new(&rustc)
         .arg("--print")
         .args(arguments)
@@ -234,30 +259,32 @@ fn rustc_folder(arguments: &[&str]) -> Result<PathBuf> {
 
 /// Has rustup fetch the target, if it is rustup's cargo that runs us. A network without rustup's
 /// server is no failure.
-fn add_target(architecture: Architecture, log: &mut Log) -> Result<bool> {
+fn add_target(target: Target, log: &mut Log) -> Result<bool> {
     if env::var_os("RUSTUP_TOOLCHAIN").is_none() || folder::program("rustup").is_none() {
         return Ok(false);
     }
     let mut rustup = Command::new("rustup");
-    rustup.args(["target", "add", architecture.triple()]);
+    rustup.args(["target", "add", target.triple()]);
     packages::ask(&rustup, "Rust's standard library for Windows")?;
-    Ok(log.run_to_status(&mut rustup)? && has_target(architecture)?)
+    Ok(log.run_to_status(&mut rustup)? && has_target(target)?)
 }
 
 /// Flags that keep the builder's folders out of what ships.
 fn remapped_paths() -> Vec<OsString> {
-    let home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
     let mut flags = Vec::new();
-    for (from, to) in [(home, "/cargo"), (Some(folder::root()), "/mpr-otel")] {
-        if let Some(from) = from {
-            let mut flag = OsString::from("--remap-path-prefix=");
-            flag.push(from);
-            flag.push("=");
-            flag.push(to);
-            flags.push(flag);
-        }
+    for (folder, alias) in builder_folders_and_aliases() {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.push(folder);
+        flag.push("=");
+        flag.push(alias);
+        flags.push(flag);
     }
     flags
+}
+
+/// The builder's folders that hold source, and the names that stand for them in what ships.
+pub fn builder_folders_and_aliases() -> Vec<(PathBuf, &'static str)> {
+    let mut folders = vec![(folder::root(), "/mpr-otel")];
+    folders.extend(cargo::home().map(|home| (home, "/cargo")));
+    folders
 }

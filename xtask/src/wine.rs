@@ -28,11 +28,18 @@ const WINE: Need = Need {
     },
 };
 
+/// Makes the certificates of the tests: Wine takes a private key in PKCS #12 if it is RSA's.
+const OPENSSL: Need = Need {
+    name: "OpenSSL",
+    packages: &["openssl"],
+    is_there: || folder::program("openssl").is_some(),
+};
+
 /// Builds the programs of the test, sets up a fresh Windows and runs `tests/wine.rs` against it.
 pub fn steps(run: &mut Run, x64: &Toolchain, built: &Built, recorder: &Recorder) {
     let stage = Stage::new();
     let ready = run.step("prepare wine", |log| {
-        packages::ensure(&[WINE], log)?;
+        packages::ensure(&[WINE, OPENSSL], log)?;
         stage.build(x64, built, recorder, log)?;
         stage.set_up(log)
     });
@@ -67,6 +74,8 @@ impl Stage {
         remove(&self.programs)?;
         built.copy_to(&self.programs)?;
         dist::copy(&recorder.x64, &self.programs.join(RECORDER))?;
+        let action_dll = x64.build_msi_action(log)?;
+        dist::copy(&action_dll, &self.programs.join("mpr_otel_msi_action.dll"))?;
         let provider = x64.build_wine_provider(log)?;
         dist::copy(&provider, &self.programs.join("mpr_otel_wine_provider.dll"))?;
         let source = folder::root().join("tests").join("wine");
@@ -92,6 +101,15 @@ impl Stage {
         log.run(
             x64.gcc()
                 .args(warnings)
+                .arg("-municode")
+                .arg(source.join("store").join("store.c"))
+                .arg("-o")
+                .arg(self.programs.join("store.exe"))
+                .arg("-lcrypt32"),
+        )?;
+        log.run(
+            x64.gcc()
+                .args(warnings)
                 .arg("-shared")
                 .arg(source.join("prng").join("prng.c"))
                 .arg("-o")
@@ -103,7 +121,7 @@ impl Stage {
         log.run(cargo(&TEST).arg("--no-run"))
     }
 
-    /// Makes a fresh Windows in which programs of ours run, and mapping a drive leads to the
+    /// Makes a fresh Windows in which the product's programs run, and mapping a drive leads to the
     /// test's provider.
     fn set_up(&self, log: &mut Log) -> Result<()> {
         self.shut_down();

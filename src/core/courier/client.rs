@@ -3,27 +3,24 @@
 //! The request that leaves is built here from our settings. What opentelemetry-otlp put into it
 //! is not trusted further than its body: it merges the host's `OTEL_EXPORTER_OTLP_HEADERS` last.
 
+use super::basic_credentials;
+use super::transport::{SystemTransport, Transport};
 use super::verdict::Cause;
-use crate::settings::{Compression, Settings, is_private};
+use crate::settings::{CertificateName, Compression, Proxy, Settings, is_on_this_machine};
 use flate2::read::GzDecoder;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Uri};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use std::io::Read;
+#[cfg(not(windows))]
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use ureq::config::Config;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// The Content-Type of OTLP in protobuf.
 const PROTOBUF: &str = "application/x-protobuf";
-/// A collector's answer has a few bytes; more than this is not one.
-const LARGEST_ANSWER: u64 = 64 * 1024;
 /// What is shorter than this many bytes is no secret, and would be found in many an answer.
 const SHORTEST_SECRET: usize = 8;
 
@@ -35,6 +32,7 @@ pub type Guard = fn(u16) -> Result<(), (Cause, String)>;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The file of authorities to trust.
+    #[cfg(not(windows))]
     #[error("cannot read the CA certificates in {} (MPR_OTEL_CA_CERTIFICATE): {problem}", path.display())]
     CaCertificate {
         /// The file.
@@ -42,6 +40,10 @@ pub enum ClientError {
         /// What was wrong.
         problem: String,
     },
+    /// The proxy.
+    #[cfg(not(windows))]
+    #[error("cannot use the proxy (MPR_OTEL_PROXY): {0}")]
+    Proxy(String),
     /// opentelemetry-otlp would not build an exporter.
     #[error("cannot build the exporter: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -60,7 +62,7 @@ pub(super) enum Reply {
         is_protobuf: bool,
         /// Where a redirect points.
         location: Option<String>,
-        /// Body; `None` if it was longer than [`LARGEST_ANSWER`] bytes.
+        /// Body; `None` if it was too long for an answer of a collector.
         body: Option<Bytes>,
     },
     /// No answer: refused, reset, timed out, not trusted.
@@ -72,7 +74,7 @@ pub(super) enum Reply {
 /// A small blocking client with our settings.
 #[derive(Debug)]
 pub struct Client {
-    agent: ureq::Agent,
+    transport: SystemTransport,
     endpoint: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
     guard: Option<Guard>,
@@ -80,45 +82,47 @@ pub struct Client {
     reply: Mutex<Option<Reply>>,
 }
 
-/// How long a connection is kept that nothing is sent over.
-const IDLE_CONNECTION: Duration = Duration::from_secs(150);
-
 impl Client {
-    /// A client for an endpoint of the settings' collector.
-    pub fn to(settings: &Settings, endpoint: Uri) -> Result<Self, ClientError> {
-        let root_certs = match &settings.ca_certificate {
-            None => RootCerts::PlatformVerifier,
-            Some(path) => ca_certificates(path)
-                .map_err(|problem| ClientError::CaCertificate { path: path.clone(), problem })?,
+    /// A client for an endpoint of the settings' collector, as a program sends that has no agent: through no
+    /// proxy, and with no client certificate.
+    pub fn of_host(settings: &Settings, endpoint: Uri) -> Result<Self, ClientError> {
+        Self::through(&Proxy::None, None, settings, endpoint, None)
+    }
+
+    /// A client for an endpoint of the settings' collector, as the agent sends, and who stands in for it:
+    /// through the settings' proxy, with their client certificate, and with headers in clear text only where
+    /// `guard` says so.
+    pub fn of_agent(settings: &Settings, endpoint: Uri, guard: Guard) -> Result<Self, ClientError> {
+        // What is sent to this machine does not leave it.
+        let proxy = match is_on_this_machine(&endpoint) {
+            true => &Proxy::None,
+            false => &settings.proxy,
         };
-        let provider = if cfg!(windows) { TlsProvider::NativeTls } else { TlsProvider::Rustls };
-        let config = Config::builder()
-            .timeout_global(Some(settings.timeout))
-            .http_status_as_error(false)
-            // A redirect would turn our POST into a GET.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            // The host's proxy variables are not ours.
-            .proxy(None)
-            // An agent that sends its metrics once a minute makes no new connection for each.
-            .max_idle_age(IDLE_CONNECTION)
-            .user_agent(concat!("mpr-otel/", env!("CARGO_PKG_VERSION")))
-            .tls_config(TlsConfig::builder().provider(provider).root_certs(root_certs).build())
-            .build();
+        let certificate = settings.client_certificate.as_ref();
+        Self::through(proxy, certificate, settings, endpoint, Some(guard))
+    }
+
+    fn through(
+        proxy: &Proxy,
+        certificate: Option<&CertificateName>,
+        settings: &Settings,
+        endpoint: Uri,
+        guard: Option<Guard>,
+    ) -> Result<Self, ClientError> {
+        let mut headers = settings.headers.clone();
+        if let Some(credentials) = basic_credentials::of(&endpoint)
+            && !headers.iter().any(|(name, _)| name == AUTHORIZATION)
+        {
+            headers.push((AUTHORIZATION, credentials));
+        }
         Ok(Self {
-            agent: ureq::Agent::with_parts(config, DefaultConnector::default(), CallingThread),
+            transport: SystemTransport::new(settings, &endpoint, proxy, certificate)?,
             endpoint,
-            headers: settings.headers.clone(),
-            guard: None,
+            headers,
+            guard,
             compression: settings.compression,
             reply: Mutex::new(None),
         })
-    }
-
-    /// One that sends its headers in clear text only where `guard` says so.
-    #[must_use]
-    pub fn guarded(self, guard: Guard) -> Self {
-        Self { guard: Some(guard), ..self }
     }
 
     /// Whether the headers may go to the endpoint: over TLS, to where this machine's administrators allow
@@ -126,7 +130,9 @@ impl Client {
     fn may_send(&self) -> Result<(), (Cause, String)> {
         let in_clear = self.endpoint.scheme() == Some(&Scheme::HTTP);
         match self.guard {
-            Some(guard) if in_clear && is_private(&self.endpoint) && !self.headers.is_empty() => {
+            Some(guard)
+                if in_clear && is_on_this_machine(&self.endpoint) && !self.headers.is_empty() =>
+            {
                 guard(self.endpoint.port_u16().unwrap_or(80))
             }
             _ => Ok(()),
@@ -166,44 +172,29 @@ impl Client {
         if let Err((cause, reason)) = self.may_send() {
             return Reply::Withheld(cause, reason);
         }
-        let mut request = self.agent.post(&self.endpoint).header(CONTENT_TYPE, PROTOBUF);
-        if let Some(encoding) = encoding {
-            request = request.header(CONTENT_ENCODING, encoding);
+        let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF))];
+        headers.extend(encoding.map(|encoding| (CONTENT_ENCODING, encoding)));
+        headers.extend(self.headers.iter().cloned());
+        let answer = match self.transport.post(&headers, body) {
+            Ok(answer) => answer,
+            Err(problem) => return Reply::Failed(problem),
+        };
+        let hidden = |mut text: Vec<u8>| {
+            self.hide(&mut text);
+            text
+        };
+        let location = answer.location.map(String::into_bytes).map(hidden);
+        Reply::Answer {
+            status: answer.status,
+            retry_after: answer
+                .retry_after
+                .and_then(|value| parse_retry_after(&value, SystemTime::now())),
+            is_protobuf: answer
+                .content_type
+                .is_some_and(|kind| kind.split(';').next().map(str::trim) == Some(PROTOBUF)),
+            location: location.map(|text| String::from_utf8_lossy(&text).into_owned()),
+            body: answer.body.map(hidden).map(Bytes::from),
         }
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        let mut response = match request.send(body) {
-            Ok(response) => response,
-            Err(error) => return Reply::Failed(error.to_string()),
-        };
-        let text = |name| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value: &HeaderValue| value.to_str().ok())
-                .map(str::to_owned)
-        };
-        let status = response.status().as_u16();
-        let retry_after =
-            text(RETRY_AFTER).and_then(|value| parse_retry_after(&value, SystemTime::now()));
-        let location = text(http::header::LOCATION).map(|location| {
-            let mut location = location.into_bytes();
-            self.hide(&mut location);
-            String::from_utf8_lossy(&location).into_owned()
-        });
-        let is_protobuf = text(CONTENT_TYPE)
-            .is_some_and(|kind| kind.split(';').next().map(str::trim) == Some(PROTOBUF));
-        let body = response.body_mut().with_config().limit(LARGEST_ANSWER).read_to_vec();
-        let body = match body {
-            Ok(mut body) => {
-                self.hide(&mut body);
-                Some(Bytes::from(body))
-            }
-            Err(ureq::Error::BodyExceedsLimit(_)) => None,
-            Err(error) => return Reply::Failed(format!("status {status}, then: {error}")),
-        };
-        Reply::Answer { status, retry_after, is_protobuf, location, body }
     }
 
     /// The body as our settings want it on the wire, whatever the host's environment asked for.
@@ -242,41 +233,6 @@ impl HttpClient for Client {
             }
         })
     }
-}
-
-/// Looks names up on the calling thread. ureq's own resolver starts a thread for each look-up
-/// to enforce the time-out; in a foreign process one more thread is worse than a slow look-up,
-/// which the system's resolver bounds itself.
-#[derive(Debug)]
-struct CallingThread;
-
-impl Resolver for CallingThread {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let unlimited = NextTimeout {
-            after: ureq::unversioned::transport::time::Duration::NotHappening,
-            ..timeout
-        };
-        DefaultResolver::default().resolve(uri, config, unlimited)
-    }
-}
-
-fn ca_certificates(path: &std::path::Path) -> Result<RootCerts, String> {
-    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| error.to_string())? {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() {
-        return Err("it holds no certificate; write them as PEM".to_owned());
-    }
-    Ok(RootCerts::new_with_certs(&certificates))
 }
 
 /// `Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3).

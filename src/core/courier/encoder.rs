@@ -48,7 +48,7 @@ impl Encoder {
         Ok(Self { exporter, client })
     }
 
-    /// Posts `spans` once. Takes no longer than the settings' time-out.
+    /// Posts `spans` once.
     pub(super) fn post(&self, spans: Vec<SpanData>) -> Verdict {
         let count = spans.len() as u64;
         // What the HTTP client does is not to be traced by an SDK in the same process.

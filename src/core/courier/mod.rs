@@ -4,11 +4,13 @@
 //! `status`, and the lab.
 
 mod backoff;
+mod basic_credentials;
 mod client;
 mod encoder;
 mod json_answer;
 mod schedule;
 mod suspects;
+mod transport;
 mod verdict;
 
 pub use client::{Client, ClientError, Guard};
@@ -37,6 +39,7 @@ pub struct Courier {
     settings: Settings,
     /// `None`: no setting names a collector.
     endpoint: Option<Uri>,
+    /// Of the agent, and of what stands in for it.
     guard: Option<Guard>,
     /// Made by the first batch; made again by the next if it could not be made.
     connection: Option<Connection>,
@@ -58,9 +61,9 @@ impl Courier {
         Self { endpoint, ..Self::nowhere(settings) }
     }
 
-    /// One that sends secrets in clear text only where `guard` says so.
+    /// One that sends as the agent does: see [`Client::of_agent`].
     #[must_use]
-    pub fn guarded(self, guard: Guard) -> Self {
+    pub fn of_agent(self, guard: Guard) -> Self {
         Self { guard: Some(guard), ..self }
     }
 
@@ -80,8 +83,8 @@ impl Courier {
         }
     }
 
-    /// Sends `spans` once, and takes no longer than the settings' time-out. What the collector
-    /// did not take (`Verdict::Later`) is to be sent again once [`wait`](Self::wait) has passed.
+    /// Sends `spans` once, within the settings' time-out, which on Windows each step has for itself. What
+    /// the collector did not take (`Verdict::Later`) is to be sent again once [`wait`](Self::wait) has passed.
     pub fn send(&mut self, spans: Vec<SpanData>) -> Verdict {
         let count = spans.len() as u64;
         let verdict = self.attempt(|connection, _| connection.encoder.post(spans));
@@ -181,11 +184,10 @@ impl Courier {
 
 impl Connection {
     fn new(settings: &Settings, endpoint: &Uri, guard: Option<Guard>) -> Result<Self, ClientError> {
-        let client = Client::to(settings, endpoint.clone())?;
         let client = Arc::new(match guard {
-            Some(guard) => client.guarded(guard),
-            None => client,
-        });
+            Some(guard) => Client::of_agent(settings, endpoint.clone(), guard),
+            None => Client::of_host(settings, endpoint.clone()),
+        }?);
         Ok(Self { encoder: Encoder::new(client.clone(), settings)?, client })
     }
 }
@@ -210,3 +212,6 @@ fn encode(message: &impl Message, compression: Compression) -> (Vec<u8>, Option<
         Err(_) => (plain, None),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_that_is_taken_is_none_any_more() {
+    fn a_suspect_that_is_taken_is_not_one_any_more() {
         let mut suspects = suspecting(&[1]);
         weigh(&mut suspects, &[2], TAKEN, true);
         assert_eq!(weigh(&mut suspects, &[1], TAKEN, true), TAKEN);

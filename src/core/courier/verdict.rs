@@ -112,6 +112,14 @@ pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
                 format!("status {status}: {said:?}")
             };
             match status {
+                407 => Verdict::Later {
+                    reason: format!(
+                        "{reason}: a proxy asks for a logon, and no credentials are sent to one; let it \
+                         take requests of this machine without, or set Proxy to one that does"
+                    ),
+                    after: retry_after,
+                    cause: Cause::Setup,
+                },
                 400 | 413 | 415 | 422 if items > 1 => Verdict::Divide { reason },
                 400 | 413 | 415 | 422 => Verdict::Refused { reason },
                 408 | 425 | 429 => {
@@ -130,7 +138,7 @@ pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
 /// specification, OTLP/HTTP response). Some gateways answer in JSON all the same. To take that for a
 /// gate page would lose nothing, but send what they have again for ever, so it is read; no other JSON is
 /// an answer. Protobuf skips fields that it does not know, so a text may decode: unless it is said to be
-/// protobuf, what does not encode to the same bytes again is none.
+/// protobuf, what does not encode to the same bytes again is not protobuf.
 fn partial_success(body: Bytes, is_protobuf: bool) -> Option<ExportTracePartialSuccess> {
     if let Some(partial) = json_answer::partial_success(&body) {
         return Some(partial);

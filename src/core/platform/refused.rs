@@ -40,7 +40,7 @@ impl Refused {
 }
 
 impl From<Refused> for io::Error {
-    /// `InvalidData` for what the file is, `WouldBlock` for who uses it.
+    /// `InvalidData` for what the file is, `WouldBlock` if somebody uses it.
     fn from(refused: Refused) -> Self {
         let kind = match refused {
             Refused::System(error) => return error,

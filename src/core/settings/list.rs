@@ -1,12 +1,14 @@
 //! Every setting: the one place that says what there is. `install`'s flags and the table in
 //! docs/SETTINGS.md are made from it; if the page differs, its test prints the table as it should be.
 
+use super::certificate_name::CertificateName;
 use super::dfs_root::DfsRoot;
 use super::environment::ALLOW_ENVIRONMENT;
 use super::parse;
 use super::pattern::NamePattern;
+use super::proxy::Proxy;
 use super::resolve::Resolver;
-use super::table::{Context, Name, Row, Setting, code, settings};
+use super::table::{Context, Form, Name, Row, Setting, code, settings};
 use super::{Compression, DeliveryMode, PrivacyLevel, RegistryError, Source};
 use crate::platform;
 use http::{HeaderName, HeaderValue, Uri};
@@ -17,6 +19,8 @@ use std::time::Duration;
 pub const ENDPOINT: &str = "Endpoint";
 /// The registry value that lets names travel in the clear.
 pub const ALLOW_INSECURE: &str = "AllowInsecure";
+/// The registry value of the machine's certificate that the agent shows.
+pub const CLIENT_CERTIFICATE: &str = "ClientCertificate";
 /// `MPR_OTEL_DELIVERY`: a thread in the host sends.
 pub const DELIVERY_IN_PROCESS: &str = "in-process";
 /// `MPR_OTEL_DELIVERY`: the agent sends.
@@ -27,6 +31,7 @@ settings! {
     disabled: bool {
         registry: "Disabled",
         value: "BOOLEAN",
+        form: Form::Switch,
         default: false,
         parse: |text, _| parse::boolean(text),
         show: bool::to_string,
@@ -38,6 +43,7 @@ settings! {
         registry: ALLOW_ENVIRONMENT,
         of_registry_alone: true,
         value: "BOOLEAN",
+        form: Form::Switch,
         default: false,
         parse: |text, _| parse::boolean(text),
         show: bool::to_string,
@@ -48,6 +54,7 @@ settings! {
     allow_insecure: bool {
         registry: ALLOW_INSECURE,
         value: "BOOLEAN",
+        form: Form::Switch,
         default: false,
         parse: |text, _| parse::boolean(text),
         show: bool::to_string,
@@ -87,28 +94,65 @@ settings! {
         otel: ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
         of_endpoint: true,
         value: "NAME=VALUE,...",
+        form: Form::List,
         default: Vec::new(),
         parse: |text, _| parse::headers(text),
         mask: |headers| joined(headers.iter().map(|(name, _)| format!("{name}=***"))),
     }
 
-    /// PEM file of the authorities to trust instead of the system's.
+    /// PEM file of the authorities to trust instead of the system's, elsewhere than on Windows. There those of
+    /// the machine are trusted, to which group policy adds.
     ca_certificate: Option<PathBuf> {
         registry: "CaCertificate",
+        not_on_windows: true,
         otel: ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
         of_endpoint: true,
         value: "FILE",
         default: None,
         default_text: "system",
-        parse: |text, _| parse::local_path(text).map(Some),
+        parse: |text, _| match cfg!(windows) {
+            true => Err("Windows trusts the machine's authorities and no file; add this one to the \
+                         machine's Trusted Root Certification Authorities, by group policy \
+                         (docs/SETTINGS.md), and remove the setting"
+                .to_owned()),
+            false => parse::local_path(text).map(Some),
+        },
         show: |path| path.as_deref().map_or_else(|| "system".to_owned(), path_text),
     }
 
-    /// Milliseconds that a request may take in all, 1 to 600000.
+    /// Certificate of the machine that the agent shows to a collector, on Windows: its thumbprint, or a part
+    /// of its subject. It is in the store `LocalMachine\My`, with a private key that the agent's account may
+    /// read.
+    client_certificate: Option<CertificateName> {
+        registry: CLIENT_CERTIFICATE,
+        value: "THUMBPRINT",
+        default: None,
+        parse: |text, _| match cfg!(windows) {
+            true => CertificateName::parse(text).map(Some),
+            false => Err("only Windows has the machine's certificates".to_owned()),
+        },
+        show: |name| name.as_ref().map_or_else(String::new, CertificateName::to_string),
+    }
+
+    /// Proxy of the agent: `none`, `system` (what Windows' settings, a script or the network say), or a
+    /// URL, `http://proxy.corp.example:8080`. Programs that send by themselves use none, and so does what
+    /// goes to this machine.
+    proxy: Proxy {
+        registry: "Proxy",
+        value: "PROXY",
+        form: Form::ChoiceOrText(&["none", "system"]),
+        default: Proxy::System,
+        parse: |text, _| Proxy::parse(text),
+        show: Proxy::to_string,
+    }
+
+    /// Milliseconds that a request may take in all, 1 to 600000. On Windows finding the server, connecting, sending
+    /// and waiting for the answer may take as long each.
     timeout: Duration {
         registry: "TimeoutMs",
         otel: ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
         value: "MILLISECONDS",
+        form: Form::Number(1, 600_000),
         default: Duration::from_secs(10),
         parse: |text, _| parse::milliseconds(text, 1..=600_000),
         show: milliseconds,
@@ -119,6 +163,7 @@ settings! {
         registry: "Compression",
         otel: ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
         value: "METHOD",
+        form: Form::Choice(&["gzip", "none"]),
         default: Compression::Gzip,
         parse: |text, _| {
             parse::choice(text, &[("gzip", Compression::Gzip), ("none", Compression::None)])
@@ -134,6 +179,7 @@ settings! {
     delivery: DeliveryMode {
         registry: "Delivery",
         value: "MODE",
+        form: Form::Choice(&[DELIVERY_IN_PROCESS, DELIVERY_AGENT]),
         default: DeliveryMode::InProcess,
         parse: |text, _| {
             let modes = [
@@ -162,6 +208,7 @@ settings! {
     store_max_mib: u64 {
         registry: "StoreMaxMib",
         value: "NUMBER",
+        form: Form::Number(0, 1_000_000),
         default: 512,
         parse: |text, _| parse::number(text, 0..=1_000_000),
         show: u64::to_string,
@@ -171,6 +218,7 @@ settings! {
     store_max_age: Duration {
         registry: "StoreMaxAgeHours",
         value: "HOURS",
+        form: Form::Number(0, 100_000),
         default: Duration::from_secs(7 * 24 * 3600),
         parse: |text, _| {
             parse::number(text, 0..=100_000).map(|hours| Duration::from_secs(hours * 3600))
@@ -182,6 +230,7 @@ settings! {
     batch_max: usize {
         registry: "BatchMax",
         value: "NUMBER",
+        form: Form::Number(1, 10_000),
         default: 512,
         parse: |text, _| parse::number(text, 1..=10_000).map(|number| number as usize),
         show: usize::to_string,
@@ -191,6 +240,7 @@ settings! {
     batch_delay: Duration {
         registry: "BatchDelayMs",
         value: "MILLISECONDS",
+        form: Form::Number(0, 600_000),
         default: Duration::from_secs(1),
         parse: |text, _| parse::milliseconds(text, 0..=600_000),
         show: milliseconds,
@@ -200,6 +250,7 @@ settings! {
     exclude_processes: Vec<NamePattern> {
         registry: "ExcludeProcesses",
         value: "NAME,...",
+        form: Form::List,
         default: Vec::new(),
         parse: |text, _| Ok(NamePattern::list(text)),
         show: |patterns| joined(patterns.iter().map(|pattern| pattern.as_str().to_owned())),
@@ -211,6 +262,7 @@ settings! {
     privacy: PrivacyLevel {
         registry: "Privacy",
         value: "LEVEL",
+        form: Form::Choice(&["full", "share", "none"]),
         default: PrivacyLevel::Share,
         parse: |text, _| {
             let levels = [PrivacyLevel::Full, PrivacyLevel::Share, PrivacyLevel::None];
@@ -224,6 +276,7 @@ settings! {
     private_shares: Vec<NamePattern> {
         registry: "PrivateShares",
         value: "NAME;...",
+        form: Form::List,
         default: NamePattern::list("home$;users;profiles;*$"),
         parse: |text, _| Ok(NamePattern::list(text)),
         show: |patterns| patterns.iter().map(NamePattern::as_str).collect::<Vec<_>>().join(";"),
@@ -243,6 +296,7 @@ settings! {
     unfinished_after: Duration {
         registry: "UnfinishedAfterMs",
         value: "MILLISECONDS",
+        form: Form::Number(1, 604_800_000),
         default: Duration::from_secs(600),
         parse: |text, _| parse::milliseconds(text, 1..=604_800_000),
         show: milliseconds,
@@ -261,6 +315,7 @@ settings! {
     resource_attributes: Vec<(String, String)> {
         registry: "ResourceAttributes",
         value: "KEY=VALUE,...",
+        form: Form::List,
         default: Vec::new(),
         parse: |text, _| parse::pairs(text),
         show: |pairs| joined(pairs.iter().map(|(key, value)| format!("{key}={value}"))),

@@ -13,7 +13,7 @@ use crate::platform;
 /// What a registry key has for a value: its text, or `None` if there is no such key or value.
 pub type Reading = Result<Option<String>, Unusable>;
 
-/// Why what a registry key has is of no use.
+/// Why what a registry key has cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusable {
     /// Nobody knows what it is: it could switch everything off, so this process is switched off.

@@ -10,27 +10,34 @@
 //! On Windows a secret has one source, the agent's registry key, and one reader, the agent: a host has
 //! none, and none goes to an endpoint that the environment named.
 
+mod certificate_name;
 mod dfs_root;
 mod environment;
 mod list;
 mod lookup;
 mod parse;
 mod pattern;
+mod proxy;
 #[cfg(windows)]
 mod registry;
 mod resolve;
 mod table;
 
+pub use certificate_name::CertificateName;
 pub use dfs_root::DfsRoot;
 pub use environment::{ALLOW_ENVIRONMENT, Circumstances};
-pub use list::{ALL, ALLOW_INSECURE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, ENDPOINT, Settings};
+pub use list::{
+    ALL, ALLOW_INSECURE, CLIENT_CERTIFICATE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, ENDPOINT,
+    Settings,
+};
 pub use lookup::{Lookup, Reading, RegistryError, System, Unusable, WithEndpoint};
-pub(crate) use parse::is_private;
+pub(crate) use parse::is_on_this_machine;
 pub use pattern::NamePattern;
+pub use proxy::Proxy;
 #[cfg(windows)]
 pub use registry::{AGENT_KEY, MACHINE_KEY, POLICY_KEY};
 use resolve::Resolver;
-pub use table::{Name, Row};
+pub use table::{Form, Name, Row};
 
 /// How finished operations reach the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

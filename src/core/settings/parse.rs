@@ -48,11 +48,15 @@ pub(super) fn url(text: &str) -> Result<Uri, String> {
 }
 
 /// Whether nobody between here and the server can read what is sent: TLS, or no network at all.
-pub(crate) fn is_private(url: &Uri) -> bool {
+pub(super) fn is_private(url: &Uri) -> bool {
+    url.scheme_str() == Some("https") || is_on_this_machine(url)
+}
+
+/// Whether the server is on this machine, by its name or address.
+pub(crate) fn is_on_this_machine(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse();
-    url.scheme_str() == Some("https")
-        || host.eq_ignore_ascii_case("localhost")
+    host.eq_ignore_ascii_case("localhost")
         || address.is_ok_and(|address: IpAddr| address.is_loopback())
 }
 

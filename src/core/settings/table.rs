@@ -30,10 +30,14 @@ pub struct Row {
     pub name: Name,
     /// Whether the environment never sets it.
     pub of_registry_alone: bool,
+    /// Whether Windows has no use for it, so that nobody is offered it there.
+    pub not_on_windows: bool,
     /// OpenTelemetry's own variables that are its fourth source, highest first.
     pub otel: &'static [&'static str],
     /// What stands for the value in a command line's help.
     pub value: &'static str,
+    /// What can be written.
+    pub form: Form,
     /// What it is if nobody sets it. Empty: nothing.
     pub default: fn() -> String,
     /// Whether nobody but administrators and the agent may read the value: see
@@ -41,6 +45,33 @@ pub struct Row {
     pub secret: bool,
     /// What it does, in whole sentences.
     pub about: &'static str,
+}
+
+impl Row {
+    /// The flag of `mpr-otel install`, such as `timeout-ms`. Everybody sees a command line, so a
+    /// secret's names a file.
+    pub fn flag(&self) -> String {
+        let variable = self.name.variable().to_ascii_lowercase();
+        let flag = variable.trim_start_matches("mpr_otel_").replace('_', "-");
+        flag + if self.secret { "-file" } else { "" }
+    }
+}
+
+/// What a setting's value looks like, for those who let a person choose one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// 0 or 1.
+    Switch,
+    /// A whole number from the first to the last.
+    Number(u32, u32),
+    /// One of these.
+    Choice(&'static [&'static str]),
+    /// One of these, or a text of another kind.
+    ChoiceOrText(&'static [&'static str]),
+    /// Texts between commas.
+    List,
+    /// Any text.
+    Text,
 }
 
 /// What a setting's parser has to know beside the text.
@@ -73,9 +104,11 @@ pub(super) struct Setting<T> {
 ///
 /// - `registry`: the registry value, in camel case
 /// - `of_registry_alone`, if it is so: see [`Row::of_registry_alone`]
+/// - `not_on_windows`, if it is so: see [`Row::not_on_windows`]
 /// - `otel`, if there are any: see [`Row::otel`]
 /// - `of_endpoint`, if it is so: see [`Setting::of_endpoint`]
 /// - `value`: see [`Row::value`]
+/// - `form`: see [`Row::form`]; without it, [`Form::Text`]
 /// - `default`
 /// - `default_text`, if the default as it is shown is nothing that a person could write
 /// - `parse`
@@ -87,9 +120,11 @@ macro_rules! settings {
         $field:ident: $type:ty {
             registry: $registry:expr,
             $(of_registry_alone: $of_registry_alone:literal,)?
+            $(not_on_windows: $not_on_windows:literal,)?
             $(otel: [$($otel:literal),+],)?
             $(of_endpoint: $of_endpoint:literal,)?
             value: $value:literal,
+            $(form: $form:expr,)?
             default: $default:expr,
             $(default_text: $default_text:literal,)?
             parse: $parse:expr,
@@ -134,8 +169,10 @@ macro_rules! settings {
         pub const ALL: &[Row] = &[$(Row {
             name: Name { registry: $registry },
             of_registry_alone: settings!(@first $($of_registry_alone)? false),
+            not_on_windows: settings!(@first $($not_on_windows)? false),
             otel: &[$($($otel),+)?],
             value: $value,
+            form: settings!(@first $({ $form })? { Form::Text }),
             default: || {
                 settings!(@first $({ $default_text.to_owned() })? { code::<$type>($text, &$default) })
             },

@@ -100,7 +100,8 @@ fn an_empty_machine_gets_the_documented_defaults() {
     assert!(settings.headers.is_empty());
     assert_eq!(settings.timeout, Duration::from_secs(10));
     assert_eq!(settings.compression, Compression::Gzip);
-    assert_eq!(settings.ca_certificate, None);
+    assert_eq!((settings.ca_certificate, settings.client_certificate), (None, None));
+    assert_eq!(settings.proxy, Proxy::System);
     assert_eq!(settings.delivery, DeliveryMode::InProcess);
     let week = Duration::from_secs(7 * 24 * 3600);
     assert_eq!((settings.store_max_mib, settings.store_max_age), (512, week));
@@ -163,6 +164,8 @@ fn every_setting_survives_a_malformed_value() {
         ("TimeoutMs", "ten"),
         ("Compression", "zstd"),
         ("CaCertificate", "relative.pem"),
+        ("ClientCertificate", "0123456789ABCDEF0123456789ABCDEF0123456"),
+        ("Proxy", "proxy:8080"),
         ("Delivery", "pigeon"),
         ("LedgerDir", "relative"),
         ("BatchMax", "0"),
@@ -210,6 +213,27 @@ fn the_hosts_otlp_headers_follow_the_hosts_endpoint_only() {
     let settings = both.settings();
     assert_eq!(settings.headers.len(), 2);
     assert_eq!(settings.headers[0].1, "Basic eDp5");
+}
+
+#[test]
+fn a_file_of_authorities_is_refused_on_windows_with_what_to_do_instead() {
+    let file = if cfg!(windows) { r"C:\ca.pem" } else { "/ca.pem" };
+    let report = Machine::default().registry("CaCertificate", file).report("CaCertificate");
+    if cfg!(windows) {
+        let problem = report.malformed.expect("refused").problem;
+        assert!(problem.contains("group policy"), "{problem}");
+        assert_eq!(report.value, "system");
+    } else {
+        assert_eq!((&*report.value, report.malformed), (file, None));
+    }
+}
+
+#[test]
+fn a_client_certificate_is_the_machines_and_so_on_windows_alone() {
+    let machine = Machine::default().policy("ClientCertificate", "agent01.corp.example");
+    let report = machine.report("ClientCertificate");
+    assert_eq!(report.malformed.is_none(), cfg!(windows), "{report:?}");
+    assert_eq!(machine.settings().client_certificate.is_some(), cfg!(windows));
 }
 
 #[test]
@@ -421,7 +445,7 @@ fn process_patterns_match_whole_names_without_case() {
 }
 
 #[test]
-fn a_variable_is_called_as_its_registry_value_is() {
+fn a_variable_has_the_name_of_its_registry_value() {
     let variable = |registry| Name { registry }.variable();
     assert_eq!(variable("Log"), "MPR_OTEL_LOG");
     assert_eq!(variable("StoreMaxAgeHours"), "MPR_OTEL_STORE_MAX_AGE_HOURS");
@@ -452,4 +476,52 @@ fn the_page_on_settings_has_the_table_that_the_code_makes() {
         page.contains(&format!("\n\n{table}\n")),
         "the table in docs/SETTINGS.md should be:\n\n{table}"
     );
+}
+
+#[test]
+fn the_form_of_a_setting_is_what_its_parser_takes() {
+    for row in ALL {
+        let name = row.name.registry;
+        let problem = |text: &str| {
+            let machine = Machine::default().registry(name, text);
+            machine.report(name).malformed.map(|malformed| malformed.problem)
+        };
+        match row.form {
+            Form::Switch => {
+                assert_eq!([problem("0"), problem("1")], [None, None], "{name}");
+                assert!(problem("2").is_some(), "{name}");
+            }
+            Form::Number(least, most) => {
+                assert_eq!(problem(&least.to_string()), None, "{name}");
+                assert_eq!(problem(&most.to_string()), None, "{name}");
+                assert!(problem(&(i64::from(least) - 1).to_string()).is_some(), "{name}");
+                assert!(problem(&(u64::from(most) + 1).to_string()).is_some(), "{name}");
+            }
+            Form::Choice(choices) => {
+                for choice in choices {
+                    assert_eq!(problem(choice), None, "{name}");
+                }
+                let said = problem("no such choice").unwrap();
+                assert!(said.ends_with(&format!("write {}", choices.join(" or "))), "{said}");
+            }
+            Form::ChoiceOrText(choices) => {
+                for choice in choices {
+                    assert_eq!(problem(choice), None, "{name}");
+                }
+                assert!(problem("no such choice").is_some(), "{name}");
+            }
+            Form::List | Form::Text => {
+                // A word that means something is a choice.
+                let is_a_word_like_others = problem("none") == problem("another");
+                assert!(is_a_word_like_others || problem("none").is_some(), "{name}");
+                let other =
+                    ["BOOLEAN", "MILLISECONDS", "HOURS", "NUMBER", "METHOD", "LEVEL", "MODE"];
+                assert!(!other.contains(&row.value), "{name} takes more than a text");
+            }
+        }
+        // The registry's lists are joined by commas; a list of semicolons alone is a text.
+        let is_list = matches!(row.form, Form::List);
+        assert!(is_list || !row.value.ends_with(",..."), "{name}");
+        assert!(!is_list || row.value.ends_with("..."), "{name}");
+    }
 }

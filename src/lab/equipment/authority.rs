@@ -2,7 +2,7 @@
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// An authority that no machine trusts unless it is told to.
+/// An authority that no machine trusts unless a setting says so.
 #[derive(Debug)]
 pub struct Authority {
     /// Its own certificate, in PEM.

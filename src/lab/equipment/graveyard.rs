@@ -183,7 +183,7 @@ pub fn collect(intake: &mut Intake, now: Instant) -> Round {
 /// The spans of a round's operations, as they are sent with all names.
 pub fn spans(round: &Round) -> Vec<SpanData> {
     let told = round.taken.iter().map(|taken| {
-        let operation = taken.operation().expect("what is taken can be told");
+        let operation = taken.operation().expect("what is taken can be decoded");
         span(Privacy::FULL.disclose(operation), &taken.origin, taken.lost)
     });
     told.collect()

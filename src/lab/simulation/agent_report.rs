@@ -30,7 +30,7 @@ const LEDGERS: &str = "{ledger}";
 
 /// Why agents lose operations, in the order of their report, and how often each is the reason if
 /// the collector did not reject them: mostly a full table.
-const LOSSES: [(&str, f64); 8] = [
+pub(super) const LOSSES: [(&str, f64); 8] = [
     (Loss::TableFull.name(), 10.0),
     (Loss::ChannelFull.name(), 1.0),
     (Loss::LedgerUnavailable.name(), 1.0),
@@ -40,11 +40,19 @@ const LOSSES: [(&str, f64); 8] = [
     (POWER_LOSS, 1.0),
     ("store_full", 1.0),
 ];
+/// Those of a host, whose spans tell of them. Of the others only its agent knows.
+const OF_HOSTS: [&str; 3] =
+    [Loss::TableFull.name(), Loss::ChannelFull.name(), Loss::LedgerUnavailable.name()];
 /// Outcomes that have no class; the failures' classes follow them.
 const OUTCOMES: [Outcome; 4] =
     [Outcome::Success, Outcome::Cancelled, Outcome::NothingToDo, Outcome::Unfinished];
 /// Bytes of an operation that waits in the store.
 const WAITING: u64 = 400;
+
+/// Whether a host knows of what it lost for this reason of [`LOSSES`].
+pub(super) fn is_of_hosts(reason: usize) -> bool {
+    LOSSES.get(reason).is_some_and(|(name, _)| OF_HOSTS.contains(name))
+}
 
 /// What a host's agent counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,7 +88,7 @@ impl Counts {
     /// Operations that are lost, by reason.
     fn lost(&self) -> impl Iterator<Item = (&'static str, u32)> {
         let count = |(reason, count)| match reason {
-            reason if reason == Loss::Rejected.name() => (reason, self.rejected),
+            reason if reason == Loss::Rejected.name() => (reason, self.rejected + count),
             reason => (reason, count),
         };
         LOSSES.into_iter().map(|(reason, _)| reason).zip(self.lost).map(count)
@@ -120,9 +128,10 @@ impl Meters {
         self.count(host, |counts| counts.rejected += 1);
     }
 
-    /// An operation was lost before anybody took it over.
-    pub(super) fn lost(&self, host: u32, rng: &mut Rng) {
-        let reason = rng.weighted(LOSSES.iter().map(|(_, weight)| *weight));
+    /// An operation was lost before anybody took it over: for this reason of [`LOSSES`], or for any.
+    pub(super) fn lost(&self, host: u32, reason: Option<usize>, rng: &mut Rng) {
+        let any = rng.weighted(LOSSES.iter().map(|(_, weight)| *weight));
+        let reason = reason.unwrap_or(any);
         self.count(host, |counts| counts.lost[reason] += 1);
     }
 

@@ -40,7 +40,11 @@ pub(super) struct Finished {
     pub(super) process: Process,
     /// Whether that ends with it.
     pub(super) ends_process: bool,
-    /// The date of simulated time 0, in nanoseconds since 1970.
+    /// When its host sends its span, in nanoseconds of simulated time.
+    pub(super) sent: u64,
+    /// How long it had been waiting before, beside what is simulated, in nanoseconds.
+    pub(super) waited: u64,
+    /// The date of simulated time 0, in nanoseconds since 1970; 0 until the span is sent.
     pub(super) anchor: u64,
     /// What was scripted.
     pub(super) scripted: Scripted,
@@ -55,7 +59,7 @@ impl Finished {
                 pid: self.process.pid,
                 executable: self.process.program.executable().into(),
                 session_id: Some(self.process.session),
-                service: None,
+                service: (self.process.program == Program::Policy).then(|| "gpsvc".into()),
             },
             parent: None,
             ids: IdSource::new(self.process.id_seed, None),

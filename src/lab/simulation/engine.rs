@@ -3,15 +3,16 @@
 //! One thread, and every random number belongs to what it is for, so a seed gives the same
 //! operations at any speed and with any number of senders.
 
-use super::agent_report::Reporter;
+use super::agent_report::{self, Reporter};
 use super::batch::Finished;
 use super::curve::{DAY, SECOND};
-use super::incident::Incidents;
+use super::incidents::Incidents;
 use super::outbox::Outbox;
 use super::pace::Timeline;
 use super::place::Place;
 use super::plan;
 use super::random::Rng;
+use super::routine::Routine;
 use super::script::Script;
 use super::sender::{Gone, SenderShared};
 use super::truth::AgentsTruth;
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Once in a simulated minute every agent reports.
 const MINUTE: u64 = 60;
+/// A span that comes so long after its end, in nanoseconds, is late: collector-config/gateway.yaml.
+const LATE: u64 = 300 * SECOND;
 /// Progress is reported no more often.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// Each use of random numbers has a word of its own, so that no two share their numbers.
@@ -36,8 +39,12 @@ enum Event {
     Begin(Place),
     /// An operation returns, or has been open for too long.
     End(Box<Finished>),
+    /// Its host sends it.
+    Sent(Box<Finished>),
     /// The agents whose turn it is in this second report.
     AgentReports(u64),
+    /// A minute is over.
+    Minute(u32),
     /// The run is over, but for what is under way.
     Close,
 }
@@ -45,6 +52,7 @@ enum Event {
 pub(super) struct Engine<'run> {
     shared: &'run SenderShared,
     incidents: &'run Incidents,
+    routines: &'run [Routine],
     timeline: Timeline,
     script: Script<'run>,
     /// Simulated time 0, in nanoseconds after midnight.
@@ -71,7 +79,7 @@ pub(super) struct Engine<'run> {
 impl<'run> Engine<'run> {
     pub(super) fn new(
         shared: &'run SenderShared,
-        incidents: &'run Incidents,
+        (incidents, routines): (&'run Incidents, &'run [Routine]),
         timeline: Timeline,
         outbox: Outbox<'run>,
         (from, end): (u64, u64),
@@ -82,8 +90,9 @@ impl<'run> Engine<'run> {
         Self {
             shared,
             incidents,
+            routines,
             timeline,
-            script: Script { fleet: &shared.fleet, incidents, timeline, limit },
+            script: Script { fleet: &shared.fleet, incidents, routines, limit },
             from,
             end,
             now: 0,
@@ -107,8 +116,14 @@ impl<'run> Engine<'run> {
         for host in 0..self.shared.fleet.hosts {
             self.expect_visit(host, 0, 0);
         }
+        for number in (0..).take(self.routines.len()) {
+            self.expect_routine(number, 0);
+        }
         if self.reporter.is_some() {
             self.push(0, Event::AgentReports(0));
+        }
+        if self.outbox.counts_minutes() {
+            self.push(0, Event::Minute(0));
         }
         self.push(self.end, Event::Close);
         let mut events = 0_u32;
@@ -120,8 +135,10 @@ impl<'run> Engine<'run> {
             self.now = at;
             match event {
                 Event::Begin(place) => self.begin(place),
-                Event::End(finished) => self.end(*finished),
+                Event::End(finished) => self.end(finished),
+                Event::Sent(finished) => self.send(*finished),
                 Event::AgentReports(second) => self.agent_reports(second),
+                Event::Minute(minute) => self.minute_is_over(minute)?,
                 Event::Close => {}
             }
             if self.outbox.is_full() {
@@ -146,9 +163,9 @@ impl<'run> Engine<'run> {
         let (incidents, at) = (self.incidents, self.now);
         // All hosts' counters get the same timestamp, so that Prometheus' `increase` has nothing to
         // extrapolate.
-        let now = self.timeline.now_unix_nanos();
+        let now = self.timeline.now_unix_nanos(at);
         for host in 0..fleet.hosts {
-            if incidents.is_absent(host, at) {
+            if incidents.is_silent(fleet, host, at) {
                 continue;
             }
             let report = reporter.report(host, u64::MAX, now, meters);
@@ -157,7 +174,7 @@ impl<'run> Engine<'run> {
                 self.outbox.flush(&self.shared.stop, &mut || ())?;
             }
         }
-        let truth = reporter.truth(fleet, |host| incidents.is_absent(host, at));
+        let truth = reporter.truth(fleet, |host| incidents.is_silent(fleet, host, at));
         self.flush()?;
         Ok(Some(truth))
     }
@@ -222,7 +239,8 @@ impl<'run> Engine<'run> {
                 let Some(at) = (u64::from(day) * DAY + at).checked_sub(self.from) else { continue };
                 if at < self.end {
                     let visit = u16::try_from(visit).unwrap_or(u16::MAX);
-                    self.push(at, Event::Begin(Place { host, day, visit, step: 0 }));
+                    let routine = None;
+                    self.push(at, Event::Begin(Place { host, day, visit, step: 0, routine }));
                 }
                 return;
             }
@@ -230,13 +248,24 @@ impl<'run> Engine<'run> {
         }
     }
 
+    /// Queues a routine that was done so often.
+    fn expect_routine(&mut self, number: u16, done: u32) {
+        let Some(routine) = self.routines.get(usize::from(number)) else { return };
+        if let Some((day, at)) = routine.next(done, number, self.from, self.end) {
+            let (host, routine) = (routine.host, Some(number));
+            self.push(at, Event::Begin(Place { host, day, visit: 0, step: 0, routine }));
+        }
+    }
+
     /// A program asks for an operation.
     fn begin(&mut self, place: Place) {
-        let Place { host, day, visit, step } = place;
-        if step == 0 {
-            self.expect_visit(host, day, usize::from(visit) + 1);
+        let Place { host, day, visit, step, routine } = place;
+        match routine {
+            Some(number) => self.expect_routine(number, day + 1),
+            None if step == 0 => self.expect_visit(host, day, usize::from(visit) + 1),
+            None => {}
         }
-        if self.incidents.is_absent(host, self.now) {
+        if self.incidents.is_absent(&self.shared.fleet, host, self.now) {
             return;
         }
         let Some((finished, gap)) = self.script.operation(place, self.now) else { return };
@@ -244,13 +273,16 @@ impl<'run> Engine<'run> {
         if let Some(gap) = gap {
             self.push(ended + gap, Event::Begin(Place { step: step + 1, ..place }));
         }
-        if self.incidents.is_lost(place, self.now) {
+        if let Some(reason) = self.incidents.loss(place, self.now) {
             self.lost += 1;
             self.shared.count().lose(host);
-            *self.unreported.entry(host).or_default() += 1;
+            if reason.is_none_or(agent_report::is_of_hosts) {
+                *self.unreported.entry(host).or_default() += 1;
+            }
             if let Some(meters) = &self.shared.meters {
                 let [a, b, c, d] = place.name();
-                meters.lost(host, &mut Rng::of(&[self.shared.fleet.seed, LOSS, a, b, c, d]));
+                let rng = &mut Rng::of(&[self.shared.fleet.seed, LOSS, a, b, c, d]);
+                meters.lost(host, reason, rng);
             }
             return;
         }
@@ -259,18 +291,46 @@ impl<'run> Engine<'run> {
         self.push(ended, Event::End(Box::new(finished)));
     }
 
-    /// An operation ends. The agent takes it over, and it becomes a span, if its host is still there.
-    fn end(&mut self, mut finished: Finished) {
-        self.open -= 1;
+    /// An operation ends. The agent takes it over, and it becomes a span, if its host is still there,
+    /// and comes back to the network before the run is over.
+    fn end(&mut self, mut finished: Box<Finished>) {
         let host = finished.scripted.host;
-        if !self.incidents.is_absent(host, self.now) {
-            finished.scripted.lost = self.unreported.remove(&host).unwrap_or_default();
-            if let Some(meters) = &self.shared.meters {
-                let name = [self.shared.fleet.seed, AGAIN, host.into(), finished.record.number];
-                meters.took_over(&finished, Rng::of(&name).happens(AGAIN_SHARE));
-            }
-            self.outbox.add(finished);
+        let sent = self.incidents.sent(host, self.now);
+        if self.incidents.is_absent(&self.shared.fleet, host, self.now) {
+            self.open -= 1;
+            return;
         }
+        if let Some(meters) = &self.shared.meters {
+            let name = [self.shared.fleet.seed, AGAIN, host.into(), finished.record.number];
+            meters.took_over(&finished, Rng::of(&name).happens(AGAIN_SHARE));
+        }
+        match sent.filter(|sent| *sent == self.now || *sent < self.end) {
+            None => self.open -= 1,
+            Some(sent) => {
+                finished.scripted.lost = self.unreported.remove(&host).unwrap_or_default();
+                finished.sent = sent;
+                finished.scripted.series.late = sent - self.now + finished.waited > LATE;
+                self.push(sent, Event::Sent(finished));
+            }
+        }
+    }
+
+    /// An operation's host sends its span.
+    fn send(&mut self, mut finished: Finished) {
+        self.open -= 1;
+        finished.anchor = self.timeline.anchor(finished.sent) - finished.waited;
+        self.outbox.add(finished);
+    }
+
+    /// What was sent in the minute is counted.
+    fn minute_is_over(&mut self, minute: u32) -> Result<(), Gone> {
+        self.flush()?;
+        self.outbox.minute_is_over(minute);
+        let next = self.now + MINUTE * SECOND;
+        if self.now < self.end || self.open > 0 {
+            self.push(next, Event::Minute(minute + 1));
+        }
+        Ok(())
     }
 
     /// The agents whose turn it is in this second of the minute report.
@@ -281,8 +341,8 @@ impl<'run> Engine<'run> {
         let fleet = &self.shared.fleet;
         let first = (second % MINUTE) as u32;
         for host in (first..fleet.hosts).step_by(MINUTE as usize) {
-            if !self.incidents.is_absent(host, self.now) {
-                let now = self.timeline.now_unix_nanos();
+            if !self.incidents.is_silent(fleet, host, self.now) {
+                let now = self.timeline.now_unix_nanos(self.now);
                 let minute = second / MINUTE;
                 self.outbox.add_report(reporter.report(host, minute, now, meters));
             }

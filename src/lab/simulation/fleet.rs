@@ -48,8 +48,10 @@ pub(super) struct Server {
     pub(super) kind: ServerKind,
     /// Its DNS name, in lower case.
     pub(super) name: String,
-    /// How popular it is among its kind.
+    /// How popular it is among its kind; 0: nobody asks for it by himself.
     weight: f64,
+    /// Whether it stands in a branch.
+    of_branch: bool,
 }
 
 /// What a host's agent is like, all the time.
@@ -72,6 +74,8 @@ pub(super) struct Share {
     pub(super) kind: ServerKind,
     /// Which of its shares.
     pub(super) name: &'static str,
+    /// Whether the server stands in a branch.
+    pub(super) of_branch: bool,
 }
 
 /// Hosts and servers.
@@ -109,9 +113,43 @@ impl Fleet {
                 kind,
                 name: format!("{}{rank:02}.corp.example", kind.name()),
                 weight: 1.0 / (rank as f64).sqrt(),
+                of_branch: false,
             })
         });
         Self { seed, hosts, servers: servers.collect() }
+    }
+
+    /// With as many more servers, each in a branch, whose users alone ask for it.
+    pub(super) fn with_branches(mut self, branches: usize) -> Self {
+        for rank in 1..=branches {
+            let name = format!("branch{rank:02}.corp.example");
+            self.servers.push(Server {
+                kind: ServerKind::Files,
+                name,
+                weight: 0.0,
+                of_branch: true,
+            });
+        }
+        self
+    }
+
+    /// The numbers of the servers in branches.
+    pub(super) fn branches(&self) -> impl Iterator<Item = usize> {
+        let servers = self.servers.iter().enumerate();
+        servers.filter(|(_, server)| server.of_branch).map(|(number, _)| number)
+    }
+
+    /// Adds a name that a program takes for a server's. Returns its number.
+    pub(super) fn add_name(&mut self, name: &str) -> usize {
+        let name = name.to_owned();
+        self.servers.push(Server { kind: ServerKind::Files, name, weight: 0.0, of_branch: false });
+        self.servers.len() - 1
+    }
+
+    /// The first share of a server.
+    pub(super) fn first_share(&self, server: usize) -> Share {
+        let Server { kind, of_branch, .. } = self.servers[server];
+        Share { server, kind, name: kind.shares()[0], of_branch }
     }
 
     /// The number of the server that `text` names: a number from 1 on, a full or a short name.
@@ -209,7 +247,8 @@ impl Fleet {
         let server = rng.weighted(self.servers.iter().map(|server| weight(kind, server)));
         let shares = kind.shares();
         let chosen = shares[rng.below(shares.len())];
-        Share { server, kind, name: name.filter(|name| shares.contains(name)).unwrap_or(chosen) }
+        let name = name.filter(|name| shares.contains(name)).unwrap_or(chosen);
+        Share { server, kind, name, of_branch: false }
     }
 
     /// The remote name as programs write it.

@@ -1,12 +1,7 @@
-//! Incidents to order: what happens, when, and to whom.
+//! An incident as it is ordered: what happens, when, and to whom.
 
-use super::curve::SECOND;
-use super::failure_rates;
-use super::fleet::Fleet;
-use super::latency;
-use super::place::Place;
-use super::plan::Ask;
-use super::random::Rng;
+use super::agent_report::LOSSES;
+use super::curve::{DAY, SECOND};
 use std::str::FromStr;
 
 /// What happens.
@@ -31,12 +26,46 @@ pub enum Kind {
     HostsVanish,
     /// All hosts stop.
     Silence,
+    /// A part of the hosts is away from the network: their adds find no server, and what they have to
+    /// send waits until they are back.
+    OffVpn,
+    /// A part of the hosts has no way to the servers, and reaches the collector.
+    ClientNetwork,
+    /// One machine asks one server again and again, and is refused.
+    NoisyMachine,
+    /// A script on one machine asks again and again for a server that does not exist.
+    Misspelt,
+    /// The users of one server try together, again and again.
+    Bursts,
+    /// A part of the hosts is switched off for the night and the weekend.
+    Nights,
+    /// All hosts are switched off at once, on purpose.
+    ScheduledShutdown,
+    /// The line to the branches is cut.
+    BranchCut,
+    /// A part of the hosts maps the first drive a second time at logon.
+    MappedTwice,
+    /// Scripts on a part of the hosts cancel a drive that is not there before they map it.
+    CancelFirst,
+    /// On a part of the hosts Group Policy maps every drive for the user and for the elevated user.
+    Doubled,
+    /// Somebody asks for servers whose names are no names.
+    ForgedNames,
+    /// Somebody asks for a new server each time.
+    NamesOverflow,
+    /// One of two gateways stops.
+    GatewayDown,
+    /// All gateways stop. Hosts keep what they have to send.
+    GatewaysDown,
+    /// The gateways drop all logs.
+    LogsDropped,
 }
 
 /// How a kind of incident is described.
 struct Form {
     name: &'static str,
-    alert: &'static str,
+    /// `None`: no alert may fire.
+    alert: Option<&'static str>,
     example: &'static str,
     /// Whether it needs a server.
     server: bool,
@@ -44,10 +73,16 @@ struct Form {
     share: Option<f64>,
     /// The factor, if none is given; `None` if it has none.
     factor: Option<f64>,
+    /// The time between two operations, if none is given, in nanoseconds; `None` if it has none.
+    every: Option<u64>,
+    /// What the operations end with, if it is not said; `None` if it has none.
+    code: Option<u32>,
+    /// Whether a reason may be given.
+    reason: bool,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 25] = [
         Self::ServerDown,
         Self::AccountExpired,
         Self::ServerSlow,
@@ -57,31 +92,69 @@ impl Kind {
         Self::Losses,
         Self::HostsVanish,
         Self::Silence,
+        Self::OffVpn,
+        Self::ClientNetwork,
+        Self::NoisyMachine,
+        Self::Misspelt,
+        Self::Bursts,
+        Self::Nights,
+        Self::ScheduledShutdown,
+        Self::BranchCut,
+        Self::MappedTwice,
+        Self::CancelFirst,
+        Self::Doubled,
+        Self::ForgedNames,
+        Self::NamesOverflow,
+        Self::GatewayDown,
+        Self::GatewaysDown,
+        Self::LogsDropped,
     ];
 
     #[rustfmt::skip] // A table.
     fn form(self) -> Form {
-        let (name, alert, server, share, factor, example) = match self {
-            Self::ServerDown => ("server-down", "MprServerUnreachable",
-                true, None, None, "server-down@10m-40m:server=3"),
-            Self::AccountExpired => ("account-expired", "MprAuthenticationFailures",
-                false, Some(0.1), None, "account-expired@10m:share=0.1"),
-            Self::ServerSlow => ("server-slow", "MprServerSlow",
-                true, None, Some(20.0), "server-slow@10m:server=3,factor=20"),
-            Self::AccessRevoked => ("access-revoked", "MprServerFailing",
-                true, Some(0.6), None, "access-revoked@10m:server=3,share=0.6"),
-            Self::ServerFlaky => ("server-flaky", "MprServerErrorBudget",
-                true, Some(0.08), None, "server-flaky@10m:server=3,share=0.08"),
-            Self::ServerHangs => ("server-hangs", "MprOperationsUnfinished",
-                true, None, None, "server-hangs@10m-30m:server=3"),
-            Self::Losses => ("losses", "MprOperationsLost",
-                false, Some(0.05), None, "losses@10m:share=0.05"),
-            Self::HostsVanish => ("hosts-vanish", "MprHostsAbsent",
-                false, Some(0.3), None, "hosts-vanish@30m:share=0.3"),
-            Self::Silence => ("silence", "MprNoData",
-                false, None, None, "silence@30m"),
+        let form = |name, alert, example| Form {
+            name, alert, example, server: false, share: None, factor: None, every: None, code: None,
+            reason: false,
         };
-        Form { name, alert, example, server, share, factor }
+        match self {
+            Self::ServerDown => form("server-down", Some("MprServerUnreachable"),
+                "server-down@10m-40m:server=3").with_server(),
+            Self::AccountExpired => form("account-expired", Some("MprAuthenticationFailures"),
+                "account-expired@10m:share=0.1").with_share(0.1),
+            Self::ServerSlow => Form { factor: Some(20.0), ..form("server-slow", Some("MprServerSlow"),
+                "server-slow@10m:server=3,factor=20").with_server() },
+            Self::AccessRevoked => form("access-revoked", Some("MprServerFailing"),
+                "access-revoked@10m:server=3,share=0.6").with_server().with_share(0.6),
+            Self::ServerFlaky => Form { code: Some(0), ..form("server-flaky", Some("MprServerFailing"),
+                "server-flaky@10m:server=3,share=0.08").with_server().with_share(0.08) },
+            Self::ServerHangs => form("server-hangs", Some("MprOperationsUnfinished"),
+                "server-hangs@10m-30m:server=3").with_server(),
+            Self::Losses => Form { reason: true, ..form("losses", Some("MprOperationsLost"),
+                "losses@10m:share=0.05").with_share(0.05) },
+            Self::HostsVanish => form("hosts-vanish", Some("MprHostsAbsent"),
+                "hosts-vanish@30m:share=0.3").with_share(0.3),
+            Self::Silence => form("silence", Some("MprFleetSilent"), "silence@30m"),
+            Self::OffVpn => form("off-vpn", None, "off-vpn@2h-3h:share=0.5").with_share(0.5),
+            Self::ClientNetwork => form("client-network", None,
+                "client-network@10m-2h:share=0.3").with_share(0.3),
+            Self::NoisyMachine => Form { code: Some(5), ..form("noisy-machine", None,
+                "noisy-machine@10m-8h:server=3,code=1326,every=30s").with_server().with_every(30) },
+            Self::Misspelt => form("misspelt", None, "misspelt@10m:every=60s").with_every(60),
+            Self::Bursts => form("bursts", None,
+                "bursts@1h-8h:server=branch01,every=10m").with_server().with_every(600),
+            Self::Nights => form("nights", None, "nights@0:share=0.8").with_share(0.8),
+            Self::ScheduledShutdown => form("scheduled-shutdown", None, "scheduled-shutdown@14h-25h"),
+            Self::BranchCut => form("branch-cut", Some("MprServerUnreachable"), "branch-cut@3h-4h"),
+            Self::MappedTwice => form("mapped-twice", None, "mapped-twice@0:share=0.5").with_share(0.5),
+            Self::CancelFirst => form("cancel-first", None, "cancel-first@0:share=0.5").with_share(0.5),
+            Self::Doubled => form("doubled", None, "doubled@0:share=0.5").with_share(0.5),
+            Self::ForgedNames => form("forged-names", None, "forged-names@10m-1h:every=20s").with_every(20),
+            Self::NamesOverflow => form("names-overflow", Some("MprSeriesOverflow"),
+                "names-overflow@10m-40m:every=1s").with_every(1),
+            Self::GatewayDown => form("gateway-down", None, "gateway-down@1h-3h"),
+            Self::GatewaysDown => form("gateways-down", Some("MprNoData"), "gateways-down@1h-2h"),
+            Self::LogsDropped => form("logs-dropped", None, "logs-dropped@1h"),
+        }
     }
 
     /// As it is written in a SPEC.
@@ -89,9 +162,14 @@ impl Kind {
         self.form().name
     }
 
-    /// The alert that it raises.
-    pub fn alert(self) -> &'static str {
+    /// The alert that it raises; `None`: no alert may fire because of it.
+    pub fn alert(self) -> Option<&'static str> {
         self.form().alert
+    }
+
+    /// Whether it happens to the gateways themselves, and so only where they are simulated, too.
+    pub(super) fn is_of_gateways(self) -> bool {
+        matches!(self, Self::GatewayDown | Self::GatewaysDown | Self::LogsDropped)
     }
 }
 
@@ -114,11 +192,17 @@ pub struct Incident {
     /// When it ends; `None`: not before the run does.
     pub(super) to: Option<u64>,
     /// The server, as it was written.
-    server: Option<String>,
+    pub(super) server: Option<String>,
     /// The part that is struck.
-    share: f64,
+    pub(super) share: f64,
     /// How much longer.
-    factor: f64,
+    pub(super) factor: f64,
+    /// Between two operations, in nanoseconds.
+    pub(super) every: u64,
+    /// What they end with.
+    pub(super) code: u32,
+    /// Why operations are lost: a place in [`LOSSES`]; `None`: now for this, now for that.
+    pub(super) reason: Option<usize>,
 }
 
 /// Reads `KIND@START[-END][:key=value,...]`.
@@ -159,6 +243,9 @@ impl FromStr for Incident {
             server: None,
             share: form.share.unwrap_or(1.0),
             factor: form.factor.unwrap_or(1.0),
+            every: form.every.unwrap_or(DAY),
+            code: form.code.unwrap_or_default(),
+            reason: None,
         };
         for pair in keys.split(',').filter(|pair| !pair.is_empty()) {
             let number =
@@ -177,6 +264,25 @@ impl FromStr for Incident {
                         .filter(|factor| *factor >= 1.0 && *factor <= 1e6)
                         .ok_or_else(|| error(format!("`{value}` is no factor from 1 on")))?;
                 }
+                Some(("every", value)) if form.every.is_some() => {
+                    let least = |every: &u64| *every >= SECOND;
+                    incident.every = parse_time(value).filter(least).ok_or_else(|| {
+                        error(format!("`{value}` is no time between operations like 30s or 2m"))
+                    })?;
+                }
+                Some(("code", value)) if form.code.is_some() => {
+                    incident.code =
+                        value.parse().ok().filter(|code| *code > 0).ok_or_else(|| {
+                            error(format!("`{value}` is no Win32 code like 1326"))
+                        })?;
+                }
+                Some(("reason", value)) if form.reason => {
+                    let known = LOSSES.iter().position(|(reason, _)| *reason == value);
+                    incident.reason = Some(known.ok_or_else(|| {
+                        let all = LOSSES.map(|(reason, _)| reason).join(", ");
+                        error(format!("`{value}` is no reason for a loss: {all}"))
+                    })?);
+                }
                 _ => return Err(error(format!("{kind} does not know `{pair}`"))),
             }
         }
@@ -188,12 +294,27 @@ impl FromStr for Incident {
 }
 
 impl Form {
+    fn with_server(self) -> Self {
+        Self { server: true, ..self }
+    }
+
+    fn with_share(self, share: f64) -> Self {
+        Self { share: Some(share), ..self }
+    }
+
+    fn with_every(self, seconds: u64) -> Self {
+        Self { every: Some(seconds * SECOND), ..self }
+    }
+
     /// What may be written.
     fn grammar(&self) -> String {
         let keys: Vec<&str> = [
             self.server.then_some("server=NUMBER or NAME"),
             self.share.map(|_| "share=0..1"),
             self.factor.map(|_| "factor=1.."),
+            self.code.map(|_| "code=WIN32"),
+            self.every.map(|_| "every=TIME"),
+            self.reason.then_some("reason=WORD"),
         ]
         .into_iter()
         .flatten()
@@ -228,139 +349,6 @@ fn parse_time(text: &str) -> Option<u64> {
         total = total.checked_add(count.checked_mul(seconds * SECOND)?)?;
     }
     (digits.is_empty() && !text.is_empty()).then_some(total)
-}
-
-/// How an operation ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct IncidentFate {
-    /// The Win32 code; `None`: it never returns.
-    pub(super) status: Option<u32>,
-    /// How long it takes, in nanoseconds; without meaning if it never returns.
-    pub(super) takes: u64,
-}
-
-/// The incidents of a run, with the servers they strike.
-#[derive(Clone, Debug)]
-pub(super) struct Incidents {
-    seed: u64,
-    list: Vec<(Incident, Option<usize>)>,
-}
-
-/// Each use of random numbers has a word of its own, so that no two share their numbers.
-const STRUCK: u64 = 20;
-const VICTIM: u64 = 21;
-const LOST: u64 = 22;
-
-/// What adds with an expired account end with. Sometimes it is locked, because programs keep
-/// trying.
-const EXPIRED: [(u32, f64); 3] = [(1793, 6.0), (1326, 3.0), (1909, 1.0)];
-/// What operations on a server that is gone end with.
-const DOWN: [(u32, f64); 2] = [(53, 8.0), (1203, 2.0)];
-/// What adds on a server at its limits end with. Their class is `resource`.
-const FLAKY: [(u32, f64); 3] = [(71, 5.0), (1450, 3.0), (1816, 2.0)];
-/// A host without room loses this part of its operations.
-const LOSING: f64 = 0.5;
-
-impl Incidents {
-    /// Finds the servers. Errs with the name of the first incident whose server does not exist.
-    pub(super) fn new(fleet: &Fleet, ordered: &[Incident]) -> Result<Self, String> {
-        let list = ordered.iter().map(|incident| {
-            let server = match &incident.server {
-                None => None,
-                Some(text) => Some(fleet.find(text).ok_or_else(|| {
-                    format!(
-                        "--incident {}: there is no server `{text}`; write a number from 1 to {} \
-                         or a name such as {}",
-                        incident.kind.name(),
-                        fleet.servers.len(),
-                        fleet.servers[0].name
-                    )
-                })?),
-            };
-            Ok((incident.clone(), server))
-        });
-        Ok(Self { seed: fleet.seed, list: list.collect::<Result<_, String>>()? })
-    }
-
-    /// Each incident with its server.
-    pub(super) fn all(&self) -> &[(Incident, Option<usize>)] {
-        &self.list
-    }
-
-    /// The incidents that go on at a time, with their places in the order.
-    fn active(&self, at: u64) -> impl Iterator<Item = (u64, &Incident, Option<usize>)> {
-        self.list.iter().enumerate().filter_map(move |(index, (incident, server))| {
-            let on = incident.from <= at && incident.to.is_none_or(|to| at < to);
-            on.then_some((index as u64, incident, *server))
-        })
-    }
-
-    /// What becomes of the operation at `place`, which begins at `at` and would usually end so.
-    pub(super) fn bend(
-        &self,
-        place: Place,
-        ask: &Ask,
-        usual: IncidentFate,
-        at: u64,
-    ) -> IncidentFate {
-        let [host, day, visit, step] = place.name();
-        let server = ask.share().map(|share| share.server);
-        let mut fate = usual;
-        for (index, incident, struck) in self.active(at) {
-            if struck.is_some() && struck != server {
-                continue;
-            }
-            let mut rng = Rng::of(&[self.seed, STRUCK, index, host, day, visit, step]);
-            let hit = rng.happens(incident.share);
-            let add = ask.is_add();
-            fate = match incident.kind {
-                Kind::ServerDown => IncidentFate {
-                    status: Some(failure_rates::pick(&DOWN, &mut rng)),
-                    takes: latency::dead_share(&mut rng),
-                },
-                Kind::AccountExpired if hit && add => refused(&EXPIRED, &mut rng),
-                Kind::AccessRevoked if hit && add => refused(&[(5, 1.0)], &mut rng),
-                Kind::ServerFlaky if hit && add => refused(&FLAKY, &mut rng),
-                Kind::ServerSlow if fate.status == Some(0) => {
-                    IncidentFate { takes: (fate.takes as f64 * incident.factor) as u64, ..fate }
-                }
-                Kind::ServerHangs => IncidentFate { status: None, ..fate },
-                _ => fate,
-            };
-        }
-        fate
-    }
-
-    /// Whether a host is off at a time.
-    pub(super) fn is_absent(&self, host: u32, at: u64) -> bool {
-        self.active(at).any(|(index, incident, _)| match incident.kind {
-            Kind::Silence => true,
-            Kind::HostsVanish => self.is_victim(index, incident, host),
-            _ => false,
-        })
-    }
-
-    /// Whether its host loses the operation at `place`, which begins at `at`.
-    pub(super) fn is_lost(&self, place: Place, at: u64) -> bool {
-        let [host, day, visit, step] = place.name();
-        self.active(at).any(|(index, incident, _)| {
-            incident.kind == Kind::Losses
-                && self.is_victim(index, incident, place.host)
-                && Rng::of(&[self.seed, LOST, index, host, day, visit, step]).happens(LOSING)
-        })
-    }
-
-    /// Whether a host is in the part that is struck.
-    fn is_victim(&self, index: u64, incident: &Incident, host: u32) -> bool {
-        Rng::of(&[self.seed, VICTIM, index, host.into()]).happens(incident.share)
-    }
-}
-
-/// A failure that takes as long as it usually does.
-fn refused(codes: &[(u32, f64)], rng: &mut Rng) -> IncidentFate {
-    let status = failure_rates::pick(codes, rng);
-    let path = latency::Path { server: None, first: false, distance: 1.0, load: 0.0 };
-    IncidentFate { status: Some(status), takes: latency::draw(status, path, rng) }
 }
 
 #[cfg(test)]
@@ -400,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_description_is_told_what_is_allowed_with_an_example() {
+    fn a_wrong_description_is_refused_with_what_is_allowed_and_an_example() {
         for (text, words) in [
             (
                 "fire@10m",
@@ -428,10 +416,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_the_fleet_does_not_have_is_refused() {
-        let fleet = Fleet::new(1, 10, 4);
-        let incident: Incident = "server-down@10m:server=9".parse().unwrap();
-        let said = Incidents::new(&fleet, &[incident]).unwrap_err();
-        assert!(said.contains("no server `9`; write a number from 1 to 4"), "{said}");
+    fn a_code_and_a_time_between_operations_may_be_given() {
+        let noisy: Incident = "noisy-machine@10m:server=3,code=1326,every=2m".parse().unwrap();
+        assert_eq!((noisy.code, noisy.every), (1326, 120 * SECOND));
+        assert!(problem("noisy-machine@10m:server=3,code=0").starts_with("`0` is no Win32 code"));
+        assert!(problem("misspelt@10m:every=0").starts_with("`0` is no time between operations"));
+        assert!(problem("losses@10m:reason=age").starts_with("`age` is no reason for a loss"));
+        assert!(problem("silence@10m:reason=expired").starts_with("silence does not know"));
+        assert!(problem("misspelt@10m:code=5").starts_with("misspelt does not know `code=5`"));
     }
 }

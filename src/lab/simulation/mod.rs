@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! plan ─> script (record) ─> engine ─> outbox ─> batch (operation, span) ─> sender ─> OTLP
+//!           │                                      └─> gateway ─> series, without a collector
 //!           └─ what was scripted, once a collector has its span ─> truth
 //! ```
 //!
@@ -15,10 +16,13 @@
 mod agent_report;
 mod batch;
 mod curve;
+mod destination;
 mod engine;
 mod failure_rates;
 mod fleet;
+mod gateway;
 mod incident;
+mod incidents;
 mod latency;
 mod outbox;
 mod pace;
@@ -26,26 +30,33 @@ mod place;
 mod plan;
 mod random;
 mod record;
+mod routine;
 mod script;
 mod sender;
+mod track;
 mod truth;
+mod working_day;
 
+pub use gateway::{InputSeries, SeriesFile};
 pub use incident::{Incident, IncidentError, Kind};
 pub use pace::Pace;
 pub use sender::SenderError;
 pub use truth::{AgentsTruth, HostKindTruth, HostTruth, IncidentTruth, SeriesTruth, Truth};
 
 use agent_report::Meters;
+use destination::{Collector, Destination};
 use engine::Engine;
 use fleet::Fleet;
+use gateway::Gateway;
 use http::Uri;
-use incident::Incidents;
+use incidents::Incidents;
 use mpr_otel_core::courier::{Cause, Courier, Verdict, metrics_endpoint};
 use mpr_otel_core::settings::Settings;
 use mpr_otel_core::stop::Stop;
 use outbox::Outbox;
 use pace::Timeline;
-use sender::{Gone, SenderShared, Senders};
+use routine::Routine;
+use sender::{Gone, SenderShared};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -57,6 +68,8 @@ pub struct Scenario {
     pub hosts: u32,
     /// Servers, at least one.
     pub servers: usize,
+    /// Further servers, each in a branch.
+    pub branches: usize,
     /// How long, in simulated time.
     pub length: Duration,
     /// The time of day at the beginning, after midnight.
@@ -71,6 +84,8 @@ pub struct Scenario {
     pub direct: bool,
     /// Threads that send.
     pub senders: usize,
+    /// The most series of a metric that a gateway counts, where gateways are simulated, too.
+    pub series_limit: usize,
     /// What happens.
     pub incidents: Vec<Incident>,
 }
@@ -122,6 +137,9 @@ pub enum SimulationError {
     /// An incident strikes nobody.
     #[error("{0}")]
     Incident(String),
+    /// An incident strikes what is not simulated.
+    #[error("{0} happens to gateways, which are simulated only with --series")]
+    Gateways(&'static str),
     /// No collector is named.
     #[error("no collector is named; say with --endpoint where the simulated spans are to be sent")]
     NoEndpoint,
@@ -164,74 +182,139 @@ pub fn run(
     stop: &Stop,
     report: &mut dyn FnMut(&RunProgress),
 ) -> Result<Outcome, SimulationError> {
-    let fleet = Fleet::new(scenario.seed, scenario.hosts, scenario.servers.max(1));
-    let incidents =
-        Incidents::new(&fleet, &scenario.incidents).map_err(SimulationError::Incident)?;
-    let collector = settings.endpoint.as_ref().ok_or(SimulationError::NoEndpoint)?;
-    let endpoint = match (scenario.agents, metrics_endpoint(collector)) {
+    if let Some(incident) = scenario.incidents.iter().find(|one| one.kind.is_of_gateways()) {
+        return Err(SimulationError::Gateways(incident.kind.name()));
+    }
+    let play = Play::new(scenario, settings, stop)?;
+    let endpoint = settings.endpoint.as_ref().ok_or(SimulationError::NoEndpoint)?;
+    let reports_endpoint = match (scenario.agents, metrics_endpoint(endpoint)) {
         (false, _) => None,
-        (true, Some(endpoint)) => Some(endpoint),
-        (true, None) => return Err(SimulationError::NoMetrics(collector.to_string())),
+        (true, Some(reports)) => Some(reports),
+        (true, None) => return Err(SimulationError::NoMetrics(endpoint.to_string())),
     };
-    check_collector(settings, collector)?;
-    let shared = Arc::new(SenderShared::new(
-        fleet.clone(),
-        settings.clone(),
-        scenario.direct,
-        stop.clone(),
-        scenario.agents.then(|| Meters::new(scenario.hosts)),
-    ));
-    let spans = sender::spans(&shared, collector, scenario.senders.max(1))?;
-    let (from, end) = (nanos(scenario.from), nanos(scenario.length));
+    check_collector(settings, endpoint)?;
+    let spans = sender::spans(&play.shared, endpoint, scenario.senders.max(1))?;
     let timeline = Timeline::begin(scenario.pace);
     let begun = timeline.begun_unix_nanos();
-    let reports =
-        endpoint.map(|endpoint| sender::reports(&shared, &endpoint, begun)).transpose()?;
-    let (lost, dropped, most_open, agents, elapsed);
-    {
-        let outbox = Outbox::new(&spans, reports.as_ref(), settings.batch_max);
-        let mut engine = Engine::new(&shared, &incidents, timeline, outbox, (from, end), report);
-        engine.run()?;
-        elapsed = timeline.elapsed();
-        agents = engine.close()?;
-        (lost, dropped, most_open) = (engine.lost(), engine.dropped(), engine.most_open());
-    }
-    let well = reports.is_none_or(Senders::finish);
-    if !(spans.finish() && well) {
+    let reports = reports_endpoint
+        .map(|endpoint| sender::reports(&play.shared, &endpoint, begun))
+        .transpose()?;
+    let collector = Collector { spans, reports, batch_max: settings.batch_max };
+    let played = play.until_end(timeline, &collector, report)?;
+    if !collector.finish() {
         return Err(SimulationError::Fault);
     }
-    let count = shared.count();
-    let (failures, unfinished) = count.failures();
-    let truth = Truth {
-        seed: scenario.seed,
-        hosts: scenario.hosts,
-        speed: scenario.pace.to_string(),
-        begun_unix_ms: begun / 1_000_000,
-        ended_unix_ms: timeline.now_unix_nanos() / 1_000_000,
-        simulated_seconds: scenario.length.as_secs_f64(),
-        operations: count.operations,
-        refused: count.refused,
-        unsent: count.unsent + dropped,
-        repeated: count.repeated,
-        put_off: count.put_off,
-        exact: !count.inexact && count.repeated + count.put_off == 0,
-        failures,
-        unfinished,
-        series: count.series(&fleet),
-        hosts_sample: count.hosts_sample(&fleet),
-        agents,
-        spans_with_loss: count.spans_with_loss(),
-        lost,
-        incidents: truth::incidents(&fleet, &incidents, end),
-    };
-    Ok(Outcome {
-        truth,
-        elapsed,
-        stopped: stop.is_asked(),
-        most_open,
-        reports_refused: shared.reports_refused.load(Ordering::Relaxed),
-        refusal: shared.refusal(),
-    })
+    Ok(play.outcome(timeline, played))
+}
+
+/// Simulates a fleet without a collector, and says which series a gateway would have made of what it
+/// sent, with a sample a minute. The same scenario gives the same series.
+pub fn series(
+    scenario: &Scenario,
+    settings: &Settings,
+    stop: &Stop,
+    report: &mut dyn FnMut(&RunProgress),
+) -> Result<(Outcome, SeriesFile), SimulationError> {
+    let play = Play::new(scenario, settings, stop)?;
+    let timeline = Timeline::simulated(nanos(scenario.from));
+    let gateway = Gateway::new(&play.shared, &play.incidents, timeline, scenario.series_limit);
+    let played = play.until_end(timeline, &gateway, report)?;
+    let file = gateway.file();
+    Ok((play.outcome(timeline, played), file))
+}
+
+/// A scenario, ready to be played.
+struct Play<'run> {
+    scenario: &'run Scenario,
+    shared: Arc<SenderShared>,
+    incidents: Incidents,
+    routines: Vec<Routine>,
+}
+
+/// What the engine says at the end.
+struct Played {
+    elapsed: Duration,
+    agents: Option<AgentsTruth>,
+    lost: u64,
+    dropped: u64,
+    most_open: usize,
+}
+
+impl<'run> Play<'run> {
+    fn new(
+        scenario: &'run Scenario,
+        settings: &Settings,
+        stop: &Stop,
+    ) -> Result<Self, SimulationError> {
+        let fleet = Fleet::new(scenario.seed, scenario.hosts, scenario.servers.max(1));
+        let mut fleet = fleet.with_branches(scenario.branches);
+        let incidents = Incidents::new(&fleet, &scenario.incidents, nanos(scenario.from))
+            .map_err(SimulationError::Incident)?;
+        let routines = Routine::all(&mut fleet, &incidents);
+        let shared = Arc::new(SenderShared::new(
+            fleet,
+            settings.clone(),
+            scenario.direct,
+            stop.clone(),
+            scenario.agents.then(|| Meters::new(scenario.hosts)),
+        ));
+        Ok(Self { scenario, shared, incidents, routines })
+    }
+
+    fn until_end(
+        &self,
+        timeline: Timeline,
+        destination: &dyn Destination,
+        report: &mut dyn FnMut(&RunProgress),
+    ) -> Result<Played, SimulationError> {
+        let times = (nanos(self.scenario.from), nanos(self.scenario.length));
+        let outbox = Outbox::new(destination);
+        let what = (&self.incidents, &self.routines[..]);
+        let mut engine = Engine::new(&self.shared, what, timeline, outbox, times, report);
+        engine.run()?;
+        let elapsed = timeline.elapsed();
+        let agents = engine.close()?;
+        let (lost, dropped, most_open) = (engine.lost(), engine.dropped(), engine.most_open());
+        Ok(Played { elapsed, agents, lost, dropped, most_open })
+    }
+
+    fn outcome(&self, timeline: Timeline, played: Played) -> Outcome {
+        let Self { scenario, shared, incidents, .. } = self;
+        let (fleet, end) = (&shared.fleet, nanos(scenario.length));
+        let count = shared.count();
+        let (failures, unfinished) = count.failures();
+        let truth = Truth {
+            seed: scenario.seed,
+            hosts: scenario.hosts,
+            speed: scenario.pace.to_string(),
+            begun_unix_ms: timeline.begun_unix_nanos() / 1_000_000,
+            ended_unix_ms: timeline.now_unix_nanos(end) / 1_000_000,
+            simulated_seconds: scenario.length.as_secs_f64(),
+            operations: count.operations,
+            refused: count.refused,
+            unsent: count.unsent + played.dropped,
+            repeated: count.repeated,
+            put_off: count.put_off,
+            exact: !count.inexact && count.repeated + count.put_off == 0,
+            failures,
+            unfinished,
+            series: count.series(fleet),
+            hosts_sample: count.hosts_sample(fleet),
+            agents: played.agents,
+            spans_with_loss: count.spans_with_loss(),
+            lost: played.lost,
+            incidents: truth::incidents(fleet, incidents, end),
+        };
+        drop(count);
+        Outcome {
+            truth,
+            elapsed: played.elapsed,
+            stopped: shared.stop.is_asked(),
+            most_open: played.most_open,
+            reports_refused: shared.reports_refused.load(Ordering::Relaxed),
+            refusal: shared.refusal(),
+        }
+    }
 }
 
 /// Checks first that a collector answers, so that a day is not simulated for nothing. One that is

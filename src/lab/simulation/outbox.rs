@@ -1,21 +1,17 @@
-//! What waits to be handed to the senders: spans, and agents' reports.
+//! What waits to be handed over: spans, and agents' reports.
 
 use super::agent_report::AgentReport;
 use super::batch::Finished;
-use super::sender::{Gone, Senders};
+use super::destination::Destination;
+use super::sender::Gone;
 use mpr_otel_core::stop::Stop;
 use std::time::{Duration, Instant};
 
 /// A paced run hands over what there is as often as this.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Hosts whose reports share a request.
-const REPORTS: usize = 500;
-
 /// Collects, and hands over in batches.
 pub(super) struct Outbox<'run> {
-    spans: &'run Senders<Vec<Finished>>,
-    metrics: Option<&'run Senders<Vec<AgentReport>>>,
-    batch_max: usize,
+    destination: &'run dyn Destination,
     finished: Vec<Finished>,
     reports: Vec<AgentReport>,
     /// When the first of what is collected came.
@@ -25,20 +21,8 @@ pub(super) struct Outbox<'run> {
 }
 
 impl<'run> Outbox<'run> {
-    pub(super) fn new(
-        spans: &'run Senders<Vec<Finished>>,
-        metrics: Option<&'run Senders<Vec<AgentReport>>>,
-        batch_max: usize,
-    ) -> Self {
-        Self {
-            spans,
-            metrics,
-            batch_max,
-            finished: Vec::new(),
-            reports: Vec::new(),
-            since: None,
-            dropped: 0,
-        }
+    pub(super) fn new(destination: &'run dyn Destination) -> Self {
+        Self { destination, finished: Vec::new(), reports: Vec::new(), since: None, dropped: 0 }
     }
 
     /// A finished operation.
@@ -55,7 +39,8 @@ impl<'run> Outbox<'run> {
 
     /// Whether a batch is full.
     pub(super) fn is_full(&self) -> bool {
-        self.finished.len() >= self.batch_max || self.reports.len() >= REPORTS
+        let (spans, reports) = self.destination.most();
+        self.finished.len() >= spans || self.reports.len() >= reports
     }
 
     /// Until when a paced run may collect; `None` if nothing is collected.
@@ -67,23 +52,33 @@ impl<'run> Outbox<'run> {
     /// that is what bounds memory. What is not taken when the run is stopped is dropped.
     pub(super) fn flush(&mut self, stop: &Stop, waiting: &mut dyn FnMut()) -> Result<(), Gone> {
         self.since = None;
+        let (spans, reports) = self.destination.most();
         while !self.finished.is_empty() {
-            let rest = self.finished.split_off(self.finished.len().min(self.batch_max));
+            let rest = self.finished.split_off(self.finished.len().min(spans));
             let batch = std::mem::replace(&mut self.finished, rest);
-            let left = self.spans.hand_over(batch, stop, waiting)?;
+            let left = self.destination.spans(batch, stop, waiting)?;
             self.dropped += left.map_or(0, |batch| batch.len() as u64);
         }
-        let Some(metrics) = self.metrics else { return Ok(()) };
         while !self.reports.is_empty() {
-            let rest = self.reports.split_off(self.reports.len().min(REPORTS));
-            let reports = std::mem::replace(&mut self.reports, rest);
-            metrics.hand_over(reports, stop, waiting)?;
+            let rest = self.reports.split_off(self.reports.len().min(reports));
+            let batch = std::mem::replace(&mut self.reports, rest);
+            self.destination.reports(batch, stop, waiting)?;
         }
         Ok(())
     }
 
     /// Waits until the spans that were handed over have met their fate, calling `waiting`.
     pub(super) fn settle(&self, waiting: &mut dyn FnMut()) -> Result<(), Gone> {
-        self.spans.settle(waiting)
+        self.destination.settle(waiting)
+    }
+
+    /// Whether the destination wants to know of minutes.
+    pub(super) fn counts_minutes(&self) -> bool {
+        self.destination.counts_minutes()
+    }
+
+    /// Tells the destination that the simulated minute with this number is over.
+    pub(super) fn minute_is_over(&self, minute: u32) {
+        self.destination.minute_is_over(minute);
     }
 }

@@ -43,19 +43,29 @@ impl fmt::Display for Pace {
     }
 }
 
-/// The real time of a run.
+/// The dates of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeline {
-    pace: Pace,
+    /// `None`: simulated time is all there is, and nothing waits for it.
+    pace: Option<Pace>,
     begun: Instant,
     begun_unix_nanos: u64,
 }
+
+/// 2026-01-05, a Monday, 00:00 UTC, in nanoseconds since 1970.
+const MONDAY: u64 = 1_767_571_200 * 1_000_000_000;
 
 impl Timeline {
     /// Begins now.
     pub(super) fn begin(pace: Pace) -> Self {
         let begun_unix_nanos = clock::unix_nanos(SystemTime::now());
-        Self { pace, begun: Instant::now(), begun_unix_nanos }
+        Self { pace: Some(pace), begun: Instant::now(), begun_unix_nanos }
+    }
+
+    /// Dates by simulated time alone: the same in every run. Begins on a Monday, `from` nanoseconds
+    /// after midnight.
+    pub(super) fn simulated(from: u64) -> Self {
+        Self { pace: None, begun: Instant::now(), begun_unix_nanos: MONDAY + from }
     }
 
     /// When it began, in nanoseconds since 1970.
@@ -63,9 +73,11 @@ impl Timeline {
         self.begun_unix_nanos
     }
 
-    /// Real time, in nanoseconds since 1970, by the monotonic clock.
-    pub(super) fn now_unix_nanos(&self) -> u64 {
-        self.begun_unix_nanos + self.begun.elapsed().as_nanos() as u64
+    /// The date now, at the simulated time `at`, in nanoseconds since 1970: real time, by the
+    /// monotonic clock, if there is any.
+    pub(super) fn now_unix_nanos(&self, at: u64) -> u64 {
+        let elapsed = self.pace.map_or(at, |_| self.begun.elapsed().as_nanos() as u64);
+        self.begun_unix_nanos + elapsed
     }
 
     /// Real time since the beginning.
@@ -76,23 +88,23 @@ impl Timeline {
     /// When the simulated time `at` comes; `None`: at once.
     pub(super) fn due(&self, at: u64) -> Option<Instant> {
         match self.pace {
-            Pace::Max => None,
-            Pace::Factor(factor) => {
+            None | Some(Pace::Max) => None,
+            Some(Pace::Factor(factor)) => {
                 Some(self.begun + Duration::from_nanos((at as f64 / factor) as u64))
             }
         }
     }
 
-    /// The date of simulated time 0 for an operation that ends at `ended`.
+    /// The date of simulated time 0 for an operation whose span is sent at the simulated time `sent`.
     ///
-    /// An operation ends when its span is sent, and lasts as long as it was simulated, so each has
-    /// a date of its own for the beginning.
-    pub(super) fn anchor(&self, ended: u64) -> u64 {
-        let sent = match self.pace {
-            Pace::Max => self.now_unix_nanos(),
-            Pace::Factor(factor) => self.begun_unix_nanos + (ended as f64 / factor) as u64,
+    /// An operation lasts as long as it was simulated, and ended as long before its span is sent: at
+    /// any pace. So each has a date of its own for the beginning.
+    pub(super) fn anchor(&self, sent: u64) -> u64 {
+        let date = match self.pace {
+            None | Some(Pace::Max) => self.now_unix_nanos(sent),
+            Some(Pace::Factor(factor)) => self.begun_unix_nanos + (sent as f64 / factor) as u64,
         };
-        sent.saturating_sub(ended)
+        date.saturating_sub(sent)
     }
 }
 
@@ -121,7 +133,11 @@ mod tests {
         assert!(paced.due(ended).is_some());
         let max = Timeline::begin(Pace::Max);
         assert!(max.anchor(ended) + ended >= max.begun_unix_nanos);
-        assert!(max.anchor(ended) + ended <= max.now_unix_nanos());
+        assert!(max.anchor(ended) + ended <= max.now_unix_nanos(ended));
         assert_eq!(max.due(ended), None);
+        let simulated = Timeline::simulated(second);
+        assert_eq!(simulated.anchor(ended), MONDAY + second);
+        assert_eq!(simulated.now_unix_nanos(ended), MONDAY + second + ended);
+        assert_eq!(simulated.due(ended), None);
     }
 }

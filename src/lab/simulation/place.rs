@@ -4,19 +4,28 @@
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) host: u32,
+    /// Of a routine: how often it was done before.
     pub(super) day: u32,
     pub(super) visit: u16,
     pub(super) step: u16,
+    /// The number of the routine that it is of; `None`: it is of the host's day.
+    pub(super) routine: Option<u16>,
 }
 
 impl Place {
     /// What names its random numbers.
     pub(super) fn name(self) -> [u64; 4] {
-        [self.host.into(), self.day.into(), self.visit.into(), self.step.into()]
+        let of = self.routine.map_or(0, |routine| 1 + u64::from(routine));
+        [self.host.into(), of << 32 | u64::from(self.day), self.visit.into(), self.step.into()]
     }
 
     /// Its number in its process: unique in its host.
     pub(super) fn number(self) -> u64 {
-        u64::from(self.day) << 32 | u64::from(self.visit) << 16 | u64::from(self.step)
+        let number = u64::from(self.day) << 32 | u64::from(self.visit) << 16 | u64::from(self.step);
+        match self.routine {
+            None => number,
+            // A routine has no visits and no steps.
+            Some(routine) => 1 << 63 | u64::from(routine) << 40 | u64::from(self.day),
+        }
     }
 }

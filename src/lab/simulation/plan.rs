@@ -4,6 +4,7 @@ use super::curve::{self, Curve};
 use super::fleet::{Fleet, Share};
 use super::random::Rng;
 use mpr_otel_core::abi::{RESOURCETYPE_ANY, RESOURCETYPE_DISK, RESOURCETYPE_PRINT};
+use mpr_otel_core::win32_error::ERROR_NOT_CONNECTED;
 
 /// Why a program asks for connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +33,14 @@ pub(super) struct Visit {
 }
 
 /// The program that asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Program {
     /// The shell, the same process all day.
     Explorer,
     /// Group Policy's scripts.
     GpScript,
+    /// Group Policy itself, which maps drives by preferences.
+    Policy,
     /// `net use`: a process for each visit.
     Net,
     /// The print spooler.
@@ -50,6 +53,7 @@ impl Program {
         match self {
             Self::Explorer => "explorer.exe",
             Self::GpScript => "gpscript.exe",
+            Self::Policy => "svchost.exe",
             Self::Net => "net.exe",
             Self::Spooler => "spoolsv.exe",
         }
@@ -64,7 +68,7 @@ impl Program {
     fn flags(self) -> u32 {
         match self {
             Self::Explorer => 0x8,
-            Self::GpScript => 0x1,
+            Self::GpScript | Self::Policy => 0x1,
             Self::Net => 0x800,
             Self::Spooler => 0,
         }
@@ -113,6 +117,10 @@ pub(super) struct PlannedCall {
     pub(super) mode: Mode,
     /// Whether the program talks to this server for the first time in this visit.
     pub(super) first: bool,
+    /// What it ends with, if that is sure: a Win32 code.
+    pub(super) ends: Option<u32>,
+    /// Whether it is made for the user's elevated logon.
+    pub(super) elevated: bool,
 }
 
 /// What is asked.
@@ -160,14 +168,23 @@ impl Ask {
 const DAY: u64 = 10;
 const VISIT: u64 = 11;
 
+/// So much of a working day's visits there is on a day of the weekend.
+const AT_WEEKENDS: f64 = 0.04;
+
+/// Whether nobody need work. Day 0 is a Monday.
+pub(super) fn is_weekend(day: u32) -> bool {
+    day % 7 >= 5
+}
+
 /// A host's visits in a day, in order of time: between six and twelve operations on most days.
 pub(super) fn visits(fleet: &Fleet, host: u32, day: u32) -> Vec<Visit> {
     let mut rng = Rng::of(&[fleet.seed, DAY, host.into(), day.into()]);
+    let part = if is_weekend(day) { AT_WEEKENDS } else { 1.0 };
     let mut visits = Vec::with_capacity(12);
     let mut add = |errand, curve: &Curve, most: usize, probability: f64| {
         for _ in 0..most {
             let at = curve.draw(&mut rng);
-            if rng.happens(probability) {
+            if rng.happens(probability * part) {
                 visits.push(Visit { at, errand });
             }
         }
@@ -244,9 +261,46 @@ pub(super) fn calls(
         known.extend(server);
         // A cancel knows one flag: forget it.
         let flags = if ask.is_add() { program.flags() | mode.flags() } else { program.flags() & 1 };
-        PlannedCall { ask, flags, mode, first }
+        PlannedCall { ask, flags, mode, first, ends: None, elevated: false }
     });
     (program, calls.collect())
+}
+
+/// `ERROR_ALREADY_ASSIGNED`: the drive is connected.
+const ALREADY_ASSIGNED: u32 = 85;
+
+/// The first drive is mapped a second time: a script of the user's, and one of the department's.
+pub(super) fn first_twice(mut calls: Vec<PlannedCall>) -> Vec<PlannedCall> {
+    if let Some(first) = calls.first().cloned() {
+        calls.insert(1, PlannedCall { first: false, ends: Some(ALREADY_ASSIGNED), ..first });
+    }
+    calls
+}
+
+/// A drive is cancelled before it is mapped, though nothing is connected to it.
+pub(super) fn cancelled_first(calls: Vec<PlannedCall>) -> Vec<PlannedCall> {
+    let both = calls.into_iter().flat_map(|call| {
+        let cancel = match &call.ask {
+            Ask::Add { drive: Some(drive), .. } => Some(PlannedCall {
+                ask: Ask::CancelDrive { drive: *drive, force: true },
+                flags: 0,
+                first: false,
+                ends: Some(ERROR_NOT_CONNECTED),
+                ..call.clone()
+            }),
+            _ => None,
+        };
+        cancel.into_iter().chain([call])
+    });
+    both.collect()
+}
+
+/// All drives are mapped for the user, and then for the user's elevated logon.
+pub(super) fn all_twice(mut calls: Vec<PlannedCall>) -> Vec<PlannedCall> {
+    let again = calls.iter().map(|call| PlannedCall { elevated: true, ..call.clone() });
+    let again: Vec<PlannedCall> = again.collect();
+    calls.extend(again);
+    calls
 }
 
 #[cfg(test)]
@@ -284,6 +338,33 @@ mod tests {
         }
         assert!(counts.iter().all(|count| *count > 30), "{counts:?}");
         assert!(counts[0] > 2 * counts[13], "{counts:?}");
+    }
+
+    #[test]
+    fn at_weekends_next_to_nothing_happens() {
+        let fleet = Fleet::new(1, 1000, 24);
+        let count = |day| (0..1000).map(|host| visits(&fleet, host, day).len()).sum::<usize>();
+        let week: Vec<usize> = (0..9).map(count).collect();
+        for (day, visits) in week.iter().enumerate() {
+            let is_weekend = [5, 6].contains(&day);
+            assert_eq!(*visits < 400, is_weekend, "{week:?}");
+        }
+    }
+
+    #[test]
+    fn habits_add_calls_and_take_none_away() {
+        let fleet = Fleet::new(1, 10, 24);
+        let (_, calls) = calls(&fleet, 3, 0, 0, Errand::Logon);
+        let count = calls.len();
+        let twice = first_twice(calls.clone());
+        assert_eq!((twice.len(), twice[1].ends), (count + 1, Some(ALREADY_ASSIGNED)));
+        let cancelled = cancelled_first(calls.clone());
+        assert_eq!(cancelled.len(), 2 * count);
+        assert!(cancelled.iter().step_by(2).all(|call| call.ends == Some(ERROR_NOT_CONNECTED)));
+        assert!(cancelled.iter().skip(1).step_by(2).all(|call| call.ask.is_add()));
+        let doubled = all_twice(calls);
+        assert_eq!(doubled.iter().filter(|call| call.elevated).count(), count);
+        assert_eq!(doubled.len(), 2 * count);
     }
 
     #[test]

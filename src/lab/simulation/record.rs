@@ -14,6 +14,10 @@ pub(super) struct Recorded<'a> {
     pub(super) flags: u32,
     pub(super) resource_type: u32,
     pub(super) force: bool,
+    /// The LUID of the logon.
+    pub(super) logon_id: u64,
+    /// `ELEVATION_*`.
+    pub(super) elevation: u8,
     pub(super) thread_id: u32,
     /// In nanoseconds after the anchor.
     pub(super) started: u64,
@@ -35,6 +39,8 @@ impl Recorded<'_> {
             status: self.status.unwrap_or_default(),
             kind: if self.add { KIND_ADD } else { KIND_CANCEL },
             force: u8::from(self.force),
+            logon_id: self.logon_id,
+            elevation: self.elevation,
             ..Body::empty()
         };
         let (remote, local) = (units(self.remote), units(self.local));
@@ -65,6 +71,8 @@ mod tests {
             flags: 1,
             resource_type: 1,
             force: false,
+            logon_id: 77,
+            elevation: 0,
             thread_id: 12,
             started: 5,
             ended: 9,

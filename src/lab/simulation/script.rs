@@ -6,31 +6,33 @@ use super::batch::{Finished, Process};
 use super::curve::{self, SECOND};
 use super::failure_rates;
 use super::fleet::{Fleet, ServerKind};
-use super::incident::{IncidentFate, Incidents};
+use super::incidents::{IncidentFate, Incidents};
 use super::latency::{self, Path};
-use super::pace::Timeline;
 use super::place::Place;
-use super::plan::{self, Ask, Errand, Mode, Program};
+use super::plan::{self, Ask, Errand, Mode, PlannedCall, Program, Visit};
 use super::random::Rng;
 use super::record::Recorded;
+use super::routine::Routine;
 use super::truth::{Scripted, Series};
-use mpr_otel_core::abi::RESOURCETYPE_ANY;
+use mpr_otel_core::abi::{RESOURCETYPE_ANY, RESOURCETYPE_DISK};
+use mpr_otel_core::ledger::{ELEVATION_FULL, ELEVATION_LIMITED};
 
 /// Each use of random numbers has a word of its own, so that no two share their numbers.
 const OPERATION: u64 = 30;
 const PROCESS: u64 = 31;
-const LATE: u64 = 32;
+const WAITED: u64 = 32;
+const LOGON: u64 = 33;
 
 /// Operations of machines that were offline, and sent them when they were back: so many, and so long
 /// after they ended, in nanoseconds. The gateway calls an operation late after five minutes.
-const LATE_SHARE: f64 = 0.01;
-const LATE_BY: u64 = 600 * SECOND;
+const WAITED_SHARE: f64 = 0.01;
+const WAITED_FOR: u64 = 600 * SECOND;
 
 /// What operations are made from.
 pub(super) struct Script<'run> {
     pub(super) fleet: &'run Fleet,
     pub(super) incidents: &'run Incidents,
-    pub(super) timeline: Timeline,
+    pub(super) routines: &'run [Routine],
     /// An operation that takes this long, in nanoseconds, is given up and counts as unfinished.
     pub(super) limit: u64,
 }
@@ -39,17 +41,20 @@ impl Script<'_> {
     /// The operation at `place` if it begins at `now`, and how many nanoseconds after its end the
     /// program asks for the next one, if it does. `None` if the plan has no operation there.
     pub(super) fn operation(&self, place: Place, now: u64) -> Option<(Finished, Option<u64>)> {
-        let Place { host, day, visit, step } = place;
+        let Place { host, day, step, .. } = place;
         let fleet = self.fleet;
-        let planned = *plan::visits(fleet, host, day).get(usize::from(visit))?;
-        let (program, calls) = plan::calls(fleet, host, day, visit.into(), planned.errand);
+        let (planned, program, calls) = match place.routine {
+            None => self.planned(place, now)?,
+            Some(number) => self.routine(number, day, now)?,
+        };
         let last = usize::from(step) + 1 >= calls.len();
         let call = calls.into_iter().nth(step.into())?;
         let (share, add) = (call.ask.share(), call.ask.is_add());
         let [a, b, c, d] = place.name();
         let mut rng = Rng::of(&[fleet.seed, OPERATION, a, b, c, d]);
-        let status =
+        let drawn =
             if add { failure_rates::add(&mut rng) } else { failure_rates::cancel(&mut rng) };
+        let status = call.ends.unwrap_or(drawn);
         let path = Path {
             server: share.map(|share| share.kind).filter(|_| add),
             first: call.first,
@@ -70,7 +75,7 @@ impl Script<'_> {
             }
             Mode::Plain => self.incidents.bend(place, &call.ask, usual, now),
         };
-        let late = Rng::of(&[fleet.seed, LATE, a, b, c, d]).happens(LATE_SHARE);
+        let waited = Rng::of(&[fleet.seed, WAITED, a, b, c, d]).happens(WAITED_SHARE);
         let status = fate.status.filter(|_| fate.takes < self.limit);
         let takes = if status.is_some() { fate.takes } else { self.limit };
         let ended = now + takes;
@@ -95,6 +100,8 @@ impl Script<'_> {
             flags: call.flags,
             resource_type,
             force,
+            logon_id: logon_id(fleet.seed, place, call.elevated),
+            elevation: if call.elevated { ELEVATION_FULL } else { ELEVATION_LIMITED },
             thread_id,
             started: now,
             ended,
@@ -104,15 +111,18 @@ impl Script<'_> {
             record: recorded.record(place.number()),
             process: process(fleet.seed, place, program, planned.errand),
             ends_process: !program.stays() && (last || status.is_none()),
-            anchor: self.timeline.anchor(ended) - if late { LATE_BY } else { 0 },
+            sent: ended,
+            waited: if waited { WAITED_FOR } else { 0 },
+            anchor: 0,
             scripted: Scripted {
                 host,
                 series: Series {
                     server: share.map(|share| share.server),
+                    program,
                     add,
                     status,
                     mode: call.mode,
-                    late,
+                    late: false,
                 },
                 takes,
                 lost: 0,
@@ -121,6 +131,50 @@ impl Script<'_> {
         // A program whose operation never returns asks for nothing more.
         Some((finished, (status.is_some() && !last).then_some(gap)))
     }
+}
+
+impl Script<'_> {
+    /// A visit of the host's day.
+    fn planned(&self, place: Place, now: u64) -> Option<(Visit, Program, Vec<PlannedCall>)> {
+        let Place { host, day, visit, .. } = place;
+        let planned = *plan::visits(self.fleet, host, day).get(usize::from(visit))?;
+        let (program, calls) = plan::calls(self.fleet, host, day, visit.into(), planned.errand);
+        let calls = self.incidents.habits(host, now, planned.errand, calls);
+        let doubled = calls.iter().any(|call| call.elevated);
+        Some((planned, if doubled { Program::Policy } else { program }, calls))
+    }
+
+    /// What a routine asks for.
+    fn routine(
+        &self,
+        number: u16,
+        done: u32,
+        now: u64,
+    ) -> Option<(Visit, Program, Vec<PlannedCall>)> {
+        let routine = self.routines.get(usize::from(number))?;
+        let ask = Ask::Add {
+            share: self.fleet.first_share(routine.server(done)?),
+            drive: None,
+            resource_type: RESOURCETYPE_DISK,
+        };
+        let call = PlannedCall {
+            ask,
+            flags: 0,
+            mode: Mode::Plain,
+            first: true,
+            ends: routine.ends,
+            elevated: false,
+        };
+        // At night nobody is there to be in the way.
+        Some((Visit { at: now, errand: Errand::Night }, Program::Net, vec![call]))
+    }
+}
+
+/// The LUID of the logon in which an operation is asked for: a user's of the day, and its elevated
+/// twin.
+fn logon_id(seed: u64, place: Place, elevated: bool) -> u64 {
+    let mut rng = Rng::of(&[seed, LOGON, place.host.into(), place.day.into()]);
+    1 + (rng.bits() >> 34 << 1) + u64::from(elevated)
 }
 
 /// The process in which an operation is asked for.
@@ -138,7 +192,6 @@ fn process(seed: u64, place: Place, program: Program, errand: Errand) -> Process
 #[cfg(test)]
 mod tests {
     use super::super::incident::Incident;
-    use super::super::pace::Pace;
     use super::*;
     use mpr_otel_core::operation::{Kind, Operation, Outcome};
 
@@ -147,13 +200,12 @@ mod tests {
     /// Every operation of 200 hosts in a day, scripted and decoded.
     fn day(incidents: &[Incident]) -> Vec<(Finished, Operation)> {
         let fleet = Fleet::new(1, 200, 24);
-        let incidents = Incidents::new(&fleet, incidents).expect("servers of the fleet");
-        let timeline = Timeline::begin(Pace::Max);
-        let script = Script { fleet: &fleet, incidents: &incidents, timeline, limit: LIMIT };
+        let incidents = Incidents::new(&fleet, incidents, 0).expect("servers of the fleet");
+        let script = Script { fleet: &fleet, incidents: &incidents, routines: &[], limit: LIMIT };
         let visits = (0..200).flat_map(|host| {
-            (0..)
-                .zip(plan::visits(&fleet, host, 0))
-                .map(move |(visit, planned)| (Place { host, day: 0, visit, step: 0 }, planned.at))
+            (0..).zip(plan::visits(&fleet, host, 0)).map(move |(visit, planned)| {
+                (Place { host, day: 0, visit, step: 0, routine: None }, planned.at)
+            })
         });
         let operations = visits.flat_map(|(place, at)| {
             let script = &script;

@@ -3,7 +3,7 @@
 use super::agent_report::{self, AgentReport, Meters};
 use super::batch::{Finished, OutgoingRequest, pack};
 use super::fleet::Fleet;
-use super::truth::Count;
+use super::truth::{Count, Scripted};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use http::Uri;
 use mpr_otel_core::courier::{Cause, Courier, Verdict};
@@ -69,6 +69,36 @@ impl SenderShared {
     pub(super) fn refusal(&self) -> Option<String> {
         lock(&self.refusal).clone()
     }
+
+    /// Counts what became of a request's spans.
+    pub(super) fn settle(&self, spans: &[Scripted], fate: &BatchFate) {
+        let items = spans.len() as u64;
+        let mut count = self.count();
+        match *fate {
+            BatchFate::Accepted { rejected } => {
+                for scripted in spans {
+                    count.accept(scripted);
+                }
+                // Which of them it refused it does not say.
+                count.operations -= rejected;
+                count.refused += rejected;
+                count.inexact |= rejected > 0;
+            }
+            BatchFate::Refused => count.refused += items,
+            BatchFate::GivenUp => count.unsent += items,
+        }
+        drop(count);
+        let Some(meters) = &self.meters else { return };
+        for (index, scripted) in (0_u64..).zip(spans) {
+            match *fate {
+                BatchFate::Accepted { rejected } if index >= rejected => {
+                    meters.exported(scripted.host);
+                }
+                BatchFate::Accepted { .. } | BatchFate::Refused => meters.rejected(scripted.host),
+                BatchFate::GivenUp => {}
+            }
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -77,7 +107,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What became of a request.
-enum BatchFate {
+pub(super) enum BatchFate {
     /// A collector has it, but for so many items.
     Accepted { rejected: u64 },
     /// It was refused for good.
@@ -134,35 +164,7 @@ impl Connection {
     fn send(&mut self, outgoing: &OutgoingRequest) {
         let items = outgoing.scripted.len() as u64;
         let fate = self.deliver(&outgoing.request, items, items);
-        let shared = Arc::clone(&self.shared);
-        let mut count = shared.count();
-        match fate {
-            BatchFate::Accepted { rejected } => {
-                for scripted in &outgoing.scripted {
-                    count.accept(scripted);
-                }
-                // Which of them it refused it does not say.
-                count.operations -= rejected;
-                count.refused += rejected;
-                count.inexact |= rejected > 0;
-            }
-            BatchFate::Refused => count.refused += items,
-            BatchFate::GivenUp => count.unsent += items,
-        }
-        drop(count);
-        if let Some(meters) = &shared.meters {
-            for (index, scripted) in (0_u64..).zip(&outgoing.scripted) {
-                match fate {
-                    BatchFate::Accepted { rejected } if index >= rejected => {
-                        meters.exported(scripted.host);
-                    }
-                    BatchFate::Accepted { .. } | BatchFate::Refused => {
-                        meters.rejected(scripted.host)
-                    }
-                    BatchFate::GivenUp => {}
-                }
-            }
-        }
+        self.shared.settle(&outgoing.scripted, &fate);
     }
 }
 

@@ -4,8 +4,8 @@
 //! accepted its span.
 
 use super::fleet::Fleet;
-use super::incident::Incidents;
-use super::plan::Mode;
+use super::incidents::Incidents;
+use super::plan::{Mode, Program};
 use mpr_otel_core::operation::{Kind, Outcome};
 use mpr_otel_core::win32_error;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ const ABSENT_NAMED: usize = 100;
 pub(super) struct Series {
     /// The server's number; `None` for an operation that names none.
     pub(super) server: Option<usize>,
+    /// Who asked.
+    pub(super) program: Program,
     /// Whether it was an add.
     pub(super) add: bool,
     /// The code; `None` for an operation that did not end.
@@ -63,7 +65,7 @@ pub(super) struct Count {
     pub(super) refused: u64,
     /// Spans given up because the run was stopped.
     pub(super) unsent: u64,
-    /// Spans sent again for want of an answer: a collector may have them twice.
+    /// Spans sent again because no answer came: a collector may have them twice.
     pub(super) repeated: u64,
     /// Spans sent again because a collector was busy or failed (429, 5xx): it may have counted them.
     pub(super) put_off: u64,
@@ -151,7 +153,7 @@ pub struct Truth {
     pub refused: u64,
     /// Spans that were finished and not sent when the run was stopped.
     pub unsent: u64,
-    /// Spans that were sent again for want of an answer: a collector may have counted them twice.
+    /// Spans that were sent again because no answer came: a collector may have counted them twice.
     pub repeated: u64,
     /// Spans that were sent again because a collector was busy or failed (429, 5xx). The Collector counts
     /// a span before its queue of traces refuses it, and counts it again each time it comes.
@@ -182,6 +184,8 @@ pub struct Truth {
 pub struct SeriesTruth {
     /// `server.address`.
     pub server: Option<String>,
+    /// `process.executable.name`.
+    pub program: String,
     /// `mpr.operation.name`.
     pub operation: String,
     /// `mpr.outcome`.
@@ -290,8 +294,8 @@ pub struct IncidentTruth {
     pub from_s: f64,
     /// Until when.
     pub to_s: f64,
-    /// The alert that it must raise.
-    pub alert: String,
+    /// The alert that it must raise; `None`: none may fire because of it.
+    pub alert: Option<String>,
 }
 
 impl Count {
@@ -306,6 +310,7 @@ impl Count {
             };
             SeriesTruth {
                 server: series.server.map(|server| fleet.servers[server].name.clone()),
+                program: series.program.executable().to_owned(),
                 operation: if series.add { "add" } else { "cancel" }.to_owned(),
                 outcome: outcome.name().to_owned(),
                 error_class: class.map(|class| class.name().to_owned()),
@@ -355,7 +360,7 @@ pub(super) fn incidents(fleet: &Fleet, incidents: &Incidents, end: u64) -> Vec<I
         server: server.map(|server| fleet.servers[server].name.clone()),
         from_s: incident.from as f64 / 1e9,
         to_s: incident.to.unwrap_or(end).min(end) as f64 / 1e9,
-        alert: incident.kind.alert().to_owned(),
+        alert: incident.kind.alert().map(str::to_owned),
     });
     named.collect()
 }
@@ -409,7 +414,14 @@ mod tests {
         let mut count = Count::default();
         let scripted = |host, status, takes| Scripted {
             host,
-            series: Series { server: Some(1), add: true, status, mode: Mode::Plain, late: false },
+            series: Series {
+                server: Some(1),
+                program: Program::Net,
+                add: true,
+                status,
+                mode: Mode::Plain,
+                late: false,
+            },
             takes,
             lost: u64::from(status == Some(5)),
         };
@@ -437,7 +449,8 @@ mod tests {
         let mut count = Count::default();
         for add in [true, false] {
             let status = Some(2250);
-            let series = Series { server: Some(0), add, status, mode: Mode::Plain, late: false };
+            let (server, program, mode) = (Some(0), Program::Net, Mode::Plain);
+            let series = Series { server, program, add, status, mode, late: false };
             count.accept(&Scripted { host: 0, series, takes: 1, lost: 0 });
         }
         assert_eq!(count.failures(), (1, 0));

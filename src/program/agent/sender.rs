@@ -44,7 +44,7 @@ impl Sender {
     pub(crate) fn new(store: Arc<Store>, settings: &Settings) -> Self {
         Self {
             store,
-            courier: Courier::new(settings.clone()).guarded(may_have_secrets),
+            courier: Courier::new(settings.clone()).of_agent(may_have_secrets),
             privacy: Privacy::of(settings),
             batch_max: settings.batch_max,
             unanswered: HashSet::new(),

@@ -164,7 +164,7 @@ fn exporters(
     let Some(endpoint) = &settings.endpoint else {
         return Ok((None, None));
     };
-    let client = Arc::new(Client::to(settings, endpoint.clone())?.guarded(may_have_secrets));
+    let client = Arc::new(Client::of_agent(settings, endpoint.clone(), may_have_secrets)?);
     let spans = opentelemetry_otlp::SpanExporter::builder().with_http();
     let spans = configured(spans, client, settings, endpoint);
     let batches = BatchConfigBuilder::default().with_scheduled_delay(SPAN_DELAY).build();
@@ -176,7 +176,7 @@ fn exporters(
     let Some(endpoint) = metrics_endpoint(endpoint) else {
         return Ok((Some(traces), None));
     };
-    let client = Arc::new(Client::to(settings, endpoint.clone())?.guarded(may_have_secrets));
+    let client = Arc::new(Client::of_agent(settings, endpoint.clone(), may_have_secrets)?);
     let exporter = opentelemetry_otlp::MetricExporter::builder().with_http();
     let exporter = configured(exporter, client, settings, &endpoint);
     let reader =

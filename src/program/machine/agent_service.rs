@@ -2,7 +2,7 @@
 //!
 //! It runs under an account of its own, which Windows makes for the service and which has no
 //! rights but those that the ledger folder gives it. Its program is in `Program Files`, because
-//! whoever can write to a service's program is the service.
+//! a user who can replace a service's program can run code as that service.
 
 use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
@@ -130,15 +130,24 @@ impl AgentService {
         Ok(Agent { service: AGENT_SERVICE, change, problem, program, placement })
     }
 
-    /// Stops and deletes it, and removes its program and what Windows kept for its account.
-    pub(super) fn remove(mut self, done: &mut Uninstalled) -> Result<(), Failure> {
+    /// Stops and deletes it, and removes what Windows kept for its account and, unless that is somebody
+    /// else's to remove, its program.
+    pub(super) fn remove(
+        mut self,
+        keep_program: bool,
+        done: &mut Uninstalled,
+    ) -> Result<(), Failure> {
         if let Some(service) = self.service.take() {
             stop(&service)?;
             service.delete().map_err(|error| cannot("delete", &error))?;
             done.removed.push(format!("service {AGENT_SERVICE}"));
         }
-        PlacedFile(&self.program).remove(done)?;
-        done.delete_folder(self.folder())?;
+        if keep_program {
+            PlacedFile(&self.program).remove_superseded();
+        } else {
+            PlacedFile(&self.program).remove(done)?;
+            done.delete_folder(self.folder())?;
+        }
         match delete_profile() {
             Ok(None) => {}
             Ok(Some(folder)) => done.removed.push(folder.display().to_string()),

@@ -168,7 +168,7 @@ impl LedgerFolder {
     }
 }
 
-/// Whether a file is called as a ledger is, or as what the agent keeps.
+/// Whether a file has the name of a ledger, or of what the agent keeps.
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     is_ledger_name(&name) || AGENT_FILES.contains(&&*name)

@@ -28,8 +28,8 @@ use agent_service::{Agent, AgentService};
 use collector_folder::CollectorFolder;
 use ledger_folder::LedgerFolder;
 use mpr_otel_core::settings::{
-    DELIVERY_AGENT, DELIVERY_IN_PROCESS, DeliveryMode, ENDPOINT, Lookup, SettingReport, Settings,
-    Source, System,
+    CLIENT_CERTIFICATE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, DeliveryMode, ENDPOINT, Lookup,
+    MACHINE_KEY, SettingReport, Settings, Source, System,
 };
 use record::Record;
 use release::Release;
@@ -143,12 +143,14 @@ pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
 
     let (settings, reports) = Settings::resolve_with_reports(&System::host().with_secrets());
     let origin = |name| reports.of(name).map(|report| report.source.to_string());
-    if given.secrets().any(|(_, value)| !value.is_empty())
+    let certificate = given.values().filter(|(name, _)| *name == CLIENT_CERTIFICATE);
+    if given.secrets().chain(certificate).any(|(_, value)| !value.is_empty())
         && settings.delivery == DeliveryMode::InProcess
     {
         warnings.push(
-            "delivery is \"in-process\", and programs send without these headers; only what the \
-             agent sends has them. `mpr-otel install --delivery agent` leaves all to it"
+            "delivery is \"in-process\", and programs send without these headers and without a client \
+             certificate; only what the agent sends has them. `mpr-otel install --delivery agent` \
+             leaves all to it"
                 .to_owned(),
         );
     }
@@ -223,8 +225,16 @@ fn folders_left(record: &Record, now: &Path) -> Vec<String> {
     filled.map(warning).collect()
 }
 
-/// Takes everything back. Finding nothing is no failure.
-pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
+/// What `uninstall` leaves.
+pub(super) struct Kept {
+    /// Settings, ledgers, and what the agent has not sent.
+    pub(super) data: bool,
+    /// The program in `Program Files`, for Windows Installer to remove.
+    pub(super) program: bool,
+}
+
+/// Takes everything back but what is kept. Finding nothing is no failure.
+pub(super) fn uninstall(kept: &Kept) -> Result<Uninstalled, Failure> {
     let _ = windows::distrust_redirections();
     registry::require_rights()?;
     let mut done = Uninstalled::default();
@@ -237,12 +247,21 @@ pub(super) fn uninstall() -> Result<Uninstalled, Failure> {
     // First: from here on no program loads the DLL.
     registry::unregister(record.made_list, &mut done)?;
     // It would make ledger and lock anew.
-    AgentService::find()?.remove(&mut done)?;
+    AgentService::find()?.remove(kept.program, &mut done)?;
     event_source::unregister(&mut done)?;
     // After the agent, which would have hosts go on; before anything that they use is removed.
     folders.iter().for_each(LedgerFolder::stop_hosts);
     for dll in SystemDll::all()? {
         dll.remove(&mut done)?;
+    }
+    if kept.data {
+        let there = folders.iter().filter(|folder| folder.path().exists());
+        let mut there: Vec<_> = there.map(|folder| folder.path().display().to_string()).collect();
+        if registry::open_64(MACHINE_KEY, false).is_ok() {
+            there.push(format!(r"HKLM\{MACHINE_KEY}"));
+        }
+        done.kept.extend(there.into_iter().map(|kept| kept + ", for a later install"));
+        return Ok(done);
     }
     record.logs.iter().try_for_each(|log| done.delete(log))?;
     for folder in &folders {

@@ -80,7 +80,7 @@ impl PlacedFile<'_> {
     }
 
     /// Removes what no program uses any more, and leaves the rest to the agent.
-    fn remove_superseded(&self) {
+    pub(super) fn remove_superseded(&self) {
         for old in superseded(self.0) {
             if fs::remove_file(&old).is_err() {
                 // Without it, the next `install` removes the file.

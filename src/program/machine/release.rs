@@ -4,6 +4,7 @@ use super::Programs;
 use super::system_dll::SystemDll;
 use crate::answer::Failure;
 use crate::architecture::Architecture;
+use crate::dll_file::DllFile;
 use crate::windows;
 use std::fs;
 use std::path::Path;
@@ -22,7 +23,11 @@ impl Release {
         let mut dlls = Vec::new();
         for dll in SystemDll::all()? {
             let source = dll.source(beside);
-            if dll.is_optional() && !source.exists() {
+            if dll.is_forwarded() && !source.exists() {
+                dlls.push((dll, None));
+                continue;
+            }
+            if dll.is_for_wow64() && !source.exists() {
                 warnings.push(format!(
                     "{} is missing, so {}-bit programs are not measured",
                     source.display(),
@@ -34,6 +39,13 @@ impl Release {
             let content = dll.read(&source)?;
             dlls.push((dll, Some(content)));
         }
+        if let Some(missing) = without_target(&dlls) {
+            return Err(format!(
+                "{} is missing, and mpr_otel.dll leads programs to it; unpack all files of the release",
+                missing.source(beside).display()
+            )
+            .into());
+        }
         let program = fs::read(&program)
             .map_err(|error| format!("cannot read {}: {error}", program.display()))?;
         Ok(Self { program, dlls })
@@ -43,10 +55,21 @@ impl Release {
     pub(super) fn programs(&self) -> Vec<Programs> {
         let has = |programs: Architecture| {
             self.dlls.iter().any(|(dll, content)| {
-                dll.serves(programs) && content.is_some() && programs.may_load(dll.architecture)
+                let content = content.as_deref().map(DllFile::parse);
+                dll.serves(programs) && content.is_some_and(|dll| dll.loads_into(programs))
             })
         };
         let all = windows::architectures().into_iter();
         all.map(|architecture| Programs { architecture, have_dll: has(architecture) }).collect()
     }
+}
+
+/// What an Arm64X DLL among them leads to and they do not have.
+fn without_target(dlls: &[(SystemDll, Option<Vec<u8>>)]) -> Option<&SystemDll> {
+    let contents = dlls.iter().filter_map(|(_, content)| content.as_deref());
+    let leads = contents.into_iter().any(|content| DllFile::parse(content).is_arm64x);
+    let missing = |(dll, content): &&(SystemDll, Option<Vec<u8>>)| {
+        leads && dll.is_forwarded() && content.is_none()
+    };
+    dlls.iter().find(missing).map(|(dll, _)| dll)
 }

@@ -1,10 +1,13 @@
 //! The notification DLL in the system's folders.
+//!
+//! On Windows on Arm, native and emulated 64-bit programs find one file in one System32. The release for it
+//! brings an Arm64X DLL there, which leads each kind to a DLL of its own beside it.
 
 use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
 use crate::answer::Failure;
 use crate::architecture::Architecture;
-use crate::dll_file::{DllFile, LIBRARY};
+use crate::dll_file::{DllFile, FORWARDED, LIBRARY};
 use crate::windows;
 use mpr_otel_core::ledger::NEWEST_VERSION;
 use serde::Serialize;
@@ -13,12 +16,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use windows_sys::Win32::Foundation::{ERROR_BAD_EXE_FORMAT, ERROR_MOD_NOT_FOUND};
 
-/// Where the DLL for programs of one width belongs.
+/// Where a DLL belongs.
 #[derive(Debug)]
 pub(crate) struct SystemDll {
     pub(crate) path: PathBuf,
     /// Architecture of the DLL, and of the programs that load it.
     pub(crate) architecture: Architecture,
+    /// Whether an Arm64X DLL leads programs to it, and not MPR's list.
+    is_forwarded: bool,
 }
 
 /// A DLL that is in place.
@@ -33,32 +38,55 @@ pub(crate) struct Placed {
 }
 
 impl SystemDll {
-    /// One for 64-bit programs, and one for 32-bit programs where Windows runs them.
+    /// One for 64-bit programs, and one for 32-bit programs where Windows runs them. Where Windows runs
+    /// arm64 programs, those to which an Arm64X DLL leads stand before it.
     pub(crate) fn all() -> Result<Vec<Self>, Failure> {
         let system = windows::system_folder()
             .map_err(|error| format!("Windows does not tell its system folder: {error}"))?;
-        let mut all = vec![Self { path: system.join(LIBRARY), architecture: Architecture::OWN }];
-        // Server Core may have no SysWOW64.
-        if let Ok(folder) = windows::wow64_folder()
-            && folder.is_dir()
-        {
-            all.push(Self { path: folder.join(LIBRARY), architecture: Architecture::X86 });
-        }
-        Ok(all)
+        let machine = windows::architectures();
+        let wow64 = windows::wow64_folder().ok().filter(|folder| folder.is_dir());
+        Ok(Self::places(&system, wow64.as_deref(), machine.contains(&Architecture::Arm64)))
     }
 
-    /// The one that programs of this architecture load.
+    /// As [`all`](Self::all). Server Core may have no SysWOW64.
+    fn places(system: &Path, wow64: Option<&Path>, is_arm64: bool) -> Vec<Self> {
+        let listed = |folder: &Path, architecture| Self {
+            path: folder.join(LIBRARY),
+            architecture,
+            is_forwarded: false,
+        };
+        let mut all = Vec::new();
+        if is_arm64 {
+            all.extend(FORWARDED.map(|(architecture, name)| Self {
+                path: system.join(name),
+                architecture,
+                is_forwarded: true,
+            }));
+        }
+        all.push(listed(system, Architecture::OWN));
+        all.extend(wow64.map(|folder| listed(folder, Architecture::X86)));
+        all
+    }
+
+    /// The one that programs of this architecture load by MPR's list.
     pub(crate) fn of(architecture: Architecture) -> Option<Self> {
         Self::all().ok()?.into_iter().find(|dll| dll.serves(architecture))
+    }
+
+    /// The one to which an Arm64X DLL leads programs of this architecture.
+    pub(crate) fn forwarded(architecture: Architecture) -> Option<Self> {
+        let mut all = Self::all().ok()?.into_iter();
+        all.find(|dll| dll.is_forwarded && dll.architecture == architecture)
     }
 
     /// The Win32 code with which a program of this architecture could not load it, as far as its
     /// file says. `None`: the file says nothing against it.
     pub(crate) fn load_code(&self, architecture: Architecture) -> Option<u32> {
-        match fs::read(&self.path).map(|bytes| DllFile::parse(&bytes).architecture) {
+        match fs::read(&self.path).map(|bytes| DllFile::parse(&bytes)) {
             Err(error) if error.kind() == ErrorKind::NotFound => Some(ERROR_MOD_NOT_FOUND),
-            Ok(dll) if !dll.is_some_and(|dll| architecture.may_load(dll)) => {
-                Some(ERROR_BAD_EXE_FORMAT)
+            Ok(dll) if !dll.loads_into(architecture) => Some(ERROR_BAD_EXE_FORMAT),
+            Ok(dll) if dll.is_arm64x && !self.is_forwarded => {
+                Self::forwarded(architecture).and_then(|to| to.load_code(architecture))
             }
             _ => None,
         }
@@ -66,18 +94,25 @@ impl SystemDll {
 
     /// Where it is in the folder of what ships.
     pub(super) fn source(&self, shipped: &Path) -> PathBuf {
-        if self.is_optional() { shipped.join("x86").join(LIBRARY) } else { shipped.join(LIBRARY) }
+        let name = self.path.file_name().unwrap_or_default();
+        if self.is_for_wow64() { shipped.join("x86").join(name) } else { shipped.join(name) }
     }
 
-    /// Whether mpr-otel is of use without it.
-    pub(super) fn is_optional(&self) -> bool {
-        self.architecture == Architecture::X86
+    /// Whether 32-bit programs beside wider ones load it. mpr-otel is of use without it.
+    pub(super) fn is_for_wow64(&self) -> bool {
+        self.architecture == Architecture::X86 && Architecture::OWN != Architecture::X86
+    }
+
+    /// Whether it is of use only to an Arm64X DLL.
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.is_forwarded
     }
 
     /// Whether programs of this architecture look for it here: on Arm, those of amd64 share the
     /// folder with the native ones.
     pub(crate) fn serves(&self, programs: Architecture) -> bool {
-        self.is_optional() == (programs == Architecture::X86)
+        let narrow = |architecture| architecture == Architecture::X86;
+        !self.is_forwarded && narrow(self.architecture) == narrow(programs)
     }
 
     /// Reads what is to be put here. An error if programs could not load it, or if the agent, which is this
@@ -87,7 +122,8 @@ impl SystemDll {
             format!("cannot read {}: {error}; unpack all files of the release", source.display())
         })?;
         let dll = DllFile::parse(&content);
-        if dll.architecture != Some(self.architecture) {
+        // An Arm64X DLL in such a place would lead to itself.
+        if dll.architecture != Some(self.architecture) || self.is_forwarded && dll.is_arm64x {
             return Err(format!(
                 "{} is not the {}-bit DLL; unpack the release again",
                 source.display(),
@@ -123,5 +159,42 @@ impl SystemDll {
     /// Removes it and all that earlier installations could not.
     pub(super) fn remove(&self, done: &mut Uninstalled) -> Result<(), Failure> {
         PlacedFile(&self.path).remove(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(is_arm64: bool) -> Vec<SystemDll> {
+        SystemDll::places(Path::new("System32"), Some(Path::new("SysWOW64")), is_arm64)
+    }
+
+    #[test]
+    fn what_an_arm64x_dll_leads_to_is_in_place_before_it() {
+        let names = |is_arm64| -> Vec<String> {
+            let places = places(is_arm64).into_iter();
+            places.map(|dll| dll.path.display().to_string().replace('\\', "/")).collect()
+        };
+        assert_eq!(names(false), ["System32/mpr_otel.dll", "SysWOW64/mpr_otel.dll"]);
+        assert_eq!(
+            names(true),
+            [
+                "System32/mpr_otel_arm64.dll",
+                "System32/mpr_otel_x64.dll",
+                "System32/mpr_otel.dll",
+                "SysWOW64/mpr_otel.dll"
+            ]
+        );
+    }
+
+    #[test]
+    fn each_kind_of_programs_finds_one_dll_by_the_list() {
+        use Architecture::{Amd64, Arm64, X86};
+        for (programs, found) in [(Arm64, "System32"), (Amd64, "System32"), (X86, "SysWOW64")] {
+            let places = places(true).into_iter().filter(|dll| dll.serves(programs));
+            let paths: Vec<PathBuf> = places.map(|dll| dll.path).collect();
+            assert_eq!(paths, [Path::new(found).join(LIBRARY)], "{programs}");
+        }
     }
 }

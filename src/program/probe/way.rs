@@ -63,11 +63,24 @@ pub(super) fn script() -> PathBuf {
     std::env::temp_dir().join(format!("mpr-otel-probe-{}.js", std::process::id()))
 }
 
+/// This program, and the one for emulated programs that the release for Arm brings beside it.
+fn ours(own: &Path) -> Vec<(PathBuf, Architecture)> {
+    let mut ours = vec![(own.to_owned(), Architecture::OWN)];
+    let emulated = own.with_file_name("x64").join(own.file_name().unwrap_or_default());
+    let architecture = std::fs::read(&emulated).map(|bytes| DllFile::parse(&bytes).architecture);
+    if Architecture::OWN == Architecture::Arm64
+        && architecture.is_ok_and(|found| found == Some(Architecture::Amd64))
+    {
+        ours.push((emulated, Architecture::Amd64));
+    }
+    ours
+}
+
 impl Way {
     /// The programs that do it, one for each architecture that the machine has it for.
     pub(super) fn programs(&self) -> io::Result<Vec<(PathBuf, Architecture)>> {
         let name = match self.program {
-            Program::Ours => return Ok(vec![(std::env::current_exe()?, Architecture::OWN)]),
+            Program::Ours => return Ok(ours(&std::env::current_exe()?)),
             Program::PowerShell => r"WindowsPowerShell\v1.0\powershell.exe",
             Program::Cscript => "cscript.exe",
             Program::Net => "net.exe",

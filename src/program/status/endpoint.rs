@@ -32,7 +32,7 @@ impl Endpoint {
             let detail = "not tried: administrators alone read the headers for it".into();
             return Self { url, collector: Collector::Untried, detail };
         }
-        let mut courier = Courier::new(settings.clone()).guarded(may_have_secrets);
+        let mut courier = Courier::new(settings.clone()).of_agent(may_have_secrets);
         let (collector, detail) = match courier.probe() {
             Verdict::Accepted { message, .. } if message.is_empty() => {
                 (Collector::Accepts, "accepts spans".to_owned())

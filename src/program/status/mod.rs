@@ -198,6 +198,7 @@ mod tests {
         let dll = |problem: Option<&String>| Dll {
             programs: Architecture::Amd64,
             path: path.into(),
+            leads_to: Some(path.into()),
             problem: problem.map(Printable::from),
             architecture: None,
             version: Some(version.into()),

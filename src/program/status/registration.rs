@@ -42,6 +42,8 @@ pub(super) struct Dll {
     pub(super) programs: Architecture,
     /// The path, expanded, and led to the folder that Windows leads such programs to.
     pub(super) path: Printable,
+    /// The file to which that one leads these programs, if it is Arm64X. What follows is of this file then.
+    pub(super) leads_to: Option<Printable>,
     /// Why it cannot be read, if it cannot.
     pub(super) problem: Option<Printable>,
     /// The DLL's own architecture (PE header); `None` if it is no DLL, or of another one.
@@ -88,23 +90,27 @@ impl Registration {
 impl Dll {
     /// What programs find there, for the verdict.
     pub(super) fn state(&self) -> DllState {
+        let path = self.leads_to.as_ref().unwrap_or(&self.path);
         if let Some(problem) = &self.problem {
-            return DllState::Missing(format!("{}: {problem}", self.path).into());
+            return DllState::Missing(format!("{path}: {problem}").into());
         }
         if self.architecture != Some(self.programs) {
-            return DllState::Wrong(self.architecture, self.path.clone());
+            return DllState::Wrong(self.architecture, path.clone());
         }
         match (&self.load, self.installed) {
             (Load { result: Loading::Refused, code, detail }, _) => {
                 DllState::Refused(*code, detail.clone().unwrap_or_default())
             }
-            (_, Some(false)) => DllState::Other(self.path.clone()),
+            (_, Some(false)) => DllState::Other(path.clone()),
             _ => DllState::Good,
         }
     }
 
     fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
         write!(out, "  {:<5} programs: {}", self.programs, self.path)?;
+        if let Some(target) = &self.leads_to {
+            write!(out, ", which leads to {target}")?;
+        }
         if let Some(problem) = &self.problem {
             writeln!(out, ": {problem}")?;
             return Ok(());
@@ -142,7 +148,7 @@ mod finding {
     use crate::status::load_trial;
     use crate::windows::{self, FileIdentity};
     use std::fs::File;
-    use std::io::Read;
+    use std::io::{self, Read};
     use std::path::{Path, PathBuf};
 
     impl Registration {
@@ -200,30 +206,34 @@ mod finding {
             let mut dll = Self {
                 programs,
                 path: path.display().to_string().into(),
+                leads_to: None,
                 problem: None,
                 architecture: None,
                 version: None,
                 installed: None,
                 load: Load::not_tried("it cannot be read"),
             };
-            let mut bytes = Vec::new();
-            let opened =
-                File::open(path).and_then(|mut file| file.read_to_end(&mut bytes).map(|_| file));
-            let file = match opened {
-                Ok(file) => file,
+            let mut found = Found::at(path, place);
+            if let Ok(Found { facts, .. }) = &found
+                && facts.is_arm64x
+                && let Some(target) = SystemDll::forwarded(programs)
+            {
+                // It leads to a file beside it.
+                let path = path.with_file_name(target.path.file_name().unwrap_or_default());
+                found = Found::at(&path, Some(&target));
+                dll.leads_to = Some(path.display().to_string().into());
+            }
+            match found {
+                Ok(found) => {
+                    dll.architecture = found.facts.architecture;
+                    dll.version = found.facts.version_text().map(Printable::from);
+                    dll.installed = found.installed;
+                }
                 Err(error) => {
                     dll.problem = Some(error.to_string().into());
                     return dll;
                 }
-            };
-            let facts = DllFile::parse(&bytes);
-            dll.architecture = facts.architecture;
-            dll.version = facts.version_text().map(Printable::from);
-            dll.installed = place.and_then(|place| {
-                let installed = FileIdentity::of(&File::open(&place.path).ok()?).ok()?;
-                Some(FileIdentity::of(&file).ok()? == installed)
-            });
-            drop(file);
+            }
             dll.load = if !listed {
                 Load::not_tried("MPR's list does not lead programs to it")
             } else if dll.architecture != Some(programs) {
@@ -236,6 +246,26 @@ mod finding {
                 load_trial::run()
             };
             dll
+        }
+    }
+
+    /// A DLL that can be read.
+    struct Found {
+        facts: DllFile,
+        /// Whether it is the very file that is in this place.
+        installed: Option<bool>,
+    }
+
+    impl Found {
+        fn at(path: &Path, place: Option<&SystemDll>) -> io::Result<Self> {
+            let mut file = File::open(path)?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            let installed = place.and_then(|place| {
+                let installed = FileIdentity::of(&File::open(&place.path).ok()?).ok()?;
+                Some(FileIdentity::of(&file).ok()? == installed)
+            });
+            Ok(Self { facts: DllFile::parse(&bytes), installed })
         }
     }
 
@@ -268,6 +298,7 @@ mod tests {
         Dll {
             programs: Architecture::Amd64,
             path: r"C:\Windows\System32\mpr_otel.dll".into(),
+            leads_to: None,
             problem: None,
             architecture: Some(Architecture::Amd64),
             version: None,
@@ -299,6 +330,9 @@ mod tests {
             DllState::Wrong(Some(Architecture::X86), path.clone())
         );
         assert_eq!(state(|dll| dll.architecture = None), DllState::Wrong(None, path.clone()));
+        let target = r"C:\Windows\System32\mpr_otel_x64.dll";
+        let leads_to = Dll { leads_to: Some(target.into()), architecture: None, ..good() };
+        assert_eq!(leads_to.state(), DllState::Wrong(None, target.into()));
         let missing = state(|dll| {
             dll.problem = Some("not found".into());
             dll.architecture = None;

@@ -118,6 +118,7 @@ impl Gallery {
         let variables = [
             ("$__rate_interval", RATE),
             ("$__range", &range),
+            ("${job}", "mpr-otel"),
             ("$job", "mpr-otel"),
             ("$server", ".*"),
             ("$operation", "add"),
@@ -153,5 +154,23 @@ impl Panel {
     fn unit_of(&self, column: &str) -> String {
         let unit = self.override_of(column, "unit").and_then(Value::as_str);
         unit.unwrap_or(&self.unit).to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_variable_of_the_overview_has_a_value() {
+        let prometheus = Prometheus::at("http://127.0.0.1:9");
+        let gallery = Gallery { prometheus, lapse: Lapse(240), span: (0.0, 150.0) };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dashboards/overview.json");
+        let board = Board::read(&path).unwrap().only("prometheus");
+        assert!(board.targets().count() > 20);
+        for (panel, target) in board.targets() {
+            gallery.filled(target).unwrap_or_else(|error| panic!("{}: {error}", panel.title));
+        }
     }
 }

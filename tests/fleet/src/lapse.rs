@@ -18,8 +18,8 @@ impl Lapse {
         duration / self.0
     }
 
-    /// A file of Prometheus, rules or configuration, with the windows and offsets of its
-    /// expressions, its waits and its intervals divided.
+    /// A file of Prometheus, rules or configuration, or of Alertmanager, with the windows and offsets
+    /// of its expressions, its waits and its intervals divided.
     pub fn file(self, yaml: &str) -> Result<Value> {
         let mut file = serde_saphyr::from_str(yaml)?;
         self.divide(&mut file)?;
@@ -39,7 +39,13 @@ impl Lapse {
     fn divide_field(self, name: &str, value: &mut Value) -> Result<()> {
         match (name, value) {
             (
-                "for" | "keep_firing_for" | "interval" | "evaluation_interval",
+                "for"
+                | "keep_firing_for"
+                | "interval"
+                | "evaluation_interval"
+                | "group_wait"
+                | "group_interval"
+                | "repeat_interval",
                 Value::String(text),
             ) => *text = written(self.of(parse_duration(text)?)),
             ("expr", Value::String(text)) => *text = self.expression(text)?,
@@ -155,6 +161,14 @@ mod tests {
         });
         let group = json!({ "name": "1m", "interval": "600ms", "rules": [rule] });
         assert_eq!(Lapse(100).file(rules).unwrap(), json!({ "groups": [group] }));
+    }
+
+    #[test]
+    fn every_wait_of_a_route_is_divided() {
+        let route = "route: {group_wait: 90s, routes: [{group_interval: 5m, repeat_interval: 4h}]}";
+        let inner = json!({ "group_interval": "3s", "repeat_interval": "2m24s" });
+        let route_lapsed = json!({ "group_wait": "900ms", "routes": [inner] });
+        assert_eq!(Lapse(100).file(route).unwrap(), json!({ "route": route_lapsed }));
     }
 
     #[test]

@@ -19,7 +19,7 @@ const GLANCE: Duration = Duration::from_millis(10);
 const FIRST_PORT: u16 = 10_000;
 const PORTS: u16 = 20_000;
 
-/// The folder with `otelcol-mpr`, `prometheus`, `promtool` and `jaeger`.
+/// The folder with `otelcol-mpr`, `prometheus`, `promtool`, `alertmanager`, `amtool` and `jaeger`.
 #[derive(Clone, Debug)]
 pub struct Tools(PathBuf);
 

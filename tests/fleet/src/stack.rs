@@ -20,6 +20,8 @@ pub struct Stack {
     root: PathBuf,
     folder: TempDir,
     lapse: Lapse,
+    /// Where Prometheus sends alerts to: host and port.
+    alertmanager: Option<String>,
 }
 
 impl Stack {
@@ -30,7 +32,13 @@ impl Stack {
             root: root.to_owned(),
             folder: tempfile::tempdir()?,
             lapse,
+            alertmanager: None,
         })
+    }
+
+    /// With a Prometheus that sends its alerts to the Alertmanager at this host and port.
+    pub fn alerting(self, address: &str) -> Self {
+        Self { alertmanager: Some(address.to_owned()), ..self }
     }
 
     /// A folder that goes with the stack.
@@ -48,6 +56,10 @@ impl Stack {
         let shipped = fs::read_to_string(self.root.join("deploy/prometheus/prometheus.yaml"))?;
         let mut lapsed = self.lapse.file(&shipped)?;
         lapsed["rule_files"] = json!([rules]);
+        if let Some(address) = &self.alertmanager {
+            let targets = json!([{ "static_configs": [{ "targets": [address] }] }]);
+            lapsed["alerting"] = json!({ "alertmanagers": targets });
+        }
         let config = self.folder().join("prometheus.yaml");
         fs::write(&config, lapsed.to_string())?;
         let address = format!("127.0.0.1:{}", free_port()?);

@@ -34,6 +34,7 @@ pub fn label<'series>(series: &'series SeriesTruth, name: &str) -> Option<&'seri
         "mpr_error_class" => series.error_class.as_deref(),
         "error_type" => series.error_type.as_deref(),
         "mpr_connect_mode" => Some(&series.connect_mode),
+        "process_executable_name" => Some(&series.program),
         "mpr_late" => series.late.then_some("true"),
         _ => None,
     }
@@ -134,12 +135,13 @@ mod tests {
     fn series(durations: &[(u64, u64)]) -> SeriesTruth {
         SeriesTruth {
             server: None,
+            program: "net.exe".to_owned(),
             operation: "add".to_owned(),
             outcome: "success".to_owned(),
-            connect_mode: "plain".to_owned(),
-            late: false,
             error_class: None,
             error_type: None,
+            connect_mode: "plain".to_owned(),
+            late: false,
             count: durations.iter().map(|(_, count)| count).sum(),
             seconds: 0.0,
             durations_ms: durations.iter().copied().collect(),

@@ -67,8 +67,8 @@ pub fn query(source: &Source, series: &Series) -> Result<String> {
             Over::Minute => ("rate", "$__rate_interval", "60 * "),
             Over::Last(range) => ("increase", range.as_str(), ""),
         };
-        let which = named(&source.signals.selections, "selection", which)?;
-        let matchers = [base.as_str(), which, more];
+        let which = source.expand(named(&source.signals.selections, "selection", which)?)?;
+        let matchers = [base.as_str(), which.as_str(), more];
         let matchers: Vec<&str> = matchers.into_iter().filter(|m| !m.is_empty()).collect();
         let matchers = matchers.join(", ");
         let by = if by.is_empty() { String::new() } else { format!(" by ({}) ", by.join(", ")) };

@@ -32,11 +32,12 @@ impl Record {
 
 /// The rule file.
 pub fn file(source: &Source) -> Result<String> {
-    let mut text = comment("", &source.rules.about) + "groups:\n";
+    let mut text = comment("", &source.expand(&source.rules.about)?) + "groups:\n";
     for group in &source.rules.groups {
-        text += &format!("  - name: {}\n    rules:\n", group.name);
+        text +=
+            &format!("  - name: {}\n    interval: {}\n    rules:\n", group.name, group.interval);
         for record in &group.records {
-            text += &comment("      ", &record.why);
+            text += &comment("      ", &source.expand(&record.why)?);
             for (name, shows) in record.rules() {
                 text += &format!("      - record: {name}\n");
                 text += &block(&promql::query(source, &shows)?);
@@ -52,7 +53,7 @@ pub fn file(source: &Source) -> Result<String> {
 }
 
 fn alert(source: &Source, alert: &Alert) -> Result<String> {
-    let mut text = comment("      ", &alert.why);
+    let mut text = comment("      ", &source.expand(&alert.why)?);
     text += &format!("      - alert: {}\n", alert.alert);
     text += &block(&source.expand(&alert.expr)?);
     for (key, wait) in [("for", &alert.wait), ("keep_firing_for", &alert.keep_firing_for)] {

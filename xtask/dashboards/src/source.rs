@@ -182,6 +182,7 @@ pub struct Rules {
 #[serde(deny_unknown_fields)]
 pub struct Group {
     pub name: String,
+    pub interval: String,
     pub records: Vec<Record>,
     pub alerts: Vec<Alert>,
 }

@@ -2,7 +2,7 @@
 //!
 //! `-Zbuild-std` is for nightly compilers only; `RUSTC_BOOTSTRAP` tells this one to be as lenient.
 
-use super::Architecture;
+use super::{Architecture, Target};
 use crate::packages::Need;
 use crate::run::Log;
 use crate::{Result, folder};
@@ -34,20 +34,32 @@ pub fn cargo(subcommand: &str) -> Command {
     cargo
         .args([subcommand, "-Zbuild-std=std,panic_unwind"])
         .env("CARGO", CARGO)
-        .env("RUSTC", RUSTC)
+        .env("RUSTC", RUSTC);
+    lenient(&mut cargo);
+    cargo
+}
+
+/// The compiler.
+pub fn rustc() -> Command {
+    let mut rustc = Command::new(RUSTC);
+    lenient(&mut rustc);
+    rustc
+}
+
+fn lenient(command: &mut Command) {
+    command
         .env("RUSTC_BOOTSTRAP", "1")
         // What rustup tells its own.
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("LD_LIBRARY_PATH");
-    cargo
 }
 
 /// Flags for rustc, and the files they name.
-pub fn flags(architecture: Architecture, log: &mut Log) -> Result<Vec<OsString>> {
-    match architecture {
-        Architecture::X64 => Ok(Vec::new()),
+pub fn flags(target: Target, log: &mut Log) -> Result<Vec<OsString>> {
+    match target.architecture {
+        Architecture::X64 | Architecture::Arm64 => Ok(Vec::new()),
         Architecture::X86 => {
-            let objects = startup_objects(architecture, log)?;
+            let objects = startup_objects(target, log)?;
             let mut link = OsString::from("-Clink-arg=-L");
             link.push(&objects);
             Ok(vec!["-L".into(), objects.into(), link])
@@ -57,19 +69,16 @@ pub fn flags(architecture: Architecture, log: &mut Log) -> Result<Vec<OsString>>
 
 /// Compiles `rsbegin.o` and `rsend.o`, which register a 32-bit program's unwind tables and which
 /// `-Zbuild-std` leaves out.
-fn startup_objects(architecture: Architecture, log: &mut Log) -> Result<PathBuf> {
+fn startup_objects(target: Target, log: &mut Log) -> Result<PathBuf> {
     let objects = folder::target().join("windows-debian").join("rtstartup");
     fs::create_dir_all(&objects)?;
     for name in ["rsbegin", "rsend"] {
-        let mut rustc = Command::new(RUSTC);
+        let mut rustc = rustc();
         rustc
             .args(["--crate-type=lib", "--emit=obj", "-Cpanic=abort"])
-            .args(["--target", architecture.triple(), "-o"])
+            .args(["--target", target.triple(), "-o"])
             .arg(objects.join(name).with_extension("o"))
-            .arg(Path::new(STARTUP).join(name).with_extension("rs"))
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env_remove("RUSTUP_TOOLCHAIN")
-            .env_remove("LD_LIBRARY_PATH");
+            .arg(Path::new(STARTUP).join(name).with_extension("rs"));
         log.run(&mut rustc)?;
     }
     Ok(objects)

@@ -2,15 +2,21 @@
 
 #![allow(unsafe_code)] // This file meets Win32.
 
+mod certificate_store;
 mod directory;
 mod effective_token;
 mod file_view;
 mod folder;
 mod identity;
+#[cfg(target_env = "gnu")]
+mod load_config;
 mod plain_file;
 mod security;
+mod system_library;
 mod token;
+pub mod winhttp;
 
+pub use certificate_store::Certificate;
 pub use directory::{Directory, List};
 pub use effective_token::effective_token;
 pub use file_view::FileView;
@@ -95,8 +101,8 @@ pub fn boot_id() -> u64 {
     u64::from(unsafe { BOOT_ID.read_volatile() })
 }
 
-/// Keeps this module loaded for the life of the process, whoever calls FreeLibrary: a thread of
-/// ours must never wake up in code that is gone.
+/// Keeps this module loaded for the life of the process, even if the host calls FreeLibrary: a thread of the
+/// library must never wake up in code that is gone.
 pub fn pin_module() {
     let mut module: HMODULE = std::ptr::null_mut();
     let inside: *const c_void = (pin_module as fn()) as *const c_void;
@@ -125,7 +131,7 @@ pub fn session_id() -> Option<u32> {
     (found != 0).then_some(session)
 }
 
-/// Whether `path` is on a disk of this machine, told from its spelling and from what its drive
+/// Whether `path` is on a disk of this machine, by its spelling and by what its drive
 /// letter stands for in the object manager's namespace. No file is opened: opening one on a
 /// dead server takes twenty seconds, and a UNC path re-enters MPR.
 pub fn is_local(path: &Path) -> bool {

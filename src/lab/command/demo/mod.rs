@@ -126,8 +126,8 @@ fn refuse_fixed_settings() -> Result<(), Failure> {
     }
 }
 
-/// Checks first that a collector answers, so that the demo does not wait in vain for its spans to be
-/// taken.
+/// Checks first that a collector answers, so that the demo does not wait for spans that nobody
+/// takes.
 fn check_collector(endpoint: &str) -> Result<(), Failure> {
     let lookup = WithEndpoint::new(System::program(), Some(endpoint));
     let (settings, reports) = Settings::resolve_with_reports(&lookup);

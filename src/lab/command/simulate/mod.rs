@@ -8,7 +8,7 @@ use super::progress_line::ProgressLine;
 use clap::Args;
 use mpr_otel_core::settings::{ENDPOINT, Settings, Source, System, WithEndpoint};
 use mpr_otel_core::stop::Stop;
-use mpr_otel_lab::simulation::{self, Incident, Pace, Scenario};
+use mpr_otel_lab::simulation::{self, Incident, Pace, RunProgress, Scenario};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,13 +29,31 @@ use view::View;
     server-down:server=N            every operation on it fails after some 20 s\n  \
     server-slow:server=N,factor=20  its successes take longer\n  \
     server-hangs:server=N           operations on it never return\n  \
-    server-flaky:server=N,share=0.08, access-revoked:server=N,share=0.6\n                                  \
+    server-flaky:server=N,share=0.08,code=0, access-revoked:server=N,share=0.6\n                                  \
     that part of the adds on it fails\n  \
     account-expired:share=0.1       that part of all adds fails\n  \
-    losses:share=0.05               that part of the hosts loses operations\n  \
+    losses:share=0.05,reason=expired\n                                  \
+    that part of the hosts loses operations\n  \
     hosts-vanish:share=0.3          that part of the hosts stops\n  \
-    silence                         all hosts stop\n\
-    N is a server's number or name (3, files03, nas01.corp.example).\n\n\
+    silence                         all hosts stop\n  \
+    off-vpn:share=0.5               that part is away, fails, and reports when it is back\n  \
+    client-network:share=0.3        that part has no way to the servers\n  \
+    noisy-machine:server=N,code=5,every=30s\n                                  \
+    one machine is refused again and again\n  \
+    misspelt:every=60s              one machine asks for a server that does not exist\n  \
+    bursts:server=N,every=10m       twelve users of it try together, again and again\n  \
+    nights:share=0.8                that part is off at night and at weekends\n  \
+    scheduled-shutdown              all hosts are switched off\n  \
+    branch-cut                      the servers of --branches are out of reach\n  \
+    mapped-twice:share=0.5, cancel-first:share=0.5, doubled:share=0.5\n                                  \
+    at logon that part maps a drive twice (85), cancels first\n                                  \
+    (2250), or maps all for two logons\n  \
+    forged-names:every=20s, names-overflow:every=1s\n                                  \
+    one machine asks for names that are no servers\n  \
+    gateway-down, gateways-down, logs-dropped\n                                  \
+    with --series: one of two gateways stops, or all, or they\n                                  \
+    drop logs\n\
+    N is a server's number or name (3, files03, nas01.corp.example, branch01).\n\n\
     Exits with 1 if the collector refused anything.")]
 pub(super) struct Simulate {
     /// Send to this collector. Headers and other settings are taken from the environment
@@ -50,11 +68,15 @@ pub(super) struct Simulate {
     #[arg(long, value_name = "N", default_value_t = 24,
           value_parser = clap::value_parser!(u16).range(1..=500))]
     servers: u16,
+    /// Further servers, each in a branch, whose users connect to it once in two minutes.
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u16).range(0..=99))]
+    branches: u16,
     /// Simulated hours.
     #[arg(long, value_name = "N", default_value = "24", value_parser = hours)]
     hours: Duration,
-    /// Time of day at the beginning.
-    #[arg(long, value_name = "HH:MM", default_value = "05:00", value_parser = time_of_day)]
+    /// Time at the beginning: of a Monday, or of the day before it, as in fri-17:00.
+    #[arg(long, value_name = "[DAY-]HH:MM", default_value = "05:00", value_parser = time_of_week)]
     from: Duration,
     /// What the random numbers are made from: the same seed, the same operations.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -78,6 +100,13 @@ pub(super) struct Simulate {
     /// Write what really happened to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
+    /// Send nothing. Write the series that a gateway would have made to this file, with a sample a
+    /// minute, for promtool's unit tests of rules.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["endpoint", "speed", "direct", "senders"])]
+    series: Option<PathBuf>,
+    /// The most series of a metric that a gateway counts, as its MPR_SERIES_LIMIT.
+    #[arg(long, value_name = "N", default_value_t = 20_000, requires = "series")]
+    series_limit: usize,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -86,7 +115,8 @@ pub(super) struct Simulate {
 impl Simulate {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let settings = self.settings()?;
-        let truth = self.truth.as_deref().map(open).transpose()?;
+        let truth = self.truth.as_deref().map(|path| open(path, "truth")).transpose()?;
+        let series = self.series.as_deref().map(|path| open(path, "series")).transpose()?;
         let stop = Stop::default();
         let asked = stop.clone();
         ctrlc::set_handler(move || asked.ask())
@@ -94,6 +124,7 @@ impl Simulate {
         let scenario = Scenario {
             hosts: self.hosts,
             servers: self.servers.into(),
+            branches: self.branches.into(),
             length: self.hours,
             from: self.from,
             seed: self.seed,
@@ -101,23 +132,36 @@ impl Simulate {
             agents: self.agents,
             direct: self.direct,
             senders: self.senders.into(),
+            series_limit: self.series_limit,
             incidents: self.incident.clone(),
         };
         let (mut line, begun) = (ProgressLine::new(), Instant::now());
-        let endpoint = settings.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
-        let outcome = simulation::run(&scenario, &settings, &stop, &mut |progress| {
+        let mut show = |progress: &RunProgress| {
             let text = bar::text(progress, begun.elapsed().as_secs_f64());
             match progress.trouble {
                 Some(_) => line.show_waiting(&text),
                 None => line.show(&text),
             }
-        });
+        };
+        let outcome = match series {
+            None => simulation::run(&scenario, &settings, &stop, &mut show),
+            Some(mut file) => {
+                let (outcome, series) = simulation::series(&scenario, &settings, &stop, &mut show)?;
+                file.set_len(0)?;
+                write_json(&mut file, &series)?;
+                Ok(outcome)
+            }
+        };
         line.clear();
         let outcome = outcome?;
         if let Some(mut file) = truth {
             file.set_len(0)?;
             write_json(&mut file, &outcome.truth)?;
         }
+        let endpoint = match &self.series {
+            None => settings.endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Some(path) => path.display().to_string(),
+        };
         let view = View::new(&endpoint, &outcome);
         if self.json {
             write_json(out, &view.summary)?;
@@ -137,7 +181,7 @@ impl Simulate {
         }
         let fixed = endpoint
             .is_some_and(|report| matches!(report.source, Source::Policy | Source::Registry));
-        if fixed && self.endpoint.is_none() {
+        if fixed && self.endpoint.is_none() && self.series.is_none() {
             return Err("this machine's registry names the collector of the real fleet; say with \
                         --endpoint where the simulated one is to be sent"
                 .into());
@@ -147,9 +191,9 @@ impl Simulate {
 }
 
 /// Opens the file before anything is sent: a whole day whose truth cannot be written is wasted.
-fn open(path: &Path) -> Result<File, Failure> {
+fn open(path: &Path, what: &str) -> Result<File, Failure> {
     OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(|error| {
-        format!("cannot write the truth to {}: {error}; name another file", path.display()).into()
+        format!("cannot write the {what} to {}: {error}; name another file", path.display()).into()
     })
 }
 
@@ -163,6 +207,19 @@ fn hours(text: &str) -> Result<Duration, String> {
         })
 }
 
+/// Days of the week, as they may stand before a time.
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/// After the midnight with which a Monday begins.
+fn time_of_week(text: &str) -> Result<Duration, String> {
+    let day = text.split_once('-').and_then(|(day, time)| {
+        let place = DAYS.iter().position(|known| *known == day)?;
+        Some((place as u32, time))
+    });
+    let (day, time) = day.unwrap_or((0, text));
+    time_of_day(time).map(|time| time + day * Duration::from_secs(24 * 3600))
+}
+
 fn time_of_day(text: &str) -> Result<Duration, String> {
     let parts = text.split_once(':').and_then(|(hour, minute)| {
         let two_digits = |text: &str, below: u64| {
@@ -171,7 +228,7 @@ fn time_of_day(text: &str) -> Result<Duration, String> {
         };
         Some(Duration::from_secs(two_digits(hour, 24)? * 3600 + two_digits(minute, 60)? * 60))
     });
-    parts.ok_or_else(|| format!("`{text}` is no time of day such as 05:00 or 17:30"))
+    parts.ok_or_else(|| format!("`{text}` is no time of day such as 05:00 or fri-17:30"))
 }
 
 #[cfg(test)]
@@ -183,6 +240,15 @@ mod tests {
         assert_eq!(time_of_day("05:30"), Ok(Duration::from_secs(19_800)));
         for wrong in ["", "5:00", "24:00", "05:60", "0500", "05:00:00", "+5:00"] {
             assert!(time_of_day(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_may_have_a_day_of_the_week() {
+        assert_eq!(time_of_week("05:30"), Ok(Duration::from_secs(19_800)));
+        assert_eq!(time_of_week("tue-05:30"), Ok(Duration::from_secs(86_400 + 19_800)));
+        for wrong in ["tue", "tue-", "day-05:00", "05:00-tue"] {
+            assert!(time_of_week(wrong).is_err(), "{wrong}");
         }
     }
 

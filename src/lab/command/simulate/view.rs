@@ -131,7 +131,7 @@ impl View {
         if summary.repeated > 0 {
             writeln!(
                 out,
-                "{} spans were sent again for want of an answer: the collector may have counted \
+                "{} spans were sent again because no answer came: the collector may have counted \
                  them twice",
                 summary.repeated
             )?;

@@ -1,4 +1,4 @@
-//! What is fed with chance, and what must hold whatever it is fed. Run by the fuzzer, and by
+//! What is fed with random bytes, and what must hold whatever it is fed. Run by the fuzzer, and by
 //! tests/fuzz_corpus.rs with what the fuzzer found worth keeping.
 
 mod script;

@@ -1,4 +1,4 @@
-//! How bytes of chance become damage to a ledger, in few bytes, so that a fuzzer finds its way.
+//! How random bytes become damage to a ledger, in few bytes, so that a fuzzer finds its way.
 //!
 //! One byte says what the first intake does; then come commands of a byte each and what they need:
 //!

@@ -222,8 +222,8 @@ impl Event {
                  read. Correct the key's rights, and start the service mpr-otel-agent again."
             }
             Self::SecretsUnreadable { .. } => {
-                "Until it can, it sends without headers and client certificate. Run `mpr-otel \
-                 install` with `--headers-file`, which makes the key with its rights."
+                "Until it can, it sends without headers. Run `mpr-otel install` with \
+                 `--headers-file`, which makes the key with its rights."
             }
         }
     }

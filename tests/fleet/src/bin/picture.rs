@@ -9,10 +9,12 @@ use std::{env, fs};
 
 /// Ten hours pass in two minutes and a half.
 const LAPSE: Lapse = Lapse(240);
-/// What is simulated: a day with four incidents.
+/// What is simulated: a day with four incidents, and what happens on any day.
 const DAY: &[&str] = &[
     "--hosts",
     "3000",
+    "--branches",
+    "8",
     "--hours",
     "10",
     "--from",
@@ -29,6 +31,14 @@ const DAY: &[&str] = &[
     "server-hangs@3h50m-4h30m:server=nas01",
     "--incident",
     "account-expired@8h-8h40m:share=0.1",
+    "--incident",
+    "off-vpn@0m-1h30m:share=0.1",
+    "--incident",
+    "mapped-twice@0m:share=0.2",
+    "--incident",
+    "misspelt@0m:every=60s",
+    "--incident",
+    "noisy-machine@0m:server=5,code=5,every=60s",
 ];
 /// The time of day at the beginning and at the end, in seconds.
 const CLOCK: (f64, f64) = (7.0 * 3600.0, 17.0 * 3600.0);

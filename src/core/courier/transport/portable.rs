@@ -1,0 +1,125 @@
+//! Over ureq and rustls, where mpr-otel is developed.
+
+use super::{LARGEST_ANSWER, Response, Transport, USER_AGENT};
+use crate::courier::ClientError;
+use crate::settings::{CertificateName, Proxy, Settings};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Uri};
+use std::path::Path;
+use std::time::Duration;
+use ureq::config::Config;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+
+/// How long a connection is kept that nothing is sent over.
+const IDLE_CONNECTION: Duration = Duration::from_secs(150);
+
+/// A blocking client of ureq.
+#[derive(Debug)]
+pub(in crate::courier) struct Ureq {
+    agent: ureq::Agent,
+    endpoint: Uri,
+}
+
+impl Transport for Ureq {
+    fn new(
+        settings: &Settings,
+        endpoint: &Uri,
+        proxy: &Proxy,
+        _of_windows_alone: Option<&CertificateName>,
+    ) -> Result<Self, ClientError> {
+        let root_certs = match &settings.ca_certificate {
+            None => RootCerts::PlatformVerifier,
+            Some(path) => ca_certificates(path)
+                .map_err(|problem| ClientError::CaCertificate { path: path.clone(), problem })?,
+        };
+        let proxy = match proxy {
+            // The variables of the environment may be a host's; there is nothing else that a system says.
+            Proxy::None | Proxy::System => None,
+            Proxy::Url(url) => Some(
+                ureq::Proxy::new(&url.to_string())
+                    .map_err(|error| ClientError::Proxy(error.to_string()))?,
+            ),
+        };
+        let tls = TlsConfig::builder().provider(TlsProvider::Rustls).root_certs(root_certs);
+        let config = Config::builder()
+            .timeout_global(Some(settings.timeout))
+            .http_status_as_error(false)
+            // A redirect would turn our POST into a GET.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(proxy)
+            // An agent that sends its metrics once a minute makes no new connection for each.
+            .max_idle_age(IDLE_CONNECTION)
+            .user_agent(USER_AGENT)
+            .tls_config(tls.build())
+            .build();
+        let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), CallingThread);
+        Ok(Self { agent, endpoint: endpoint.clone() })
+    }
+
+    fn post(&self, headers: &[(HeaderName, HeaderValue)], body: &[u8]) -> Result<Response, String> {
+        let request =
+            headers.iter().fold(self.agent.post(&self.endpoint), |request, (name, value)| {
+                request.header(name, value)
+            });
+        let mut response = request.send(body).map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let body =
+            match response.body_mut().with_config().limit(LARGEST_ANSWER as u64).read_to_vec() {
+                Ok(body) => Some(body),
+                Err(ureq::Error::BodyExceedsLimit(_)) => None,
+                Err(error) => return Err(format!("status {status}, then: {error}")),
+            };
+        let text = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        Ok(Response {
+            status,
+            retry_after: text(RETRY_AFTER),
+            content_type: text(CONTENT_TYPE),
+            location: text(LOCATION),
+            body,
+        })
+    }
+}
+
+/// Looks names up on the calling thread. ureq's own resolver starts a thread for each look-up
+/// to enforce the time-out; in a foreign process one more thread is worse than a slow look-up,
+/// which the system's resolver bounds itself.
+#[derive(Debug)]
+struct CallingThread;
+
+impl Resolver for CallingThread {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let unlimited = NextTimeout {
+            after: ureq::unversioned::transport::time::Duration::NotHappening,
+            ..timeout
+        };
+        DefaultResolver::default().resolve(uri, config, unlimited)
+    }
+}
+
+fn ca_certificates(path: &Path) -> Result<RootCerts, String> {
+    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| error.to_string())? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err("it holds no certificate; write them as PEM".to_owned());
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}
