@@ -160,7 +160,6 @@ fn shipped() -> Vec<PathBuf> {
 }
 
 #[test]
-#[ignore = "cargo xtask dist does not copy what the pages link to yet"]
 fn each_link_of_a_page_in_the_zip_leads_to_a_file_in_the_zip() {
     let shipped = shipped();
     let is_there = |path: &Path| shipped.iter().any(|paper| path.starts_with(paper));

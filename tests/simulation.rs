@@ -677,7 +677,7 @@ fn lost_operations_are_reported_by_the_next_span_and_by_the_agent() {
 }
 
 #[test]
-fn what_only_an_agent_can_lose_is_lost_for_the_reason_that_is_given_and_told_by_no_span() {
+fn what_only_an_agent_can_lose_is_lost_for_the_given_reason_and_reported_by_no_span() {
     let stage = Stage::new();
     let lossy = "losses@0:share=0.3,reason=expired";
     let day = ["--hosts", "200", "--from", "08:00", "--hours", "3", "--agents"];

@@ -10,9 +10,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Files of the repository that ship with the program.
-const PAPERS: [&str; 6] =
-    ["LICENSE-MIT", "LICENSE-APACHE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs"];
+/// Files and folders of the repository that ship with the program: its pages, and what they link to
+/// (tests/links.rs).
+const PAPERS: [&str; 14] = [
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Containerfile",
+    "RELEASING.md",
+    "SECURITY.md",
+    "benches/README.md",
+    "benches/results",
+    "collector-config",
+    "dashboards",
+    "deploy",
+    "docs",
+];
 
 /// What Windows users get.
 pub struct Built {
@@ -140,7 +155,12 @@ fn copy_papers(dist: &Path, log: &mut Log) -> Result<()> {
     for paper in PAPERS {
         let from = folder::root().join(paper);
         if from.exists() {
-            copy(&from, &dist.join(paper))?;
+            let to = dist.join(paper);
+            if let Some(folder) = to.parent() {
+                fs::create_dir_all(folder)
+                    .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+            }
+            copy(&from, &to)?;
         } else {
             log.note(format!("{paper} is not in the repository and so does not ship"));
         }

@@ -63,6 +63,7 @@ pub fn steps(run: &mut Run) -> bool {
 
 fn native_steps(run: &mut Run) {
     run.step("format", |log| log.run(&mut cargo(&["fmt", "--all", "--check"])));
+    run.step("words", |log| log.run(&mut cargo(&["xtask", "words"])));
     run.step("lint", |log| {
         log.run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
         // `--all-targets` leaves it out, as `cargo test` does; the fleet's have a step of their own.

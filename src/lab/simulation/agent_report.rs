@@ -40,7 +40,7 @@ pub(super) const LOSSES: [(&str, f64); 8] = [
     (POWER_LOSS, 1.0),
     ("store_full", 1.0),
 ];
-/// Those of a host, whose spans tell of them. Of the others only its agent knows.
+/// Those of a host, whose spans report them. Of the others only its agent knows.
 const OF_HOSTS: [&str; 3] =
     [Loss::TableFull.name(), Loss::ChannelFull.name(), Loss::LedgerUnavailable.name()];
 /// Outcomes that have no class; the failures' classes follow them.
