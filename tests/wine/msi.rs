@@ -10,6 +10,9 @@ use mpr_otel_msi::{Architecture, Package, Payload};
 const FAILURE: i32 = 1603 & 0xFF;
 const UNSUPPORTED: i32 = 1633 & 0xFF;
 const UNINSTALL: &str = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall";
+/// Components of the machine's products, by the codes of both.
+const COMPONENTS: &str =
+    r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Installer\UserData\S-1-5-18\Components";
 /// What Wine writes by itself: how many processes of services it has started, and that there is no display.
 const WINES_OWN: [&str; 2] = [r"\Control\ServiceCurrent]", r"\Control\Video\"];
 const ENVIRONMENT: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
@@ -127,6 +130,11 @@ impl Ten {
         // What a test that failed left installed.
         for (code, _) in ten.products() {
             end(ten.command("msiexec").args(["/x", &code, "/qn", "PURGE=1"]).spawn().unwrap());
+        }
+        // Wine takes nothing of an installation that failed back: its components would be in the snapshot
+        // before the next one.
+        for empty in ["delete", "add"] {
+            ten.reg(&[empty, COMPONENTS, "/f"]);
         }
         let set = [&["add"][..], &TEN, &["/t", "REG_DWORD", "/d", "10", "/f"]].concat();
         assert_eq!(ten.reg(&set).code, Some(0));

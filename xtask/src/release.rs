@@ -21,9 +21,10 @@ const ZIP: Need =
     Need { name: "zip", packages: &["zip"], is_there: || folder::program("zip").is_some() };
 
 /// What runs on the fleet's side: one archive.
-const FLEET: [&str; 9] = [
+const FLEET: [&str; 10] = [
     "collector-config",
     "dashboards",
+    "deploy/alertmanager",
     "deploy/backends",
     "deploy/identity",
     "deploy/linux",
