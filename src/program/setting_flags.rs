@@ -68,20 +68,15 @@ fn refused(name: Name, problem: impl std::fmt::Display) -> WrongUsage {
 type Check = fn(&str) -> Result<(), String>;
 
 /// By the settings' registry values.
-const CHECKS: [(&str, Check); 2] = [
-    ("Endpoint", |url| match url.trim_end_matches('/').ends_with("/v1/traces") {
-        true => Err("/v1/traces is added to what is named here; leave it out".to_owned()),
-        false => Ok(()),
-    }),
-    ("ExcludeProcesses", |names| match names.split([',', ';']).find(|one| is_path(one)) {
+const CHECKS: [(&str, Check); 1] =
+    [("ExcludeProcesses", |names| match names.split([',', ';']).find(|one| is_path(one)) {
         Some(path) => {
             let path = path.trim();
             let name = path.rsplit(['\\', '/']).next().unwrap_or_default();
             Err(format!("{path} is a path, and programs are left alone by file name; write {name}"))
         }
         None => Ok(()),
-    }),
-];
+    })];
 
 fn is_path(text: &str) -> bool {
     text.contains(['\\', '/'])

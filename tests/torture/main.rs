@@ -33,7 +33,7 @@ const SEED: u64 = 0x6D70_726F_7465_6C21;
 const HOSTS: usize = 6;
 
 #[test]
-fn whatever_is_killed_whenever_all_that_was_promised_arrives() {
+fn killing_any_process_at_any_time_loses_no_completed_operation() {
     let kills = setting("MPR_OTEL_TORTURE_KILLS").unwrap_or(KILLS);
     let seed = setting("MPR_OTEL_TORTURE_SEED").unwrap_or(SEED);
     println!("torture: seed {seed}; again: cargo xtask torture --kills {kills} --seed {seed}");

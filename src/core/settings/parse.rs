@@ -60,11 +60,17 @@ pub(crate) fn is_on_this_machine(url: &Uri) -> bool {
         || address.is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
+/// OTLP/HTTP's path for traces.
+const TRACES: &str = "/v1/traces";
+
 /// A base URL, to which OTLP/HTTP's path for traces is appended.
 pub(super) fn base_url(text: &str) -> Result<Uri, String> {
     let mut parts = url(text)?.into_parts();
-    let path = parts.path_and_query.as_ref().map_or("", PathAndQuery::path);
-    let path = format!("{}/v1/traces", path.trim_end_matches('/'));
+    let path = parts.path_and_query.as_ref().map_or("", PathAndQuery::path).trim_end_matches('/');
+    if path.ends_with(TRACES) {
+        return Err(format!("{TRACES} is added to what is named here; leave it out"));
+    }
+    let path = format!("{path}{TRACES}");
     parts.path_and_query = Some(path.parse().map_err(|_| "a URL with a bad path".to_owned())?);
     Uri::from_parts(parts).map_err(|_| "not a URL".to_owned())
 }

@@ -181,6 +181,15 @@ fn every_setting_survives_a_malformed_value() {
 }
 
 #[test]
+fn a_base_url_that_has_the_path_for_traces_already_is_refused() {
+    for url in ["https://c:4318/v1/traces", "https://c/otlp/v1/traces/"] {
+        let machine = Machine::default().policy("Endpoint", url);
+        let malformed = machine.report("Endpoint").malformed.expect("malformed");
+        assert!(malformed.problem.contains("leave it out"), "{}", malformed.problem);
+    }
+}
+
+#[test]
 fn base_urls_get_the_path_for_traces_and_the_traces_variable_is_used_as_it_is() {
     for (base, full) in [
         ("https://c:4318", "https://c:4318/v1/traces"),

@@ -248,6 +248,13 @@ impl<'run> Play<'run> {
     ) -> Result<Self, SimulationError> {
         let fleet = Fleet::new(scenario.seed, scenario.hosts, scenario.servers.max(1));
         let mut fleet = fleet.with_branches(scenario.branches);
+        let length = nanos(scenario.length);
+        if let Some(late) = scenario.incidents.iter().find(|incident| incident.from >= length) {
+            let name = late.kind.name();
+            return Err(SimulationError::Incident(format!(
+                "{name} begins when the run is over; make the run longer, or begin earlier"
+            )));
+        }
         let incidents = Incidents::new(&fleet, &scenario.incidents, nanos(scenario.from))
             .map_err(SimulationError::Incident)?;
         let routines = Routine::all(&mut fleet, &incidents);

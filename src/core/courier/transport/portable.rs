@@ -64,7 +64,7 @@ impl Transport for Ureq {
             headers.iter().fold(self.agent.post(&self.endpoint), |request, (name, value)| {
                 request.header(name, value)
             });
-        let mut response = request.send(body).map_err(|error| error.to_string())?;
+        let mut response = request.send(body).map_err(|error| failure(&error))?;
         let status = response.status().as_u16();
         let body =
             match response.body_mut().with_config().limit(LARGEST_ANSWER as u64).read_to_vec() {
@@ -86,6 +86,15 @@ impl Transport for Ureq {
             location: text(LOCATION),
             body,
         })
+    }
+}
+
+/// Why there is no answer. rustls says of an answer in clear text that its content has no valid type.
+fn failure(error: &ureq::Error) -> String {
+    let text = error.to_string();
+    match text.contains("InvalidContentType") {
+        true => format!("{text}: that port speaks no TLS; try http://"),
+        false => text,
     }
 }
 

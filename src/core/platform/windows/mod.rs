@@ -28,10 +28,13 @@ pub use token::{is_elevated, is_impersonating, user_sid, user_sid_of};
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::windows::fs::MetadataExt;
 use std::path::{Component, Path, Prefix};
 use std::sync::atomic::{AtomicU64, Ordering};
 use windows_sys::Win32::Foundation::HMODULE;
-use windows_sys::Win32::Storage::FileSystem::QueryDosDeviceW;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_COMPRESSED, FILE_ATTRIBUTE_SPARSE_FILE, QueryDosDeviceW,
+};
 use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
 };
@@ -158,9 +161,23 @@ pub fn owner_only(_options: &mut OpenOptions) {}
 /// A new file inherits its folder's rights, until the installer gives it its own.
 pub fn others_read(_options: &mut OpenOptions) {}
 
-/// Gives `file` its `size` in bytes. The file is not sparse, so NTFS takes the disk space now.
+/// Gives `file` its `size` in bytes. NTFS takes the disk space now.
+///
+/// # Errors
+///
+/// Windows refuses, or would take the space later: a full disk would then end the program that writes
+/// into the mapped file.
 pub fn allocate(file: &File, size: u64) -> io::Result<()> {
-    file.set_len(size)
+    file.set_len(size)?;
+    match takes_space_later(file.metadata()?.file_attributes()) {
+        true => Err(io::Error::other("the ledger folder makes compressed or sparse files")),
+        false => Ok(()),
+    }
+}
+
+/// Whether NTFS takes space for such a file only when something is written into it.
+fn takes_space_later(attributes: u32) -> bool {
+    attributes & (FILE_ATTRIBUTE_COMPRESSED | FILE_ATTRIBUTE_SPARSE_FILE) != 0
 }
 
 /// The text at a pointer.
@@ -175,6 +192,27 @@ unsafe fn wide_text(text: *const u16) -> String {
         match unsafe { *text.wrapping_add(units.len()) } {
             0 => return String::from_utf16_lossy(&units),
             unit => units.push(unit),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use windows_sys::Win32::Storage::FileSystem::{FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_NORMAL};
+
+    #[test]
+    fn a_ledgers_file_takes_its_space_at_once() {
+        let file = tempfile::tempfile().unwrap();
+        allocate(&file, 4096).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 4096);
+        for (attributes, later) in [
+            (FILE_ATTRIBUTE_NORMAL | FILE_ATTRIBUTE_ARCHIVE, false),
+            (FILE_ATTRIBUTE_ARCHIVE | FILE_ATTRIBUTE_COMPRESSED, true),
+            (FILE_ATTRIBUTE_SPARSE_FILE, true),
+        ] {
+            assert_eq!(takes_space_later(attributes), later, "{attributes:x}");
         }
     }
 }
