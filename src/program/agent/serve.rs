@@ -53,6 +53,10 @@ pub(super) fn serve(
     if let Err(error) = crate::windows::distrust_redirections() {
         tracing::info!(%error, "this Windows cannot refuse junctions that users made");
     }
+    #[cfg(windows)]
+    if let Err(error) = crate::windows::distrust_images() {
+        tracing::info!(%error, "this Windows cannot refuse foreign DLLs");
+    }
     let watchdog = Watchdog::start(Arc::clone(events))?;
     telemetry.watch(&watchdog);
     let bell = Bell::default();

@@ -28,7 +28,7 @@ pub(crate) use load::{load, show_no_boxes};
 pub(crate) use loaded::loaded_by;
 pub(crate) use process::Process;
 pub(crate) use registry_key::create_key;
-pub(crate) use service::{distrust_redirections, keep_privileges};
+pub(crate) use service::{distrust_images, distrust_redirections, keep_privileges};
 pub(crate) use wnet::Wnet;
 
 use crate::architecture::Architecture;

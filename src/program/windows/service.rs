@@ -7,26 +7,38 @@ use windows_sys::Win32::System::Services::{
     ChangeServiceConfig2W, SERVICE_CONFIG_REQUIRED_PRIVILEGES_INFO,
     SERVICE_REQUIRED_PRIVILEGES_INFOW,
 };
-use windows_sys::Win32::System::SystemServices::PROCESS_MITIGATION_REDIRECTION_TRUST_POLICY;
 use windows_sys::Win32::System::Threading::{
+    PROCESS_MITIGATION_POLICY, ProcessExtensionPointDisablePolicy, ProcessImageLoadPolicy,
     ProcessRedirectionTrustPolicy, SetProcessMitigationPolicy,
 };
 
-/// `EnforceRedirectionTrust`, the first bit of the policy's flags (winnt.h).
+// Bits of the policies' flags (winnt.h).
 const ENFORCE_REDIRECTION_TRUST: u32 = 1;
+const NO_REMOTE_IMAGES: u32 = 1;
+const NO_LOW_MANDATORY_LABEL_IMAGES: u32 = 2;
+const PREFER_SYSTEM_32_IMAGES: u32 = 4;
+const DISABLE_EXTENSION_POINTS: u32 = 1;
 
 /// Has Windows follow no junction and no mount point for this process that a user made who is no
 /// administrator (PROCESS_MITIGATION_REDIRECTION_TRUST_POLICY). An error where Windows does not know it.
 pub(crate) fn distrust_redirections() -> io::Result<()> {
-    let mut policy = PROCESS_MITIGATION_REDIRECTION_TRUST_POLICY::default();
-    policy.Anonymous.Flags = ENFORCE_REDIRECTION_TRUST;
-    // SAFETY: the structure belongs to this policy, and lives during the call.
+    set_mitigation(ProcessRedirectionTrustPolicy, ENFORCE_REDIRECTION_TRUST)
+}
+
+/// Has Windows load no DLL into this process from a share, none that a program of low integrity wrote, each
+/// from System32 if it is there too, and none that a user's settings bring (AppInit_DLLs, hooks, input
+/// methods). An error where Windows does not know one of the policies.
+pub(crate) fn distrust_images() -> io::Result<()> {
+    let images = NO_REMOTE_IMAGES | NO_LOW_MANDATORY_LABEL_IMAGES | PREFER_SYSTEM_32_IMAGES;
+    set_mitigation(ProcessImageLoadPolicy, images)?;
+    set_mitigation(ProcessExtensionPointDisablePolicy, DISABLE_EXTENSION_POINTS)
+}
+
+/// One of the policies whose structure is a DWORD of flags, as all of this file are.
+fn set_mitigation(policy: PROCESS_MITIGATION_POLICY, flags: u32) -> io::Result<()> {
+    // SAFETY: the structure of each policy here is one DWORD (winnt.h), and `flags` lives during the call.
     let set = unsafe {
-        SetProcessMitigationPolicy(
-            ProcessRedirectionTrustPolicy,
-            (&raw const policy).cast(),
-            size_of_val(&policy),
-        )
+        SetProcessMitigationPolicy(policy, (&raw const flags).cast(), size_of_val(&flags))
     };
     if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -12,6 +12,8 @@ use std::time::UNIX_EPOCH;
 pub(crate) type Database = msi::Package<Cursor<Vec<u8>>>;
 
 const NAME: &str = "mpr-otel";
+/// The project's page, with its documents.
+const HOME: &str = "https://github.com/mpr-otel/mpr-otel";
 /// The one feature: neither the DLL nor the agent is of use without the other.
 const FEATURE: &str = "Main";
 pub(crate) const CABINET: &str = "payload.cab";
@@ -123,6 +125,8 @@ impl Package {
         let (version, language) = (self.version()?, LANGUAGE.to_string());
         for (name, value) in [
             ("ALLUSERS", "1"),
+            ("ARPHELPLINK", HOME),
+            ("ARPURLINFOABOUT", HOME),
             ("ARPCOMMENTS", "Records how long drive and share mappings take, and why they fail."),
             ("ARPNOMODIFY", "1"),
             ("Manufacturer", NAME),
