@@ -1792,6 +1792,27 @@ fn the_agent_is_a_service_that_takes_over_is_updated_and_goes_without_a_trace() 
 }
 
 #[test]
+fn a_policy_that_comes_later_ends_the_service_because_windows_starts_it_with_that_one() {
+    const POLICY: &str = r"HKLM\SOFTWARE\Policies\mpr-otel";
+    let windows = Windows::new();
+    windows.install_with_agent(&["--ledger-dir", LEDGERS]);
+    let value = ["add", POLICY, "/v", "Endpoint", "/d", "http://127.0.0.1:9", "/f"];
+    assert_eq!(windows.reg(&value).code, Some(0));
+    windows.until(|| windows.service().contains("STOPPED"));
+    // A code is a failure to the service manager, which starts the service again. Wine's does not.
+    let code = windows.service();
+    let code = code.lines().find(|line| line.contains("SERVICE_EXIT_CODE")).unwrap_or_default();
+    assert!(code.contains(" 5 "), "{code:?}");
+    assert_eq!(windows.event("3"), None);
+
+    windows.json(&["install", "--json"]);
+    let begun = windows.event("1").unwrap_or_default();
+    assert!(begun.contains("sends to 127.0.0.1"), "{begun}");
+    assert_eq!(windows.reg(&["delete", POLICY, "/f"]).code, Some(0));
+    windows.json(&["uninstall", "--json"]);
+}
+
+#[test]
 fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
     let windows = Windows::new();
     windows.install(&["--ledger-dir", LEDGERS, "--log", LOG]);

@@ -132,7 +132,7 @@ macro_rules! settings {
         }
     )+) => {
         /// Every setting of this process.
-        #[derive(Clone, Debug)]
+        #[derive(Clone, Debug, PartialEq)]
         pub struct Settings {
             $(
                 $(#[doc = $about])+

@@ -1,4 +1,5 @@
-//! The agent's part in the control page: its heartbeat, and the stop word from the setting Disabled.
+//! The agent's part in the control page: its heartbeat, and the stop word from the setting Disabled. And
+//! whether the other settings are still those that it began with.
 
 use mpr_otel_core::control_page::ControlPageWriter;
 use mpr_otel_core::folder::LedgerFolder;
@@ -20,13 +21,29 @@ pub(super) struct Control {
     path: PathBuf,
     /// `None`: it can be neither opened nor made.
     page: Option<ControlPageWriter>,
+    /// What programs and agent may read, when the agent began.
+    began_with: Settings,
+    has_changed: bool,
     resolved: Option<Instant>,
     beaten: Option<Instant>,
 }
 
 impl Control {
     pub(super) fn new(folder: &LedgerFolder) -> Self {
-        Self { path: folder.control_page(), page: None, resolved: None, beaten: None }
+        Self {
+            path: folder.control_page(),
+            page: None,
+            began_with: Settings::resolve(&System::host()),
+            has_changed: false,
+            resolved: None,
+            beaten: None,
+        }
+    }
+
+    /// Whether a policy or an administrator has changed a setting since the agent began. Not `Disabled`, which counts
+    /// at once.
+    pub(super) fn settings_have_changed(&self) -> bool {
+        self.has_changed
     }
 
     /// Beats, and says whether hosts are to stop, each if it is time for that.
@@ -41,12 +58,14 @@ impl Control {
                     tracing::warn!(%page, %error, "hosts do not hear from this agent");
                 })
                 .ok();
-            if let Some(page) = &self.page {
-                let settings = Settings::resolve(&System::host());
-                // What cannot be read is no word of an administrator.
-                if settings.unreadable.is_none() {
+            let settings = Settings::resolve(&System::host());
+            // What cannot be read is no word of an administrator.
+            if settings.unreadable.is_none() {
+                if let Some(page) = &self.page {
                     page.set_stop(settings.disabled);
                 }
+                let disabled = self.began_with.disabled;
+                self.has_changed = Settings { disabled, ..settings } != self.began_with;
             }
         }
         if is_due(&mut self.beaten, BEAT_EVERY)

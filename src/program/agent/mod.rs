@@ -177,8 +177,9 @@ impl Agent {
         })
     }
 
-    /// Works until it is asked to stop. An error if there is no thread that sends.
-    fn run(&mut self, stop: &Stop, watchdog: &Watchdog) -> io::Result<()> {
+    /// Works until it is asked to stop, or until its settings have changed. An error then, or if there is no
+    /// thread that sends.
+    fn run(&mut self, stop: &Stop, watchdog: &Watchdog) -> Result<(), AgentError> {
         tracing::info!(
             ledgers = %self.settings.ledger_dir.display(),
             collector = self.settings.endpoint.as_ref().and_then(|url| url.host()),
@@ -198,7 +199,8 @@ impl Agent {
         let (asked, batch_delay) = (stop.clone(), self.settings.batch_delay);
         let sends = thread::Builder::new().name("mpr-otel-send".to_owned()).spawn(move || {
             send(&mut sender, &asked, &sending, &trouble, batch_delay);
-        })?;
+        });
+        let sends = sends.map_err(AgentError::Thread)?;
         while !stop.is_asked() && !sends.is_finished() {
             watchdog.progress();
             let done = self.round(watchdog);
@@ -211,6 +213,11 @@ impl Agent {
                 DISK_WAIT
             });
             self.report_events();
+            if self.control.settings_have_changed() {
+                tracing::info!("the settings have changed");
+                stop.ask();
+                break;
+            }
             watchdog.rest(wait);
             self.bell.wait(wait);
         }
@@ -223,7 +230,10 @@ impl Agent {
         }
         self.report();
         tracing::info!("the agent stops");
-        Ok(())
+        match self.control.settings_have_changed() {
+            true => Err(AgentError::SettingsChanged),
+            false => Ok(()),
+        }
     }
 
     /// Takes over what there is, and says so. Returns for how long there is nothing to do.

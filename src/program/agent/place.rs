@@ -47,6 +47,12 @@ pub(crate) enum AgentError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is no thread that sends.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// A setting is another than when the agent began.
+    #[error("the settings have changed; start the agent again, and it works with them")]
+    SettingsChanged,
     /// There is nowhere to keep what is taken over.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -3,12 +3,12 @@
 use super::Agent;
 use super::bell::Bell;
 use super::events::{Event, Events};
+use super::place::AgentError;
 use super::telemetry::Telemetry;
 use super::watchdog::Watchdog;
 use crate::answer::Failure;
 use mpr_otel_core::settings::{Settings, System};
 use mpr_otel_core::stop::Stop;
-use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -76,7 +76,7 @@ pub(super) fn serve(
 fn supervise(
     stop: &Stop,
     bell: &Bell,
-    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+    work: impl FnOnce() -> Result<(), AgentError> + Send + 'static,
 ) -> Result<(), Failure> {
     let (done, finished) = mpsc::channel();
     let ending = Ending(stop.clone());

@@ -25,16 +25,18 @@ use windows_service::service_control_handler::{
 use windows_service::service_dispatcher;
 
 /// Why the agent ended by itself, by the exit code that the service manager gets.
-const MEANINGS: [(u32, &str); 4] = [
+const MEANINGS: [(u32, &str); 5] = [
     (FAILED, "the agent failed"),
     (NO_TELEMETRY, "the certificate of the collector's authority cannot be used"),
     (TAKEN, "another agent empties the ledger folder"),
     (NO_LEDGERS, "the ledger folder cannot be used"),
+    (SETTINGS_CHANGED, "the settings have changed, and Windows starts it again with them"),
 ];
 const FAILED: u32 = 1;
 const NO_TELEMETRY: u32 = 2;
 const TAKEN: u32 = 3;
 const NO_LEDGERS: u32 = 4;
+const SETTINGS_CHANGED: u32 = 5;
 
 /// Longer than the agent takes to start or stop.
 const PATIENCE: Duration = GRACE.saturating_mul(3);
@@ -85,10 +87,14 @@ fn run(_arguments: Vec<OsString>) {
             ServiceExitCode::NO_ERROR
         }
         Err(failure) => {
-            log(&failure);
-            // The service manager's own event has the code alone.
-            events.report(&Event::Failed { reason: failure.to_string() });
-            ServiceExitCode::ServiceSpecific(exit_code(&failure))
+            let code = exit_code(&failure);
+            // The next one says that it has started.
+            if code != SETTINGS_CHANGED {
+                log(&failure);
+                // The service manager's own event has the code alone.
+                events.report(&Event::Failed { reason: failure.to_string() });
+            }
+            ServiceExitCode::ServiceSpecific(code)
         }
     };
     tell(&manager, ServiceState::Stopped, code);
@@ -149,6 +155,8 @@ fn log(failure: &Failure) {
 fn exit_code(failure: &Failure) -> u32 {
     match failure.downcast_ref() {
         Some(AgentError::Taken { .. }) => TAKEN,
+        Some(AgentError::SettingsChanged) => SETTINGS_CHANGED,
+        Some(AgentError::Thread(_)) => FAILED,
         Some(_) => NO_LEDGERS,
         None if failure.is::<TelemetryError>() => NO_TELEMETRY,
         None => FAILED,
