@@ -1795,9 +1795,11 @@ fn the_agent_is_a_service_that_takes_over_is_updated_and_goes_without_a_trace() 
 fn a_policy_that_comes_later_ends_the_service_because_windows_starts_it_with_that_one() {
     const POLICY: &str = r"HKLM\SOFTWARE\Policies\mpr-otel";
     let windows = Windows::new();
-    windows.install_with_agent(&["--ledger-dir", LEDGERS]);
+    windows.install_with_agent(&["--ledger-dir", LEDGERS, "--log", LOG]);
     let value = ["add", POLICY, "/v", "Endpoint", "/d", "http://127.0.0.1:9", "/f"];
     assert_eq!(windows.reg(&value).code, Some(0));
+    let log = || fs::read_to_string(windows.file("ProgramData/mpr-otel/log.txt")).unwrap();
+    windows.until(|| log().contains("the settings have changed"));
     windows.until(|| windows.service().contains("STOPPED"));
     // A code is a failure to the service manager, which starts the service again. Wine's does not.
     let code = windows.service();

@@ -11,6 +11,10 @@ $isWell = $LASTEXITCODE -in 0, 3
 try {
     $status = ($said -join "`n") | ConvertFrom-Json
     $problems = @($status.verdict.problems | ForEach-Object { $_.what })
+    # An administrator has switched it off. To install it again would change nothing.
+    if ($status.verdict.problems.name -contains 'disabled') {
+        $isWell = $true
+    }
 } catch {
     $problems = @("mpr-otel status says nothing that can be read: $_")
     $isWell = $false

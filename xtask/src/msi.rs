@@ -5,7 +5,9 @@
 //! and with it most of the product.
 
 use crate::cargo::cargo;
+use crate::dist;
 use crate::run::{Log, Run};
+use crate::sign::Signer;
 use crate::windows::{Architecture, Toolchain};
 use crate::winget::{self, Installer, Manifests};
 use crate::{Result, VERSION, checksums, folder};
@@ -25,7 +27,7 @@ pub struct Msi {
 pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     let mut run = Run::new()?;
     match arguments {
-        [] => run.step("msi x64", |log| manifests(&[Msi::x64(log)?], log)),
+        [] => run.step("msi x64", |log| manifests(&[Msi::x64(None, log)?], log)),
         ["--arm64"] => run.step("msi arm64", |log| manifests(&[Msi::arm64(log)?], log)),
         _ => return Err("msi takes nothing, or --arm64".into()),
     };
@@ -56,9 +58,16 @@ pub fn name(architecture: &str) -> String {
 }
 
 impl Msi {
-    /// Of `target/dist`.
-    pub fn x64(log: &mut Log) -> Result<Self> {
-        let action_dll = Toolchain::ensure(Architecture::X64, log)?.build_msi_action(log)?;
+    /// Of `target/dist`. Signs the DLL of its actions, which Windows runs before any other file is there; the
+    /// package itself is signed last, by its user.
+    pub fn x64(signer: Option<&Signer>, log: &mut Log) -> Result<Self> {
+        let mut action_dll = Toolchain::ensure(Architecture::X64, log)?.build_msi_action(log)?;
+        if let Some(signer) = signer {
+            let signed = folder::target().join("mpr_otel_msi_action.dll");
+            dist::copy(&action_dll, &signed)?;
+            signer.sign(&signed, log)?;
+            action_dll = signed;
+        }
         Self::write("x64", &[], &folder::target().join("dist"), &action_dll, log)
     }
 

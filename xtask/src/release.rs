@@ -80,7 +80,7 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     if ready && dist::steps(&mut run) {
         let mut msi = None;
         let same = run.step("msi", |log| {
-            msi = Some(Msi::x64(log)?);
+            msi = Some(Msi::x64(None, log)?);
             Ok(())
         }) && run.step("build again", build_again)
             && run.step("compare", |log| compare(&again().join("target"), log));
@@ -89,7 +89,7 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
                 run.step("sign", |log| {
                     dist::sign_all(&signer, log)?;
                     // The package has the signed files in it.
-                    msi = Msi::x64(log)?;
+                    msi = Msi::x64(Some(&signer), log)?;
                     signer.sign(&msi.file, log)
                 })
             });
