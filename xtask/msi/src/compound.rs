@@ -6,13 +6,12 @@
 use crate::Result;
 use cfb::{CompoundFile, Version};
 use std::io::{Cursor, Read, Write};
-use std::time::UNIX_EPOCH;
 
 /// Bytes at most: the header of a version 3 file lists 109 sectors of 128 entries for 512 bytes each
 /// ([MS-CFB] 2.2). What is larger needs a further list, which osslsigncode does not read.
 pub(crate) const LIMIT: usize = 109 * 128 * 512;
 
-/// The same file with small sectors, and without the time of its making.
+/// The same file with small sectors. `cfb` writes no time of its making.
 pub(crate) fn with_small_sectors(bytes: Vec<u8>) -> Result<Vec<u8>> {
     let mut from = CompoundFile::open(Cursor::new(bytes))?;
     let mut to = CompoundFile::create_with_version(Version::V3, Cursor::new(Vec::new()))?;
@@ -24,8 +23,6 @@ pub(crate) fn with_small_sectors(bytes: Vec<u8>) -> Result<Vec<u8>> {
         from.open_stream(&path)?.read_to_end(&mut content)?;
         to.create_stream(&path)?.write_all(&content)?;
     }
-    to.set_created_time("/", UNIX_EPOCH)?;
-    to.set_modified_time("/", UNIX_EPOCH)?;
     to.flush()?;
     Ok(to.into_inner().into_inner())
 }
