@@ -1,12 +1,8 @@
-//! Who listens where the agent would send its secrets in clear text: on this machine any user may, on
-//! any port that is free.
+//! A process that listens on a port of this machine: any user's may, on any port that is free.
 
-use mpr_otel_core::courier::Cause;
-#[cfg(any(windows, test))]
 use std::fmt;
 
-/// A process that listens.
-#[cfg(any(windows, test))]
+/// A process that listens on a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listener {
     /// Its process id.
@@ -18,10 +14,9 @@ pub(crate) struct Listener {
     pub(crate) account: Option<String>,
 }
 
-#[cfg(any(windows, test))]
 impl Listener {
     /// Whether it is the system's or a service's that has no user's account.
-    fn is_service(&self) -> bool {
+    pub(crate) fn is_service(&self) -> bool {
         const ACCOUNTS: [&str; 7] = [
             "LocalSystem",
             r"NT AUTHORITY\SYSTEM",
@@ -42,96 +37,10 @@ impl Listener {
     }
 }
 
-#[cfg(any(windows, test))]
 impl fmt::Display for Listener {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let program = self.program.as_deref().unwrap_or("a program that cannot be seen");
         let account = self.account.as_deref().unwrap_or("an account that cannot be seen");
         write!(out, "{program} (process {}, {account})", self.process)
-    }
-}
-
-/// Whether what listens on this port of this machine may be sent secrets, now. An error says why not.
-///
-/// Between this and the request another process may take the port over; that a service holds it does not
-/// let others take it.
-pub(crate) fn may_have_secrets(port: u16) -> Result<(), (Cause, String)> {
-    #[cfg(windows)]
-    return match crate::windows::listeners(port) {
-        Ok(listeners) => judge(&listeners, port),
-        Err(error) => {
-            Err((Cause::Withheld, format!("who listens on port {port} cannot be seen: {error}")))
-        }
-    };
-    // Nothing is installed elsewhere: who sets the headers sets the endpoint.
-    #[cfg(not(windows))]
-    {
-        let _ = port;
-        Ok(())
-    }
-}
-
-/// There is a process that listens, and each is a service.
-#[cfg(any(windows, test))]
-fn judge(listeners: &[Listener], port: u16) -> Result<(), (Cause, String)> {
-    if listeners.is_empty() {
-        // And not by and by somebody whom nobody looked at.
-        return Err((Cause::Busy, format!("nobody listens on port {port}")));
-    }
-    match listeners.iter().find(|listener| !listener.is_service()) {
-        None => Ok(()),
-        Some(listener) => Err((
-            Cause::Withheld,
-            format!("{listener} listens on port {port} and is no service, so it gets no headers"),
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listener(account: Option<&str>) -> Listener {
-        let program = Some(r"C:\collector.exe".to_owned());
-        Listener { process: 7, program, account: account.map(str::to_owned) }
-    }
-
-    #[test]
-    fn the_system_and_services_without_a_users_account_may_have_secrets() {
-        for account in [
-            "LocalSystem",
-            r"NT Authority\LocalService",
-            r"NT AUTHORITY\NetworkService",
-            r"NT SERVICE\otelcol",
-            "S-1-5-18",
-            "S-1-5-19",
-            "S-1-5-20",
-            "S-1-5-80-1-2-3-4-5",
-        ] {
-            assert_eq!(judge(&[listener(Some(account))], 4318), Ok(()), "{account}");
-        }
-        for account in [
-            Some(r".\user"),
-            Some(r"CORP\service"),
-            Some("S-1-5-21-1-2-3-1001"),
-            Some("S-1-5-180"),
-            Some("S-1-5-8"),
-            Some("LocalSystemX"),
-            Some(""),
-            None,
-        ] {
-            let (cause, said) = judge(&[listener(account)], 4318).unwrap_err();
-            assert_eq!(cause, Cause::Withheld, "{account:?}");
-            assert!(said.starts_with(r"C:\collector.exe (process 7, "), "{said}");
-            assert!(said.contains(account.unwrap_or("cannot be seen")), "{said}");
-        }
-    }
-
-    #[test]
-    fn one_of_several_that_is_no_service_is_too_much_and_nobody_is_too_few() {
-        let (service, user) = (listener(Some("LocalSystem")), listener(Some(r".\user")));
-        assert_eq!(judge(&[service.clone(), service.clone()], 1), Ok(()));
-        assert_eq!(judge(&[service, user], 1).unwrap_err().0, Cause::Withheld);
-        assert_eq!(judge(&[], 1), Err((Cause::Busy, "nobody listens on port 1".to_owned())));
     }
 }

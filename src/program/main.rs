@@ -7,8 +7,10 @@ mod architecture;
 mod dll_file;
 mod drain;
 mod errors;
+mod guard;
 mod inflight;
 mod install;
+#[cfg(any(windows, test))]
 mod listener;
 #[cfg(windows)]
 mod machine;

@@ -4,8 +4,8 @@
 //! is not trusted further than its body: it merges the host's `OTEL_EXPORTER_OTLP_HEADERS` last.
 
 use super::basic_credentials;
+use super::cause::Cause;
 use super::transport::{SystemTransport, Transport};
-use super::verdict::Cause;
 use crate::settings::{CertificateName, Compression, Proxy, Settings, is_on_this_machine};
 use flate2::read::GzDecoder;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};

@@ -5,6 +5,7 @@
 
 mod backoff;
 mod basic_credentials;
+mod cause;
 mod client;
 mod encoder;
 mod json_answer;
@@ -13,10 +14,11 @@ mod suspects;
 mod transport;
 mod verdict;
 
+pub use cause::Cause;
 pub use client::{Client, ClientError, Guard};
 pub use encoder::configured;
 pub use suspects::Suspects;
-pub use verdict::{Cause, Verdict};
+pub use verdict::Verdict;
 
 use crate::settings::{Compression, Settings};
 use encoder::Encoder;

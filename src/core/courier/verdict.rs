@@ -1,5 +1,6 @@
 //! What a collector's answer means for the batch it was sent.
 
+use super::cause::Cause;
 use super::client::Reply;
 use super::json_answer;
 use opentelemetry_http::Bytes;
@@ -39,21 +40,6 @@ pub enum Verdict {
         /// What keeps it from being taken now.
         cause: Cause,
     },
-}
-
-/// What keeps a batch from being taken now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Nobody answered. The collector may have the batch all the same.
-    Silence,
-    /// The collector asks for patience: 408, 425 or 429.
-    Busy,
-    /// The collector fails: 500 to 599.
-    Failing,
-    /// The answer stays the same until somebody corrects the endpoint, its token or its path.
-    Setup,
-    /// Nothing was sent: who would get the secrets is not to have them.
-    Withheld,
 }
 
 impl Verdict {

@@ -3,49 +3,13 @@
 use super::ENDPOINT;
 #[cfg(windows)]
 use super::environment::{ALLOW_ENVIRONMENT, Circumstances, is_service};
+use super::reading::Reading;
+#[cfg(windows)]
+use super::reading::is_on;
 #[cfg(windows)]
 use super::registry::{AGENT_KEY, Key, MACHINE_KEY, POLICY_KEY};
 #[cfg(windows)]
-use super::resolve;
-#[cfg(windows)]
 use crate::platform;
-
-/// What a registry key has for a value: its text, or `None` if there is no such key or value.
-pub type Reading = Result<Option<String>, Unusable>;
-
-/// Why what a registry key has cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unusable {
-    /// Nobody knows what it is: it could switch everything off, so this process is switched off.
-    Unreadable(RegistryError),
-    /// What is wrong with it, and what to write instead.
-    Malformed(String),
-}
-
-/// Windows did not let a key or a value be read that is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    r"HKLM\{key} cannot be read (error {code:#010x}); give all users the right to read the key, or remove it"
-)]
-pub struct RegistryError {
-    /// The key, under `HKEY_LOCAL_MACHINE`.
-    pub key: &'static str,
-    /// What Windows said, as an HRESULT.
-    pub code: i32,
-}
-
-impl RegistryError {
-    /// Judges an HRESULT: `Ok(None)` says that there is no such key or value. Everything else that
-    /// Windows may say leaves open what is there.
-    #[cfg_attr(not(windows), allow(dead_code))] // Elsewhere there is no registry.
-    pub(super) fn unless_absent<T>(key: &'static str, code: i32) -> Result<Option<T>, Self> {
-        // ERROR_FILE_NOT_FOUND and ERROR_PATH_NOT_FOUND (winerror.h, HRESULT_FROM_WIN32).
-        match code.cast_unsigned() {
-            0x8007_0002 | 0x8007_0003 => Ok(None),
-            _ => Err(Self { key, code }),
-        }
-    }
-}
 
 /// The sources of raw values. An empty value counts as unset.
 pub trait Lookup {
@@ -110,7 +74,7 @@ impl System {
             let allowed = [&policy, &machine].map(|key| key.read(ALLOW_ENVIRONMENT));
             // What cannot be found out is taken for the worst.
             let circumstances = Circumstances {
-                allowed: resolve::is_on(allowed),
+                allowed: is_on(allowed),
                 elevated: platform::is_elevated().unwrap_or(true),
                 service: platform::session_id()
                     .zip(platform::user_sid().ok())
@@ -208,24 +172,6 @@ impl<L: Lookup> Lookup for WithEndpoint<'_, L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// HRESULT_FROM_WIN32
-    fn judged(code: u32) -> Result<Option<()>, RegistryError> {
-        RegistryError::unless_absent("KEY", (code | 0x8007_0000).cast_signed())
-    }
-
-    #[test]
-    fn only_a_key_or_value_that_is_not_there_counts_as_no_setting() {
-        for not_found in [2, 3] {
-            assert_eq!(judged(not_found), Ok(None), "{not_found}");
-        }
-        // Access denied, sharing, no memory, corrupt, I/O, key deleted, more data, no service.
-        for other in [0, 1, 5, 6, 8, 13, 32, 234, 1009, 1015, 1016, 1017, 1018, 1072, 1450, 1722] {
-            assert!(judged(other).is_err(), "{other}");
-        }
-        // The same numbers of another facility are something else.
-        assert!(RegistryError::unless_absent::<()>("KEY", 2).is_err());
-    }
 
     #[test]
     fn a_host_reads_no_variable_of_open_telemetry() {

@@ -18,6 +18,7 @@ mod lookup;
 mod parse;
 mod pattern;
 mod proxy;
+mod reading;
 #[cfg(windows)]
 mod registry;
 mod resolve;
@@ -30,10 +31,11 @@ pub use list::{
     ALL, ALLOW_INSECURE, CLIENT_CERTIFICATE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, ENDPOINT,
     Settings,
 };
-pub use lookup::{Lookup, Reading, RegistryError, System, Unusable, WithEndpoint};
+pub use lookup::{Lookup, System, WithEndpoint};
 pub(crate) use parse::is_on_this_machine;
 pub use pattern::NamePattern;
 pub use proxy::Proxy;
+pub use reading::{Reading, RegistryError, Unusable};
 #[cfg(windows)]
 pub use registry::{AGENT_KEY, MACHINE_KEY, POLICY_KEY};
 use resolve::Resolver;

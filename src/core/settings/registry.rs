@@ -1,6 +1,6 @@
 //! The settings in Windows' registry.
 
-use super::lookup::{Reading, RegistryError, Unusable};
+use super::reading::{Reading, RegistryError, Unusable};
 use crate::expand::expand;
 use crate::platform;
 use windows_registry::{LOCAL_MACHINE, Type, Value};

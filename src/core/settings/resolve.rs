@@ -1,7 +1,7 @@
 //! The rule that picks one value among the sources.
 
-use super::lookup::{Lookup, Reading, RegistryError, Unusable};
-use super::parse;
+use super::lookup::Lookup;
+use super::reading::{Reading, RegistryError, Unusable, filled, is_on};
 use super::table::{Context, Name, Setting};
 use super::{ALLOW_INSECURE, ENDPOINT, Malformed, Reports, SettingReport, Source};
 
@@ -169,15 +169,4 @@ fn exposed<T>(lookup: &dyn Lookup, setting: &Setting<T>) -> Option<Source> {
         (false, true) => Some(Source::Registry),
         (false, false) => None,
     }
-}
-
-/// A value without the spaces around it, if anything is left.
-fn filled(value: Option<String>) -> Option<String> {
-    value.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-/// Whether the first source that has anything for a switch switches it on.
-pub(super) fn is_on<const SOURCES: usize>(readings: [Reading; SOURCES]) -> bool {
-    let first = readings.into_iter().find_map(|reading| reading.map(filled).transpose());
-    first.is_some_and(|text| text.is_ok_and(|text| parse::boolean(&text) == Ok(true)))
 }

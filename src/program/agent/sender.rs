@@ -1,7 +1,7 @@
 //! Sends what is in the store.
 
 use super::telemetry::Export;
-use crate::listener::may_have_secrets;
+use crate::guard::may_have_secrets;
 use crate::store::{Key, Store, StoreError, Stored};
 use mpr_otel_core::clock;
 use mpr_otel_core::courier::{Cause, Courier, Suspects, Verdict};

@@ -6,7 +6,7 @@
 
 use super::report::Report;
 use super::watchdog::Watchdog;
-use crate::listener::may_have_secrets;
+use crate::guard::may_have_secrets;
 use crate::printable::Printable;
 use crate::store::{Counts, LOSSES};
 use mpr_otel_core::courier::{Client, ClientError, Verdict, configured, metrics_endpoint};

@@ -2,7 +2,7 @@
 
 use super::verdict::Collector;
 use crate::answer::Failure;
-use crate::listener::may_have_secrets;
+use crate::guard::may_have_secrets;
 use crate::printable::Printable;
 use mpr_otel_core::courier::{Cause, Courier, Verdict};
 use mpr_otel_core::settings::{SettingReport, Settings};
