@@ -1,5 +1,5 @@
 //! Who reaches a gateway may send it anything. What of that is counted, how many series it makes, and
-//! what honest hosts' numbers are meanwhile.
+//! what honest machines' numbers are meanwhile.
 
 use crate::fleet::{Operation, Prometheus, export, ids, resource, send, text};
 use crate::{
@@ -301,9 +301,9 @@ fn metric(name: &str, data: Data) -> Metric {
     Metric { name: name.to_owned(), data: Some(data), ..Default::default() }
 }
 
-/// A report of a host with these metrics.
-fn of_agent(host: &str, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
-    let mut report = report(host, crate::now(), 0, 0);
+/// A report of a machine with these metrics.
+fn of_agent(machine: &str, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
+    let mut report = report(machine, crate::now(), 0, 0);
     report.resource_metrics[0].scope_metrics[0].metrics = metrics;
     report
 }
@@ -397,16 +397,16 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
         .unwrap()
         .attributes
         .push(text("mpr.site", "Branch-North"));
-    let has = |host: &str, key: &str, value: &str| {
-        let mut report = of_agent(host, vec![metric(name, sum(vec![point(&[])]))]);
+    let has = |machine: &str, key: &str, value: &str| {
+        let mut report = of_agent(machine, vec![metric(name, sum(vec![point(&[])]))]);
         let resource = report.resource_metrics[0].resource.as_mut().unwrap();
         resource.attributes.retain(|attribute| attribute.key != key);
         resource.attributes.push(text(key, value));
         report
     };
-    let nobody = has("desk-18", "host.name", "no host");
+    let nobody = has("desk-18", "host.name", "no machine");
     let nowhere = has("desk-18", "service.instance.id", "<b>");
-    // The host is known, and its site is not.
+    // The machine is known, and its site is not.
     let info = point(&[("service.version", "0.1.0"), ("os.build_id", "26100.1")]);
     let mut lost = of_agent("desk-20", vec![metric("mpr.agent.info", gauge(vec![info]))]);
     let resource_of_lost = lost.resource_metrics[0].resource.as_mut().unwrap();
@@ -445,7 +445,7 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
 }
 
 #[test]
-fn a_report_with_two_values_for_one_series_spoils_no_other_hosts() {
+fn a_report_with_two_values_for_one_series_spoils_no_other_machines() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new().to(&prometheus).start();
     let twice = || {
@@ -464,14 +464,14 @@ fn a_report_with_two_values_for_one_series_spoils_no_other_hosts() {
     counted(&prometheus, r#"mpr_operation_seen_total{host_name="desk-18"}"#, 9.0);
 }
 
-/// As many names of servers as this, as many hosts, and as many series as are kept of servers.
+/// As many names of servers as this, as many machines, and as many series as are kept of servers.
 const SERVERS: usize = 30_000;
-const HOSTS: usize = 10_000;
+const MACHINES: usize = 10_000;
 const LIMIT: usize = 1_000;
 
 /// What somebody sends who wants series without an end: names of servers, each request once in the
-/// product's service and once in a service of its own, and reports of hosts that do not exist, each
-/// point with an attribute of its own.
+/// product's service and once in a service of its own, and reports of machines that do not exist,
+/// each point with an attribute of its own.
 fn flood(gateway: &Gateway) {
     let servers = (0..SERVERS).map(|number| Operation::on(format!("srv{number}.evil.example")));
     for (number, batch) in servers.collect::<Vec<_>>().chunks(500).enumerate() {
@@ -480,20 +480,20 @@ fn flood(gateway: &Gateway) {
         spans.resource_spans[0].resource = Some(resource("evil", &format!("service-{number}")));
         assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
     }
-    for batch in 0..HOSTS / 500 {
-        let hosts = (0..500).map(|number| {
+    for batch in 0..MACHINES / 500 {
+        let machines = (0..500).map(|number| {
             let lost = [("mpr.loss.reason", "expired"), ("evil", &*format!("{batch}-{number}"))];
             let seen = metric("mpr.operation.seen", sum(vec![point(&lost[1..])]));
             let lost = metric("mpr.operation.lost", sum(vec![point(&lost)]));
             of_agent(&format!("evil-{batch}-{number}"), vec![seen, lost])
         });
-        let resource_metrics = hosts.flat_map(|report| report.resource_metrics).collect();
+        let resource_metrics = machines.flat_map(|report| report.resource_metrics).collect();
         gateway.take_metrics(&ExportMetricsServiceRequest { resource_metrics });
     }
 }
 
 #[test]
-fn a_flood_of_servers_and_hosts_leaves_the_numbers_of_an_honest_host_right() {
+fn a_flood_of_servers_and_machines_leaves_the_numbers_of_an_honest_machine_right() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new()
         .to(&prometheus)
@@ -528,9 +528,12 @@ fn a_flood_of_servers_and_hosts_leaves_the_numbers_of_an_honest_host_right() {
     let servers = (LIMIT + 1) as f64;
     assert_eq!([series(CALLS), series(DURATIONS)], [servers, servers]);
 
-    // A host that is made up has the series of a host, and no more; deploy/identity keeps it out.
+    // A machine that is made up has the series of a machine, and no more; deploy/identity keeps it
+    // out.
     counted(&prometheus, r#"mpr_operation_seen_total{host_name="desk-17"}"#, 7.0);
-    until("all hosts", || (series("mpr_operation_seen_total") == (HOSTS + 1) as f64).then_some(()));
-    assert!(series(&pushed("mpr-otel-agent")) <= (2 * HOSTS + 14) as f64);
+    until("all machines", || {
+        (series("mpr_operation_seen_total") == (MACHINES + 1) as f64).then_some(())
+    });
+    assert!(series(&pushed("mpr-otel-agent")) <= (2 * MACHINES + 14) as f64);
     assert_eq!(series(r#"{evil!=""}"#), 0.0);
 }

@@ -82,13 +82,13 @@ impl Run {
     }
 
     /// What a dashboard's expression becomes with these variables, in time-lapse.
-    fn expression(&self, expression: &str, host: &str, server: &str) -> String {
-        LAPSE.expression(&self.filled(expression, host, server)).unwrap()
+    fn expression(&self, expression: &str, machine: &str, server: &str) -> String {
+        LAPSE.expression(&self.filled(expression, machine, server)).unwrap()
     }
 
     /// What a dashboard's query becomes with these variables, whose durations are those of the
     /// dashboard: in time-lapse they are divided.
-    fn filled(&self, query: &str, host: &str, server: &str) -> String {
+    fn filled(&self, query: &str, machine: &str, server: &str) -> String {
         let window = format!("{}ms", (self.window * LAPSE.0).as_millis());
         let offset = format!("offset {window}");
         let interval = format!("{}s", LAPSE.0);
@@ -105,8 +105,8 @@ impl Run {
             ("$server", server),
             ("$operation", "add"),
             ("$mode", "plain"),
-            ("${host:raw}", host),
-            ("$host", host),
+            ("${host:raw}", machine),
+            ("$host", machine),
         ];
         filled(query, &variables).unwrap()
     }
@@ -116,8 +116,8 @@ impl Run {
         let file = board.trim_start_matches("mpr-otel-");
         let file = root().join("dashboards").join(file).with_extension("json");
         let truth = &self.truth;
-        let host = &truth.hosts_sample[0];
-        let view = View { truth, host, seconds: self.window.as_secs_f64() };
+        let machine = &truth.machines_sample[0];
+        let view = View { truth, machine, seconds: self.window.as_secs_f64() };
         let read = Board::read(&file).unwrap();
         let known = queries(&Source::read(&root()).unwrap());
         let targets = read.targets().filter(|(of, _)| of.title == panel);
@@ -127,7 +127,7 @@ impl Run {
                     == (board, panel, &target.letter)
             });
             let shows = &known.unwrap().shows;
-            let query = self.expression(&target.expression, &host.host, ".*");
+            let query = self.expression(&target.expression, &machine.host_name, ".*");
             shows.check(&view, &self.ask(&query), true).err()
         });
         wrong.map(|why| format!("{board} / {panel}: {why}")).collect()
@@ -139,8 +139,12 @@ impl Run {
             Some(server) => self.truth.of_server(server),
             None => self.truth.clone(),
         };
-        let host = truth.hosts_sample.iter().max_by_key(|host| (host.lost, host.failures)).unwrap();
-        let view = View { truth: &truth, host, seconds: self.window.as_secs_f64() };
+        let machine = truth
+            .machines_sample
+            .iter()
+            .max_by_key(|machine| (machine.lost, machine.failures))
+            .unwrap();
+        let view = View { truth: &truth, machine, seconds: self.window.as_secs_f64() };
         let mut wrong = Vec::new();
         let source = Source::read(&root()).unwrap();
         let mut known = queries(&source);
@@ -173,7 +177,8 @@ impl Run {
                 if server.is_some() && fleet_wide {
                     continue;
                 }
-                let query = self.expression(&target.expression, &host.host, server.unwrap_or(".*"));
+                let query =
+                    self.expression(&target.expression, &machine.host_name, server.unwrap_or(".*"));
                 if let Shows::Recorded(name) = &shows {
                     // What the rule records is compared with the truth, see below.
                     assert!(records.iter().any(|(record, _)| record == name), "{name} is no rule");
@@ -199,7 +204,7 @@ impl Run {
         let text = |name: &str| target.raw[name].as_str().unwrap_or_default();
         let search = Search {
             service: text("service").to_owned(),
-            tags: self.filled(text("tags"), &view.host.host, server.unwrap_or("no server")),
+            tags: self.filled(text("tags"), &view.machine.host_name, server.unwrap_or("no server")),
             least: text("minDuration").to_owned(),
             limit: target.raw["limit"].as_u64().unwrap(),
         };
@@ -210,9 +215,9 @@ impl Run {
                 view.truth.groups(&[], failed).values().map(Part::count).sum()
             }
             None if search.tags.contains("server.address=") => return Ok(()),
-            _ if of_outcome("failure") => view.host.failures,
-            _ if of_outcome("unfinished") => view.host.unfinished,
-            _ if search.least.is_empty() => view.host.operations,
+            _ if of_outcome("failure") => view.machine.failures,
+            _ if of_outcome("unfinished") => view.machine.unfinished,
+            _ if search.least.is_empty() => view.machine.operations,
             _ => {
                 let all = Search { least: String::new(), ..search.clone() };
                 let all = self.traces.jaeger.spans(&all).map_err(|error| error.to_string())?;

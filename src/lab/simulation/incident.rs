@@ -20,16 +20,16 @@ pub enum Kind {
     ServerFlaky,
     /// Operations on a server never return.
     ServerHangs,
-    /// A part of the hosts has no room for operations.
+    /// A part of the machines has no room for operations.
     Losses,
-    /// A part of the hosts stops.
-    HostsVanish,
-    /// All hosts stop.
+    /// A part of the machines stops.
+    MachinesVanish,
+    /// All machines stop.
     Silence,
-    /// A part of the hosts is away from the network: their adds find no server, and what they have to
-    /// send waits until they are back.
+    /// A part of the machines is away from the network: their adds find no server, and what they
+    /// have to send waits until they are back.
     OffVpn,
-    /// A part of the hosts has no way to the servers, and reaches the collector.
+    /// A part of the machines has no way to the servers, and reaches the collector.
     ClientNetwork,
     /// One machine asks one server again and again, and is refused.
     NoisyMachine,
@@ -37,17 +37,18 @@ pub enum Kind {
     Misspelt,
     /// The users of one server try together, again and again.
     Bursts,
-    /// A part of the hosts is switched off for the night and the weekend.
+    /// A part of the machines is switched off for the night and the weekend.
     Nights,
-    /// All hosts are switched off at once, on purpose.
+    /// All machines are switched off at once, on purpose.
     ScheduledShutdown,
     /// The line to the branches is cut.
     BranchCut,
-    /// A part of the hosts maps the first drive a second time at logon.
+    /// A part of the machines maps the first drive a second time at logon.
     MappedTwice,
-    /// Scripts on a part of the hosts cancel a drive that is not there before they map it.
+    /// Scripts on a part of the machines cancel a drive that is not there before they map it.
     CancelFirst,
-    /// On a part of the hosts Group Policy maps every drive for the user and for the elevated user.
+    /// On a part of the machines Group Policy maps every drive for the user and for the elevated
+    /// user.
     Doubled,
     /// Somebody asks for servers whose names are no names.
     ForgedNames,
@@ -55,7 +56,7 @@ pub enum Kind {
     NamesOverflow,
     /// One of two gateways stops.
     GatewayDown,
-    /// All gateways stop. Hosts keep what they have to send.
+    /// All gateways stop. Machines keep what they have to send.
     GatewaysDown,
     /// The gateways drop all logs.
     LogsDropped,
@@ -90,7 +91,7 @@ impl Kind {
         Self::ServerFlaky,
         Self::ServerHangs,
         Self::Losses,
-        Self::HostsVanish,
+        Self::MachinesVanish,
         Self::Silence,
         Self::OffVpn,
         Self::ClientNetwork,
@@ -131,8 +132,8 @@ impl Kind {
                 "server-hangs@10m-30m:server=3").with_server(),
             Self::Losses => Form { reason: true, ..form("losses", Some("MprOperationsLost"),
                 "losses@10m:share=0.05").with_share(0.05) },
-            Self::HostsVanish => form("hosts-vanish", Some("MprHostsAbsent"),
-                "hosts-vanish@30m:share=0.3").with_share(0.3),
+            Self::MachinesVanish => form("machines-vanish", Some("MprHostsAbsent"),
+                "machines-vanish@30m:share=0.3").with_share(0.3),
             Self::Silence => form("silence", Some("MprFleetSilent"), "silence@30m"),
             Self::OffVpn => form("off-vpn", None, "off-vpn@2h-3h:share=0.5").with_share(0.5),
             Self::ClientNetwork => form("client-network", None,

@@ -1,4 +1,4 @@
-//! What a host's programs ask for in a day.
+//! What a machine's programs ask for in a day.
 
 use super::curve::{self, Curve};
 use super::fleet::{Fleet, Share};
@@ -176,9 +176,9 @@ pub(super) fn is_weekend(day: u32) -> bool {
     day % 7 >= 5
 }
 
-/// A host's visits in a day, in order of time: between six and twelve operations on most days.
-pub(super) fn visits(fleet: &Fleet, host: u32, day: u32) -> Vec<Visit> {
-    let mut rng = Rng::of(&[fleet.seed, DAY, host.into(), day.into()]);
+/// A machine's visits in a day, in order of time: between six and twelve operations on most days.
+pub(super) fn visits(fleet: &Fleet, machine: u32, day: u32) -> Vec<Visit> {
+    let mut rng = Rng::of(&[fleet.seed, DAY, machine.into(), day.into()]);
     let part = if is_weekend(day) { AT_WEEKENDS } else { 1.0 };
     let mut visits = Vec::with_capacity(12);
     let mut add = |errand, curve: &Curve, most: usize, probability: f64| {
@@ -202,12 +202,12 @@ pub(super) fn visits(fleet: &Fleet, host: u32, day: u32) -> Vec<Visit> {
 /// The program of a visit, and what it asks for.
 pub(super) fn calls(
     fleet: &Fleet,
-    host: u32,
+    machine: u32,
     day: u32,
     index: usize,
     errand: Errand,
 ) -> (Program, Vec<PlannedCall>) {
-    let mut rng = Rng::of(&[fleet.seed, VISIT, host.into(), day.into(), index as u64]);
+    let mut rng = Rng::of(&[fleet.seed, VISIT, machine.into(), day.into(), index as u64]);
     let program = match errand {
         Errand::Logon if rng.happens(0.6) => Program::GpScript,
         Errand::Script | Errand::Night => Program::Net,
@@ -221,9 +221,11 @@ pub(super) fn calls(
     };
     let letter = char::from(b'T' + rng.below(6) as u8);
     let asks = match errand {
-        Errand::Logon => {
-            fleet.drives(host).into_iter().map(|(drive, share)| add(share, Some(drive))).collect()
-        }
+        Errand::Logon => fleet
+            .drives(machine)
+            .into_iter()
+            .map(|(drive, share)| add(share, Some(drive)))
+            .collect(),
         Errand::Open => {
             let drive = rng.happens(0.4).then_some(letter);
             vec![add(fleet.any_share(&mut rng), drive)]
@@ -307,20 +309,20 @@ pub(super) fn all_twice(mut calls: Vec<PlannedCall>) -> Vec<PlannedCall> {
 mod tests {
     use super::*;
 
-    /// The operations of all hosts in a day.
+    /// The operations of all machines in a day.
     fn day(fleet: &Fleet) -> Vec<(u64, PlannedCall)> {
-        let hosts = 0..fleet.hosts;
-        let of = |host| {
-            visits(fleet, host, 0).into_iter().enumerate().flat_map(move |(index, visit)| {
-                let (_, asked) = calls(fleet, host, 0, index, visit.errand);
+        let machines = 0..fleet.machines;
+        let of = |machine| {
+            visits(fleet, machine, 0).into_iter().enumerate().flat_map(move |(index, visit)| {
+                let (_, asked) = calls(fleet, machine, 0, index, visit.errand);
                 asked.into_iter().map(move |call| (visit.at, call))
             })
         };
-        hosts.flat_map(of).collect()
+        machines.flat_map(of).collect()
     }
 
     #[test]
-    fn a_thousand_hosts_ask_for_some_eight_thousand_operations_a_day() {
+    fn a_thousand_machines_ask_for_some_eight_thousand_operations_a_day() {
         let operations = day(&Fleet::new(1, 1000, 24));
         assert!((7_000..9_000).contains(&operations.len()), "{}", operations.len());
         let cancels = operations.iter().filter(|(_, call)| !call.ask.is_add()).count();
@@ -343,7 +345,8 @@ mod tests {
     #[test]
     fn at_weekends_next_to_nothing_happens() {
         let fleet = Fleet::new(1, 1000, 24);
-        let count = |day| (0..1000).map(|host| visits(&fleet, host, day).len()).sum::<usize>();
+        let count =
+            |day| (0..1000).map(|machine| visits(&fleet, machine, day).len()).sum::<usize>();
         let week: Vec<usize> = (0..9).map(count).collect();
         for (day, visits) in week.iter().enumerate() {
             let is_weekend = [5, 6].contains(&day);

@@ -21,7 +21,7 @@ pub(super) struct Routine {
     /// Whether it rests at night and at weekends.
     is_office: bool,
     /// Who asks.
-    pub(super) host: u32,
+    pub(super) machine: u32,
     /// The servers, which are asked one after the other.
     servers: Vec<usize>,
     /// What the operations end with; `None`: as usual.
@@ -34,11 +34,11 @@ const TIME: u64 = 51;
 
 /// The part of that which is drawn anew each time.
 const JITTER: f64 = 0.2;
-/// Hosts of a branch, and between two connects of one of them.
-const BRANCH_HOSTS: u32 = 5;
+/// Machines of a branch, and between two connects of one of them.
+const BRANCH_MACHINES: u32 = 5;
 const BRANCH_EVERY: u64 = 10 * 60 * SECOND;
 /// Users who try together, and within which part of the time between two tries.
-const BURST_HOSTS: u32 = 12;
+const BURST_MACHINES: u32 = 12;
 const BURST_SPREAD: f64 = 0.1;
 /// When a branch works.
 const OFFICE: std::ops::Range<u64> = 7 * 3600 * SECOND..19 * 3600 * SECOND;
@@ -58,26 +58,26 @@ impl Routine {
         let mut routines = Vec::new();
         let branches: Vec<usize> = fleet.branches().collect();
         for (branch, server) in (0_u32..).zip(branches) {
-            routines.extend((0..BRANCH_HOSTS).map(|host| Self {
+            routines.extend((0..BRANCH_MACHINES).map(|machine| Self {
                 from: 0,
                 to: u64::MAX,
                 every: BRANCH_EVERY,
                 spread: 1.0,
                 is_office: true,
-                host: (branch * BRANCH_HOSTS + host) % fleet.hosts,
+                machine: (branch * BRANCH_MACHINES + machine) % fleet.machines,
                 servers: vec![server],
                 ends: None,
             }));
         }
         for (index, (incident, server)) in (0_u64..).zip(incidents.all()) {
             if let (Kind::Bursts, Some(server)) = (incident.kind, server) {
-                routines.extend((0..BURST_HOSTS).map(|host| Self {
+                routines.extend((0..BURST_MACHINES).map(|machine| Self {
                     from: incident.from,
                     to: incident.to.unwrap_or(u64::MAX),
                     every: incident.every,
                     spread: BURST_SPREAD,
                     is_office: false,
-                    host: host % fleet.hosts,
+                    machine: machine % fleet.machines,
                     servers: vec![*server],
                     ends: None,
                 }));
@@ -91,17 +91,18 @@ impl Routine {
                 Kind::NamesOverflow => (Vec::new(), 53),
                 _ => continue,
             };
-            let drawn = Rng::of(&[fleet.seed, MACHINE, index]).below(fleet.hosts as usize) as u32;
+            let drawn =
+                Rng::of(&[fleet.seed, MACHINE, index]).below(fleet.machines as usize) as u32;
             // A machine that is never switched off, if there is one.
-            let hosts = (drawn..fleet.hosts).chain(0..drawn);
-            let on = hosts.into_iter().find(|host| incidents.is_always_on(*host));
+            let machines = (drawn..fleet.machines).chain(0..drawn);
+            let on = machines.into_iter().find(|machine| incidents.is_always_on(*machine));
             let routine = Self {
                 from: incident.from,
                 to: incident.to.unwrap_or(u64::MAX),
                 every: incident.every,
                 spread: 1.0,
                 is_office: false,
-                host: on.unwrap_or(drawn),
+                machine: on.unwrap_or(drawn),
                 servers,
                 ends: Some(ends),
             };
@@ -124,7 +125,7 @@ impl Routine {
     pub(super) fn next(&self, done: u32, number: u16, from: u64, end: u64) -> Option<(u32, u64)> {
         let mut done = done;
         loop {
-            let of = [TIME, number.into(), self.host.into()];
+            let of = [TIME, number.into(), self.machine.into()];
             let phase = Rng::of(&of).unit() * (1.0 - JITTER);
             let jitter = Rng::of(&[&of[..], &[done.into()]].concat()).unit() * JITTER;
             let offset = ((phase + jitter) * self.spread * self.every as f64) as u64;

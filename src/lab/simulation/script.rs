@@ -41,7 +41,7 @@ impl Script<'_> {
     /// The operation at `place` if it begins at `now`, and how many nanoseconds after its end the
     /// program asks for the next one, if it does. `None` if the plan has no operation there.
     pub(super) fn operation(&self, place: Place, now: u64) -> Option<(Finished, Option<u64>)> {
-        let Place { host, day, step, .. } = place;
+        let Place { machine, day, step, .. } = place;
         let fleet = self.fleet;
         let (planned, program, calls) = match place.routine {
             None => self.planned(place, now)?,
@@ -58,7 +58,7 @@ impl Script<'_> {
         let path = Path {
             server: share.map(|share| share.kind).filter(|_| add),
             first: call.first,
-            distance: fleet.distance(host),
+            distance: fleet.distance(machine),
             load: curve::LOGON.load(planned.at),
         };
         let remote = share.map(|share| fleet.remote_name(share, status == 67, &mut rng));
@@ -115,7 +115,7 @@ impl Script<'_> {
             waited: if waited { WAITED_FOR } else { 0 },
             anchor: 0,
             scripted: Scripted {
-                host,
+                machine,
                 series: Series {
                     server: share.map(|share| share.server),
                     program,
@@ -134,12 +134,12 @@ impl Script<'_> {
 }
 
 impl Script<'_> {
-    /// A visit of the host's day.
+    /// A visit of the machine's day.
     fn planned(&self, place: Place, now: u64) -> Option<(Visit, Program, Vec<PlannedCall>)> {
-        let Place { host, day, visit, .. } = place;
-        let planned = *plan::visits(self.fleet, host, day).get(usize::from(visit))?;
-        let (program, calls) = plan::calls(self.fleet, host, day, visit.into(), planned.errand);
-        let calls = self.incidents.habits(host, now, planned.errand, calls);
+        let Place { machine, day, visit, .. } = place;
+        let planned = *plan::visits(self.fleet, machine, day).get(usize::from(visit))?;
+        let (program, calls) = plan::calls(self.fleet, machine, day, visit.into(), planned.errand);
+        let calls = self.incidents.habits(machine, now, planned.errand, calls);
         let doubled = calls.iter().any(|call| call.elevated);
         Some((planned, if doubled { Program::Policy } else { program }, calls))
     }
@@ -173,15 +173,15 @@ impl Script<'_> {
 /// The LUID of the logon in which an operation is asked for: a user's of the day, and its elevated
 /// twin.
 fn logon_id(seed: u64, place: Place, elevated: bool) -> u64 {
-    let mut rng = Rng::of(&[seed, LOGON, place.host.into(), place.day.into()]);
+    let mut rng = Rng::of(&[seed, LOGON, place.machine.into(), place.day.into()]);
     1 + (rng.bits() >> 34 << 1) + u64::from(elevated)
 }
 
 /// The process in which an operation is asked for.
 fn process(seed: u64, place: Place, program: Program, errand: Errand) -> Process {
-    let Place { host, day, visit, .. } = place;
+    let Place { machine, day, visit, .. } = place;
     let visit = if program.stays() { u64::from(u16::MAX) } else { visit.into() };
-    let mut rng = Rng::of(&[seed, PROCESS, host.into(), day.into(), visit, program as u64]);
+    let mut rng = Rng::of(&[seed, PROCESS, machine.into(), day.into(), visit, program as u64]);
     let id_seed = [rng.bits(), rng.bits(), rng.bits()];
     let pid = 4 * (500 + rng.below(8_000) as u32);
     // Scripts at night run in the session of the services.
@@ -197,14 +197,14 @@ mod tests {
 
     const LIMIT: u64 = 600 * SECOND;
 
-    /// Every operation of 200 hosts in a day, scripted and decoded.
+    /// Every operation of 200 machines in a day, scripted and decoded.
     fn day(incidents: &[Incident]) -> Vec<(Finished, Operation)> {
         let fleet = Fleet::new(1, 200, 24);
         let incidents = Incidents::new(&fleet, incidents, 0).expect("servers of the fleet");
         let script = Script { fleet: &fleet, incidents: &incidents, routines: &[], limit: LIMIT };
-        let visits = (0..200).flat_map(|host| {
-            (0..).zip(plan::visits(&fleet, host, 0)).map(move |(visit, planned)| {
-                (Place { host, day: 0, visit, step: 0, routine: None }, planned.at)
+        let visits = (0..200).flat_map(|machine| {
+            (0..).zip(plan::visits(&fleet, machine, 0)).map(move |(visit, planned)| {
+                (Place { machine, day: 0, visit, step: 0, routine: None }, planned.at)
             })
         });
         let operations = visits.flat_map(|(place, at)| {
