@@ -1,7 +1,7 @@
 //! Who reaches a gateway may send it anything. What of that is counted, how many series it makes, and
 //! what honest machines' numbers are meanwhile.
 
-use crate::fleet::{Operation, Prometheus, export, ids, resource, send, text};
+use crate::fleet::{Operation, Prometheus, Series, export, ids, resource, send, text};
 use crate::{
     CALLS, DURATIONS, Gateway, arrived, counted, increased, operations, pushed, report, until,
 };
@@ -308,11 +308,11 @@ fn of_agent(machine: &str, metrics: Vec<Metric>) -> ExportMetricsServiceRequest 
     report
 }
 
-#[test]
-fn of_an_agents_metrics_known_ones_pass_with_known_values() {
-    let prometheus = Prometheus::start();
-    let gateway = Gateway::new().to(&prometheus).start();
-    let name = "mpr.operation.seen";
+/// The metric that an agent counts operations with.
+const SEEN: &str = "mpr.operation.seen";
+
+/// Metrics that an agent does not send: other names, kinds, and values of attributes.
+fn unknown_metrics() -> Vec<Metric> {
     let histogram = Data::Histogram(Histogram {
         data_points: vec![HistogramDataPoint {
             time_unix_nano: crate::now(),
@@ -337,17 +337,14 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
     if let Data::Sum(falling) = &mut falling {
         falling.is_monotonic = false;
     }
-    let mut unit = metric("mpr.operation.repeated", sum(vec![point(&[])]));
-    unit.unit = "evil".to_owned();
-    unit.description = "evil".to_owned();
-    let hostile = vec![
+    vec![
         metric("mpr.operation.evil", sum(vec![point(&[])])),
         metric("evil", gauge(vec![point(&[])])),
-        metric(name, histogram),
-        metric(name, summary),
-        metric(name, gauge(vec![point(&[])])),
-        metric(name, delta),
-        metric(name, falling),
+        metric(SEEN, histogram),
+        metric(SEEN, summary),
+        metric(SEEN, gauge(vec![point(&[])])),
+        metric(SEEN, delta),
+        metric(SEEN, falling),
         metric("mpr.operation.pending", sum(vec![point(&[])])),
         metric("mpr.operation.lost", sum(vec![point(&[("mpr.loss.reason", "evil")]), point(&[])])),
         metric(
@@ -364,10 +361,16 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
                 point(&[("service.version", "0.1.0"), ("os.build_id", "<b>")]),
             ]),
         ),
-    ];
-    // Known ones, with something to them that is not.
-    let known = vec![
-        metric(name, sum(vec![point(&[("evil", "evil"), ("mpr.loss.reason", "expired")])])),
+    ]
+}
+
+/// Metrics that an agent sends, with something to them that it does not.
+fn known_metrics() -> Vec<Metric> {
+    let mut unit = metric("mpr.operation.repeated", sum(vec![point(&[])]));
+    unit.unit = "evil".to_owned();
+    unit.description = "evil".to_owned();
+    vec![
+        metric(SEEN, sum(vec![point(&[("evil", "evil"), ("mpr.loss.reason", "expired")])])),
         metric("mpr.operation.lost", sum(vec![point(&[("mpr.loss.reason", "expired")])])),
         metric(
             "mpr.operation.ended",
@@ -389,45 +392,54 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
                 ("evil", "evil"),
             ])]),
         ),
-    ];
-    let mut site = of_agent("desk-17", known);
-    site.resource_metrics[0]
-        .resource
-        .as_mut()
-        .unwrap()
-        .attributes
-        .push(text("mpr.site", "Branch-North"));
-    let has = |machine: &str, key: &str, value: &str| {
-        let mut report = of_agent(machine, vec![metric(name, sum(vec![point(&[])]))]);
-        let resource = report.resource_metrics[0].resource.as_mut().unwrap();
-        resource.attributes.retain(|attribute| attribute.key != key);
-        resource.attributes.push(text(key, value));
-        report
+    ]
+}
+
+/// A report with this attribute of its resource.
+fn of_resource(
+    machine: &str,
+    metrics: Vec<Metric>,
+    key: &str,
+    value: &str,
+) -> ExportMetricsServiceRequest {
+    let mut report = of_agent(machine, metrics);
+    let resource = report.resource_metrics[0].resource.as_mut().unwrap();
+    resource.attributes.retain(|attribute| attribute.key != key);
+    resource.attributes.push(text(key, value));
+    report
+}
+
+/// The agents' series in Prometheus: metric, machine, and the labels that not all have.
+fn agent_series(prometheus: &Prometheus) -> BTreeSet<String> {
+    let of_series = |series: Series| {
+        let labels = series.labels.iter();
+        let known = ["__name__", "job", "instance", "host_name"];
+        let rest = labels.filter(|(key, _)| !known.contains(&key.as_str()));
+        let rest: Vec<String> = rest.map(|(key, value)| format!("{key}={value}")).collect();
+        format!("{} {} {}", series.label("__name__"), series.label("host_name"), rest.join(","))
     };
-    let nobody = has("desk-18", "host.name", "no machine");
-    let nowhere = has("desk-18", "service.instance.id", "<b>");
+    prometheus.query(&pushed("mpr-otel-agent")).into_iter().map(of_series).collect()
+}
+
+#[test]
+fn of_an_agents_metrics_known_ones_pass_with_known_values() {
+    let prometheus = Prometheus::start();
+    let gateway = Gateway::new().to(&prometheus).start();
+    let seen = || vec![metric(SEEN, sum(vec![point(&[])]))];
+    let nobody = of_resource("desk-18", seen(), "host.name", "no machine");
+    let nowhere = of_resource("desk-18", seen(), "service.instance.id", "<b>");
+    let mut other = of_agent("desk-19", seen());
+    other.resource_metrics[0].resource = Some(resource("desk-19", "erp-agent"));
     // The machine is known, and its site is not.
     let info = point(&[("service.version", "0.1.0"), ("os.build_id", "26100.1")]);
-    let mut lost = of_agent("desk-20", vec![metric("mpr.agent.info", gauge(vec![info]))]);
-    let resource_of_lost = lost.resource_metrics[0].resource.as_mut().unwrap();
-    resource_of_lost.attributes.push(text("mpr.site", "<b>"));
-    let mut other = of_agent("desk-19", vec![metric(name, sum(vec![point(&[])]))]);
-    other.resource_metrics[0].resource = Some(resource("desk-19", "erp-agent"));
-    for metrics in [of_agent("desk-17", hostile), nobody, nowhere, other, lost, site] {
+    let info = vec![metric("mpr.agent.info", gauge(vec![info]))];
+    let lost = of_resource("desk-20", info, "mpr.site", "<b>");
+    let site = of_resource("desk-17", known_metrics(), "mpr.site", "Branch-North");
+    for metrics in [of_agent("desk-17", unknown_metrics()), nobody, nowhere, other, lost, site] {
         gateway.take_metrics(&metrics);
     }
     counted(&prometheus, "mpr_operation_seen_total", 1.0);
-    let series: BTreeSet<String> = prometheus
-        .query(&pushed("mpr-otel-agent"))
-        .into_iter()
-        .map(|series| {
-            let labels = series.labels.iter();
-            let known = ["__name__", "job", "instance", "host_name"];
-            let rest = labels.filter(|(key, _)| !known.contains(&key.as_str()));
-            let rest: Vec<String> = rest.map(|(key, value)| format!("{key}={value}")).collect();
-            format!("{} {} {}", series.label("__name__"), series.label("host_name"), rest.join(","))
-        })
-        .collect();
+    let series = agent_series(&prometheus);
     let expected = [
         "mpr_agent_info desk-17 mpr_site=Branch-North,os_build_id=26100.2314,service_version=0.1.0",
         "mpr_agent_info desk-20 os_build_id=26100.1,service_version=0.1.0",

@@ -147,49 +147,29 @@ impl Run {
         let view = View { truth: &truth, machine, seconds: self.window.as_secs_f64() };
         let mut wrong = Vec::new();
         let source = Source::read(&root()).unwrap();
-        let mut known = queries(&source);
-        let records = records(&source);
+        let (mut known, records) = (queries(&source), records(&source));
         for board in Board::all(&root().join("dashboards")).unwrap() {
             for (panel, target) in board.targets() {
                 let place = (board.uid.as_str(), panel.title.as_str(), target.letter.as_str());
-                let name = format!("{} / {} / {}", place.0, place.1, place.2);
-                // No store of events runs here.
-                if target.source == "loki" {
-                    continue;
-                }
-                if target.source == "jaeger" {
-                    wrong.extend(
-                        self.search(target, &view, server)
-                            .err()
-                            .map(|why| format!("{name}: {why}")),
-                    );
-                    continue;
-                }
-                let row = known.iter().position(|known| {
-                    (known.board.as_str(), known.panel.as_str(), known.letter.as_str()) == place
-                });
-                let Some(row) = row else {
-                    wrong.push(format!("{name}: nothing is known of what it should show"));
-                    continue;
+                let looked = match target.source.as_str() {
+                    // No store of events runs here.
+                    "loki" => Ok(()),
+                    "jaeger" => self.search(target, &view, server),
+                    _ => {
+                        let row = known.iter().position(|known| {
+                            (known.board.as_str(), known.panel.as_str(), known.letter.as_str())
+                                == place
+                        });
+                        let shows = row.map(|row| known.swap_remove(row).shows);
+                        shows.map_or_else(
+                            || Err("nothing is known of what it should show".to_owned()),
+                            |shows| self.compare(target, &shows, &view, server, &records),
+                        )
+                    }
                 };
-                let shows = known.swap_remove(row).shows;
-                let fleet_wide = !target.expression.contains("$server");
-                if server.is_some() && fleet_wide {
-                    continue;
-                }
-                let query =
-                    self.expression(&target.expression, &machine.host_name, server.unwrap_or(".*"));
-                if let Shows::Recorded(name) = &shows {
-                    // What the rule records is compared with the truth, see below.
-                    assert!(records.iter().any(|(record, _)| record == name), "{name} is no rule");
-                    assert!(
-                        query.starts_with(&format!("{name}{{")),
-                        "{query} shows something else"
-                    );
-                }
-                if let Err(why) = shows.check(&view, &self.ask(&query), server.is_none()) {
-                    wrong.push(format!("{name}: {why}\n    {query}"));
-                }
+                let (board, panel, letter) = place;
+                wrong
+                    .extend(looked.err().map(|why| format!("{board} / {panel} / {letter}: {why}")));
             }
         }
         let forgotten = known.iter().map(|known| {
@@ -197,6 +177,31 @@ impl Run {
         });
         wrong.extend(forgotten);
         wrong
+    }
+
+    /// Compares what a query of Prometheus finds, of a server if the query can be asked of one.
+    fn compare(
+        &self,
+        target: &Target,
+        shows: &Shows,
+        view: &View<'_>,
+        server: Option<&str>,
+        records: &[(String, Shows)],
+    ) -> Result<(), String> {
+        let fleet_wide = !target.expression.contains("$server");
+        if server.is_some() && fleet_wide {
+            return Ok(());
+        }
+        let machine = &view.machine.host_name;
+        let query = self.expression(&target.expression, machine, server.unwrap_or(".*"));
+        if let Shows::Recorded(name) = shows {
+            // What the rule records is compared with the truth in main.rs.
+            assert!(records.iter().any(|(record, _)| record == name), "{name} is no rule");
+            assert!(query.starts_with(&format!("{name}{{")), "{query} shows something else");
+        }
+        shows
+            .check(view, &self.ask(&query), server.is_none())
+            .map_err(|why| format!("{why}\n    {query}"))
     }
 
     /// Compares what a search for traces finds.

@@ -225,18 +225,7 @@ impl FromStr for Incident {
             example: form.example,
         };
         let (when, keys) = rest.split_once(':').unwrap_or((rest, ""));
-        let time = |text: &str| {
-            parse_time(text).ok_or_else(|| {
-                error(format!("`{text}` is no time after the beginning like 90s, 10m or 1h30m"))
-            })
-        };
-        let (from, to) = match when.split_once('-') {
-            Some((from, to)) => (time(from)?, Some(time(to)?)),
-            None => (time(when)?, None),
-        };
-        if to.is_some_and(|to| to <= from) {
-            return Err(error(format!("`{when}` ends before it begins")));
-        }
+        let (from, to) = times(when).map_err(error)?;
         let mut incident = Self {
             kind: known,
             from,
@@ -249,48 +238,73 @@ impl FromStr for Incident {
             reason: None,
         };
         for pair in keys.split(',').filter(|pair| !pair.is_empty()) {
-            let number =
-                |value: &str| value.parse::<f64>().ok().filter(|number| number.is_finite());
-            match pair.split_once('=') {
-                Some(("server", value)) if form.server && !value.is_empty() => {
-                    incident.server = Some(value.to_owned());
-                }
-                Some(("share", value)) if form.share.is_some() => {
-                    incident.share = number(value)
-                        .filter(|share| *share > 0.0 && *share <= 1.0)
-                        .ok_or_else(|| error(format!("`{value}` is no share from 0 to 1")))?;
-                }
-                Some(("factor", value)) if form.factor.is_some() => {
-                    incident.factor = number(value)
-                        .filter(|factor| *factor >= 1.0 && *factor <= 1e6)
-                        .ok_or_else(|| error(format!("`{value}` is no factor from 1 on")))?;
-                }
-                Some(("every", value)) if form.every.is_some() => {
-                    let least = |every: &u64| *every >= SECOND;
-                    incident.every = parse_time(value).filter(least).ok_or_else(|| {
-                        error(format!("`{value}` is no time between operations like 30s or 2m"))
-                    })?;
-                }
-                Some(("code", value)) if form.code.is_some() => {
-                    incident.code =
-                        value.parse().ok().filter(|code| *code > 0).ok_or_else(|| {
-                            error(format!("`{value}` is no Win32 code like 1326"))
-                        })?;
-                }
-                Some(("reason", value)) if form.reason => {
-                    let known = LOSSES.iter().position(|(reason, _)| *reason == value);
-                    incident.reason = Some(known.ok_or_else(|| {
-                        let all = LOSSES.map(|(reason, _)| reason).join(", ");
-                        error(format!("`{value}` is no reason for a loss: {all}"))
-                    })?);
-                }
-                _ => return Err(error(format!("{kind} does not know `{pair}`"))),
-            }
+            incident.set(&form, pair).map_err(error)?;
         }
         if form.server && incident.server.is_none() {
             return Err(error(format!("{kind} needs a server")));
         }
         Ok(incident)
+    }
+}
+
+/// Reads `START[-END]`; an error is what is wrong.
+fn times(when: &str) -> Result<(u64, Option<u64>), String> {
+    let time = |text: &str| {
+        parse_time(text).ok_or_else(|| {
+            format!("`{text}` is no time after the beginning like 90s, 10m or 1h30m")
+        })
+    };
+    let (from, to) = match when.split_once('-') {
+        Some((from, to)) => (time(from)?, Some(time(to)?)),
+        None => (time(when)?, None),
+    };
+    match to {
+        Some(to) if to <= from => Err(format!("`{when}` ends before it begins")),
+        _ => Ok((from, to)),
+    }
+}
+
+impl Incident {
+    /// Reads one `key=value`, if this form has the key; an error is what is wrong.
+    fn set(&mut self, form: &Form, pair: &str) -> Result<(), String> {
+        let number = |value: &str| value.parse::<f64>().ok().filter(|number| number.is_finite());
+        match pair.split_once('=') {
+            Some(("server", value)) if form.server && !value.is_empty() => {
+                self.server = Some(value.to_owned());
+            }
+            Some(("share", value)) if form.share.is_some() => {
+                self.share = number(value)
+                    .filter(|share| *share > 0.0 && *share <= 1.0)
+                    .ok_or_else(|| format!("`{value}` is no share from 0 to 1"))?;
+            }
+            Some(("factor", value)) if form.factor.is_some() => {
+                self.factor = number(value)
+                    .filter(|factor| *factor >= 1.0 && *factor <= 1e6)
+                    .ok_or_else(|| format!("`{value}` is no factor from 1 on"))?;
+            }
+            Some(("every", value)) if form.every.is_some() => {
+                self.every =
+                    parse_time(value).filter(|every| *every >= SECOND).ok_or_else(|| {
+                        format!("`{value}` is no time between operations like 30s or 2m")
+                    })?;
+            }
+            Some(("code", value)) if form.code.is_some() => {
+                self.code = value
+                    .parse()
+                    .ok()
+                    .filter(|code| *code > 0)
+                    .ok_or_else(|| format!("`{value}` is no Win32 code like 1326"))?;
+            }
+            Some(("reason", value)) if form.reason => {
+                let known = LOSSES.iter().position(|(reason, _)| *reason == value);
+                self.reason = Some(known.ok_or_else(|| {
+                    let all = LOSSES.map(|(reason, _)| reason).join(", ");
+                    format!("`{value}` is no reason for a loss: {all}")
+                })?);
+            }
+            _ => return Err(format!("{} does not know `{pair}`", form.name)),
+        }
+        Ok(())
     }
 }
 

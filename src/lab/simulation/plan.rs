@@ -208,54 +208,11 @@ pub(super) fn calls(
     errand: Errand,
 ) -> (Program, Vec<PlannedCall>) {
     let mut rng = Rng::of(&[fleet.seed, VISIT, machine.into(), day.into(), index as u64]);
-    let program = match errand {
-        Errand::Logon if rng.happens(0.6) => Program::GpScript,
-        Errand::Script | Errand::Night => Program::Net,
-        Errand::Print if rng.happens(0.3) => Program::Spooler,
-        _ => Program::Explorer,
-    };
-    let add = |share: Share, drive: Option<char>| Ask::Add {
-        share,
-        drive,
-        resource_type: if drive.is_some() { RESOURCETYPE_DISK } else { RESOURCETYPE_ANY },
-    };
+    let program = program(errand, &mut rng);
     let letter = char::from(b'T' + rng.below(6) as u8);
-    let asks = match errand {
-        Errand::Logon => fleet
-            .drives(machine)
-            .into_iter()
-            .map(|(drive, share)| add(share, Some(drive)))
-            .collect(),
-        Errand::Open => {
-            let drive = rng.happens(0.4).then_some(letter);
-            vec![add(fleet.any_share(&mut rng), drive)]
-        }
-        Errand::Print => vec![Ask::Add {
-            share: fleet.printer(&mut rng),
-            drive: None,
-            resource_type: RESOURCETYPE_PRINT,
-        }],
-        Errand::Script => {
-            let share = fleet.any_share(&mut rng);
-            vec![Ask::CancelDrive { drive: letter, force: true }, add(share, Some(letter))]
-        }
-        Errand::Disconnect if rng.happens(0.8) => {
-            vec![Ask::CancelDrive { drive: letter, force: false }]
-        }
-        Errand::Disconnect => vec![Ask::CancelShare { share: fleet.any_share(&mut rng) }],
-        Errand::Night => {
-            let share = fleet.any_share(&mut rng);
-            vec![add(share.clone(), None), Ask::CancelShare { share }]
-        }
-    };
+    let asks = asks(fleet, machine, errand, letter, &mut rng);
     // Drawn last, so that it moves no other draw.
-    let mode = match rng.unit() {
-        draw if errand != Errand::Open || program != Program::Explorer || draw >= 0.05 => {
-            Mode::Plain
-        }
-        draw if draw < 0.03 => Mode::Prompt,
-        _ => Mode::Deferred,
-    };
+    let mode = mode(program, errand, &mut rng);
     let mut known: Vec<usize> = Vec::new();
     let calls = asks.into_iter().map(|ask| {
         let server = ask.share().map(|share| share.server);
@@ -266,6 +223,64 @@ pub(super) fn calls(
         PlannedCall { ask, flags, mode, first, ends: None, elevated: false }
     });
     (program, calls.collect())
+}
+
+/// The program that goes on an errand.
+fn program(errand: Errand, rng: &mut Rng) -> Program {
+    match errand {
+        Errand::Logon if rng.happens(0.6) => Program::GpScript,
+        Errand::Script | Errand::Night => Program::Net,
+        Errand::Print if rng.happens(0.3) => Program::Spooler,
+        _ => Program::Explorer,
+    }
+}
+
+/// What is asked for on an errand: `letter` is the drive of what has no other.
+fn asks(fleet: &Fleet, machine: u32, errand: Errand, letter: char, rng: &mut Rng) -> Vec<Ask> {
+    let add = |share: Share, drive: Option<char>| Ask::Add {
+        share,
+        drive,
+        resource_type: if drive.is_some() { RESOURCETYPE_DISK } else { RESOURCETYPE_ANY },
+    };
+    match errand {
+        Errand::Logon => fleet
+            .drives(machine)
+            .into_iter()
+            .map(|(drive, share)| add(share, Some(drive)))
+            .collect(),
+        Errand::Open => {
+            let drive = rng.happens(0.4).then_some(letter);
+            vec![add(fleet.any_share(rng), drive)]
+        }
+        Errand::Print => vec![Ask::Add {
+            share: fleet.printer(rng),
+            drive: None,
+            resource_type: RESOURCETYPE_PRINT,
+        }],
+        Errand::Script => {
+            let share = fleet.any_share(rng);
+            vec![Ask::CancelDrive { drive: letter, force: true }, add(share, Some(letter))]
+        }
+        Errand::Disconnect if rng.happens(0.8) => {
+            vec![Ask::CancelDrive { drive: letter, force: false }]
+        }
+        Errand::Disconnect => vec![Ask::CancelShare { share: fleet.any_share(rng) }],
+        Errand::Night => {
+            let share = fleet.any_share(rng);
+            vec![add(share.clone(), None), Ask::CancelShare { share }]
+        }
+    }
+}
+
+/// How connects are asked for: of what the user opens in the shell, a few prompt or are put off.
+fn mode(program: Program, errand: Errand, rng: &mut Rng) -> Mode {
+    match rng.unit() {
+        draw if errand != Errand::Open || program != Program::Explorer || draw >= 0.05 => {
+            Mode::Plain
+        }
+        draw if draw < 0.03 => Mode::Prompt,
+        _ => Mode::Deferred,
+    }
 }
 
 /// `ERROR_ALREADY_ASSIGNED`: the drive is connected.

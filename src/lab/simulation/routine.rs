@@ -2,7 +2,7 @@
 
 use super::curve::{DAY, SECOND};
 use super::fleet::Fleet;
-use super::incident::Kind;
+use super::incident::{Incident, Kind};
 use super::incidents::Incidents;
 use super::plan;
 use super::random::Rng;
@@ -56,67 +56,62 @@ impl Routine {
     /// The routines of a fleet's branches and of the incidents, with the names that they ask for.
     pub(super) fn all(fleet: &mut Fleet, incidents: &Incidents) -> Vec<Self> {
         let mut routines = Vec::new();
-        let branches: Vec<usize> = fleet.branches().collect();
-        for (branch, server) in (0_u32..).zip(branches) {
-            routines.extend((0..BRANCH_MACHINES).map(|machine| Self {
-                from: 0,
-                to: u64::MAX,
-                every: BRANCH_EVERY,
-                spread: 1.0,
-                is_office: true,
-                machine: (branch * BRANCH_MACHINES + machine) % fleet.machines,
-                servers: vec![server],
-                ends: None,
-            }));
+        for (branch, server) in (0..).zip(fleet.branches()) {
+            routines.extend(Self::of_branch(branch, server, fleet.machines));
         }
         for (index, (incident, server)) in (0_u64..).zip(incidents.all()) {
             if let (Kind::Bursts, Some(server)) = (incident.kind, server) {
-                routines.extend((0..BURST_MACHINES).map(|machine| Self {
-                    from: incident.from,
-                    to: incident.to.unwrap_or(u64::MAX),
-                    every: incident.every,
-                    spread: BURST_SPREAD,
-                    is_office: false,
-                    machine: machine % fleet.machines,
-                    servers: vec![*server],
-                    ends: None,
-                }));
+                routines.extend(Self::of_burst(incident, *server, fleet.machines));
             }
-            let (servers, ends) = match incident.kind {
-                Kind::NoisyMachine => (server.iter().copied().collect(), incident.code),
-                Kind::Misspelt => (vec![fleet.add_name(MISSPELT)], 53),
-                Kind::ForgedNames => {
-                    (FORGED.iter().map(|name| fleet.add_name(name)).collect(), 1203)
-                }
-                Kind::NamesOverflow => (Vec::new(), 53),
-                _ => continue,
-            };
-            let drawn =
-                Rng::of(&[fleet.seed, MACHINE, index]).below(fleet.machines as usize) as u32;
-            // A machine that is never switched off, if there is one.
-            let machines = (drawn..fleet.machines).chain(0..drawn);
-            let on = machines.into_iter().find(|machine| incidents.is_always_on(*machine));
-            let routine = Self {
-                from: incident.from,
-                to: incident.to.unwrap_or(u64::MAX),
-                every: incident.every,
-                spread: 1.0,
-                is_office: false,
-                machine: on.unwrap_or(drawn),
-                servers,
-                ends: Some(ends),
-            };
-            if incident.kind != Kind::NamesOverflow {
-                routines.push(routine);
-                continue;
-            }
-            for program in 0..PROGRAMS {
-                let name = |number| format!("name{program}-{number:04}.corp.example");
-                let names = (0..NAMES).map(|number| fleet.add_name(&name(number)));
-                routines.push(Self { servers: names.collect(), ..routine.clone() });
+            if let Some((programs, ends)) = asked(fleet, incident, *server) {
+                let machine = awake(fleet, incidents, index);
+                let of_program =
+                    |servers| Self::of_incident(incident, machine, servers, Some(ends));
+                routines.extend(programs.into_iter().map(of_program));
             }
         }
         routines
+    }
+
+    /// The users of a branch, who connect to its server, in a fleet of so many machines.
+    fn of_branch(branch: u32, server: usize, machines: u32) -> impl Iterator<Item = Self> {
+        (0..BRANCH_MACHINES).map(move |user| Self {
+            from: 0,
+            to: u64::MAX,
+            every: BRANCH_EVERY,
+            spread: 1.0,
+            is_office: true,
+            machine: (branch * BRANCH_MACHINES + user) % machines,
+            servers: vec![server],
+            ends: None,
+        })
+    }
+
+    /// The users who try together, in a fleet of so many machines.
+    fn of_burst(incident: &Incident, server: usize, machines: u32) -> impl Iterator<Item = Self> {
+        (0..BURST_MACHINES).map(move |user| Self {
+            spread: BURST_SPREAD,
+            ..Self::of_incident(incident, user % machines, vec![server], None)
+        })
+    }
+
+    /// A routine that goes on as long as an incident, day and night.
+    fn of_incident(
+        incident: &Incident,
+        machine: u32,
+        servers: Vec<usize>,
+        ends: Option<u32>,
+    ) -> Self {
+        Self {
+            from: incident.from,
+            to: incident.to.unwrap_or(u64::MAX),
+            every: incident.every,
+            spread: 1.0,
+            is_office: false,
+            machine,
+            servers,
+            ends,
+        }
     }
 
     /// When it is done for the first time after it was done `done` times, and how often it will have
@@ -146,6 +141,35 @@ impl Routine {
     pub(super) fn server(&self, done: u32) -> Option<usize> {
         self.servers.get(done as usize % self.servers.len().max(1)).copied()
     }
+}
+
+/// What programs of one machine ask for in an incident: the servers of each, and what all their
+/// operations end with. `None`: it is another kind of incident.
+fn asked(
+    fleet: &mut Fleet,
+    incident: &Incident,
+    server: Option<usize>,
+) -> Option<(Vec<Vec<usize>>, u32)> {
+    Some(match incident.kind {
+        Kind::NoisyMachine => (vec![server.into_iter().collect()], incident.code),
+        Kind::Misspelt => (vec![vec![fleet.add_name(MISSPELT)]], 53),
+        Kind::ForgedNames => (vec![FORGED.iter().map(|name| fleet.add_name(name)).collect()], 1203),
+        Kind::NamesOverflow => ((0..PROGRAMS).map(|program| made_up(fleet, program)).collect(), 53),
+        _ => return None,
+    })
+}
+
+/// The names that a program makes up.
+fn made_up(fleet: &mut Fleet, program: usize) -> Vec<usize> {
+    let name = |number| format!("name{program}-{number:04}.corp.example");
+    (0..NAMES).map(|number| fleet.add_name(&name(number))).collect()
+}
+
+/// A machine that is drawn for an incident: one that is never switched off, if there is one.
+fn awake(fleet: &Fleet, incidents: &Incidents, index: u64) -> u32 {
+    let drawn = Rng::of(&[fleet.seed, MACHINE, index]).below(fleet.machines as usize) as u32;
+    let mut machines = (drawn..fleet.machines).chain(0..drawn);
+    machines.find(|machine| incidents.is_always_on(*machine)).unwrap_or(drawn)
 }
 
 #[cfg(test)]

@@ -122,20 +122,7 @@ impl Simulate {
         let asked = stop.clone();
         ctrlc::set_handler(move || asked.ask())
             .map_err(|error| format!("cannot listen for a signal to stop: {error}"))?;
-        let scenario = Scenario {
-            machines: self.machines,
-            servers: self.servers.into(),
-            branches: self.branches.into(),
-            length: self.hours,
-            from: self.from,
-            seed: self.seed,
-            pace: self.speed,
-            agents: self.agents,
-            direct: self.direct,
-            senders: self.senders.into(),
-            series_limit: self.series_limit,
-            incidents: self.incident.clone(),
-        };
+        let scenario = self.scenario();
         let (mut line, begun) = (ProgressLine::new(), Instant::now());
         let mut show = |progress: &RunProgress| {
             let text = bar::text(progress, begun.elapsed().as_secs_f64());
@@ -171,6 +158,23 @@ impl Simulate {
         }
         let refused = outcome.truth.refused > 0 || outcome.reports_refused > 0;
         Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn scenario(&self) -> Scenario {
+        Scenario {
+            machines: self.machines,
+            servers: self.servers.into(),
+            branches: self.branches.into(),
+            length: self.hours,
+            from: self.from,
+            seed: self.seed,
+            pace: self.speed,
+            agents: self.agents,
+            direct: self.direct,
+            senders: self.senders.into(),
+            series_limit: self.series_limit,
+            incidents: self.incident.clone(),
+        }
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
