@@ -147,7 +147,7 @@ fn count(truth: &Value, of: impl Fn(&Series) -> bool) -> u64 {
 #[test]
 fn what_arrives_is_the_truth_series_by_series_with_every_duration() {
     let stage = Stage::new();
-    let truth = simulate(&stage, &["--hosts", "300"]);
+    let truth = simulate(&stage, &["--machines", "300"]);
     let spans = arrived(&stage);
     assert!(spans.len() > 2_000, "{}", spans.len());
     check(&spans, &truth);
@@ -160,7 +160,7 @@ fn what_arrives_is_the_truth_series_by_series_with_every_duration() {
 }
 
 #[test]
-fn a_thousand_hosts_have_every_class_of_error_in_a_day_and_few_of_each() {
+fn a_thousand_machines_have_every_class_of_error_in_a_day_and_few_of_each() {
     let truth = truth_of(&[]);
     let operations = truth["operations"].as_u64().unwrap();
     assert!((7_000..9_000).contains(&operations), "{operations}");
@@ -179,33 +179,33 @@ fn a_thousand_hosts_have_every_class_of_error_in_a_day_and_few_of_each() {
 }
 
 #[test]
-fn every_span_comes_under_its_hosts_resource() {
+fn every_span_comes_under_its_machines_resource() {
     let stage = Stage::new();
-    let truth = simulate(&stage, &["--hosts", "50"]);
+    let truth = simulate(&stage, &["--machines", "50"]);
     let spans = arrived(&stage);
-    let mut by_host: BTreeMap<String, Vec<&Received>> = BTreeMap::new();
+    let mut by_machine: BTreeMap<String, Vec<&Received>> = BTreeMap::new();
     for span in &spans {
         assert_eq!(span.resource("service.name").as_deref(), Some("mpr-otel"));
         assert_eq!(span.resource("os.type").as_deref(), Some("windows"));
         assert_eq!(span.resource("host.id").map(|id| id.len()), Some(64));
         assert!(span.resource.iter().all(|attribute| !attribute.key.starts_with("process.")));
-        by_host.entry(span.resource("host.name").unwrap()).or_default().push(span);
+        by_machine.entry(span.resource("host.name").unwrap()).or_default().push(span);
     }
-    assert_eq!(by_host.len(), 50);
-    let sample = truth["hosts_sample"].as_array().unwrap();
+    assert_eq!(by_machine.len(), 50);
+    let sample = truth["machines_sample"].as_array().unwrap();
     assert_eq!(sample.len(), 20);
-    for host in sample {
-        let spans = &by_host[host["host"].as_str().unwrap()];
-        assert_eq!(host["operations"], spans.len());
+    for machine in sample {
+        let spans = &by_machine[machine["host_name"].as_str().unwrap()];
+        assert_eq!(machine["operations"], spans.len());
         let failed = spans.iter().filter(|span| span.get("mpr.error.class").is_some());
-        assert_eq!(host["failures"], failed.count());
+        assert_eq!(machine["failures"], failed.count());
     }
     let programs: BTreeSet<String> =
         spans.iter().filter_map(|span| span.get("process.executable.name")).collect();
     assert!(programs.contains("explorer.exe") && programs.contains("net.exe"), "{programs:?}");
 }
 
-/// What a span says, but for the date: ids, host, name, attributes, duration.
+/// What a span says, but for the date: ids, machine, name, attributes, duration.
 fn told(stage: &Stage) -> BTreeSet<String> {
     let tell = |received: &Received| {
         let span = &received.span;
@@ -233,7 +233,7 @@ fn a_seed_gives_the_same_spans_at_any_speed_with_any_number_of_senders_and_anoth
     let of = |arguments: &[&str]| {
         let stage = Stage::new();
         let incident = "access-revoked@4h:server=1";
-        let mut all = vec!["--hosts", "60", "--hours", "8", "--incident", incident];
+        let mut all = vec!["--machines", "60", "--hours", "8", "--incident", incident];
         all.extend(arguments);
         simulate(&stage, &all);
         told(&stage)
@@ -246,14 +246,14 @@ fn a_seed_gives_the_same_spans_at_any_speed_with_any_number_of_senders_and_anoth
 }
 
 #[test]
-fn hosts_share_requests_unless_they_send_themselves() {
+fn machines_share_requests_unless_they_send_themselves() {
     let shared = Stage::new();
-    simulate(&shared, &["--hosts", "50"]);
+    simulate(&shared, &["--machines", "50"]);
     // The first request is empty: it tries the collector.
     let requests: Vec<Request> = shared.receiver.requests().try_iter().skip(1).collect();
     assert!(requests.iter().any(|request| request.export.resource_spans.len() > 10));
     for request in requests {
-        let hosts: Vec<String> = request
+        let machines: Vec<String> = request
             .export
             .resource_spans
             .iter()
@@ -263,14 +263,14 @@ fn hosts_share_requests_unless_they_send_themselves() {
             })
             .collect();
         assert_eq!(
-            hosts.iter().collect::<BTreeSet<_>>().len(),
-            hosts.len(),
-            "a host is there twice"
+            machines.iter().collect::<BTreeSet<_>>().len(),
+            machines.len(),
+            "a machine is there twice"
         );
         assert!(received(request).len() <= 512);
     }
     let direct = Stage::new();
-    let truth = simulate(&direct, &["--hosts", "50", "--direct"]);
+    let truth = simulate(&direct, &["--machines", "50", "--direct"]);
     let mut spans = 0;
     // The first request is empty: it tries the collector.
     for request in direct.receiver.requests().try_iter().skip(1) {
@@ -283,7 +283,7 @@ fn hosts_share_requests_unless_they_send_themselves() {
 #[test]
 fn a_paced_span_ends_when_it_is_sent_and_lasts_as_long_as_it_was_simulated() {
     let stage = Stage::new();
-    let arguments = ["--hosts", "100", "--from", "08:00", "--hours", "1", "--speed", "1800"];
+    let arguments = ["--machines", "100", "--from", "08:00", "--hours", "1", "--speed", "1800"];
     let truth =
         simulate(&stage, &[&arguments[..], &["--incident", "server-down@0:server=1"]].concat());
     let spans = arrived(&stage);
@@ -301,7 +301,7 @@ fn a_paced_span_ends_when_it_is_sent_and_lasts_as_long_as_it_was_simulated() {
 #[test]
 fn at_full_speed_an_operation_ends_when_it_is_sent_too() {
     let stage = Stage::new();
-    let truth = simulate(&stage, &["--hosts", "100", "--hours", "10"]);
+    let truth = simulate(&stage, &["--machines", "100", "--hours", "10"]);
     let ms = |key: &str| truth[key].as_u64().unwrap();
     for span in arrived(&stage) {
         let sent = sent_ms(&span, &truth);
@@ -312,7 +312,7 @@ fn at_full_speed_an_operation_ends_when_it_is_sent_too() {
 #[test]
 fn some_spans_come_late_and_some_connects_prompt_or_are_put_off() {
     let stage = Stage::new();
-    let truth = simulate(&stage, &["--hosts", "300"]);
+    let truth = simulate(&stage, &["--machines", "300"]);
     let spans = arrived(&stage);
     let of_truth = |is: &dyn Fn(&Value) -> bool| -> u64 {
         let series = truth["series"].as_array().unwrap().iter();
@@ -387,7 +387,7 @@ fn a_collector_that_is_busy_or_breaks_off_for_a_while_loses_nothing() {
         Mood::Close,
         Mood::Close,
     ]);
-    let truth = simulate(&stage, &["--hosts", "300"]);
+    let truth = simulate(&stage, &["--machines", "300"]);
     // None twice: what was broken off was not taken.
     check(&accepted.lock().unwrap(), &truth);
     assert_eq!(truth["refused"], 0);
@@ -413,7 +413,7 @@ fn a_collector_that_is_away_and_comes_back_gets_everything() {
         Going(gone)
     };
     let stage = Stage::behaving(behaviour(Arc::clone(&gone)));
-    let arguments = ["--hosts", "500", "--from", "08:00", "--hours", "2", "--speed", "3600"];
+    let arguments = ["--machines", "500", "--from", "08:00", "--hours", "2", "--speed", "3600"];
     let running = spawn(&mut command(&stage, &arguments));
     // The first tries the collector, the second has spans.
     let first = stage.request();
@@ -444,7 +444,7 @@ fn a_collector_that_is_away_and_comes_back_gets_everything() {
 #[test]
 fn what_the_collector_refuses_is_counted_and_is_not_in_the_truth() {
     let (stage, accepted) = moody(&[Mood::Answer(Answer::ok()), status(400)]);
-    let day = ["--hosts", "100", "--from", "08:00", "--hours", "1"];
+    let day = ["--machines", "100", "--from", "08:00", "--hours", "1"];
     let mut command = command(&stage, &[&day[..], &["--senders", "1", "--agents"]].concat());
     let output = command.env("MPR_OTEL_BATCH_MAX", "50").output().unwrap();
     let requests = stage.receiver.requests().try_iter().skip(1);
@@ -469,7 +469,7 @@ fn a_collector_that_accepts_a_part_makes_the_truth_inexact_and_that_is_said() {
     };
     let (stage, _) =
         moody(&[Mood::Answer(Answer { body: partial.encode_to_vec(), ..Answer::ok() })]);
-    let output = command(&stage, &["--hosts", "50"]).output().unwrap();
+    let output = command(&stage, &["--machines", "50"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let truth = read_truth(&stage);
     assert_eq!(truth["exact"], false);
@@ -486,8 +486,8 @@ fn without_and_with(incident: &str) -> (Value, Value) {
         series.retain(|series| series["connect_mode"] == "plain");
         truth
     };
-    let usual = truth_of(&["--hosts", "300"]);
-    let struck = truth_of(&["--hosts", "300", "--incident", incident]);
+    let usual = truth_of(&["--machines", "300"]);
+    let struck = truth_of(&["--machines", "300", "--incident", incident]);
     assert_eq!(struck["incidents"].as_array().unwrap().len(), 1);
     (plain(usual), plain(struck))
 }
@@ -586,7 +586,7 @@ fn revoked_rights_and_a_flaky_server_fail_their_part_of_its_adds_each_in_its_way
 #[test]
 fn operations_on_a_server_that_hangs_are_given_up_after_ten_minutes() {
     let stage = Stage::new();
-    let arguments = ["--hosts", "300", "--incident", "server-hangs@0:server=3"];
+    let arguments = ["--machines", "300", "--incident", "server-hangs@0:server=3"];
     let truth = simulate(&stage, &arguments);
     check(&arrived(&stage), &truth);
     let hung = count(&truth, |series| series.0 == THIRD);
@@ -603,7 +603,7 @@ fn operations_on_a_server_that_hangs_are_given_up_after_ten_minutes() {
 #[test]
 fn an_incident_begins_and_ends_when_it_was_ordered() {
     // An hour passes in a second.
-    let arguments = "--hosts 300 --from 08:00 --hours 2 --speed 3600 --incident";
+    let arguments = "--machines 300 --from 08:00 --hours 2 --speed 3600 --incident";
     let arguments: Vec<&str> = arguments.split(' ').collect();
     let stage = Stage::new();
     let truth = simulate(&stage, &[&arguments[..], &["server-down@20m-40m:server=1"]].concat());
@@ -632,7 +632,7 @@ fn an_incident_begins_and_ends_when_it_was_ordered() {
 #[test]
 fn lost_operations_are_reported_by_the_next_span_and_by_the_agent() {
     let stage = Stage::new();
-    let day = ["--hosts", "200", "--from", "08:00", "--hours", "3"];
+    let day = ["--machines", "200", "--from", "08:00", "--hours", "3"];
     let usual = truth_of(&day);
     let lossy = ["--agents", "--incident", "losses@0:share=0.3"];
     let truth = simulate(&stage, &[&day[..], &lossy].concat());
@@ -650,18 +650,18 @@ fn lost_operations_are_reported_by_the_next_span_and_by_the_agent() {
         *told_by.entry(span.resource("host.name").unwrap()).or_default() += told;
     }
     let (mut lost_by, mut lost_for) = (BTreeMap::<String, i64>::new(), BTreeMap::new());
-    for ((host, name, reason), points) in points(&stage) {
+    for ((machine, name, reason), points) in points(&stage) {
         if name == "mpr.operation.lost" {
             let lost = points.last().unwrap().1;
-            *lost_by.entry(host).or_default() += lost;
+            *lost_by.entry(machine).or_default() += lost;
             *lost_for.entry(reason).or_insert(0) += lost;
         }
     }
     let mut told_in_full = 0;
-    for (host, lost) in lost_by {
-        let told = told_by.get(&host).copied().unwrap_or_default();
-        // What a host lost last has no span after it. Nothing is reported twice.
-        assert!(told <= lost, "{host} reported {told} losses and had {lost}");
+    for (machine, lost) in lost_by {
+        let told = told_by.get(&machine).copied().unwrap_or_default();
+        // What a machine lost last has no span after it. Nothing is reported twice.
+        assert!(told <= lost, "{machine} reported {told} losses and had {lost}");
         told_in_full += usize::from(told == lost && lost > 0);
     }
     assert!(told_in_full > 10, "{told_in_full}");
@@ -680,7 +680,7 @@ fn lost_operations_are_reported_by_the_next_span_and_by_the_agent() {
 fn what_only_an_agent_can_lose_is_lost_for_the_given_reason_and_reported_by_no_span() {
     let stage = Stage::new();
     let lossy = "losses@0:share=0.3,reason=expired";
-    let day = ["--hosts", "200", "--from", "08:00", "--hours", "3", "--agents"];
+    let day = ["--machines", "200", "--from", "08:00", "--hours", "3", "--agents"];
     let truth = simulate(&stage, &[&day[..], &["--incident", lossy]].concat());
     let lost = truth["lost"].as_u64().unwrap();
     assert!(lost > 50, "{lost}");
@@ -688,7 +688,7 @@ fn what_only_an_agent_can_lose_is_lost_for_the_given_reason_and_reported_by_no_s
     assert_eq!(truth["spans_with_loss"], 0);
 }
 
-/// A host's points of a metric, by its attributes: date and value.
+/// A machine's points of a metric, by its attributes: date and value.
 type Points = BTreeMap<(String, String, String), Vec<(u64, i64)>>;
 
 /// What the product says that it sends.
@@ -698,16 +698,16 @@ const TELEMETRY: &str = include_str!("../docs/TELEMETRY.md");
 fn points(stage: &Stage) -> Points {
     let mut points = Points::new();
     for request in stage.receiver.metrics().try_iter() {
-        for of_host in request.metrics.resource_metrics {
-            let resource = of_host.resource.unwrap().attributes;
+        for of_machine in request.metrics.resource_metrics {
+            let resource = of_machine.resource.unwrap().attributes;
             let get = |key: &str| {
                 let found = resource.iter().find(|attribute| attribute.key == key);
                 show(found.unwrap_or_else(|| panic!("no {key}")).value.as_ref().unwrap())
             };
             assert_eq!(get("service.name"), "mpr-otel-agent");
             assert_eq!(get("service.instance.id"), get("host.id"));
-            let host = get("host.name");
-            for metric in of_host.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
+            let machine = get("host.name");
+            for metric in of_machine.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
                 let (kind, data) = match metric.data.unwrap() {
                     metric::Data::Sum(sum) => {
                         assert!(sum.is_monotonic && sum.aggregation_temporality == 2);
@@ -732,7 +732,7 @@ fn points(stage: &Stage) -> Points {
                     let attributes = point.attributes.iter();
                     let reason =
                         attributes.map(|attribute| show(attribute.value.as_ref().unwrap()));
-                    let key = (host.clone(), metric.name.clone(), reason.collect());
+                    let key = (machine.clone(), metric.name.clone(), reason.collect());
                     points.entry(key).or_default().push((point.time_unix_nano / 1_000_000, value));
                 }
             }
@@ -744,7 +744,7 @@ fn points(stage: &Stage) -> Points {
 #[test]
 fn every_agent_reports_each_minute_and_ends_with_the_truth() {
     let stage = Stage::new();
-    let truth = simulate(&stage, &["--hosts", "90", "--hours", "10", "--agents"]);
+    let truth = simulate(&stage, &["--machines", "90", "--hours", "10", "--agents"]);
     let points = points(&stage);
     let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
     let mut ended: BTreeMap<&str, i64> = BTreeMap::new();
@@ -784,12 +784,12 @@ fn every_agent_reports_each_minute_and_ends_with_the_truth() {
         let kinds = agents["kinds"].as_array().unwrap().iter();
         kinds.map(|kind| kind[count].as_u64().unwrap()).sum()
     };
-    assert_eq!((of_kinds("hosts"), sums["mpr.agent.info"]), (90, 90));
+    assert_eq!((of_kinds("machines"), sums["mpr.agent.info"]), (90, 90));
     assert_eq!(40 * of_kinds("slow") as i64, sums["mpr.agent.last_round"]);
     let failing: BTreeSet<&str> = points
         .keys()
         .filter(|(_, name, key)| name == "mpr.operation.ended" && key.starts_with("failure"))
-        .map(|(host, ..)| host.as_str())
+        .map(|(machine, ..)| machine.as_str())
         .collect();
     assert_eq!(of_kinds("failing"), failing.len() as u64);
     assert!(sums.contains_key("mpr.ledger.quarantined"));
@@ -799,7 +799,7 @@ fn every_agent_reports_each_minute_and_ends_with_the_truth() {
 #[test]
 fn agents_report_every_metric_that_a_gateway_keeps() {
     let stage = Stage::new();
-    simulate(&stage, &["--hosts", "1", "--agents"]);
+    simulate(&stage, &["--machines", "1", "--agents"]);
     let names: BTreeSet<String> = points(&stage).into_keys().map(|(_, name, _)| name).collect();
     let gateway = include_str!("../collector-config/gateway.yaml");
     let unescaped = gateway.replace("\\\\", "");
@@ -813,16 +813,22 @@ fn agents_report_every_metric_that_a_gateway_keeps() {
 }
 
 #[test]
-fn hosts_that_vanish_stop_with_their_agents_and_the_truth_names_them() {
+fn machines_that_vanish_stop_with_their_agents_and_the_truth_names_them() {
     let stage = Stage::new();
     // An hour passes in a second.
-    let arguments = "--hosts 100 --from 08:00 --hours 3 --agents --speed 3600";
+    let arguments = "--machines 100 --from 08:00 --hours 3 --agents --speed 3600";
     let arguments: Vec<&str> = arguments.split(' ').collect();
-    let truth =
-        simulate(&stage, &[&arguments[..], &["--incident", "hosts-vanish@1h:share=0.3"]].concat());
+    let truth = simulate(
+        &stage,
+        &[&arguments[..], &["--incident", "machines-vanish@1h:share=0.3"]].concat(),
+    );
     let agents = &truth["agents"];
-    let absent: BTreeSet<&str> =
-        agents["absent"].as_array().unwrap().iter().map(|host| host.as_str().unwrap()).collect();
+    let absent: BTreeSet<&str> = agents["absent"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|machine| machine.as_str().unwrap())
+        .collect();
     assert!((15..45).contains(&absent.len()), "{}", absent.len());
     assert_eq!(agents["absent_count"], absent.len());
     assert_eq!(agents["reporting"], 100 - absent.len());
@@ -835,10 +841,10 @@ fn hosts_that_vanish_stop_with_their_agents_and_the_truth_names_them() {
         }
     }
     let mut seen = 0;
-    for ((host, name, _), points) in points(&stage) {
-        let reports = if absent.contains(host.as_str()) { 60 } else { 181 };
+    for ((machine, name, _), points) in points(&stage) {
+        let reports = if absent.contains(machine.as_str()) { 60 } else { 181 };
         if name != "mpr.operation.ended" {
-            assert_eq!(points.len(), reports, "{host}");
+            assert_eq!(points.len(), reports, "{machine}");
         }
         if name == "mpr.operation.seen" {
             seen += points.last().unwrap().1;
@@ -851,7 +857,7 @@ fn hosts_that_vanish_stop_with_their_agents_and_the_truth_names_them() {
 fn in_silence_nobody_sends_anything() {
     let stage = Stage::new();
     // An hour passes in a second.
-    let arguments = "--hosts 100 --from 08:00 --hours 3 --agents --speed 3600";
+    let arguments = "--machines 100 --from 08:00 --hours 3 --agents --speed 3600";
     let arguments: Vec<&str> = arguments.split(' ').collect();
     let truth = simulate(&stage, &[&arguments[..], &["--incident", "silence@1h-2h"]].concat());
     let begun = truth["begun_unix_ms"].as_u64().unwrap();
@@ -876,7 +882,8 @@ fn in_silence_nobody_sends_anything() {
 #[cfg(unix)]
 fn a_run_that_is_stopped_writes_the_truth_of_what_was_sent() {
     let stage = Stage::new();
-    let arguments = ["--hosts", "2000", "--from", "08:00", "--speed", "60", "--agents", "--json"];
+    let arguments =
+        ["--machines", "2000", "--from", "08:00", "--speed", "60", "--agents", "--json"];
     let running = spawn(&mut command(&stage, &arguments));
     stage.request();
     let mut spans = received(stage.request());
@@ -896,7 +903,7 @@ fn a_stopped_run_does_not_wait_for_a_collector_that_is_away() {
     #[cfg(unix)]
     {
         let (stage, _) = moody(&vec![status(503); 10_000]);
-        let running = spawn(&mut command(&stage, &["--hosts", "2000"]));
+        let running = spawn(&mut command(&stage, &["--machines", "2000"]));
         stage.request();
         assert!(!received(stage.request()).is_empty());
         running.interrupt();
@@ -908,10 +915,10 @@ fn a_stopped_run_does_not_wait_for_a_collector_that_is_away() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn ten_times_the_hosts_take_hardly_more_memory() {
-    let most = |hosts: &str| {
+fn ten_times_the_machines_take_hardly_more_memory() {
+    let most = |machines: &str| {
         let stage = Stage::new();
-        let arguments = ["--hosts", hosts, "--from", "08:00", "--hours", "1", "--json"];
+        let arguments = ["--machines", machines, "--from", "08:00", "--hours", "1", "--json"];
         let running = spawn(&mut command(&stage, &arguments));
         let status = format!("/proc/{}/status", running.pid());
         let reader = std::thread::spawn(move || running.end());
@@ -940,14 +947,14 @@ fn ten_times_the_hosts_take_hardly_more_memory() {
 #[test]
 fn the_summary_is_a_table_for_people_and_json_for_programs() {
     let stage = Stage::new();
-    let output = command(&stage, &["--hosts", "100"]).output().unwrap();
+    let output = command(&stage, &["--machines", "100"]).output().unwrap();
     assert_eq!(text(&output.stderr), "");
     let shown = text(&output.stdout);
     for expected in ["SERVER", "UNFINISHED", "files01.corp.example", "(by drive letter)", "spans/s"]
     {
         assert!(shown.contains(expected), "no {expected:?} in:\n{shown}");
     }
-    let output = command(&stage, &["--hosts", "100", "--json"]).output().unwrap();
+    let output = command(&stage, &["--machines", "100", "--json"]).output().unwrap();
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["operations"], read_truth(&stage)["operations"]);
     assert!(summary["spans_per_second"].as_f64().unwrap() > 0.0);
@@ -957,7 +964,7 @@ fn the_summary_is_a_table_for_people_and_json_for_programs() {
 fn the_endpoint_on_the_command_line_wins() {
     let stage = Stage::new();
     let other = Stage::new();
-    let truth = simulate(&stage, &["--hosts", "10", "--endpoint", &other.receiver.endpoint()]);
+    let truth = simulate(&stage, &["--machines", "10", "--endpoint", &other.receiver.endpoint()]);
     assert!(stage.receiver.requests().try_recv().is_err());
     check(&arrived(&other), &truth);
 }
@@ -968,7 +975,7 @@ fn help_has_examples_and_every_kind_of_incident() {
     let output = stage.lab().args(["simulate", "--help"]).output().unwrap();
     let help = text(&output.stdout);
     for expected in [
-        "mpr-otel-lab simulate --hosts 10000",
+        "mpr-otel-lab simulate --machines 10000",
         "server-down@10m-40m:server=3",
         "server-slow:server=N,factor=20",
         "server-hangs:",
@@ -976,7 +983,7 @@ fn help_has_examples_and_every_kind_of_incident() {
         "access-revoked:",
         "account-expired:",
         "losses:",
-        "hosts-vanish:",
+        "machines-vanish:",
         "silence ",
         "off-vpn:",
         "client-network:",
@@ -1005,7 +1012,16 @@ fn series_are_written_without_a_collector_and_the_same_each_time() {
     let write = |name: &str, seed: &str| {
         let path = stage.folder.path().join(name);
         let mut command = stage.lab();
-        command.args(["simulate", "--hosts", "20", "--hours", "3", "--from", "08:00", "--agents"]);
+        command.args([
+            "simulate",
+            "--machines",
+            "20",
+            "--hours",
+            "3",
+            "--from",
+            "08:00",
+            "--agents",
+        ]);
         let output = command.args(["--seed", seed, "--series"]).arg(&path).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         std::fs::read(path).unwrap()
@@ -1027,7 +1043,7 @@ fn wrong_input_is_refused_with_what_to_write_instead() {
     let away = "http://127.0.0.1:1";
     for (arguments, code, words) in [
         (&["--speed", "fast"][..], 2, "such as 60"),
-        (&["--hosts", "0"], 2, "1..=1000000"),
+        (&["--machines", "0"], 2, "1..=1000000"),
         (&["--servers", "0"], 2, "1..=500"),
         (&["--hours", "0"], 2, "such as 24 or 0.5"),
         (&["--from", "5 am"], 2, "such as 05:00"),

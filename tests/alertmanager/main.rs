@@ -267,7 +267,7 @@ fn without_telemetry_only_what_is_known_without_it_is_notified() {
 }
 
 #[test]
-fn a_silent_fleet_speaks_for_its_hosts_and_an_overflow_for_nothing() {
+fn a_silent_fleet_speaks_for_its_machines_and_an_overflow_for_nothing() {
     let webhook = Webhook::start();
     let alertmanager = Alertmanager::start(LAPSE, &webhook);
     alertmanager.send(&[firing("MprFleetSilent", &[]), firing("MprSeriesOverflow", &[])]);

@@ -143,7 +143,7 @@ fn increases_go_where_totals_go() {
 }
 
 #[test]
-fn a_gateway_that_names_hosts_does_all_else_that_a_gateway_does() {
+fn a_gateway_that_names_machines_does_all_else_that_a_gateway_does() {
     let [gateway, identity] =
         ["collector-config/gateway.yaml", "deploy/identity/identity.yaml"].map(yaml);
     for pipeline in ["traces", "metrics~1agents", "logs"] {

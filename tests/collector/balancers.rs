@@ -15,15 +15,15 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use tempfile::TempDir;
 
-const HOST: &str = "desk-17.corp.example";
+const MACHINE: &str = "desk-17.corp.example";
 const OTHER: &str = "desk-18.corp.example";
 /// Where the second gateway is; the first is on 127.0.0.1.
 const SECOND: &str = "127.0.0.2";
 /// From where the first balancer connects to one of deploy/identity.
 const FRONT: &str = "127.0.0.9";
 
-fn spans(host: &str) -> Vec<u8> {
-    export(host, &[Operation::on("files01.corp.example")]).encode_to_vec()
+fn spans(machine: &str) -> Vec<u8> {
+    export(machine, &[Operation::on("files01.corp.example")]).encode_to_vec()
 }
 
 /// haproxy as deploy/scaled has it, with addresses of this machine.
@@ -91,11 +91,11 @@ fn commands(gateway: &str) -> Vec<String> {
 }
 
 /// Sends so many operations, each of which opens a connection of its own. Returns their ids.
-fn send(front: &Front, hosts: &Certificates, count: usize) -> Vec<Vec<u8>> {
+fn send(front: &Front, machines: &Certificates, count: usize) -> Vec<Vec<u8>> {
     let url = format!("https://{}/v1/traces", front.listen);
     let send = |_| {
-        let operation = export(HOST, &[Operation::on("files01.corp.example")]);
-        let client = hosts.client(Some(hosts));
+        let operation = export(MACHINE, &[Operation::on("files01.corp.example")]);
+        let client = machines.client(Some(machines));
         assert_eq!(post(&client, &url, &operation.encode_to_vec(), &[]), 200);
         ids(&operation)
     };
@@ -118,11 +118,11 @@ fn a_gateway_that_is_taken_out_gets_nothing_and_the_other_takes_all() {
     let health = free_port();
     let first = Gateway::new().onward(&backends[0]);
     let first = first.with("MPR_HEALTH_LISTEN", format!("127.0.0.1:{health}")).start();
-    // Both show the certificate that hosts expect: the balancer's name is in it.
-    let hosts = &first.certificates;
+    // Both show the certificate that machines expect: the balancer's name is in it.
+    let machines = &first.certificates;
     let listen = format!("{SECOND}:{}", free_port());
     let mut second = Gateway::new().onward(&backends[1]);
-    second.setup = hosts
+    second.setup = machines
         .serve(second.setup)
         .with("MPR_GATEWAY_LISTEN", &listen)
         .with("MPR_HEALTH_LISTEN", format!("{SECOND}:{health}"));
@@ -137,16 +137,16 @@ fn a_gateway_that_is_taken_out_gets_nothing_and_the_other_takes_all() {
     let commands = commands("gw-a");
     let [drain, end, ready] = &commands[..] else { panic!("{commands:?}") };
     for backend in &backends {
-        until_it_takes(backend, || send(&front, hosts, 2));
+        until_it_takes(backend, || send(&front, machines, 2));
     }
     front.ask(drain);
     front.ask(end);
-    arrived(&backends[1], send(&front, hosts, 8));
+    arrived(&backends[1], send(&front, machines, 8));
     front.ask(ready);
-    until_it_takes(&backends[0], || send(&front, hosts, 2));
+    until_it_takes(&backends[0], || send(&front, machines, 2));
     // The other way round without a word: a request that meets nobody goes to the other gateway.
     second.kill();
-    arrived(&backends[0], send(&front, hosts, 4));
+    arrived(&backends[0], send(&front, machines, 4));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn an_address_that_opens_too_many_connections_is_refused() {
     let url = format!("https://{}/v1/traces", front.listen);
     let is_taken = || {
         let client = gateway.certificates.client(Some(&gateway.certificates));
-        client.post(&url).send(&spans(HOST)[..]).is_ok()
+        client.post(&url).send(&spans(MACHINE)[..]).is_ok()
     };
     let mut taken = 0;
     until("a refusal", || {
@@ -176,15 +176,15 @@ fn an_address_that_opens_too_many_connections_is_refused() {
 }
 
 #[test]
-fn a_host_that_sends_too_often_or_too_much_is_refused_and_the_others_are_not() {
+fn a_machine_that_sends_too_often_or_too_much_is_refused_and_the_others_are_not() {
     let gateway = identified().start();
     let balancer = Balancer::of(&gateway, &[("MPR_HOST_REQUESTS", "10")]);
     let url = format!("{}/v1/traces", balancer.endpoint);
-    let [host, other] = [HOST, OTHER].map(|host| balancer.hosts.client_of(host));
-    assert_eq!(post(&host, &url, &spans(HOST), &[]), 200);
-    // 429: the host keeps what it has, and comes again.
-    until("the host's limit", || {
-        let status = post(&host, &url, &spans(HOST), &[]);
+    let [machine, other] = [MACHINE, OTHER].map(|machine| balancer.machines.client_of(machine));
+    assert_eq!(post(&machine, &url, &spans(MACHINE), &[]), 200);
+    // 429: the machine keeps what it has, and comes again.
+    until("the machine's limit", || {
+        let status = post(&machine, &url, &spans(MACHINE), &[]);
         assert!([200, 429].contains(&status), "{status}");
         (status == 429).then_some(())
     });
@@ -192,8 +192,8 @@ fn a_host_that_sends_too_often_or_too_much_is_refused_and_the_others_are_not() {
     // As one of the right size, it would be asked for what it announces.
     let large = vec![0; 8 * 1024 * 1024 + 1];
     assert_eq!(post(&other, &url, &large, &[("expect", "100-continue")]), 413);
-    until("the host is let in again", || {
-        (post(&host, &url, &spans(HOST), &[]) == 200).then_some(())
+    until("the machine is let in again", || {
+        (post(&machine, &url, &spans(MACHINE), &[]) == 200).then_some(())
     });
 }
 
@@ -204,21 +204,21 @@ fn a_balancer_says_whose_connection_it_is_and_only_a_balancer_is_believed() {
     let fronts = folder.path().join("fronts");
     fs::write(&fronts, format!("{FRONT}\n")).unwrap();
     let balancer = Balancer::of(&gateway, &[("MPR_FRONT_BALANCERS", fronts.to_str().unwrap())]);
-    let host = balancer.hosts.client_of(HOST);
+    let machine = balancer.machines.client_of(MACHINE);
     let front = Front::before(&balancer, "check send-proxy-v2");
     let url = format!("https://{}/v1/traces", front.listen);
-    assert_eq!(post(&host, &url, &spans(HOST), &[]), 200);
+    assert_eq!(post(&machine, &url, &spans(MACHINE), &[]), 200);
     // What comes from a balancer and does not say whose it is, is no connection.
     let silent = Front::before(&balancer, "inter 2s");
     let url = format!("https://{}/v1/traces", silent.listen);
-    assert!(balancer.hosts.client_of(HOST).post(&url).send(&spans(HOST)[..]).is_err());
+    assert!(balancer.machines.client_of(MACHINE).post(&url).send(&spans(MACHINE)[..]).is_err());
 
     // Without the list nobody is believed: who says an address has no connection.
     let balancer = Balancer::of(&gateway, &[]);
     let silent = Front::before(&balancer, "inter 2s");
     let url = format!("https://{}/v1/traces", silent.listen);
-    assert_eq!(post(&balancer.hosts.client_of(HOST), &url, &spans(HOST), &[]), 200);
+    assert_eq!(post(&balancer.machines.client_of(MACHINE), &url, &spans(MACHINE), &[]), 200);
     let front = Front::before(&balancer, "check send-proxy-v2");
     let url = format!("https://{}/v1/traces", front.listen);
-    assert!(balancer.hosts.client_of(HOST).post(&url).send(&spans(HOST)[..]).is_err());
+    assert!(balancer.machines.client_of(MACHINE).post(&url).send(&spans(MACHINE)[..]).is_err());
 }

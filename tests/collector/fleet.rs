@@ -1,5 +1,5 @@
 //! The fleet's side of the tests: real Collectors and a real Prometheus as processes, certificates
-//! for them, and what hosts would send.
+//! for them, and what machines would send.
 
 // Each test program uses its own part of this.
 #![allow(dead_code)]
@@ -170,12 +170,12 @@ impl Certificates {
             .into()
     }
 
-    /// A client that trusts this authority, and shows its certificate for `host`.
-    pub fn client_of(&self, host: &str) -> ureq::Agent {
-        self.issue(host, host);
+    /// A client that trusts this authority, and shows its certificate for `machine`.
+    pub fn client_of(&self, machine: &str) -> ureq::Agent {
+        self.issue(machine, machine);
         self.client_with(Some((
-            self.file(&format!("{host}.crt")),
-            self.file(&format!("{host}.key")),
+            self.file(&format!("{machine}.crt")),
+            self.file(&format!("{machine}.key")),
         )))
     }
 
@@ -447,8 +447,8 @@ impl Operation {
     }
 }
 
-/// What a host sends of its operations.
-pub fn export(host: &str, operations: &[Operation]) -> ExportTraceServiceRequest {
+/// What a machine sends of its operations.
+pub fn export(machine: &str, operations: &[Operation]) -> ExportTraceServiceRequest {
     let spans = operations.iter().map(Operation::span).collect();
     let scope = InstrumentationScope {
         name: "mpr-otel".to_owned(),
@@ -457,7 +457,7 @@ pub fn export(host: &str, operations: &[Operation]) -> ExportTraceServiceRequest
     };
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
-            resource: Some(resource(host, "mpr-otel")),
+            resource: Some(resource(machine, "mpr-otel")),
             scope_spans: vec![ScopeSpans { scope: Some(scope), spans, ..Default::default() }],
             ..Default::default()
         }],
@@ -470,14 +470,14 @@ pub fn ids(export: &ExportTraceServiceRequest) -> Vec<Vec<u8>> {
     scopes.flat_map(|scope| &scope.spans).map(|span| span.span_id.clone()).collect()
 }
 
-/// The resource of a host.
-pub fn resource(host: &str, service: &str) -> Resource {
+/// The resource of a machine.
+pub fn resource(machine: &str, service: &str) -> Resource {
     let attributes = vec![
         text("service.name", service),
         text("service.version", env!("CARGO_PKG_VERSION")),
-        text("service.instance.id", &format!("id-of-{host}")),
-        text("host.name", host),
-        text("host.id", &format!("id-of-{host}")),
+        text("service.instance.id", &format!("id-of-{machine}")),
+        text("host.name", machine),
+        text("host.id", &format!("id-of-{machine}")),
         text("os.type", "windows"),
     ];
     Resource { attributes, ..Default::default() }

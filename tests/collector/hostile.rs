@@ -1,7 +1,7 @@
 //! Who reaches a gateway may send it anything. What of that is counted, how many series it makes, and
-//! what honest hosts' numbers are meanwhile.
+//! what honest machines' numbers are meanwhile.
 
-use crate::fleet::{Operation, Prometheus, export, ids, resource, send, text};
+use crate::fleet::{Operation, Prometheus, Series, export, ids, resource, send, text};
 use crate::{
     CALLS, DURATIONS, Gateway, arrived, counted, increased, operations, pushed, report, until,
 };
@@ -301,18 +301,18 @@ fn metric(name: &str, data: Data) -> Metric {
     Metric { name: name.to_owned(), data: Some(data), ..Default::default() }
 }
 
-/// A report of a host with these metrics.
-fn of_agent(host: &str, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
-    let mut report = report(host, crate::now(), 0, 0);
+/// A report of a machine with these metrics.
+fn of_agent(machine: &str, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
+    let mut report = report(machine, crate::now(), 0, 0);
     report.resource_metrics[0].scope_metrics[0].metrics = metrics;
     report
 }
 
-#[test]
-fn of_an_agents_metrics_known_ones_pass_with_known_values() {
-    let prometheus = Prometheus::start();
-    let gateway = Gateway::new().to(&prometheus).start();
-    let name = "mpr.operation.seen";
+/// The metric that an agent counts operations with.
+const SEEN: &str = "mpr.operation.seen";
+
+/// Metrics that an agent does not send: other names, kinds, and values of attributes.
+fn unknown_metrics() -> Vec<Metric> {
     let histogram = Data::Histogram(Histogram {
         data_points: vec![HistogramDataPoint {
             time_unix_nano: crate::now(),
@@ -337,17 +337,14 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
     if let Data::Sum(falling) = &mut falling {
         falling.is_monotonic = false;
     }
-    let mut unit = metric("mpr.operation.repeated", sum(vec![point(&[])]));
-    unit.unit = "evil".to_owned();
-    unit.description = "evil".to_owned();
-    let hostile = vec![
+    vec![
         metric("mpr.operation.evil", sum(vec![point(&[])])),
         metric("evil", gauge(vec![point(&[])])),
-        metric(name, histogram),
-        metric(name, summary),
-        metric(name, gauge(vec![point(&[])])),
-        metric(name, delta),
-        metric(name, falling),
+        metric(SEEN, histogram),
+        metric(SEEN, summary),
+        metric(SEEN, gauge(vec![point(&[])])),
+        metric(SEEN, delta),
+        metric(SEEN, falling),
         metric("mpr.operation.pending", sum(vec![point(&[])])),
         metric("mpr.operation.lost", sum(vec![point(&[("mpr.loss.reason", "evil")]), point(&[])])),
         metric(
@@ -364,10 +361,16 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
                 point(&[("service.version", "0.1.0"), ("os.build_id", "<b>")]),
             ]),
         ),
-    ];
-    // Known ones, with something to them that is not.
-    let known = vec![
-        metric(name, sum(vec![point(&[("evil", "evil"), ("mpr.loss.reason", "expired")])])),
+    ]
+}
+
+/// Metrics that an agent sends, with something to them that it does not.
+fn known_metrics() -> Vec<Metric> {
+    let mut unit = metric("mpr.operation.repeated", sum(vec![point(&[])]));
+    unit.unit = "evil".to_owned();
+    unit.description = "evil".to_owned();
+    vec![
+        metric(SEEN, sum(vec![point(&[("evil", "evil"), ("mpr.loss.reason", "expired")])])),
         metric("mpr.operation.lost", sum(vec![point(&[("mpr.loss.reason", "expired")])])),
         metric(
             "mpr.operation.ended",
@@ -389,45 +392,54 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
                 ("evil", "evil"),
             ])]),
         ),
-    ];
-    let mut site = of_agent("desk-17", known);
-    site.resource_metrics[0]
-        .resource
-        .as_mut()
-        .unwrap()
-        .attributes
-        .push(text("mpr.site", "Branch-North"));
-    let has = |host: &str, key: &str, value: &str| {
-        let mut report = of_agent(host, vec![metric(name, sum(vec![point(&[])]))]);
-        let resource = report.resource_metrics[0].resource.as_mut().unwrap();
-        resource.attributes.retain(|attribute| attribute.key != key);
-        resource.attributes.push(text(key, value));
-        report
+    ]
+}
+
+/// A report with this attribute of its resource.
+fn of_resource(
+    machine: &str,
+    metrics: Vec<Metric>,
+    key: &str,
+    value: &str,
+) -> ExportMetricsServiceRequest {
+    let mut report = of_agent(machine, metrics);
+    let resource = report.resource_metrics[0].resource.as_mut().unwrap();
+    resource.attributes.retain(|attribute| attribute.key != key);
+    resource.attributes.push(text(key, value));
+    report
+}
+
+/// The agents' series in Prometheus: metric, machine, and the labels that not all have.
+fn agent_series(prometheus: &Prometheus) -> BTreeSet<String> {
+    let of_series = |series: Series| {
+        let labels = series.labels.iter();
+        let known = ["__name__", "job", "instance", "host_name"];
+        let rest = labels.filter(|(key, _)| !known.contains(&key.as_str()));
+        let rest: Vec<String> = rest.map(|(key, value)| format!("{key}={value}")).collect();
+        format!("{} {} {}", series.label("__name__"), series.label("host_name"), rest.join(","))
     };
-    let nobody = has("desk-18", "host.name", "no host");
-    let nowhere = has("desk-18", "service.instance.id", "<b>");
-    // The host is known, and its site is not.
-    let info = point(&[("service.version", "0.1.0"), ("os.build_id", "26100.1")]);
-    let mut lost = of_agent("desk-20", vec![metric("mpr.agent.info", gauge(vec![info]))]);
-    let resource_of_lost = lost.resource_metrics[0].resource.as_mut().unwrap();
-    resource_of_lost.attributes.push(text("mpr.site", "<b>"));
-    let mut other = of_agent("desk-19", vec![metric(name, sum(vec![point(&[])]))]);
+    prometheus.query(&pushed("mpr-otel-agent")).into_iter().map(of_series).collect()
+}
+
+#[test]
+fn of_an_agents_metrics_known_ones_pass_with_known_values() {
+    let prometheus = Prometheus::start();
+    let gateway = Gateway::new().to(&prometheus).start();
+    let seen = || vec![metric(SEEN, sum(vec![point(&[])]))];
+    let nobody = of_resource("desk-18", seen(), "host.name", "no machine");
+    let nowhere = of_resource("desk-18", seen(), "service.instance.id", "<b>");
+    let mut other = of_agent("desk-19", seen());
     other.resource_metrics[0].resource = Some(resource("desk-19", "erp-agent"));
-    for metrics in [of_agent("desk-17", hostile), nobody, nowhere, other, lost, site] {
+    // The machine is known, and its site is not.
+    let info = point(&[("service.version", "0.1.0"), ("os.build_id", "26100.1")]);
+    let info = vec![metric("mpr.agent.info", gauge(vec![info]))];
+    let lost = of_resource("desk-20", info, "mpr.site", "<b>");
+    let site = of_resource("desk-17", known_metrics(), "mpr.site", "Branch-North");
+    for metrics in [of_agent("desk-17", unknown_metrics()), nobody, nowhere, other, lost, site] {
         gateway.take_metrics(&metrics);
     }
     counted(&prometheus, "mpr_operation_seen_total", 1.0);
-    let series: BTreeSet<String> = prometheus
-        .query(&pushed("mpr-otel-agent"))
-        .into_iter()
-        .map(|series| {
-            let labels = series.labels.iter();
-            let known = ["__name__", "job", "instance", "host_name"];
-            let rest = labels.filter(|(key, _)| !known.contains(&key.as_str()));
-            let rest: Vec<String> = rest.map(|(key, value)| format!("{key}={value}")).collect();
-            format!("{} {} {}", series.label("__name__"), series.label("host_name"), rest.join(","))
-        })
-        .collect();
+    let series = agent_series(&prometheus);
     let expected = [
         "mpr_agent_info desk-17 mpr_site=Branch-North,os_build_id=26100.2314,service_version=0.1.0",
         "mpr_agent_info desk-20 os_build_id=26100.1,service_version=0.1.0",
@@ -445,7 +457,7 @@ fn of_an_agents_metrics_known_ones_pass_with_known_values() {
 }
 
 #[test]
-fn a_report_with_two_values_for_one_series_spoils_no_other_hosts() {
+fn a_report_with_two_values_for_one_series_spoils_no_other_machines() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new().to(&prometheus).start();
     let twice = || {
@@ -464,14 +476,14 @@ fn a_report_with_two_values_for_one_series_spoils_no_other_hosts() {
     counted(&prometheus, r#"mpr_operation_seen_total{host_name="desk-18"}"#, 9.0);
 }
 
-/// As many names of servers as this, as many hosts, and as many series as are kept of servers.
+/// As many names of servers as this, as many machines, and as many series as are kept of servers.
 const SERVERS: usize = 30_000;
-const HOSTS: usize = 10_000;
+const MACHINES: usize = 10_000;
 const LIMIT: usize = 1_000;
 
 /// What somebody sends who wants series without an end: names of servers, each request once in the
-/// product's service and once in a service of its own, and reports of hosts that do not exist, each
-/// point with an attribute of its own.
+/// product's service and once in a service of its own, and reports of machines that do not exist,
+/// each point with an attribute of its own.
 fn flood(gateway: &Gateway) {
     let servers = (0..SERVERS).map(|number| Operation::on(format!("srv{number}.evil.example")));
     for (number, batch) in servers.collect::<Vec<_>>().chunks(500).enumerate() {
@@ -480,20 +492,20 @@ fn flood(gateway: &Gateway) {
         spans.resource_spans[0].resource = Some(resource("evil", &format!("service-{number}")));
         assert_eq!(send(&gateway.client, &gateway.endpoint(), &spans), 200);
     }
-    for batch in 0..HOSTS / 500 {
-        let hosts = (0..500).map(|number| {
+    for batch in 0..MACHINES / 500 {
+        let machines = (0..500).map(|number| {
             let lost = [("mpr.loss.reason", "expired"), ("evil", &*format!("{batch}-{number}"))];
             let seen = metric("mpr.operation.seen", sum(vec![point(&lost[1..])]));
             let lost = metric("mpr.operation.lost", sum(vec![point(&lost)]));
             of_agent(&format!("evil-{batch}-{number}"), vec![seen, lost])
         });
-        let resource_metrics = hosts.flat_map(|report| report.resource_metrics).collect();
+        let resource_metrics = machines.flat_map(|report| report.resource_metrics).collect();
         gateway.take_metrics(&ExportMetricsServiceRequest { resource_metrics });
     }
 }
 
 #[test]
-fn a_flood_of_servers_and_hosts_leaves_the_numbers_of_an_honest_host_right() {
+fn a_flood_of_servers_and_machines_leaves_the_numbers_of_an_honest_machine_right() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new()
         .to(&prometheus)
@@ -528,9 +540,12 @@ fn a_flood_of_servers_and_hosts_leaves_the_numbers_of_an_honest_host_right() {
     let servers = (LIMIT + 1) as f64;
     assert_eq!([series(CALLS), series(DURATIONS)], [servers, servers]);
 
-    // A host that is made up has the series of a host, and no more; deploy/identity keeps it out.
+    // A machine that is made up has the series of a machine, and no more; deploy/identity keeps it
+    // out.
     counted(&prometheus, r#"mpr_operation_seen_total{host_name="desk-17"}"#, 7.0);
-    until("all hosts", || (series("mpr_operation_seen_total") == (HOSTS + 1) as f64).then_some(()));
-    assert!(series(&pushed("mpr-otel-agent")) <= (2 * HOSTS + 14) as f64);
+    until("all machines", || {
+        (series("mpr_operation_seen_total") == (MACHINES + 1) as f64).then_some(())
+    });
+    assert!(series(&pushed("mpr-otel-agent")) <= (2 * MACHINES + 14) as f64);
     assert_eq!(series(r#"{evil!=""}"#), 0.0);
 }

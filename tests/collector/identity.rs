@@ -1,4 +1,4 @@
-//! deploy/identity: a host is who its certificate says, whatever it says of itself.
+//! deploy/identity: a machine is who its certificate says, whatever it says of itself.
 
 use crate::events::{self, console, event};
 use crate::fleet::{
@@ -15,16 +15,16 @@ use std::process::Command;
 
 const HONEST: &str = "desk-17.corp.example";
 const LIAR: &str = "desk-66.corp.example";
-/// As the liar's certificate has it: names of hosts are told apart without regard to case.
+/// As the liar's certificate has it: names of machines are told apart without regard to case.
 const CERTIFIED: &str = "DESK-66.corp.example";
 const SERVER: &str = "files01.corp.example";
-/// How many hosts the liar makes up.
-const HOSTS: usize = 10_000;
+/// How many machines the liar makes up.
+const MACHINES: usize = 10_000;
 
 /// haproxy as deploy/identity has it, before a gateway.
 pub(crate) struct Balancer {
-    /// What hosts have.
-    pub(crate) hosts: Certificates,
+    /// What machines have.
+    pub(crate) machines: Certificates,
     pub(crate) endpoint: String,
     pub(crate) process: Process,
 }
@@ -39,11 +39,11 @@ impl Balancer {
     pub(crate) fn of(gateway: &Gateway, settings: &[(&str, &str)]) -> Self {
         let balancer = Self::trusting(&gateway.certificates, gateway, settings);
         let url = format!("{}/v1/traces", balancer.endpoint);
-        // Each time as another host, because no host may ask that often.
+        // Each time as another machine, because no machine may ask that often.
         let mut looks = 0;
         until("the gateway behind the balancer", || {
             looks += 1;
-            let client = balancer.hosts.client_of(&format!("look-{looks}.corp.example"));
+            let client = balancer.machines.client_of(&format!("look-{looks}.corp.example"));
             (post(&client, &url, &[], &[]) == 200).then_some(())
         });
         balancer
@@ -51,7 +51,7 @@ impl Balancer {
 
     /// One that takes servers of this authority for gateways.
     fn trusting(authority: &Certificates, gateway: &Gateway, settings: &[(&str, &str)]) -> Self {
-        let hosts = Certificates::new();
+        let machines = Certificates::new();
         let listen = format!("127.0.0.1:{}", free_port());
         let port = |name: &str| gateway.setup.get(name).rsplit(':').next().unwrap().to_owned();
         // The certificate of a client, of the authority that the gateway knows, is the balancer's.
@@ -60,8 +60,8 @@ impl Balancer {
             .arg("-f")
             .arg(shipped("deploy/identity/haproxy.cfg"))
             .env("MPR_BALANCER_LISTEN", &listen)
-            .env("MPR_BALANCER_PEM", hosts.both("server"))
-            .env("MPR_HOSTS_CA", hosts.file("ca.crt"))
+            .env("MPR_BALANCER_PEM", machines.both("server"))
+            .env("MPR_HOSTS_CA", machines.file("ca.crt"))
             .env("MPR_GATEWAY", gateway.setup.get("MPR_GATEWAY_LISTEN"))
             .env("MPR_GATEWAY_HEALTH", port("MPR_HEALTH_LISTEN"))
             .env("MPR_GATEWAY_CA", authority.file("ca.crt"))
@@ -69,7 +69,7 @@ impl Balancer {
             .envs(settings.iter().copied());
         let process = Process::start("haproxy", command, gateway.folder.path()).unwrap();
         until("haproxy", || TcpStream::connect(&listen).ok());
-        Self { hosts, endpoint: format!("https://{listen}"), process }
+        Self { machines, endpoint: format!("https://{listen}"), process }
     }
 }
 
@@ -77,8 +77,8 @@ pub(crate) fn identified() -> Gateway {
     Gateway::of(&["collector-config/gateway.yaml", "deploy/identity/identity.yaml"])
 }
 
-/// What the spans of each operation's server say about their host: name and id.
-fn hosts(backend: &Receiver, servers: usize) -> BTreeMap<String, BTreeSet<String>> {
+/// What the spans of each operation's server say about their machine: name and id.
+fn machines(backend: &Receiver, servers: usize) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     until("spans of all servers", || {
         for request in backend.requests().try_iter() {
@@ -110,36 +110,37 @@ fn text(value: &opentelemetry_proto::tonic::common::v1::AnyValue) -> String {
 }
 
 #[test]
-fn a_host_that_gives_itself_another_name_is_known_by_its_certificate() {
+fn a_machine_that_gives_itself_another_name_is_known_by_its_certificate() {
     let prometheus = Prometheus::start();
     let backend = Receiver::start().unwrap();
     let gateway = identified().to(&prometheus).onward(&backend).start();
     let balancer = Balancer::before(&gateway);
-    let [honest, liar] = [HONEST, CERTIFIED].map(|host| balancer.hosts.client_of(host));
+    let [honest, liar] = [HONEST, CERTIFIED].map(|machine| balancer.machines.client_of(machine));
     let traces = format!("{}/v1/traces", balancer.endpoint);
     let metrics = format!("{}/v1/metrics", balancer.endpoint);
     let spans = export(HONEST, &[Operation::on(SERVER)]).encode_to_vec();
     assert_eq!(post(&honest, &traces, &spans, &[]), 200);
-    // In the honest host's name, and with the balancer's own header.
+    // In the honest machine's name, and with the balancer's own header.
     let spans = export(HONEST, &[Operation::on("files66.corp.example")]).encode_to_vec();
     let forged = [("x-mpr-host", HONEST), ("X-MPR-HOST", HONEST)];
     assert_eq!(post(&liar, &traces, &spans, &forged), 200);
-    let only = |host: &str| BTreeSet::from([host.to_owned()]);
+    let only = |machine: &str| BTreeSet::from([machine.to_owned()]);
     let expected = BTreeMap::from([
         (SERVER.to_owned(), only(HONEST)),
         ("files66.corp.example".to_owned(), only(LIAR)),
     ]);
-    assert_eq!(hosts(&backend, 2), expected);
+    assert_eq!(machines(&backend, 2), expected);
     counted(&prometheus, CALLS, 2.0);
 
-    // Reports of the honest host, of the liar in its name, and of hosts that do not exist.
+    // Reports of the honest machine, of the liar in its name, and of machines that do not exist.
     let sent = report(HONEST, now(), 7, 0).encode_to_vec();
     assert_eq!(post(&honest, &metrics, &sent, &[]), 200);
     let sent = report(HONEST, now(), 1_000, 5).encode_to_vec();
     assert_eq!(post(&liar, &metrics, &sent, &forged), 200);
-    for batch in 0..HOSTS / 500 {
-        let hosts = (0..500).map(|number| report(&format!("evil-{batch}-{number}"), now(), 1, 0));
-        let resource_metrics = hosts.flat_map(|report| report.resource_metrics).collect();
+    for batch in 0..MACHINES / 500 {
+        let machines =
+            (0..500).map(|number| report(&format!("evil-{batch}-{number}"), now(), 1, 0));
+        let resource_metrics = machines.flat_map(|report| report.resource_metrics).collect();
         let sent = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
         assert_eq!(post(&liar, &metrics, &sent, &[]), 200);
     }
@@ -162,7 +163,7 @@ fn an_event_is_of_the_computer_that_the_certificate_names() {
     let shown = setup.start(folder.path());
     let gateway = identified().with("MPR_LOGS_ENDPOINT", endpoint).start();
     let balancer = Balancer::before(&gateway);
-    let liar = balancer.hosts.client_of(LIAR);
+    let liar = balancer.machines.client_of(LIAR);
     let event = event(HONEST, "the event");
     assert_eq!(events::send(&liar, &balancer.endpoint, &event, &[]), 200);
     let said = until("the event", || {
@@ -179,17 +180,17 @@ fn nobody_reaches_the_gateway_past_the_balancer() {
     let balancer = Balancer::before(&gateway);
     let spans = export(LIAR, &[Operation::on(SERVER)]).encode_to_vec();
     // The gateway knows balancers only.
-    let host = gateway.certificates.client(Some(&balancer.hosts));
-    let answer = host.post(format!("{}/v1/traces", gateway.endpoint())).send(&spans[..]);
+    let machine = gateway.certificates.client(Some(&balancer.machines));
+    let answer = machine.post(format!("{}/v1/traces", gateway.endpoint())).send(&spans[..]);
     assert!(answer.is_err(), "{answer:?}");
-    // The balancer knows hosts only.
+    // The balancer knows machines only.
     for stranger in [None, Some(&gateway.certificates)] {
-        let client = balancer.hosts.client(stranger);
+        let client = balancer.machines.client(stranger);
         let answer = client.post(format!("{}/v1/traces", balancer.endpoint)).send(&spans[..]);
         assert!(answer.is_err(), "{answer:?}");
     }
-    // A name that no host has.
-    let client = balancer.hosts.client_of("*.corp.example");
+    // A name that no machine has.
+    let client = balancer.machines.client_of("*.corp.example");
     let url = format!("{}/v1/traces", balancer.endpoint);
     assert_eq!(post(&client, &url, &spans, &[]), 403);
 }
@@ -199,7 +200,7 @@ fn the_balancer_tells_nothing_to_a_server_that_is_no_gateway() {
     let gateway = identified().start();
     let balancer =
         Balancer::trusting(&Certificates::new(), &gateway, &[("MPR_HOST_REQUESTS", "1000000")]);
-    let honest = balancer.hosts.client_of(HONEST);
+    let honest = balancer.machines.client_of(HONEST);
     let url = format!("{}/v1/traces", balancer.endpoint);
     let spans = export(HONEST, &[Operation::on(SERVER)]).encode_to_vec();
     until("the balancer has tried the server", || {
@@ -225,7 +226,7 @@ fn what_has_no_name_from_the_balancer_is_dropped() {
     let named = [("x-mpr-host", HONEST)];
     let url = format!("{}/v1/traces", gateway.endpoint());
     assert_eq!(post(&gateway.client, &url, &spans, &named), 200);
-    assert_eq!(hosts(&backend, 1).into_keys().collect::<Vec<_>>(), [SERVER]);
+    assert_eq!(machines(&backend, 1).into_keys().collect::<Vec<_>>(), [SERVER]);
     let url = format!("{}/v1/metrics", gateway.endpoint());
     let sent = report("somebody", now(), 9, 0).encode_to_vec();
     assert_eq!(post(&gateway.client, &url, &sent, &named), 200);

@@ -107,16 +107,16 @@ impl Gateway {
         format!("https://{}", self.setup.get("MPR_GATEWAY_LISTEN"))
     }
 
-    fn take(&self, host: &str, operations: &[Operation]) -> Vec<Vec<u8>> {
-        let spans = export(host, operations);
+    fn take(&self, machine: &str, operations: &[Operation]) -> Vec<Vec<u8>> {
+        let spans = export(machine, operations);
         assert_eq!(send(&self.client, &self.endpoint(), &spans), 200);
         ids(&spans)
     }
 
-    /// Takes an event of a host's channels, with these headers beside it.
-    fn take_event(&self, host: &str, what: &str, headers: &[(&str, &str)]) {
+    /// Takes an event of a machine's channels, with these headers beside it.
+    fn take_event(&self, machine: &str, what: &str, headers: &[(&str, &str)]) {
         let status =
-            events::send(&self.client, &self.endpoint(), &events::event(host, what), headers);
+            events::send(&self.client, &self.endpoint(), &events::event(machine, what), headers);
         assert_eq!(status, 200);
     }
 
@@ -283,7 +283,7 @@ fn every_configuration_that_ships_is_valid() {
         seen.push(file.file_name().unwrap().to_string_lossy().into_owned());
     }
     for known in [
-        "agent.yaml",
+        "machine.yaml",
         "gateway-token.yaml",
         "single.yaml",
         "single-traces.yaml",
@@ -330,7 +330,7 @@ fn single_counts_as_the_gateway_does() {
 // Who is let in
 
 #[test]
-fn a_host_with_a_certificate_is_let_in_and_no_other() {
+fn a_machine_with_a_certificate_is_let_in_and_no_other() {
     let backend = Receiver::start().unwrap();
     let gateway = Gateway::new().onward(&backend).start();
     arrived(&backend, gateway.take("desk-17", &operations(1)));
@@ -348,7 +348,7 @@ fn a_host_with_a_certificate_is_let_in_and_no_other() {
 }
 
 #[test]
-fn a_host_without_a_certificate_needs_a_token() {
+fn a_machine_without_a_certificate_needs_a_token() {
     let tokens = tempfile::NamedTempFile::new().unwrap();
     fs::write(&tokens, "old-token\nnew-token\n").unwrap();
     let backend = Receiver::start().unwrap();
@@ -405,20 +405,20 @@ fn the_first_failures_on_a_new_server_count() {
 }
 
 #[test]
-fn series_do_not_grow_with_hosts() {
+fn series_do_not_grow_with_machines() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new().to(&prometheus).start();
     let series = || prometheus.query(&format!("count({})", pushed("mpr-otel")))[0].value;
-    for host in 0..10 {
-        gateway.take(&format!("desk-{host}"), &operations(5));
+    for machine in 0..10 {
+        gateway.take(&format!("desk-{machine}"), &operations(5));
     }
     counted(&prometheus, CALLS, 50.0);
     counted(&prometheus, DURATIONS, 50.0);
     let few = series();
     // 18 bounds and +Inf, sum, count and calls; one of the fleet, and one of programs.
     assert_eq!(few, 5.0 * 22.0 + 2.0);
-    for host in 10..500 {
-        gateway.take(&format!("desk-{host}"), &operations(5));
+    for machine in 10..500 {
+        gateway.take(&format!("desk-{machine}"), &operations(5));
     }
     counted(&prometheus, CALLS, 2500.0);
     assert_eq!(series(), few);
@@ -488,7 +488,7 @@ fn a_number_leads_to_an_operation() {
 // What the agents report
 
 /// What an agent reports of itself, as totals since `began`.
-fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceRequest {
+fn report(machine: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceRequest {
     let point = |value: i64, reason: Option<&str>| NumberDataPoint {
         attributes: reason.map(|reason| text("mpr.loss.reason", reason)).into_iter().collect(),
         start_time_unix_nano: began,
@@ -524,7 +524,7 @@ fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceR
     ];
     ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
-            resource: Some(resource(host, "mpr-otel-agent")),
+            resource: Some(resource(machine, "mpr-otel-agent")),
             scope_metrics: vec![ScopeMetrics { metrics, ..Default::default() }],
             ..Default::default()
         }],
@@ -532,7 +532,7 @@ fn report(host: &str, began: u64, seen: i64, lost: i64) -> ExportMetricsServiceR
 }
 
 #[test]
-fn an_agents_metrics_pass_with_the_name_of_its_host() {
+fn an_agents_metrics_pass_with_the_name_of_its_machine() {
     let prometheus = Prometheus::start();
     let gateway = Gateway::new().to(&prometheus).start();
     gateway.take_metrics(&report("desk-17", now(), 7, 0));
@@ -550,9 +550,9 @@ fn an_agents_metrics_pass_with_the_name_of_its_host() {
     ];
     assert_eq!(names.into_iter().collect::<Vec<_>>(), known, "and no target_info");
     for series in &all {
-        let host = series.label("host_name");
-        assert!(["desk-17", "desk-18"].contains(&host), "{series:?}");
-        assert_eq!(series.label("instance"), format!("id-of-{host}"));
+        let machine = series.label("host_name");
+        assert!(["desk-17", "desk-18"].contains(&machine), "{series:?}");
+        assert_eq!(series.label("instance"), format!("id-of-{machine}"));
         assert_eq!(series.label("os_type"), "");
     }
 }
@@ -570,7 +570,7 @@ fn the_first_loss_of_an_agent_that_runs_for_days_counts() {
 
 // What survives
 
-/// The Collector of a host, which sends to a gateway.
+/// The Collector of a machine, which sends to a gateway.
 struct Agent {
     folder: TempDir,
     setup: Setup,
@@ -593,7 +593,7 @@ impl Agent {
     /// events come by OTLP instead.
     fn before(endpoint: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let setup = Setup::of(&["collector-config/agent.yaml"])
+        let setup = Setup::of(&["collector-config/machine.yaml"])
             .with("MPR_STATE_DIR", folder.path().join("state").display())
             .with("MPR_LISTEN", format!("127.0.0.1:{}", free_port()))
             .with("MPR_GATEWAY_ENDPOINT", endpoint)
@@ -616,7 +616,7 @@ impl Agent {
 }
 
 #[test]
-fn nothing_is_lost_between_a_host_and_its_gateway() {
+fn nothing_is_lost_between_a_machine_and_its_gateway() {
     let backend = Receiver::start().unwrap();
     let mut gateway = Gateway::new().onward(&backend).start();
     let agent = Agent::of(&gateway);
@@ -696,7 +696,7 @@ fn a_gateway_that_is_drained_loses_nothing() {
     let backend = Receiver::start().unwrap();
     let mut gateway = Gateway::new().to(&prometheus).onward(&backend).start();
     let mut sent = gateway.take("desk-17", &operations(10));
-    // Drained: no host sends, and what was counted has been pushed.
+    // Drained: no machine sends, and what was counted has been pushed.
     increased(&prometheus, CALLS, 10.0);
     increased(&prometheus, DURATIONS, 10.0);
     gateway.stop();

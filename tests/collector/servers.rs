@@ -26,7 +26,7 @@ const NAMES: [(&str, &str); 15] = [
     ("other.example", "other.example"),
     ("none", "none"),
     ("tsclient", "tsclient"),
-    // This can be no host's name.
+    // This can be no host name.
     ("open http:", "other"),
 ];
 const ALIASES: &str =

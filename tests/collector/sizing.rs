@@ -1,4 +1,4 @@
-//! What hosts cost a gateway that ends their TLS, and the Prometheus behind it. Figures for
+//! What machines cost a gateway that ends their TLS, and the Prometheus behind it. Figures for
 //! docs/OPERATE.md, which nothing is compared with:
 //!
 //!     cargo xtask test --fleet    # builds the servers
@@ -22,9 +22,9 @@ use std::time::Instant;
 
 /// What a logon maps.
 const LOGON: usize = 4;
-/// Two numbers of hosts, for the line through what they cost.
+/// Two numbers of machines, for the line through what they cost.
 const CONNECTIONS: [usize; 2] = [1_000, 4_000];
-/// Two numbers of hosts with agents.
+/// Two numbers of machines with agents.
 const AGENTS: [usize; 2] = [2_000, 10_000];
 /// Reports of each agent.
 const REPORTS: usize = 3;
@@ -86,21 +86,21 @@ fn connections_and_handshakes() {
     let mut opened = Vec::new();
     let mut kept = Vec::new();
     let mut open = Vec::new();
-    for hosts in CONNECTIONS {
+    for machines in CONNECTIONS {
         let (gateway, pid) = gateway();
         let began = cpu(pid);
-        for _ in 0..hosts {
-            // A host of its own: no connection and no session that it could go on with.
+        for _ in 0..machines {
+            // A machine of its own: no connection and no session that it could go on with.
             logon(&gateway, &gateway.certificates.client(Some(&gateway.certificates)));
         }
         let took = cpu(pid) - began;
-        println!("{hosts} hosts connect, send {LOGON} spans, close: {took:.0} ms of CPU");
-        opened.push((hosts, took));
+        println!("{machines} machines connect, send {LOGON} spans, close: {took:.0} ms of CPU");
+        opened.push((machines, took));
     }
-    for hosts in CONNECTIONS {
+    for machines in CONNECTIONS {
         let (gateway, pid) = gateway();
         let client = || gateway.certificates.client(Some(&gateway.certificates));
-        let clients: Vec<ureq::Agent> = (0..hosts).map(|_| client()).collect();
+        let clients: Vec<ureq::Agent> = (0..machines).map(|_| client()).collect();
         let alone = memory(pid, "VmRSS:");
         let (mut took, mut turns) = (0.0, Vec::new());
         for turn in ["opening their connections", "over the connections they have"] {
@@ -108,19 +108,21 @@ fn connections_and_handshakes() {
             clients.iter().for_each(|client| logon(&gateway, client));
             took = cpu(pid) - began;
             turns.push(start.elapsed());
-            println!("{hosts} hosts send {LOGON} spans, {turn}: {took:.0} ms of CPU");
+            println!("{machines} machines send {LOGON} spans, {turn}: {took:.0} ms of CPU");
         }
         // And that of the first request of all.
-        assert_eq!(connections(&gateway), hosts + 1);
+        assert_eq!(connections(&gateway), machines + 1);
         let resident = memory(pid, "VmRSS:");
-        println!("{hosts} connections: {resident:.0} MiB resident, {alone:.0} before; {turns:?}");
-        kept.push((hosts, took));
-        open.push((hosts, resident));
+        println!(
+            "{machines} connections: {resident:.0} MiB resident, {alone:.0} before; {turns:?}"
+        );
+        kept.push((machines, took));
+        open.push((machines, resident));
     }
     let two = |points: Vec<(usize, f64)>| line(points.try_into().unwrap());
     let [(_, opened), (_, kept), (rest, open)] = [two(opened), two(kept), two(open)];
-    println!("a host that connects, sends and closes: {opened:.3} ms of CPU");
-    println!("a host that has a connection and sends: {kept:.3} ms of CPU");
+    println!("a machine that connects, sends and closes: {opened:.3} ms of CPU");
+    println!("a machine that has a connection and sends: {kept:.3} ms of CPU");
     println!(
         "an open connection: {:.1} KiB; the gateway without any: {rest:.0} MiB",
         open * 1024.0
@@ -167,7 +169,7 @@ fn a_real_agent_makes_eighteen_series_and_one_for_each_way_operations_ended() {
 }
 
 /// An agent's report at a time: its eighteen series, and four of how operations ended.
-fn report(host: &str, began: u64, at: u64) -> ResourceMetrics {
+fn report(machine: &str, began: u64, at: u64) -> ResourceMetrics {
     let point = |attributes: &[(&str, &str)]| NumberDataPoint {
         attributes: attributes.iter().map(|(key, value)| text(key, value)).collect(),
         start_time_unix_nano: began,
@@ -217,7 +219,7 @@ fn report(host: &str, began: u64, at: u64) -> ResourceMetrics {
         gauge("agent.info", &versions),
     ];
     ResourceMetrics {
-        resource: Some(resource(host, "mpr-otel-agent")),
+        resource: Some(resource(machine, "mpr-otel-agent")),
         scope_metrics: vec![ScopeMetrics { metrics, ..Default::default() }],
         ..Default::default()
     }
@@ -225,41 +227,41 @@ fn report(host: &str, began: u64, at: u64) -> ResourceMetrics {
 
 #[test]
 #[ignore = "measures"]
-fn memory_of_a_prometheus_that_knows_hosts() {
+fn memory_of_a_prometheus_that_knows_machines() {
     let mut peaks = Vec::new();
     let mut gateways = Vec::new();
-    for hosts in AGENTS {
+    for machines in AGENTS {
         let prometheus = Prometheus::start();
         let gateway = Gateway::new().to(&prometheus).start();
         let began = now();
         for _ in 0..REPORTS {
-            let names: Vec<String> = (0..hosts).map(|number| format!("desk-{number}")).collect();
+            let names: Vec<String> = (0..machines).map(|number| format!("desk-{number}")).collect();
             for names in names.chunks(200) {
                 let resource_metrics =
-                    names.iter().map(|host| report(host, began, now())).collect();
+                    names.iter().map(|machine| report(machine, began, now())).collect();
                 gateway.take_metrics(&ExportMetricsServiceRequest { resource_metrics });
             }
         }
         let count = |query: &str| prometheus.query(query).first().map_or(0.0, |one| one.value);
         let series = || count(&format!("count({})", pushed("mpr-otel-agent")));
-        until("all series", || (series() == (22 * hosts) as f64).then_some(()));
+        until("all series", || (series() == (22 * machines) as f64).then_some(()));
         let [of_prometheus, of_gateway] = [prometheus.id(), gateway.process.as_ref().unwrap().id()]
             .map(|id| memory(id, "VmHWM:"));
         println!(
-            "{hosts} hosts with agents, {} series: Prometheus at most {of_prometheus:.0} MiB, the \
+            "{machines} machines with agents, {} series: Prometheus at most {of_prometheus:.0} MiB, the \
              gateway {of_gateway:.0} MiB",
             series()
         );
-        peaks.push((hosts, of_prometheus));
-        gateways.push((hosts, of_gateway));
+        peaks.push((machines, of_prometheus));
+        gateways.push((machines, of_gateway));
     }
     for (what, points) in [("Prometheus", peaks), ("the gateway", gateways)] {
         let (rest, one) = line(points.try_into().unwrap());
-        println!("{what}: {rest:.0} MiB and {:.1} KiB for a host", one * 1024.0);
+        println!("{what}: {rest:.0} MiB and {:.1} KiB for a machine", one * 1024.0);
     }
 }
 
-/// Hosts whose rules are evaluated, for the line through what that takes.
+/// Machines whose rules are evaluated, for the line through what that takes.
 const EVALUATED: [usize; 2] = [1_000, 3_000];
 /// Names that a machine made up: as many series as a gateway has of counts (MPR_SERIES_LIMIT).
 const NAMES: usize = 20_000;
@@ -302,20 +304,20 @@ fn evaluation(prometheus: &Prometheus) -> BTreeMap<String, f64> {
 #[ignore = "measures"]
 fn evaluation_of_rules() {
     let mut points = BTreeMap::<String, Vec<(usize, f64)>>::new();
-    for hosts in EVALUATED {
+    for machines in EVALUATED {
         let prometheus = Prometheus::start();
         hour(&prometheus, |began, at| {
-            (0..hosts).map(|number| report(&format!("desk-{number}"), began, at)).collect()
+            (0..machines).map(|number| report(&format!("desk-{number}"), began, at)).collect()
         });
         let took = evaluation(&prometheus);
-        println!("{hosts} hosts with agents: {took:?} s");
+        println!("{machines} machines with agents: {took:?} s");
         for (group, took) in took {
-            points.entry(group).or_default().push((hosts, took));
+            points.entry(group).or_default().push((machines, took));
         }
     }
     for (group, points) in points {
         let (rest, one) = line(points.try_into().unwrap());
-        println!("{group}: {rest:.3} s and {:.3} ms for a host", one * 1e3);
+        println!("{group}: {rest:.3} s and {:.3} ms for a machine", one * 1e3);
     }
     let prometheus = Prometheus::start();
     hour(&prometheus, |began, at| {

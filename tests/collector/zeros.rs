@@ -38,8 +38,8 @@ const BLIND: [&str; 2] = ["MprLedgersQuarantined", "MprServerSlow"];
 const COUNT: usize = 30;
 /// Servers that somebody connected to before.
 const KNOWN: [&str; 4] = ["down", "failing", "stranger", "well"];
-/// Hosts that find damaged ledgers.
-const HOSTS: usize = 5;
+/// Machines that find damaged ledgers.
+const MACHINES: usize = 5;
 
 /// A Prometheus with the rules that ship.
 fn prometheus(folder: &Path, zeros: bool) -> Prometheus {
@@ -95,7 +95,7 @@ fn happen(gateway: &Gateway) -> usize {
     for number in 0..COUNT {
         all += connect(gateway, &format!("other{number}"), 1, |_| {});
     }
-    for number in 0..HOSTS {
+    for number in 0..MACHINES {
         // Each agent's first report.
         let mut metrics = report(&format!("desk-{number}"), now() - 1_000_000_000, 7, 0);
         for metric in &mut metrics.resource_metrics[0].scope_metrics[0].metrics {

@@ -1,7 +1,7 @@
 //! The rules of Grafana's dashboard-linter, by its names, and some of our own.
 //!
 //! Of Grafana's, four do not apply: `template-instance-rule` and `target-instance-rule`, because
-//! metrics of operations are sums over hosts and have no instance; `target-logql-rule` and
+//! metrics of operations are sums over machines and have no instance; `target-logql-rule` and
 //! `target-logql-auto-rule`, because nothing here reads LogQL. `target-promql-rule` is promtool's
 //! here.
 
@@ -427,7 +427,7 @@ fn markup(dashboard: &Value, _: &Around) -> Vec<String> {
     wrong
 }
 
-/// Events are those of agent.yaml.
+/// Events are those of machine.yaml.
 fn events(dashboard: &Value, _: &Around) -> Vec<String> {
     each_panel(dashboard, |panel| {
         let targets = list(panel, "/targets").iter();

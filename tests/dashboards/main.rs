@@ -276,7 +276,8 @@ fn every_alert_is_explained() {
     }
 }
 
-/// A name of a server or a host is what anybody wrote into a path: mails and messengers render it.
+/// A name of a server or a machine is what anybody wrote into a path: mails and messengers render
+/// it.
 #[test]
 fn no_name_reaches_the_text_or_the_link_of_an_alert_as_it_is() {
     for alert in alerts() {

@@ -21,7 +21,7 @@ pub struct Scenario {
     pub name: String,
     /// Arguments of `mpr-otel-lab simulate`, between spaces.
     simulate: String,
-    /// Whether hosts have agents.
+    /// Whether machines have agents.
     #[serde(default = "yes")]
     agents: bool,
     /// What fires. All else must not.

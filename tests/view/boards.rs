@@ -9,15 +9,15 @@ use mpr_otel_dashboards::grafana;
 use mpr_otel_dashboards::promql::Shape;
 use mpr_otel_dashboards::source::{Over, Panel, Series, Source, Truth};
 use mpr_otel_fleet::{Labels, Sample, label};
-use mpr_otel_lab::simulation::{AgentsTruth, HostKindTruth, HostTruth, SeriesTruth};
+use mpr_otel_lab::simulation::{AgentsTruth, MachineKindTruth, MachineTruth, SeriesTruth};
 use std::collections::BTreeMap;
 
 /// What really happened, as far as the variables of a dashboard let it show.
 pub struct View<'a> {
     /// All of it.
     pub truth: &'a mpr_otel_fleet::Truth,
-    /// The one host that is looked at.
-    pub host: &'a HostTruth,
+    /// The one machine that is looked at.
+    pub machine: &'a MachineTruth,
     /// The time that is looked at.
     pub seconds: f64,
 }
@@ -225,8 +225,8 @@ type Number = fn(&View<'_>) -> f64;
 /// Numbers that signals.yaml names.
 const NUMBERS: &[(&str, Number)] = &[
     ("one", |_| 1.0),
-    ("hosts_reporting", |view| agents(view).reporting as f64),
-    ("hosts_absent", |view| agents(view).absent_count as f64),
+    ("machines_reporting", |view| agents(view).reporting as f64),
+    ("machines_absent", |view| agents(view).absent_count as f64),
     ("lost", lost),
     ("spans_with_loss", |view| view.truth.spans_with_loss as f64),
     ("pending", |view| agents(view).pending as f64),
@@ -238,18 +238,18 @@ const NUMBERS: &[(&str, Number)] = &[
     ("all_seen", |view| agents(view).seen as f64),
     ("all_budget", |view| fleet_connects(view, spends_budget)),
     ("all_budget_share", |view| fleet_connects(view, spends_budget) / fleet_connects(view, any)),
-    ("hosts", |view| hosts(view, |kind| kind.hosts)),
-    ("hosts_failing", |view| hosts(view, |kind| kind.failing)),
+    ("machines", |view| machines(view, |kind| kind.machines)),
+    ("machines_failing", |view| machines(view, |kind| kind.failing)),
     ("repeated", |view| agents(view).repeated as f64),
     ("deferred", |view| agents(view).deferred as f64),
     ("store_bytes", |view| agents(view).store_bytes as f64),
     ("largest_store", |view| agents(view).largest_store as f64),
     ("removed_per_minute", |view| per_minute(view, agents(view).removed as f64)),
-    ("host_seen", |view| seen(view.host)),
-    ("host_exported", |view| view.host.operations as f64),
-    ("host_lost", |view| view.host.lost as f64),
-    ("host_seen_per_minute", |view| per_minute(view, seen(view.host))),
-    ("host_exported_per_minute", |view| per_minute(view, view.host.operations as f64)),
+    ("machine_seen", |view| seen(view.machine)),
+    ("machine_exported", |view| view.machine.operations as f64),
+    ("machine_lost", |view| view.machine.lost as f64),
+    ("machine_seen_per_minute", |view| per_minute(view, seen(view.machine))),
+    ("machine_exported_per_minute", |view| per_minute(view, view.machine.operations as f64)),
 ];
 
 /// Comparisons of rows.
@@ -259,10 +259,10 @@ type Compare = fn(&View<'_>, &[Sample]) -> Result<(), String>;
 const ROWS: &[(&str, Compare)] = &[
     ("buckets", buckets),
     ("losses_by_reason", losses_by_reason),
-    ("losses_by_host", |view, rows| same(sum(rows), lost(view))),
+    ("losses_by_machine", |view, rows| same(sum(rows), lost(view))),
     ("lost", |view, rows| same(sum(rows), lost(view))),
     ("most_pending", |view, rows| same(sum(rows), agents(view).pending as f64)),
-    ("absent_hosts", absent),
+    ("absent_machines", absent),
     ("spans_per_second", |view, rows| same(sum(rows), spans_per_second(view))),
     ("series_of_calls", |view, rows| same(sum(rows), series(view, true))),
     ("series_of_durations", |view, rows| same(sum(rows), series(view, false))),
@@ -273,34 +273,36 @@ const ROWS: &[(&str, Compare)] = &[
     }),
     ("last_success", last_success),
     ("never_reached", never_reached),
-    ("host_lost_per_minute", |view, rows| same(sum(rows), per_minute(view, view.host.lost as f64))),
-    ("host_last_report", last_report),
-    ("hosts_failing_by_class", failing_by_class),
-    ("hosts_by_site", |view, rows| by_kind(view, rows, &[SITE], |kind| kind.hosts)),
-    ("failing_hosts_by_site", |view, rows| by_kind(view, rows, &[SITE], |kind| kind.failing)),
-    ("hosts_by_build", |view, rows| by_kind(view, rows, &[BUILD], |kind| kind.hosts)),
-    ("failing_hosts_by_build", |view, rows| by_kind(view, rows, &[BUILD], |kind| kind.failing)),
+    ("machine_lost_per_minute", |view, rows| {
+        same(sum(rows), per_minute(view, view.machine.lost as f64))
+    }),
+    ("machine_last_report", last_report),
+    ("machines_failing_by_class", failing_by_class),
+    ("machines_by_site", |view, rows| by_kind(view, rows, &[SITE], |kind| kind.machines)),
+    ("failing_machines_by_site", |view, rows| by_kind(view, rows, &[SITE], |kind| kind.failing)),
+    ("machines_by_build", |view, rows| by_kind(view, rows, &[BUILD], |kind| kind.machines)),
+    ("failing_machines_by_build", |view, rows| by_kind(view, rows, &[BUILD], |kind| kind.failing)),
     ("versions", |view, rows| {
-        let hosts = |kind: &HostKindTruth| if kind.reporting { kind.hosts } else { 0 };
-        by_kind(view, rows, &[VERSION, BUILD], hosts)
+        let machines = |kind: &MachineKindTruth| if kind.reporting { kind.machines } else { 0 };
+        by_kind(view, rows, &[VERSION, BUILD], machines)
     }),
     ("stuck_agents", stuck_agents),
-    ("failures_by_host", failures_by_host),
+    ("failures_by_machine", failures_by_machine),
     ("failures_by_program", |view, rows| by_program(view, rows, failed)),
     ("operations_by_program", |view, rows| by_program(view, rows, any)),
-    ("host_outcomes", host_outcomes),
-    ("host_versions", host_versions),
+    ("machine_outcomes", machine_outcomes),
+    ("machine_versions", machine_versions),
 ];
 
-/// A label of hosts, and what it says of hosts that are alike.
-type KindLabel = (&'static str, fn(&HostKindTruth) -> &str);
+/// A label of machines, and what it says of machines that are alike.
+type KindLabel = (&'static str, fn(&MachineKindTruth) -> &str);
 
 const SITE: KindLabel = ("mpr_site", |kind| &kind.site);
 const BUILD: KindLabel = ("os_build_id", |kind| &kind.os_build);
 const VERSION: KindLabel = ("service_version", |kind| &kind.version);
 
-/// The sum of something over all kinds of hosts.
-fn hosts(view: &View<'_>, count: fn(&HostKindTruth) -> u64) -> f64 {
+/// The sum of something over all kinds of machines.
+fn machines(view: &View<'_>, count: fn(&MachineKindTruth) -> u64) -> f64 {
     agents(view).kinds.iter().map(count).sum::<u64>() as f64
 }
 
@@ -325,12 +327,12 @@ fn fleet_connects(view: &View<'_>, which: Which) -> f64 {
     groups.values().map(|part| part.count()).sum::<u64>() as f64
 }
 
-/// Hosts in groups by labels; groups of none have no row.
+/// Machines in groups by labels; groups of none have no row.
 fn by_kind(
     view: &View<'_>,
     rows: &[Sample],
     labels: &[KindLabel],
-    count: impl Fn(&HostKindTruth) -> u64,
+    count: impl Fn(&MachineKindTruth) -> u64,
 ) -> Result<(), String> {
     let mut expected = BTreeMap::<Labels, u64>::new();
     for kind in &agents(view).kinds {
@@ -343,9 +345,9 @@ fn by_kind(
 
 fn failing_by_class(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     let mut expected = BTreeMap::<Labels, u64>::new();
-    for (class, hosts) in agents(view).kinds.iter().flat_map(|kind| &kind.failing_by_class) {
+    for (class, machines) in agents(view).kinds.iter().flat_map(|kind| &kind.failing_by_class) {
         let labels = Labels::from([("mpr_error_class".to_owned(), class.clone())]);
-        *expected.entry(labels).or_default() += hosts;
+        *expected.entry(labels).or_default() += machines;
     }
     same_rows(rows, &expected)
 }
@@ -363,7 +365,7 @@ fn same_rows(rows: &[Sample], expected: &BTreeMap<Labels, u64>) -> Result<(), St
 }
 
 fn stuck_agents(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
-    same(rows.len() as f64, hosts(view, |kind| kind.slow).min(50.0))?;
+    same(rows.len() as f64, machines(view, |kind| kind.slow).min(50.0))?;
     rows.iter().try_for_each(|row| same(row.value, 40.0))
 }
 
@@ -384,42 +386,44 @@ fn by_program(view: &View<'_>, rows: &[Sample], which: Which) -> Result<(), Stri
     Ok(())
 }
 
-/// The hosts of the sample are known one by one. A host that should be among the first 50 is there.
-fn failures_by_host(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
-    let failing = hosts(view, |kind| kind.failing);
+/// The machines of the sample are known one by one. A machine that should be among the first 50 is
+/// there.
+fn failures_by_machine(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    let failing = machines(view, |kind| kind.failing);
     same(rows.len() as f64, failing.min(50.0))?;
     let least = rows.iter().map(|row| row.value).fold(f64::INFINITY, f64::min);
-    for host in &view.truth.hosts_sample {
-        let row = rows.iter().find(|row| row.labels["host_name"] == host.host);
+    for machine in &view.truth.machines_sample {
+        let row = rows.iter().find(|row| row.labels["host_name"] == machine.host_name);
         match row {
-            Some(row) => same(row.value, host.failures as f64)?,
-            None if host.failures == 0 || failing > 50.0 && host.failures as f64 <= least => {}
-            None => return Err(format!("{host:?} is missing")),
+            Some(row) => same(row.value, machine.failures as f64)?,
+            None if machine.failures == 0 || failing > 50.0 && machine.failures as f64 <= least => {
+            }
+            None => return Err(format!("{machine:?} is missing")),
         }
     }
     Ok(())
 }
 
-fn host_outcomes(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
-    let host = view.host;
+fn machine_outcomes(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+    let machine = view.machine;
     let of = |outcome: &str| {
         let row = rows.iter().find(|row| row.labels["mpr_outcome"] == outcome);
         row.map_or(0.0, |row| row.value)
     };
-    same(of("failure"), per_minute(view, host.failures as f64))?;
-    same(of("unfinished"), per_minute(view, host.unfinished as f64))?;
-    same(sum(rows), per_minute(view, host.operations as f64))
+    same(of("failure"), per_minute(view, machine.failures as f64))?;
+    same(of("unfinished"), per_minute(view, machine.unfinished as f64))?;
+    same(sum(rows), per_minute(view, machine.operations as f64))
 }
 
-/// One version, build and site, which hosts have.
-fn host_versions(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
+/// One version, build and site, which machines have.
+fn machine_versions(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     last_report(view, rows)?;
-    let is_of = |kind: &HostKindTruth| {
+    let is_of = |kind: &MachineKindTruth| {
         [SITE, BUILD, VERSION].iter().all(|(name, of)| rows[0].labels[*name] == of(kind))
     };
     match agents(view).kinds.iter().any(is_of) {
         true => Ok(()),
-        false => Err(format!("there is no such host: {rows:?}")),
+        false => Err(format!("there is no such machine: {rows:?}")),
     }
 }
 
@@ -432,15 +436,15 @@ fn sum(rows: &[Sample]) -> f64 {
 }
 
 fn agents<'a>(view: &View<'a>) -> &'a AgentsTruth {
-    view.truth.agents.as_ref().expect("the hosts of this run have agents")
+    view.truth.agents.as_ref().expect("the machines of this run have agents")
 }
 
 fn lost(view: &View<'_>) -> f64 {
     agents(view).lost.values().sum::<u64>() as f64
 }
 
-fn seen(host: &HostTruth) -> f64 {
-    (host.operations + host.lost) as f64
+fn seen(machine: &MachineTruth) -> f64 {
+    (machine.operations + machine.lost) as f64
 }
 
 fn per_minute(view: &View<'_>, count: f64) -> f64 {
@@ -499,8 +503,8 @@ fn losses_by_reason(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
 fn absent(view: &View<'_>, rows: &[Sample]) -> Result<(), String> {
     let named = &agents(view).absent;
     let told: Vec<&String> = rows.iter().map(|row| &row.labels["host_name"]).collect();
-    match named.iter().find(|host| !told.contains(host)) {
-        Some(host) => Err(format!("{host} is absent and not shown")),
+    match named.iter().find(|machine| !told.contains(machine)) {
+        Some(machine) => Err(format!("{machine} is absent and not shown")),
         None => same(rows.len() as f64, agents(view).absent_count as f64),
     }
 }

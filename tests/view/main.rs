@@ -34,7 +34,7 @@ fn root() -> PathBuf {
 #[test]
 fn every_number_of_every_dashboard_and_rule_is_what_happened() {
     let run = Run::simulate(&[
-        "--hosts",
+        "--machines",
         "400",
         "--hours",
         "10",
@@ -58,7 +58,8 @@ fn every_number_of_every_dashboard_and_rule_is_what_happened() {
     let worst = servers.iter().max_by_key(|(_, part)| part.count()).unwrap().0;
     wrong.extend(run.look(Some(&worst["server_address"])));
 
-    let view = View { truth, host: &truth.hosts_sample[0], seconds: run.window.as_secs_f64() };
+    let view =
+        View { truth, machine: &truth.machines_sample[0], seconds: run.window.as_secs_f64() };
     let rules = run.store.prometheus.data("/api/v1/rules?type=record", &[]).unwrap();
     let groups = rules["groups"].as_array().unwrap();
     let rules: Vec<&Value> =
@@ -82,7 +83,7 @@ fn every_number_of_every_dashboard_and_rule_is_what_happened() {
 
 /// Two hours of a fleet with troubles of every sort that a series shows.
 const TWO_HOURS: &[&str] = &[
-    "--hosts",
+    "--machines",
     "150",
     "--servers",
     "12",
@@ -126,9 +127,9 @@ fn the_series_that_are_written_without_a_gateway_are_those_of_the_gateway() {
 }
 
 #[test]
-fn hosts_that_stopped_are_absent_by_name() {
+fn machines_that_stopped_are_absent_by_name() {
     let run = Run::simulate(&[
-        "--hosts",
+        "--machines",
         "200",
         "--hours",
         "1",
@@ -138,14 +139,14 @@ fn hosts_that_stopped_are_absent_by_name() {
         "100",
         "--agents",
         "--incident",
-        "hosts-vanish@20m:share=0.3",
+        "machines-vanish@20m:share=0.3",
     ]);
     assert!(run.truth.agents.as_ref().unwrap().absent_count > 0);
     let panels = [
-        "Hosts reporting",
-        "Hosts absent",
-        "Hosts reporting over time",
-        "Absent hosts",
+        "Machines reporting",
+        "Machines absent",
+        "Machines reporting over time",
+        "Absent machines",
         "Versions",
     ];
     for panel in panels {
@@ -154,8 +155,8 @@ fn hosts_that_stopped_are_absent_by_name() {
     }
 }
 
-/// The incidents of the alerts' trial. Hosts that vanish and a fleet that falls silent are compared with
-/// the week before, which no trial has: dashboards/rules/tests show those.
+/// The incidents of the alerts' trial. Machines that vanish and a fleet that falls silent are
+/// compared with the week before, which no trial has: dashboards/rules/tests show those.
 const INCIDENTS: &[&str] = &[
     "server-flaky@0m:server=2,share=0.08",
     "server-down@30m-80m:server=1",
@@ -174,8 +175,17 @@ fn each_incident_fires_its_alert_and_no_other() {
     let store = stack.prometheus(LAPSE.of(LOOKBACK)).unwrap();
     let gateway = stack.gateway("gateway-1", &store.prometheus, NOWHERE).unwrap();
     let speed = LAPSE.0.to_string();
-    let mut arguments =
-        vec!["--hosts", "1200", "--servers", "12", "--hours", "4", "--from", "07:30", "--agents"];
+    let mut arguments = vec![
+        "--machines",
+        "1200",
+        "--servers",
+        "12",
+        "--hours",
+        "4",
+        "--from",
+        "07:30",
+        "--agents",
+    ];
     arguments.extend(["--speed", &speed, "--seed", "11"]);
     arguments.extend(INCIDENTS.iter().flat_map(|incident| ["--incident", incident]));
     let truth = simulate(&stack, &gateway.endpoint, &arguments).unwrap();

@@ -82,13 +82,13 @@ impl Run {
     }
 
     /// What a dashboard's expression becomes with these variables, in time-lapse.
-    fn expression(&self, expression: &str, host: &str, server: &str) -> String {
-        LAPSE.expression(&self.filled(expression, host, server)).unwrap()
+    fn expression(&self, expression: &str, machine: &str, server: &str) -> String {
+        LAPSE.expression(&self.filled(expression, machine, server)).unwrap()
     }
 
     /// What a dashboard's query becomes with these variables, whose durations are those of the
     /// dashboard: in time-lapse they are divided.
-    fn filled(&self, query: &str, host: &str, server: &str) -> String {
+    fn filled(&self, query: &str, machine: &str, server: &str) -> String {
         let window = format!("{}ms", (self.window * LAPSE.0).as_millis());
         let offset = format!("offset {window}");
         let interval = format!("{}s", LAPSE.0);
@@ -105,8 +105,8 @@ impl Run {
             ("$server", server),
             ("$operation", "add"),
             ("$mode", "plain"),
-            ("${host:raw}", host),
-            ("$host", host),
+            ("${host:raw}", machine),
+            ("$host", machine),
         ];
         filled(query, &variables).unwrap()
     }
@@ -116,8 +116,8 @@ impl Run {
         let file = board.trim_start_matches("mpr-otel-");
         let file = root().join("dashboards").join(file).with_extension("json");
         let truth = &self.truth;
-        let host = &truth.hosts_sample[0];
-        let view = View { truth, host, seconds: self.window.as_secs_f64() };
+        let machine = &truth.machines_sample[0];
+        let view = View { truth, machine, seconds: self.window.as_secs_f64() };
         let read = Board::read(&file).unwrap();
         let known = queries(&Source::read(&root()).unwrap());
         let targets = read.targets().filter(|(of, _)| of.title == panel);
@@ -127,7 +127,7 @@ impl Run {
                     == (board, panel, &target.letter)
             });
             let shows = &known.unwrap().shows;
-            let query = self.expression(&target.expression, &host.host, ".*");
+            let query = self.expression(&target.expression, &machine.host_name, ".*");
             shows.check(&view, &self.ask(&query), true).err()
         });
         wrong.map(|why| format!("{board} / {panel}: {why}")).collect()
@@ -139,52 +139,37 @@ impl Run {
             Some(server) => self.truth.of_server(server),
             None => self.truth.clone(),
         };
-        let host = truth.hosts_sample.iter().max_by_key(|host| (host.lost, host.failures)).unwrap();
-        let view = View { truth: &truth, host, seconds: self.window.as_secs_f64() };
+        let machine = truth
+            .machines_sample
+            .iter()
+            .max_by_key(|machine| (machine.lost, machine.failures))
+            .unwrap();
+        let view = View { truth: &truth, machine, seconds: self.window.as_secs_f64() };
         let mut wrong = Vec::new();
         let source = Source::read(&root()).unwrap();
-        let mut known = queries(&source);
-        let records = records(&source);
+        let (mut known, records) = (queries(&source), records(&source));
         for board in Board::all(&root().join("dashboards")).unwrap() {
             for (panel, target) in board.targets() {
                 let place = (board.uid.as_str(), panel.title.as_str(), target.letter.as_str());
-                let name = format!("{} / {} / {}", place.0, place.1, place.2);
-                // No store of events runs here.
-                if target.source == "loki" {
-                    continue;
-                }
-                if target.source == "jaeger" {
-                    wrong.extend(
-                        self.search(target, &view, server)
-                            .err()
-                            .map(|why| format!("{name}: {why}")),
-                    );
-                    continue;
-                }
-                let row = known.iter().position(|known| {
-                    (known.board.as_str(), known.panel.as_str(), known.letter.as_str()) == place
-                });
-                let Some(row) = row else {
-                    wrong.push(format!("{name}: nothing is known of what it should show"));
-                    continue;
+                let looked = match target.source.as_str() {
+                    // No store of events runs here.
+                    "loki" => Ok(()),
+                    "jaeger" => self.search(target, &view, server),
+                    _ => {
+                        let row = known.iter().position(|known| {
+                            (known.board.as_str(), known.panel.as_str(), known.letter.as_str())
+                                == place
+                        });
+                        let shows = row.map(|row| known.swap_remove(row).shows);
+                        shows.map_or_else(
+                            || Err("nothing is known of what it should show".to_owned()),
+                            |shows| self.compare(target, &shows, &view, server, &records),
+                        )
+                    }
                 };
-                let shows = known.swap_remove(row).shows;
-                let fleet_wide = !target.expression.contains("$server");
-                if server.is_some() && fleet_wide {
-                    continue;
-                }
-                let query = self.expression(&target.expression, &host.host, server.unwrap_or(".*"));
-                if let Shows::Recorded(name) = &shows {
-                    // What the rule records is compared with the truth, see below.
-                    assert!(records.iter().any(|(record, _)| record == name), "{name} is no rule");
-                    assert!(
-                        query.starts_with(&format!("{name}{{")),
-                        "{query} shows something else"
-                    );
-                }
-                if let Err(why) = shows.check(&view, &self.ask(&query), server.is_none()) {
-                    wrong.push(format!("{name}: {why}\n    {query}"));
-                }
+                let (board, panel, letter) = place;
+                wrong
+                    .extend(looked.err().map(|why| format!("{board} / {panel} / {letter}: {why}")));
             }
         }
         let forgotten = known.iter().map(|known| {
@@ -194,12 +179,37 @@ impl Run {
         wrong
     }
 
+    /// Compares what a query of Prometheus finds, of a server if the query can be asked of one.
+    fn compare(
+        &self,
+        target: &Target,
+        shows: &Shows,
+        view: &View<'_>,
+        server: Option<&str>,
+        records: &[(String, Shows)],
+    ) -> Result<(), String> {
+        let fleet_wide = !target.expression.contains("$server");
+        if server.is_some() && fleet_wide {
+            return Ok(());
+        }
+        let machine = &view.machine.host_name;
+        let query = self.expression(&target.expression, machine, server.unwrap_or(".*"));
+        if let Shows::Recorded(name) = shows {
+            // What the rule records is compared with the truth in main.rs.
+            assert!(records.iter().any(|(record, _)| record == name), "{name} is no rule");
+            assert!(query.starts_with(&format!("{name}{{")), "{query} shows something else");
+        }
+        shows
+            .check(view, &self.ask(&query), server.is_none())
+            .map_err(|why| format!("{why}\n    {query}"))
+    }
+
     /// Compares what a search for traces finds.
     fn search(&self, target: &Target, view: &View<'_>, server: Option<&str>) -> Result<(), String> {
         let text = |name: &str| target.raw[name].as_str().unwrap_or_default();
         let search = Search {
             service: text("service").to_owned(),
-            tags: self.filled(text("tags"), &view.host.host, server.unwrap_or("no server")),
+            tags: self.filled(text("tags"), &view.machine.host_name, server.unwrap_or("no server")),
             least: text("minDuration").to_owned(),
             limit: target.raw["limit"].as_u64().unwrap(),
         };
@@ -210,9 +220,9 @@ impl Run {
                 view.truth.groups(&[], failed).values().map(Part::count).sum()
             }
             None if search.tags.contains("server.address=") => return Ok(()),
-            _ if of_outcome("failure") => view.host.failures,
-            _ if of_outcome("unfinished") => view.host.unfinished,
-            _ if search.least.is_empty() => view.host.operations,
+            _ if of_outcome("failure") => view.machine.failures,
+            _ if of_outcome("unfinished") => view.machine.unfinished,
+            _ if search.least.is_empty() => view.machine.operations,
             _ => {
                 let all = Search { least: String::new(), ..search.clone() };
                 let all = self.traces.jaeger.spans(&all).map_err(|error| error.to_string())?;

@@ -60,28 +60,11 @@ fn takes<'a>(
     program: &'a Path,
     folder: &'a Path,
 ) -> Vec<(&'static str, &'static str, usize, Take<'a>)> {
-    let pair = |threads: usize, operations: usize| -> Take<'a> {
-        Box::new(move |library| {
-            let rounds = effort.rounds;
-            Ok(pair::take_of(stage, library, Name::Ours, threads, operations, rounds)?.median)
-        })
-    };
-    let export = |compression: &'static str| -> Take<'a> {
-        Box::new(move |library| {
-            let turn = export::turn(stage, library, Name::Ours, compression, effort)?;
-            Ok(turn.nanos_per_span())
-        })
-    };
-    let short = |delivery: &'static str| -> Take<'a> {
-        Box::new(move |library| {
-            // Of its own: a host exports what earlier hosts left in its folder.
-            let ledgers = folder.join(library.file_stem().unwrap_or_default());
-            short::life(stage, library, program, &ledgers, delivery)
-        })
-    };
-    let added = |delivery: &'static str| -> Take<'a> {
-        let observed = short(delivery);
-        let bare = short(short::BARE);
+    let pair = |threads, operations| pair(stage, effort, threads, operations);
+    let export = |compression| export(stage, effort, compression);
+    let short = |delivery| short(stage, program, folder, delivery);
+    let added = |delivery| -> Take<'a> {
+        let (observed, bare) = (short(delivery), short(short::BARE));
         Box::new(move |library| Ok(observed(library)? - bare(library)?))
     };
     let host = |figure: fn(&host::Stay) -> f64| -> Take<'a> {
@@ -124,4 +107,34 @@ fn takes<'a>(
         ],
         Measure::Agent | Measure::Fleet => Vec::new(),
     }
+}
+
+/// Nanoseconds of an operation.
+fn pair(stage: &Stage, effort: Effort, threads: usize, operations: usize) -> Take<'_> {
+    Box::new(move |library| {
+        let rounds = effort.rounds;
+        Ok(pair::take_of(stage, library, Name::Ours, threads, operations, rounds)?.median)
+    })
+}
+
+/// CPU nanoseconds of a span's export.
+fn export<'a>(stage: &'a Stage, effort: Effort, compression: &'static str) -> Take<'a> {
+    Box::new(move |library| {
+        let turn = export::turn(stage, library, Name::Ours, compression, effort)?;
+        Ok(turn.nanos_per_span())
+    })
+}
+
+/// Microseconds that a program lives that maps one drive.
+fn short<'a>(
+    stage: &'a Stage,
+    program: &'a Path,
+    folder: &'a Path,
+    delivery: &'static str,
+) -> Take<'a> {
+    Box::new(move |library| {
+        // Of its own: a host exports what earlier hosts left in its folder.
+        let ledgers = folder.join(library.file_stem().unwrap_or_default());
+        short::life(stage, library, program, &ledgers, delivery)
+    })
 }

@@ -136,15 +136,80 @@ pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Costs)> {
     let (ledgers, intake) = take_over(stage, effort)?;
     let (kept, kept_peak) = keep(stage, effort)?;
     let (live, locked, crowd) = beside_a_crowd(stage, effort)?;
-    progress("agent: nothing to do");
     let folder = stage.folder()?;
     let agent = Process::start(stage, folder.path())?;
+    let (idle, idle_wakeups) = rest(&agent, effort)?;
+    let work = beside_work(stage, &agent, folder.path(), effort)?;
+    drop(agent);
+    let costs = Costs {
+        ledgers,
+        intake_seconds: intake.seconds,
+        intake_cpu_seconds: intake.cpu_seconds,
+        intake_peak: intake.peak,
+        idle,
+        idle_wakeups,
+        crowd,
+        kept,
+        kept_peak,
+        busy: work.busy,
+        exported: work.exported,
+    };
+    let crowd = format!("agent beside {live} quiet hosts and {locked} locked files");
+    Ok((rows(&costs, &crowd, work.exported as f64 / work.seconds), costs))
+}
+
+/// The report's rows: of the crowd with this title, of work at this rate in operations a second.
+fn rows(costs: &Costs, crowd: &str, rate: f64) -> Vec<Row> {
+    let percent = |share: f64| Figure::exact(share * 100.0, "% of a core");
+    let mib = |kib: u64| Figure::exact(kib as f64 / 1024.0, "MiB");
+    let row = |title: &str, figure, reach| Row::alone(title, figure, reach);
+    vec![
+        row(
+            &format!("taking over and sending {} dead ledgers", costs.ledgers),
+            Figure::exact(costs.ledgers as f64 / costs.intake_seconds, "ledgers/s"),
+            Reach::Nothing,
+        ),
+        row("memory for that, at most", mib(costs.intake_peak), Reach::AtMost(64.0)),
+        row(
+            &format!("memory with {} operations kept", costs.kept),
+            mib(costs.kept_peak),
+            Reach::AtMost(64.0),
+        ),
+        row("agent with nothing to do", percent(costs.idle), Reach::Nothing),
+        row("wake-ups of it", Figure::exact(costs.idle_wakeups, "a minute"), Reach::AtMost(10.0)),
+        row(crowd, percent(costs.crowd), Reach::AtMost(2.0)),
+        row(
+            &format!("agent at {rate:.0} operations/s of {HOSTS} hosts"),
+            percent(costs.busy),
+            Reach::Nothing,
+        ),
+    ]
+}
+
+/// CPU seconds that an agent needs for each second without anything to do, and how often its threads
+/// wake up in a minute of that.
+fn rest(agent: &Process, effort: Effort) -> Result<(f64, f64)> {
+    progress("agent: nothing to do");
     // What it does when it starts is no rest, and nothing shows from outside when that is over.
     thread::sleep(Duration::from_secs(1));
     let minutes = effort.idle_seconds as f64 * IDLE / 60.0;
-    let wakeups = wakeups(agent.0.id())?;
+    let before = wakeups(agent.0.id())?;
     let idle = agent.cpu_over(Duration::from_secs_f64(minutes * 60.0))?;
-    let idle_wakeups = (self::wakeups(agent.0.id())? - wakeups) as f64 / minutes;
+    Ok((idle, (wakeups(agent.0.id())? - before) as f64 / minutes))
+}
+
+/// What an agent did beside hosts at work.
+struct Work {
+    /// CPU seconds for each second.
+    busy: f64,
+    /// How long the hosts worked, in seconds.
+    seconds: f64,
+    /// Operations that it exported.
+    exported: u64,
+}
+
+/// Has hosts work in an agent's folder until all that they did has arrived.
+fn beside_work(stage: &Stage, agent: &Process, folder: &Path, effort: Effort) -> Result<Work> {
     progress("agent: hosts at work");
     stage.sink.take()?;
     let pause = Duration::from_secs(1) * HOSTS as u32 / OPERATIONS_PER_SECOND as u32;
@@ -153,7 +218,7 @@ pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Costs)> {
     for _ in 0..HOSTS {
         let arguments = ["steady", &each.to_string(), &pause.as_micros().to_string()];
         let host = stage
-            .worker(&arguments, folder.path())
+            .worker(&arguments, folder)
             .env("MPR_OTEL_DELIVERY", "agent")
             .stdin(Stdio::null())
             .spawn()?;
@@ -177,49 +242,7 @@ pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Costs)> {
         }
         thread::sleep(GLANCE);
     }
-    drop(agent);
-    let costs = Costs {
-        ledgers,
-        intake_seconds: intake.seconds,
-        intake_cpu_seconds: intake.cpu_seconds,
-        intake_peak: intake.peak,
-        idle,
-        idle_wakeups,
-        crowd,
-        kept,
-        kept_peak,
-        busy,
-        exported,
-    };
-    let percent = |share: f64| Figure::exact(share * 100.0, "% of a core");
-    let rate = Figure::exact(ledgers as f64 / intake.seconds, "ledgers/s");
-    let mib = |kib: u64| Figure::exact(kib as f64 / 1024.0, "MiB");
-    let rows = vec![
-        Row::alone(
-            &format!("taking over and sending {ledgers} dead ledgers"),
-            rate,
-            Reach::Nothing,
-        ),
-        Row::alone("memory for that, at most", mib(intake.peak), Reach::AtMost(64.0)),
-        Row::alone(
-            &format!("memory with {kept} operations kept"),
-            mib(kept_peak),
-            Reach::AtMost(64.0),
-        ),
-        Row::alone("agent with nothing to do", percent(idle), Reach::Nothing),
-        Row::alone("wake-ups of it", Figure::exact(idle_wakeups, "a minute"), Reach::AtMost(10.0)),
-        Row::alone(
-            &format!("agent beside {live} quiet hosts and {locked} locked files"),
-            percent(crowd),
-            Reach::AtMost(2.0),
-        ),
-        Row::alone(
-            &format!("agent at {:.0} operations/s of {HOSTS} hosts", exported as f64 / seconds),
-            percent(busy),
-            Reach::Nothing,
-        ),
-    ];
-    Ok((rows, costs))
+    Ok(Work { busy, seconds, exported })
 }
 
 /// What emptying a folder took.

@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Barrier;
 use std::time::Instant;
+use tempfile::TempDir;
 
 /// Threads that all call first.
 const TOGETHER: usize = 8;
@@ -82,17 +83,20 @@ pub fn start(stage: &Stage, library: &Path, threads: usize) -> Result<Start> {
     stage.work(library, &["first", &threads.to_string()], &super::pair::SETTINGS)
 }
 
+/// A folder with files that are none of the product's.
+fn with_foreign_names(stage: &Stage, effort: Effort) -> Result<TempDir> {
+    let folder = stage.folder()?;
+    for name in 0..effort.names {
+        File::create(folder.path().join(format!("{name}.foreign")))?;
+    }
+    Ok(folder)
+}
+
 /// Measures in one process after another, by turns.
 pub fn measure(stage: &Stage, effort: Effort) -> Result<(Vec<Row>, Samples)> {
     progress("first: fresh processes, by turns");
-    let crowded = stage.folder()?;
-    for name in 0..effort.names {
-        File::create(crowded.path().join(format!("{name}.foreign")))?;
-    }
-    let attended = stage.folder()?;
-    for name in 0..effort.names {
-        File::create(attended.path().join(format!("{name}.foreign")))?;
-    }
+    let crowded = with_foreign_names(stage, effort)?;
+    let attended = with_foreign_names(stage, effort)?;
     let page = LedgerFolder::new(attended.path()).control_page();
     fs::create_dir_all(page.parent().ok_or("a page without a folder")?)?;
     let page = ControlPageWriter::create(&page)?;

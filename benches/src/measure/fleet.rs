@@ -13,8 +13,8 @@ use std::process::Stdio;
 use std::time::Instant;
 
 /// Sizes of fleets.
-const HOSTS: [u32; 3] = [1_000, 10_000, 100_000];
-/// The largest fleet whose hosts are tried each by itself: a request for every logon takes long.
+const MACHINES: [u32; 3] = [1_000, 10_000, 100_000];
+/// The largest fleet whose machines are tried each by itself: a request for every logon takes long.
 const MOST_DIRECT: u32 = 10_000;
 /// How many times faster a fleet's metrics are flushed where it is measured what they take on a
 /// disk: an hour's samples are taken in 36 seconds.
@@ -25,7 +25,7 @@ const SAMPLES_A_DAY: f64 = 5_760.0;
 /// What was found for one size.
 #[derive(Clone, Debug, Serialize)]
 pub struct Size {
-    hosts: u32,
+    machines: u32,
     /// Spans of a working day.
     spans: u64,
     /// How long sending them took, in seconds.
@@ -34,12 +34,12 @@ pub struct Size {
     cpu_seconds: f64,
     /// The most memory the gateway had resident, in KiB.
     peak_kib: u64,
-    /// CPU time of the gateway for a span if each host sends requests of its own, in seconds;
+    /// CPU time of the gateway for a span if each machine sends requests of its own, in seconds;
     /// `None` where that was not tried.
     direct_cpu_seconds: Option<f64>,
     /// Series of the operation metrics.
     series: f64,
-    /// Series of the agents' metrics, if each host has an agent.
+    /// Series of the agents' metrics, if each machine has an agent.
     agent_series: f64,
     /// CPU time of the gateway for one report of each agent, in seconds.
     agent_cpu_seconds: f64,
@@ -68,20 +68,23 @@ struct Said {
 /// Measures each size, as many as the effort allows.
 pub fn measure(stage: &Stage, quick: bool) -> Result<(Vec<Row>, Costs)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let hosts = if quick { &HOSTS[..1] } else { &HOSTS[..] };
-    let sizes = hosts.iter().map(|hosts| size(stage, &root, *hosts)).collect::<Result<Vec<_>>>()?;
+    let machines = if quick { &MACHINES[..1] } else { &MACHINES[..] };
+    let sizes = machines
+        .iter()
+        .map(|machines| size(stage, &root, *machines))
+        .collect::<Result<Vec<_>>>()?;
     progress("fleet: what samples take on a disk");
     let bytes_per_sample = bytes_per_sample(stage, &root, if quick { "0.5" } else { "2" })?;
     let mut rows = Vec::new();
     for size in &sizes {
-        let of = |what: &str| format!("{what}, {} hosts", size.hosts);
+        let of = |what: &str| format!("{what}, {} machines", size.machines);
         let alone = |what: &str, value: f64, unit: &'static str| {
             Row::alone(&of(what), Figure::exact(value, unit), Reach::Nothing)
         };
         let mib = |kib: u64| kib as f64 / 1024.0;
         let days = f64::from(1_u32 << 20);
         rows.extend(size.direct_cpu_seconds.map(|seconds| {
-            alone("gateway, each host by itself", 1.0 / seconds, "spans/s of a core")
+            alone("gateway, each machine by itself", 1.0 / seconds, "spans/s of a core")
         }));
         rows.extend([
             alone("a day's spans", size.spans as f64, "spans"),
@@ -112,25 +115,25 @@ pub fn measure(stage: &Stage, quick: bool) -> Result<(Vec<Row>, Costs)> {
     Ok((rows, Costs { sizes, bytes_per_sample, bytes_per_span }))
 }
 
-fn size(stage: &Stage, root: &Path, hosts: u32) -> Result<Size> {
-    progress(&format!("fleet: a day of {hosts} hosts"));
-    let hosts_text = hosts.to_string();
+fn size(stage: &Stage, root: &Path, machines: u32) -> Result<Size> {
+    progress(&format!("fleet: a day of {machines} machines"));
+    let machines_text = machines.to_string();
     let (day, store, servers) =
-        run(stage, root, Lapse(1), &["--hosts", &hosts_text, "--hours", "24"])?;
+        run(stage, root, Lapse(1), &["--machines", &machines_text, "--hours", "24"])?;
     let series = count(&store.prometheus, "mpr_(calls|duration).*")?;
     drop((store, servers));
-    let direct = (hosts <= MOST_DIRECT).then(|| {
-        progress(&format!("fleet: a day of {hosts} hosts, each by itself"));
-        let day = ["--hosts", &hosts_text, "--hours", "24", "--direct"];
+    let direct = (machines <= MOST_DIRECT).then(|| {
+        progress(&format!("fleet: a day of {machines} machines, each by itself"));
+        let day = ["--machines", &machines_text, "--hours", "24", "--direct"];
         let (day, ..) = run(stage, root, Lapse(1), &day)?;
         Ok::<_, Box<dyn std::error::Error>>(day.cpu_seconds / day.spans as f64)
     });
-    progress(&format!("fleet: reports of {hosts} agents"));
-    let agents = ["--hosts", &hosts_text, "--hours", "0.05", "--from", "03:00", "--agents"];
+    progress(&format!("fleet: reports of {machines} agents"));
+    let agents = ["--machines", &machines_text, "--hours", "0.05", "--from", "03:00", "--agents"];
     let (reports, store, _servers) = run(stage, root, Lapse(1), &agents)?;
     let agent_series = count(&store.prometheus, "mpr_operation_.*|mpr_ledger_.*")?;
     Ok(Size {
-        hosts,
+        machines,
         spans: day.spans,
         seconds: day.seconds,
         cpu_seconds: day.cpu_seconds,
@@ -208,7 +211,7 @@ fn count(prometheus: &Prometheus, names: &str) -> Result<f64> {
 fn bytes_per_sample(stage: &Stage, root: &Path, hours: &str) -> Result<f64> {
     let speed = LAPSE.0.to_string();
     let simulation =
-        ["--hosts", "1000", "--hours", hours, "--from", "08:00", "--speed", speed.as_str()];
+        ["--machines", "1000", "--hours", hours, "--from", "08:00", "--speed", speed.as_str()];
     let (_, store, _servers) = run(stage, root, LAPSE, &simulation)?;
     store.prometheus.post("/api/v1/admin/tsdb/snapshot")?;
     let (mut bytes, mut samples) = (0, 0);
@@ -233,7 +236,7 @@ fn bytes_per_span(stage: &Stage, root: &Path) -> Result<f64> {
     let store = servers.prometheus(LOOKBACK)?;
     // Nobody listens on this port.
     let gateway = servers.gateway("gateway-1", &store.prometheus, "http://127.0.0.1:9")?;
-    let said = simulate(stage, &gateway.endpoint, &["--hosts", "1000", "--hours", "24"])?;
+    let said = simulate(stage, &gateway.endpoint, &["--machines", "1000", "--hours", "24"])?;
     let spans = said.operations as f64;
     let queue = "sum(otelcol_exporter_queue_size{exporter=\"otlp_http/traces\"})";
     until("all spans are counted", || {

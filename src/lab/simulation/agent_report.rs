@@ -1,9 +1,9 @@
-//! What every host's agent reports about itself, once in a simulated minute.
+//! What every machine's agent reports about itself, once in a simulated minute.
 
 use super::batch::Finished;
 use super::fleet::Fleet;
 use super::random::Rng;
-use super::truth::{AgentsTruth, HostKindTruth};
+use super::truth::{AgentsTruth, MachineKindTruth};
 use mpr_otel_core::intake::POWER_LOSS;
 use mpr_otel_core::ledger::Loss;
 use mpr_otel_core::operation::Outcome;
@@ -54,7 +54,7 @@ pub(super) fn is_of_hosts(reason: usize) -> bool {
     LOSSES.get(reason).is_some_and(|(name, _)| OF_HOSTS.contains(name))
 }
 
-/// What a host's agent counts.
+/// What a machine's agent counts.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     exported: u32,
@@ -95,13 +95,13 @@ impl Counts {
     }
 }
 
-/// What all hosts' agents count, shared with the senders.
+/// What all machines' agents count, shared with the senders.
 #[derive(Debug)]
 pub(super) struct Meters(Vec<Mutex<Counts>>);
 
 impl Meters {
-    pub(super) fn new(hosts: u32) -> Self {
-        Self((0..hosts).map(|_| Mutex::default()).collect())
+    pub(super) fn new(machines: u32) -> Self {
+        Self((0..machines).map(|_| Mutex::default()).collect())
     }
 
     /// The agent has an operation. `again`: it found it a second time.
@@ -111,7 +111,7 @@ impl Meters {
             Some(class) => OUTCOMES.len() + class as usize,
             None => OUTCOMES.iter().position(|known| *known == outcome).unwrap_or_default(),
         };
-        self.count(finished.scripted.host, |counts| {
+        self.count(finished.scripted.machine, |counts| {
             counts.ended[place] += 1;
             counts.repeated += u32::from(again);
             counts.removed += u32::from(finished.ends_process);
@@ -119,40 +119,40 @@ impl Meters {
     }
 
     /// A collector has an operation's span.
-    pub(super) fn exported(&self, host: u32) {
-        self.count(host, |counts| counts.exported += 1);
+    pub(super) fn exported(&self, machine: u32) {
+        self.count(machine, |counts| counts.exported += 1);
     }
 
     /// A collector refused it for good. It was taken over before, so it does not count as seen again.
-    pub(super) fn rejected(&self, host: u32) {
-        self.count(host, |counts| counts.rejected += 1);
+    pub(super) fn rejected(&self, machine: u32) {
+        self.count(machine, |counts| counts.rejected += 1);
     }
 
     /// An operation was lost before anybody took it over: for this reason of [`LOSSES`], or for any.
-    pub(super) fn lost(&self, host: u32, reason: Option<usize>, rng: &mut Rng) {
+    pub(super) fn lost(&self, machine: u32, reason: Option<usize>, rng: &mut Rng) {
         let any = rng.weighted(LOSSES.iter().map(|(_, weight)| *weight));
         let reason = reason.unwrap_or(any);
-        self.count(host, |counts| counts.lost[reason] += 1);
+        self.count(machine, |counts| counts.lost[reason] += 1);
     }
 
-    fn count(&self, host: u32, add: impl FnOnce(&mut Counts)) {
-        if let Some(counts) = self.0.get(host as usize) {
+    fn count(&self, machine: u32, add: impl FnOnce(&mut Counts)) {
+        if let Some(counts) = self.0.get(machine as usize) {
             add(&mut counts.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    fn read(&self, host: u32) -> Counts {
-        let counts = self.0.get(host as usize);
+    fn read(&self, machine: u32) -> Counts {
+        let counts = self.0.get(machine as usize);
         counts.map_or_else(Counts::default, |counts| {
             *counts.lock().unwrap_or_else(PoisonError::into_inner)
         })
     }
 }
 
-/// One host's report.
+/// One machine's report.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AgentReport {
-    host: u32,
+    machine: u32,
     counts: Counts,
     /// Its date, in nanoseconds since 1970.
     at: u64,
@@ -170,18 +170,18 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// The agents started at `begun`, in nanoseconds since 1970.
-    pub(super) fn new(hosts: u32, begun: u64) -> Self {
-        let last = vec![Counts::default(); hosts as usize];
+    pub(super) fn new(machines: u32, begun: u64) -> Self {
+        let last = vec![Counts::default(); machines as usize];
         Self { last, floor: begun + 1, latest: begun, minute: 0 }
     }
 
-    /// A host's report of a simulated minute, dated now.
+    /// A machine's report of a simulated minute, dated now.
     ///
-    /// A host's reports have different dates, to the millisecond, however fast simulated time
+    /// A machine's reports have different dates, to the millisecond, however fast simulated time
     /// goes: a store that gets two values for one date keeps one.
     pub(super) fn report(
         &mut self,
-        host: u32,
+        machine: u32,
         minute: u64,
         now: u64,
         meters: &Meters,
@@ -192,18 +192,18 @@ impl Reporter {
         }
         let at = now.max(self.floor);
         self.latest = self.latest.max(at);
-        let counts = meters.read(host);
-        self.last[host as usize] = counts;
-        AgentReport { host, counts, at }
+        let counts = meters.read(machine);
+        self.last[machine as usize] = counts;
+        AgentReport { machine, counts, at }
     }
 
-    /// The sums of what was reported last. `is_absent`: whether a host was off at the end.
+    /// The sums of what was reported last. `is_absent`: whether a machine was off at the end.
     pub(super) fn truth(&self, fleet: &Fleet, is_absent: impl Fn(u32) -> bool) -> AgentsTruth {
         let mut truth = AgentsTruth::default();
-        let mut kinds: BTreeMap<_, HostKindTruth> = BTreeMap::new();
-        for (host, counts) in (0..).zip(&self.last) {
-            let (agent, machine) = (fleet.agent(host), fleet.machine(host));
-            let reporting = !is_absent(host);
+        let mut kinds: BTreeMap<_, MachineKindTruth> = BTreeMap::new();
+        for (machine, counts) in (0..).zip(&self.last) {
+            let (agent, described) = (fleet.agent(machine), fleet.machine(machine));
+            let reporting = !is_absent(machine);
             if reporting {
                 truth.reporting += 1;
                 truth.pending += u64::from(counts.pending());
@@ -212,7 +212,7 @@ impl Reporter {
                 truth.largest_store = truth.largest_store.max(store);
                 truth.deferred += u64::from(agent.deferred);
             } else {
-                truth.add_absent(fleet.host_name(host));
+                truth.add_absent(fleet.host_name(machine));
             }
             truth.seen += u64::from(counts.seen());
             truth.exported += u64::from(counts.exported);
@@ -222,14 +222,20 @@ impl Reporter {
                 *truth.lost.entry(reason.to_owned()).or_default() += u64::from(count);
             }
             let (version, slow) = (agent.version.to_owned(), u64::from(agent.last_round > 0));
-            let os_build = machine.os_build.unwrap_or_default();
-            let site = machine.site.unwrap_or_default();
+            let os_build = described.os_build.unwrap_or_default();
+            let site = described.site.unwrap_or_default();
             let kind = (version, os_build, site, reporting);
             let kind = kinds.entry(kind).or_insert_with_key(|(version, os_build, site, _)| {
                 let (version, os_build, site) = (version.clone(), os_build.clone(), site.clone());
-                HostKindTruth { version, os_build, site, reporting, ..HostKindTruth::default() }
+                MachineKindTruth {
+                    version,
+                    os_build,
+                    site,
+                    reporting,
+                    ..MachineKindTruth::default()
+                }
             });
-            kind.hosts += 1;
+            kind.machines += 1;
             kind.slow += slow;
             let classes: Vec<Class> =
                 counts.ended().filter_map(|(outcome, _)| outcome.class()).collect();
@@ -243,15 +249,15 @@ impl Reporter {
     }
 }
 
-/// Several hosts' reports in one request. The agents started at `begun`.
+/// Several machines' reports in one request. The agents started at `begun`.
 pub(super) fn request(
     reports: &[AgentReport],
     begun: u64,
     fleet: &Fleet,
     settings: &Settings,
 ) -> ExportMetricsServiceRequest {
-    let of_host = |report: &AgentReport| {
-        let resource = agent_resource(settings, fleet.machine(report.host));
+    let of_machine = |report: &AgentReport| {
+        let resource = agent_resource(settings, fleet.machine(report.machine));
         let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
         ResourceMetrics {
             resource: Some(Resource { attributes, ..Resource::default() }),
@@ -266,12 +272,12 @@ pub(super) fn request(
             ..ResourceMetrics::default()
         }
     };
-    ExportMetricsServiceRequest { resource_metrics: reports.iter().map(of_host).collect() }
+    ExportMetricsServiceRequest { resource_metrics: reports.iter().map(of_machine).collect() }
 }
 
 fn metrics(report: &AgentReport, begun: u64, fleet: &Fleet) -> Vec<Metric> {
-    let AgentReport { host, counts, at } = report;
-    let agent = fleet.agent(*host);
+    let AgentReport { machine, counts, at } = report;
+    let agent = fleet.agent(*machine);
     let dated = |value, attributes: Vec<KeyValue>| NumberDataPoint {
         attributes,
         start_time_unix_nano: begun,
@@ -299,7 +305,7 @@ fn metrics(report: &AgentReport, begun: u64, fleet: &Fleet) -> Vec<Metric> {
     let one = |count| vec![point(count, Vec::new())];
     let store = number_data_point::Value::AsInt((WAITING * u64::from(counts.pending())) as i64);
     let round = number_data_point::Value::AsDouble(agent.last_round.into());
-    let build = fleet.machine(*host).os_build.unwrap_or_default();
+    let build = fleet.machine(*machine).os_build.unwrap_or_default();
     let info = vec![text("service.version", agent.version), text("os.build_id", &build)];
     let all = vec![
         counter("mpr.operation.seen", OPERATIONS, one(counts.seen())),

@@ -40,7 +40,7 @@ pub(super) struct Finished {
     pub(super) process: Process,
     /// Whether that ends with it.
     pub(super) ends_process: bool,
-    /// When its host sends its span, in nanoseconds of simulated time.
+    /// When its machine sends its span, in nanoseconds of simulated time.
     pub(super) sent: u64,
     /// How long it had been waiting before, beside what is simulated, in nanoseconds.
     pub(super) waited: u64,
@@ -80,27 +80,27 @@ pub(super) struct OutgoingRequest {
     pub(super) scripted: Vec<Scripted>,
 }
 
-/// The requests for `finished`. The spans of a host come under its resource; the hosts share a
-/// request, as behind a collector of theirs, or have one each, if they send `direct`.
+/// The requests for `finished`. The spans of a machine come under its resource; the machines share
+/// a request, as behind a collector of theirs, or have one each, if they send `direct`.
 pub(super) fn pack(
     mut finished: Vec<Finished>,
     fleet: &Fleet,
     settings: &Settings,
     direct: bool,
 ) -> Vec<OutgoingRequest> {
-    // Stable, so a host's spans stay in order.
-    finished.sort_by_key(|finished| finished.scripted.host);
-    let hosts = finished.chunk_by(|one, other| one.scripted.host == other.scripted.host);
+    // Stable, so a machine's spans stay in order.
+    finished.sort_by_key(|finished| finished.scripted.machine);
+    let machines = finished.chunk_by(|one, other| one.scripted.machine == other.scripted.machine);
     let privacy = Privacy::of(settings);
-    let requests = hosts.map(|of_host| {
+    let requests = machines.map(|of_machine| {
         // What was recorded can be read: all that is made here is whole.
         let readable =
-            of_host.iter().filter_map(|finished| Some((finished.span(&privacy)?, finished)));
+            of_machine.iter().filter_map(|finished| Some((finished.span(&privacy)?, finished)));
         let (spans, scripted): (Vec<SpanData>, Vec<Scripted>) =
             readable.map(|(span, finished)| (span, finished.scripted)).unzip();
-        let host = of_host.first().map_or(0, |finished| finished.scripted.host);
+        let machine = of_machine.first().map_or(0, |finished| finished.scripted.machine);
         let request =
-            ExportTraceServiceRequest { resource_spans: of(host, spans, fleet, settings) };
+            ExportTraceServiceRequest { resource_spans: of(machine, spans, fleet, settings) };
         OutgoingRequest { request, scripted }
     });
     if direct {
@@ -114,7 +114,12 @@ pub(super) fn pack(
     vec![whole]
 }
 
-fn of(host: u32, spans: Vec<SpanData>, fleet: &Fleet, settings: &Settings) -> Vec<ResourceSpans> {
-    let resource = resource(settings, fleet.machine(host));
+fn of(
+    machine: u32,
+    spans: Vec<SpanData>,
+    fleet: &Fleet,
+    settings: &Settings,
+) -> Vec<ResourceSpans> {
+    let resource = resource(settings, fleet.machine(machine));
     group_spans_by_resource_and_scope(spans, &ResourceAttributesWithSchema::from(&resource))
 }

@@ -39,7 +39,7 @@ pub(super) trait Destination {
     fn minute_is_over(&self, _minute: u32) {}
 }
 
-/// Hosts whose reports share a request.
+/// Machines whose reports share a request.
 const REPORTS: usize = 500;
 
 /// A real collector, behind threads that send.

@@ -39,7 +39,7 @@ enum Event {
     Begin(Place),
     /// An operation returns, or has been open for too long.
     End(Box<Finished>),
-    /// Its host sends it.
+    /// Its machine sends it.
     Sent(Box<Finished>),
     /// The agents whose turn it is in this second report.
     AgentReports(u64),
@@ -68,7 +68,7 @@ pub(super) struct Engine<'run> {
     open: usize,
     outbox: Outbox<'run>,
     reporter: Option<Reporter>,
-    /// By host: operations lost since one of its spans last reported losses.
+    /// By machine: operations lost since one of its spans last reported losses.
     unreported: HashMap<u32, u64>,
     lost: u64,
     most_open: usize,
@@ -85,7 +85,7 @@ impl<'run> Engine<'run> {
         (from, end): (u64, u64),
         report: &'run mut dyn FnMut(&RunProgress),
     ) -> Self {
-        let hosts = shared.fleet.hosts;
+        let machines = shared.fleet.machines;
         let limit = nanos(shared.settings.unfinished_after).max(SECOND / 1000);
         Self {
             shared,
@@ -101,7 +101,7 @@ impl<'run> Engine<'run> {
             open: 0,
             outbox,
             reporter: (shared.meters.as_ref())
-                .map(|_| Reporter::new(hosts, timeline.begun_unix_nanos())),
+                .map(|_| Reporter::new(machines, timeline.begun_unix_nanos())),
             unreported: HashMap::new(),
             lost: 0,
             most_open: 0,
@@ -113,8 +113,8 @@ impl<'run> Engine<'run> {
     /// Plays the whole run, or what there is of it until it is stopped, and waits until everything is
     /// accepted or refused.
     pub(super) fn run(&mut self) -> Result<(), Gone> {
-        for host in 0..self.shared.fleet.hosts {
-            self.expect_visit(host, 0, 0);
+        for machine in 0..self.shared.fleet.machines {
+            self.expect_visit(machine, 0, 0);
         }
         for number in (0..).take(self.routines.len()) {
             self.expect_routine(number, 0);
@@ -161,25 +161,25 @@ impl<'run> Engine<'run> {
         };
         let fleet = &self.shared.fleet;
         let (incidents, at) = (self.incidents, self.now);
-        // All hosts' counters get the same timestamp, so that Prometheus' `increase` has nothing to
-        // extrapolate.
+        // All machines' counters get the same timestamp, so that Prometheus' `increase` has nothing
+        // to extrapolate.
         let now = self.timeline.now_unix_nanos(at);
-        for host in 0..fleet.hosts {
-            if incidents.is_silent(fleet, host, at) {
+        for machine in 0..fleet.machines {
+            if incidents.is_silent(fleet, machine, at) {
                 continue;
             }
-            let report = reporter.report(host, u64::MAX, now, meters);
+            let report = reporter.report(machine, u64::MAX, now, meters);
             self.outbox.add_report(report);
             if self.outbox.is_full() {
                 self.outbox.flush(&self.shared.stop, &mut || ())?;
             }
         }
-        let truth = reporter.truth(fleet, |host| incidents.is_silent(fleet, host, at));
+        let truth = reporter.truth(fleet, |machine| incidents.is_silent(fleet, machine, at));
         self.flush()?;
         Ok(Some(truth))
     }
 
-    /// Operations that hosts had no room for.
+    /// Operations that machines had no room for.
     pub(super) fn lost(&self) -> u64 {
         self.lost
     }
@@ -230,17 +230,17 @@ impl<'run> Engine<'run> {
         }
     }
 
-    /// Queues the host's first visit at or after visit `index` of `day`.
-    fn expect_visit(&mut self, host: u32, day: u32, index: usize) {
+    /// Queues the machine's first visit at or after visit `index` of `day`.
+    fn expect_visit(&mut self, machine: u32, day: u32, index: usize) {
         let (mut day, mut index) = (day, index);
         while u64::from(day) * DAY < self.from + self.end {
-            let visits = plan::visits(&self.shared.fleet, host, day);
+            let visits = plan::visits(&self.shared.fleet, machine, day);
             for (visit, plan::Visit { at, .. }) in visits.iter().enumerate().skip(index) {
                 let Some(at) = (u64::from(day) * DAY + at).checked_sub(self.from) else { continue };
                 if at < self.end {
                     let visit = u16::try_from(visit).unwrap_or(u16::MAX);
                     let routine = None;
-                    self.push(at, Event::Begin(Place { host, day, visit, step: 0, routine }));
+                    self.push(at, Event::Begin(Place { machine, day, visit, step: 0, routine }));
                 }
                 return;
             }
@@ -252,20 +252,20 @@ impl<'run> Engine<'run> {
     fn expect_routine(&mut self, number: u16, done: u32) {
         let Some(routine) = self.routines.get(usize::from(number)) else { return };
         if let Some((day, at)) = routine.next(done, number, self.from, self.end) {
-            let (host, routine) = (routine.host, Some(number));
-            self.push(at, Event::Begin(Place { host, day, visit: 0, step: 0, routine }));
+            let (machine, routine) = (routine.machine, Some(number));
+            self.push(at, Event::Begin(Place { machine, day, visit: 0, step: 0, routine }));
         }
     }
 
     /// A program asks for an operation.
     fn begin(&mut self, place: Place) {
-        let Place { host, day, visit, step, routine } = place;
+        let Place { machine, day, visit, step, routine } = place;
         match routine {
             Some(number) => self.expect_routine(number, day + 1),
-            None if step == 0 => self.expect_visit(host, day, usize::from(visit) + 1),
+            None if step == 0 => self.expect_visit(machine, day, usize::from(visit) + 1),
             None => {}
         }
-        if self.incidents.is_absent(&self.shared.fleet, host, self.now) {
+        if self.incidents.is_absent(&self.shared.fleet, machine, self.now) {
             return;
         }
         let Some((finished, gap)) = self.script.operation(place, self.now) else { return };
@@ -275,14 +275,14 @@ impl<'run> Engine<'run> {
         }
         if let Some(reason) = self.incidents.loss(place, self.now) {
             self.lost += 1;
-            self.shared.count().lose(host);
+            self.shared.count().lose(machine);
             if reason.is_none_or(agent_report::is_of_hosts) {
-                *self.unreported.entry(host).or_default() += 1;
+                *self.unreported.entry(machine).or_default() += 1;
             }
             if let Some(meters) = &self.shared.meters {
                 let [a, b, c, d] = place.name();
                 let rng = &mut Rng::of(&[self.shared.fleet.seed, LOSS, a, b, c, d]);
-                meters.lost(host, reason, rng);
+                meters.lost(machine, reason, rng);
             }
             return;
         }
@@ -291,23 +291,23 @@ impl<'run> Engine<'run> {
         self.push(ended, Event::End(Box::new(finished)));
     }
 
-    /// An operation ends. The agent takes it over, and it becomes a span, if its host is still there,
-    /// and comes back to the network before the run is over.
+    /// An operation ends. The agent takes it over, and it becomes a span, if its machine is still
+    /// there, and comes back to the network before the run is over.
     fn end(&mut self, mut finished: Box<Finished>) {
-        let host = finished.scripted.host;
-        let sent = self.incidents.sent(host, self.now);
-        if self.incidents.is_absent(&self.shared.fleet, host, self.now) {
+        let machine = finished.scripted.machine;
+        let sent = self.incidents.sent(machine, self.now);
+        if self.incidents.is_absent(&self.shared.fleet, machine, self.now) {
             self.open -= 1;
             return;
         }
         if let Some(meters) = &self.shared.meters {
-            let name = [self.shared.fleet.seed, AGAIN, host.into(), finished.record.number];
+            let name = [self.shared.fleet.seed, AGAIN, machine.into(), finished.record.number];
             meters.took_over(&finished, Rng::of(&name).happens(AGAIN_SHARE));
         }
         match sent.filter(|sent| *sent == self.now || *sent < self.end) {
             None => self.open -= 1,
             Some(sent) => {
-                finished.scripted.lost = self.unreported.remove(&host).unwrap_or_default();
+                finished.scripted.lost = self.unreported.remove(&machine).unwrap_or_default();
                 finished.sent = sent;
                 finished.scripted.series.late = sent - self.now + finished.waited > LATE;
                 self.push(sent, Event::Sent(finished));
@@ -315,7 +315,7 @@ impl<'run> Engine<'run> {
         }
     }
 
-    /// An operation's host sends its span.
+    /// An operation's machine sends its span.
     fn send(&mut self, mut finished: Finished) {
         self.open -= 1;
         finished.anchor = self.timeline.anchor(finished.sent) - finished.waited;
@@ -340,11 +340,11 @@ impl<'run> Engine<'run> {
         };
         let fleet = &self.shared.fleet;
         let first = (second % MINUTE) as u32;
-        for host in (first..fleet.hosts).step_by(MINUTE as usize) {
-            if !self.incidents.is_silent(fleet, host, self.now) {
+        for machine in (first..fleet.machines).step_by(MINUTE as usize) {
+            if !self.incidents.is_silent(fleet, machine, self.now) {
                 let now = self.timeline.now_unix_nanos(self.now);
                 let minute = second / MINUTE;
-                self.outbox.add_report(reporter.report(host, minute, now, meters));
+                self.outbox.add_report(reporter.report(machine, minute, now, meters));
             }
         }
         let next = self.now + SECOND;

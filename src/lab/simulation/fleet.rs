@@ -1,7 +1,7 @@
-//! The fleet: hosts, servers and shares, and who maps what.
+//! The fleet: machines, servers and shares, and who maps what.
 //!
-//! A host is a number. What is to be said of it is made from the seed whenever it is needed, so a
-//! large fleet takes no more memory than a small one.
+//! A machine is a number. What is to be said of it is made from the seed whenever it is needed, so
+//! a large fleet takes no more memory than a small one.
 
 use super::random::Rng;
 use mpr_otel_core::machine::{Machine, host_id};
@@ -54,7 +54,7 @@ pub(super) struct Server {
     of_branch: bool,
 }
 
-/// What a host's agent is like, all the time.
+/// What a machine's agent is like, all the time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Agent {
     /// Its version.
@@ -78,13 +78,13 @@ pub(super) struct Share {
     pub(super) of_branch: bool,
 }
 
-/// Hosts and servers.
+/// Machines and servers.
 #[derive(Clone, Debug)]
 pub(super) struct Fleet {
     /// What everything about it is made from.
     pub(super) seed: u64,
-    /// How many hosts.
-    pub(super) hosts: u32,
+    /// How many machines.
+    pub(super) machines: u32,
     /// Every server; the first is a file server.
     pub(super) servers: Vec<Server>,
 }
@@ -104,8 +104,9 @@ const BUILDS: [(u32, u32); 2] = [(22_631, 4_460), (26_100, 2_314)];
 const SITES: [&str; 3] = ["Headquarters", "Branch-North", "Branch-South"];
 
 impl Fleet {
-    /// A fleet of so many hosts and servers: six servers in ten for files, the others for the rest.
-    pub(super) fn new(seed: u64, hosts: u32, servers: usize) -> Self {
+    /// A fleet of so many machines and servers: six servers in ten for files, the others for the
+    /// rest.
+    pub(super) fn new(seed: u64, machines: u32, servers: usize) -> Self {
         let (nas, print, dav) = (servers / 6, servers / 8, servers / 8);
         let counts = [servers - nas - print - dav, nas, print, dav];
         let servers = ServerKind::ALL.into_iter().zip(counts).flat_map(|(kind, count)| {
@@ -116,7 +117,7 @@ impl Fleet {
                 of_branch: false,
             })
         });
-        Self { seed, hosts, servers: servers.collect() }
+        Self { seed, machines, servers: servers.collect() }
     }
 
     /// With as many more servers, each in a branch, whose users alone ask for it.
@@ -164,18 +165,18 @@ impl Fleet {
         })
     }
 
-    /// A host's DNS name.
-    pub(super) fn host_name(&self, host: u32) -> String {
-        format!("pc-{:05}.corp.example", host + 1)
+    /// A machine's DNS name.
+    pub(super) fn host_name(&self, machine: u32) -> String {
+        format!("pc-{:05}.corp.example", machine + 1)
     }
 
-    /// A host as a machine. All were cloned from one image: one MachineGuid, and one of two
-    /// builds of Windows, as in the middle of a roll-out. Each is at one of three sites.
-    pub(super) fn machine(&self, host: u32) -> Machine {
-        let mut rng = Rng::of(&[self.seed, MACHINE, host.into()]);
+    /// A machine as its resource has it. All were cloned from one image: one MachineGuid, and one
+    /// of two builds of Windows, as in the middle of a roll-out. Each is at one of three sites.
+    pub(super) fn machine(&self, machine: u32) -> Machine {
+        let mut rng = Rng::of(&[self.seed, MACHINE, machine.into()]);
         let (build, revision) = BUILDS[rng.below(BUILDS.len())];
         let site = SITES[rng.below(SITES.len())];
-        let name = self.host_name(host);
+        let name = self.host_name(machine);
         let computer = name.split('.').next().unwrap_or(&name);
         Machine {
             id: Some(host_id(&format!("{:016x}", self.seed), computer)),
@@ -188,9 +189,9 @@ impl Fleet {
         }
     }
 
-    /// A host's agent.
-    pub(super) fn agent(&self, host: u32) -> Agent {
-        let mut rng = Rng::of(&[self.seed, AGENT, host.into()]);
+    /// A machine's agent.
+    pub(super) fn agent(&self, machine: u32) -> Agent {
+        let mut rng = Rng::of(&[self.seed, AGENT, machine.into()]);
         Agent {
             version: VERSIONS[rng.weighted([1.0, 2.0, 7.0].into_iter())],
             last_round: if rng.happens(0.02) { 40 } else { 0 },
@@ -198,18 +199,18 @@ impl Fleet {
         }
     }
 
-    /// How much longer a host's way to the servers is: some sit in branch offices, some at home.
-    pub(super) fn distance(&self, host: u32) -> f64 {
-        match Rng::of(&[self.seed, DISTANCE, host.into()]).unit() {
+    /// How much longer a machine's way to the servers is: some sit in branch offices, some at home.
+    pub(super) fn distance(&self, machine: u32) -> f64 {
+        match Rng::of(&[self.seed, DISTANCE, machine.into()]).unit() {
             draw if draw < 0.80 => 1.0,
             draw if draw < 0.95 => 1.8,
             _ => 3.5,
         }
     }
 
-    /// The drives that a host maps at logon: letter and share. The same every day.
-    pub(super) fn drives(&self, host: u32) -> Vec<(char, Share)> {
-        let mut rng = Rng::of(&[self.seed, DRIVE, host.into()]);
+    /// The drives that a machine maps at logon: letter and share. The same every day.
+    pub(super) fn drives(&self, machine: u32) -> Vec<(char, Share)> {
+        let mut rng = Rng::of(&[self.seed, DRIVE, machine.into()]);
         let mut drives = vec![
             ('H', self.share_of(ServerKind::Files, Some("home$"), &mut rng)),
             ('P', self.share_of(ServerKind::Files, Some("projects"), &mut rng)),
@@ -284,14 +285,15 @@ mod tests {
     }
 
     #[test]
-    fn every_host_has_a_name_and_an_id_of_its_own() {
+    fn every_machine_has_a_name_and_an_id_of_its_own() {
         let fleet = Fleet::new(1, 1000, 24);
         assert_eq!(fleet.host_name(16), "pc-00017.corp.example");
-        let ids: HashSet<Option<String>> = (0..1000).map(|host| fleet.machine(host).id).collect();
+        let ids: HashSet<Option<String>> =
+            (0..1000).map(|machine| fleet.machine(machine).id).collect();
         assert_eq!(ids.len(), 1000);
         let id = fleet.machine(0).id.expect("an id");
         assert_eq!(id.len(), 64, "{id}");
-        let machines: Vec<Machine> = (0..1000).map(|host| fleet.machine(host)).collect();
+        let machines: Vec<Machine> = (0..1000).map(|machine| fleet.machine(machine)).collect();
         let builds: HashSet<_> = machines.iter().map(|machine| &machine.os_build).collect();
         let sites: HashSet<_> = machines.iter().map(|machine| &machine.site).collect();
         assert_eq!((builds.len(), sites.len()), (2, 3));

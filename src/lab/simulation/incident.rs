@@ -20,16 +20,16 @@ pub enum Kind {
     ServerFlaky,
     /// Operations on a server never return.
     ServerHangs,
-    /// A part of the hosts has no room for operations.
+    /// A part of the machines has no room for operations.
     Losses,
-    /// A part of the hosts stops.
-    HostsVanish,
-    /// All hosts stop.
+    /// A part of the machines stops.
+    MachinesVanish,
+    /// All machines stop.
     Silence,
-    /// A part of the hosts is away from the network: their adds find no server, and what they have to
-    /// send waits until they are back.
+    /// A part of the machines is away from the network: their adds find no server, and what they
+    /// have to send waits until they are back.
     OffVpn,
-    /// A part of the hosts has no way to the servers, and reaches the collector.
+    /// A part of the machines has no way to the servers, and reaches the collector.
     ClientNetwork,
     /// One machine asks one server again and again, and is refused.
     NoisyMachine,
@@ -37,17 +37,18 @@ pub enum Kind {
     Misspelt,
     /// The users of one server try together, again and again.
     Bursts,
-    /// A part of the hosts is switched off for the night and the weekend.
+    /// A part of the machines is switched off for the night and the weekend.
     Nights,
-    /// All hosts are switched off at once, on purpose.
+    /// All machines are switched off at once, on purpose.
     ScheduledShutdown,
     /// The line to the branches is cut.
     BranchCut,
-    /// A part of the hosts maps the first drive a second time at logon.
+    /// A part of the machines maps the first drive a second time at logon.
     MappedTwice,
-    /// Scripts on a part of the hosts cancel a drive that is not there before they map it.
+    /// Scripts on a part of the machines cancel a drive that is not there before they map it.
     CancelFirst,
-    /// On a part of the hosts Group Policy maps every drive for the user and for the elevated user.
+    /// On a part of the machines Group Policy maps every drive for the user and for the elevated
+    /// user.
     Doubled,
     /// Somebody asks for servers whose names are no names.
     ForgedNames,
@@ -55,7 +56,7 @@ pub enum Kind {
     NamesOverflow,
     /// One of two gateways stops.
     GatewayDown,
-    /// All gateways stop. Hosts keep what they have to send.
+    /// All gateways stop. Machines keep what they have to send.
     GatewaysDown,
     /// The gateways drop all logs.
     LogsDropped,
@@ -90,7 +91,7 @@ impl Kind {
         Self::ServerFlaky,
         Self::ServerHangs,
         Self::Losses,
-        Self::HostsVanish,
+        Self::MachinesVanish,
         Self::Silence,
         Self::OffVpn,
         Self::ClientNetwork,
@@ -131,8 +132,8 @@ impl Kind {
                 "server-hangs@10m-30m:server=3").with_server(),
             Self::Losses => Form { reason: true, ..form("losses", Some("MprOperationsLost"),
                 "losses@10m:share=0.05").with_share(0.05) },
-            Self::HostsVanish => form("hosts-vanish", Some("MprHostsAbsent"),
-                "hosts-vanish@30m:share=0.3").with_share(0.3),
+            Self::MachinesVanish => form("machines-vanish", Some("MprHostsAbsent"),
+                "machines-vanish@30m:share=0.3").with_share(0.3),
             Self::Silence => form("silence", Some("MprFleetSilent"), "silence@30m"),
             Self::OffVpn => form("off-vpn", None, "off-vpn@2h-3h:share=0.5").with_share(0.5),
             Self::ClientNetwork => form("client-network", None,
@@ -224,18 +225,7 @@ impl FromStr for Incident {
             example: form.example,
         };
         let (when, keys) = rest.split_once(':').unwrap_or((rest, ""));
-        let time = |text: &str| {
-            parse_time(text).ok_or_else(|| {
-                error(format!("`{text}` is no time after the beginning like 90s, 10m or 1h30m"))
-            })
-        };
-        let (from, to) = match when.split_once('-') {
-            Some((from, to)) => (time(from)?, Some(time(to)?)),
-            None => (time(when)?, None),
-        };
-        if to.is_some_and(|to| to <= from) {
-            return Err(error(format!("`{when}` ends before it begins")));
-        }
+        let (from, to) = times(when).map_err(error)?;
         let mut incident = Self {
             kind: known,
             from,
@@ -248,48 +238,73 @@ impl FromStr for Incident {
             reason: None,
         };
         for pair in keys.split(',').filter(|pair| !pair.is_empty()) {
-            let number =
-                |value: &str| value.parse::<f64>().ok().filter(|number| number.is_finite());
-            match pair.split_once('=') {
-                Some(("server", value)) if form.server && !value.is_empty() => {
-                    incident.server = Some(value.to_owned());
-                }
-                Some(("share", value)) if form.share.is_some() => {
-                    incident.share = number(value)
-                        .filter(|share| *share > 0.0 && *share <= 1.0)
-                        .ok_or_else(|| error(format!("`{value}` is no share from 0 to 1")))?;
-                }
-                Some(("factor", value)) if form.factor.is_some() => {
-                    incident.factor = number(value)
-                        .filter(|factor| *factor >= 1.0 && *factor <= 1e6)
-                        .ok_or_else(|| error(format!("`{value}` is no factor from 1 on")))?;
-                }
-                Some(("every", value)) if form.every.is_some() => {
-                    let least = |every: &u64| *every >= SECOND;
-                    incident.every = parse_time(value).filter(least).ok_or_else(|| {
-                        error(format!("`{value}` is no time between operations like 30s or 2m"))
-                    })?;
-                }
-                Some(("code", value)) if form.code.is_some() => {
-                    incident.code =
-                        value.parse().ok().filter(|code| *code > 0).ok_or_else(|| {
-                            error(format!("`{value}` is no Win32 code like 1326"))
-                        })?;
-                }
-                Some(("reason", value)) if form.reason => {
-                    let known = LOSSES.iter().position(|(reason, _)| *reason == value);
-                    incident.reason = Some(known.ok_or_else(|| {
-                        let all = LOSSES.map(|(reason, _)| reason).join(", ");
-                        error(format!("`{value}` is no reason for a loss: {all}"))
-                    })?);
-                }
-                _ => return Err(error(format!("{kind} does not know `{pair}`"))),
-            }
+            incident.set(&form, pair).map_err(error)?;
         }
         if form.server && incident.server.is_none() {
             return Err(error(format!("{kind} needs a server")));
         }
         Ok(incident)
+    }
+}
+
+/// Reads `START[-END]`; an error is what is wrong.
+fn times(when: &str) -> Result<(u64, Option<u64>), String> {
+    let time = |text: &str| {
+        parse_time(text).ok_or_else(|| {
+            format!("`{text}` is no time after the beginning like 90s, 10m or 1h30m")
+        })
+    };
+    let (from, to) = match when.split_once('-') {
+        Some((from, to)) => (time(from)?, Some(time(to)?)),
+        None => (time(when)?, None),
+    };
+    match to {
+        Some(to) if to <= from => Err(format!("`{when}` ends before it begins")),
+        _ => Ok((from, to)),
+    }
+}
+
+impl Incident {
+    /// Reads one `key=value`, if this form has the key; an error is what is wrong.
+    fn set(&mut self, form: &Form, pair: &str) -> Result<(), String> {
+        let number = |value: &str| value.parse::<f64>().ok().filter(|number| number.is_finite());
+        match pair.split_once('=') {
+            Some(("server", value)) if form.server && !value.is_empty() => {
+                self.server = Some(value.to_owned());
+            }
+            Some(("share", value)) if form.share.is_some() => {
+                self.share = number(value)
+                    .filter(|share| *share > 0.0 && *share <= 1.0)
+                    .ok_or_else(|| format!("`{value}` is no share from 0 to 1"))?;
+            }
+            Some(("factor", value)) if form.factor.is_some() => {
+                self.factor = number(value)
+                    .filter(|factor| *factor >= 1.0 && *factor <= 1e6)
+                    .ok_or_else(|| format!("`{value}` is no factor from 1 on"))?;
+            }
+            Some(("every", value)) if form.every.is_some() => {
+                self.every =
+                    parse_time(value).filter(|every| *every >= SECOND).ok_or_else(|| {
+                        format!("`{value}` is no time between operations like 30s or 2m")
+                    })?;
+            }
+            Some(("code", value)) if form.code.is_some() => {
+                self.code = value
+                    .parse()
+                    .ok()
+                    .filter(|code| *code > 0)
+                    .ok_or_else(|| format!("`{value}` is no Win32 code like 1326"))?;
+            }
+            Some(("reason", value)) if form.reason => {
+                let known = LOSSES.iter().position(|(reason, _)| *reason == value);
+                self.reason = Some(known.ok_or_else(|| {
+                    let all = LOSSES.map(|(reason, _)| reason).join(", ");
+                    format!("`{value}` is no reason for a loss: {all}")
+                })?);
+            }
+            _ => return Err(format!("{} does not know `{pair}`", form.name)),
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The incidents of a run: what becomes of its hosts and their operations.
+//! The incidents of a run: what becomes of its machines and their operations.
 
 use super::curve::SECOND;
 use super::failure_rates;
@@ -40,7 +40,7 @@ const NO_NETWORK: [(u32, f64); 2] = [(1231, 8.0), (1222, 2.0)];
 const OFF_VPN: [(u32, f64); 2] = [(53, 9.0), (1203, 1.0)];
 /// Those who were away are back within this time before the end.
 const RETURNING: u64 = 10 * 60 * SECOND;
-/// A shutdown takes this long, from the first host to the last.
+/// A shutdown takes this long, from the first machine to the last.
 const SHUTDOWN: u64 = 120 * SECOND;
 
 /// What adds with an expired account end with. Sometimes it is locked, because programs keep
@@ -50,7 +50,7 @@ const EXPIRED: [(u32, f64); 3] = [(1793, 6.0), (1326, 3.0), (1909, 1.0)];
 const DOWN: [(u32, f64); 2] = [(53, 8.0), (1203, 2.0)];
 /// What adds on a server at its limits end with. Their class is `resource`.
 const FLAKY: [(u32, f64); 3] = [(71, 5.0), (1450, 3.0), (1816, 2.0)];
-/// A host without room loses this part of its operations.
+/// A machine without room loses this part of its operations.
 const LOSING: f64 = 0.5;
 
 impl Incidents {
@@ -97,14 +97,14 @@ impl Incidents {
         usual: IncidentFate,
         at: u64,
     ) -> IncidentFate {
-        let [host, day, visit, step] = place.name();
+        let [machine, day, visit, step] = place.name();
         let server = ask.share().map(|share| share.server);
         let mut fate = usual;
         for (index, incident, struck) in self.active(at) {
             if struck.is_some() && struck != server {
                 continue;
             }
-            let mut rng = Rng::of(&[self.seed, STRUCK, index, host, day, visit, step]);
+            let mut rng = Rng::of(&[self.seed, STRUCK, index, machine, day, visit, step]);
             let hit = rng.happens(incident.share);
             let add = ask.is_add();
             fate = match incident.kind {
@@ -128,10 +128,10 @@ impl Incidents {
                         takes: latency::dead_share(&mut rng),
                     }
                 }
-                Kind::ClientNetwork if add && self.is_victim(index, incident, place.host) => {
+                Kind::ClientNetwork if add && self.is_victim(index, incident, place.machine) => {
                     refused(&NO_NETWORK, &mut rng)
                 }
-                Kind::OffVpn if add && at < self.back(index, incident, place.host) => {
+                Kind::OffVpn if add && at < self.back(index, incident, place.machine) => {
                     IncidentFate {
                         status: Some(failure_rates::pick(&OFF_VPN, &mut rng)),
                         takes: latency::dead_share(&mut rng),
@@ -143,68 +143,68 @@ impl Incidents {
         fate
     }
 
-    /// Whether a host is off at a time.
-    pub(super) fn is_absent(&self, fleet: &Fleet, host: u32, at: u64) -> bool {
+    /// Whether a machine is off at a time.
+    pub(super) fn is_absent(&self, fleet: &Fleet, machine: u32, at: u64) -> bool {
         self.active(at).any(|(index, incident, _)| match incident.kind {
             Kind::Silence => true,
-            Kind::HostsVanish => self.is_victim(index, incident, host),
+            Kind::MachinesVanish => self.is_victim(index, incident, machine),
             Kind::ScheduledShutdown => {
-                let mut rng = Rng::of(&[self.seed, SHUT_DOWN, index, host.into()]);
+                let mut rng = Rng::of(&[self.seed, SHUT_DOWN, index, machine.into()]);
                 at >= incident.from + (rng.unit() * SHUTDOWN as f64) as u64
             }
             Kind::Nights => {
-                self.is_victim(index, incident, host) && !self.days.is_on(fleet, host, at)
+                self.is_victim(index, incident, machine) && !self.days.is_on(fleet, machine, at)
             }
             _ => false,
         })
     }
 
-    /// Whether nothing is heard of a host at a time: it is off, or away.
-    pub(super) fn is_silent(&self, fleet: &Fleet, host: u32, at: u64) -> bool {
-        self.sent(host, at) != Some(at) || self.is_absent(fleet, host, at)
+    /// Whether nothing is heard of a machine at a time: it is off, or away.
+    pub(super) fn is_silent(&self, fleet: &Fleet, machine: u32, at: u64) -> bool {
+        self.sent(machine, at) != Some(at) || self.is_absent(fleet, machine, at)
     }
 
-    /// Whether a host is on at night.
-    pub(super) fn is_always_on(&self, host: u32) -> bool {
+    /// Whether a machine is on at night.
+    pub(super) fn is_always_on(&self, machine: u32) -> bool {
         let mut all = (0..).zip(&self.list);
         !all.any(|(index, (incident, _))| {
-            incident.kind == Kind::Nights && self.is_victim(index, incident, host)
+            incident.kind == Kind::Nights && self.is_victim(index, incident, machine)
         })
     }
 
-    /// When a host sends what ended at a time: at once, or when it and the gateways are back. `None`:
-    /// they do not come back.
-    pub(super) fn sent(&self, host: u32, ended: u64) -> Option<u64> {
+    /// When a machine sends what ended at a time: at once, or when it and the gateways are back.
+    /// `None`: they do not come back.
+    pub(super) fn sent(&self, machine: u32, ended: u64) -> Option<u64> {
         let back = self.active(ended).filter_map(|(index, incident, _)| match incident.kind {
-            Kind::OffVpn => Some(self.back(index, incident, host).max(ended)),
+            Kind::OffVpn => Some(self.back(index, incident, machine).max(ended)),
             Kind::GatewaysDown => Some(incident.to.unwrap_or(u64::MAX)),
             _ => None,
         });
         Some(back.max().unwrap_or(ended)).filter(|sent| *sent < u64::MAX)
     }
 
-    /// When a host is back in the company's network; 0 if it was never away.
-    fn back(&self, index: u64, incident: &Incident, host: u32) -> u64 {
-        if !self.is_victim(index, incident, host) {
+    /// When a machine is back in the company's network; 0 if it was never away.
+    fn back(&self, index: u64, incident: &Incident, machine: u32) -> u64 {
+        if !self.is_victim(index, incident, machine) {
             return 0;
         }
         let Some(to) = incident.to else { return u64::MAX };
-        let mut rng = Rng::of(&[self.seed, RETURN, index, host.into()]);
+        let mut rng = Rng::of(&[self.seed, RETURN, index, machine.into()]);
         to.saturating_sub((rng.unit() * RETURNING as f64) as u64).max(incident.from)
     }
 
     /// What becomes of the calls of a visit, one of which is made at a time.
     pub(super) fn habits(
         &self,
-        host: u32,
+        machine: u32,
         at: u64,
         errand: Errand,
         calls: Vec<PlannedCall>,
     ) -> Vec<PlannedCall> {
-        let of_host = |(index, incident, _): &(u64, &Incident, Option<usize>)| {
-            self.is_victim(*index, incident, host)
+        let of_machine = |(index, incident, _): &(u64, &Incident, Option<usize>)| {
+            self.is_victim(*index, incident, machine)
         };
-        self.active(at).filter(of_host).fold(calls, |calls, (_, incident, _)| {
+        self.active(at).filter(of_machine).fold(calls, |calls, (_, incident, _)| {
             match (incident.kind, errand) {
                 (Kind::MappedTwice, Errand::Logon) => plan::first_twice(calls),
                 (Kind::CancelFirst, Errand::Logon | Errand::Script) => plan::cancelled_first(calls),
@@ -233,20 +233,21 @@ impl Incidents {
         self.active(at).any(|(_, incident, _)| incident.kind == Kind::LogsDropped)
     }
 
-    /// Whether its host loses the operation at `place`, which begins at `at`, and for which reason.
+    /// Whether its machine loses the operation at `place`, which begins at `at`, and for which
+    /// reason.
     pub(super) fn loss(&self, place: Place, at: u64) -> Option<Option<usize>> {
-        let [host, day, visit, step] = place.name();
+        let [machine, day, visit, step] = place.name();
         let mut all = self.active(at).filter(|(index, incident, _)| {
             incident.kind == Kind::Losses
-                && self.is_victim(*index, incident, place.host)
-                && Rng::of(&[self.seed, LOST, *index, host, day, visit, step]).happens(LOSING)
+                && self.is_victim(*index, incident, place.machine)
+                && Rng::of(&[self.seed, LOST, *index, machine, day, visit, step]).happens(LOSING)
         });
         all.next().map(|(_, incident, _)| incident.reason)
     }
 
-    /// Whether a host is in the part that is struck.
-    fn is_victim(&self, index: u64, incident: &Incident, host: u32) -> bool {
-        Rng::of(&[self.seed, VICTIM, index, host.into()]).happens(incident.share)
+    /// Whether a machine is in the part that is struck.
+    fn is_victim(&self, index: u64, incident: &Incident, machine: u32) -> bool {
+        Rng::of(&[self.seed, VICTIM, index, machine.into()]).happens(incident.share)
     }
 }
 
@@ -278,15 +279,15 @@ mod tests {
         let fleet = Fleet::new(1, 200, 4);
         let away = incidents(&fleet, "off-vpn@1h-2h:share=0.5");
         let hour = 3600 * SECOND;
-        let sent = |host, at| away.sent(host, at);
-        let late = (0..200).filter(|host| sent(*host, hour) != Some(hour)).count();
+        let sent = |machine, at| away.sent(machine, at);
+        let late = (0..200).filter(|machine| sent(*machine, hour) != Some(hour)).count();
         assert!((70..130).contains(&late), "{late}");
-        for host in 0..200 {
+        for machine in 0..200 {
             assert_eq!(
-                (sent(host, hour - 1), sent(host, 2 * hour)),
+                (sent(machine, hour - 1), sent(machine, 2 * hour)),
                 (Some(hour - 1), Some(2 * hour))
             );
-            let back = sent(host, hour).unwrap();
+            let back = sent(machine, hour).unwrap();
             assert!(back == hour || (2 * hour - RETURNING..=2 * hour).contains(&back), "{back}");
         }
         let for_good = incidents(&fleet, "off-vpn@1h:share=1");
@@ -295,11 +296,11 @@ mod tests {
     }
 
     #[test]
-    fn a_shutdown_takes_all_hosts_and_a_night_its_part() {
+    fn a_shutdown_takes_all_machines_and_a_night_its_part() {
         let fleet = Fleet::new(1, 200, 4);
         let off = |text: &str, at: u64| {
             let incidents = incidents(&fleet, text);
-            (0..200).filter(|host| incidents.is_absent(&fleet, *host, at)).count()
+            (0..200).filter(|machine| incidents.is_absent(&fleet, *machine, at)).count()
         };
         let minute = 60 * SECOND;
         assert_eq!(off("scheduled-shutdown@10m-20m", 12 * minute), 200);

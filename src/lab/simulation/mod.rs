@@ -1,4 +1,4 @@
-//! A fleet in one process: hosts that map drives all day, in simulated time, and the truth about
+//! A fleet in one process: machines that map drives all day, in simulated time, and the truth about
 //! it.
 //!
 //! What is sent is made by the product's own code. An operation fills a ledger's record as PRE
@@ -10,7 +10,7 @@
 //!           └─ what was scripted, once a collector has its span ─> truth
 //! ```
 //!
-//! Memory is bounded by a few words for each host, the operations under way and the senders'
+//! Memory is bounded by a few words for each machine, the operations under way and the senders'
 //! short queues: a collector that is slow slows simulated time.
 
 mod agent_report;
@@ -41,7 +41,7 @@ pub use gateway::{InputSeries, SeriesFile};
 pub use incident::{Incident, IncidentError, Kind};
 pub use pace::Pace;
 pub use sender::SenderError;
-pub use truth::{AgentsTruth, HostKindTruth, HostTruth, IncidentTruth, SeriesTruth, Truth};
+pub use truth::{AgentsTruth, IncidentTruth, MachineKindTruth, MachineTruth, SeriesTruth, Truth};
 
 use agent_report::Meters;
 use destination::{Collector, Destination};
@@ -64,8 +64,8 @@ use std::time::Duration;
 /// What is to be simulated.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// Hosts.
-    pub hosts: u32,
+    /// Machines.
+    pub machines: u32,
     /// Servers, at least one.
     pub servers: usize,
     /// Further servers, each in a branch.
@@ -78,9 +78,9 @@ pub struct Scenario {
     pub seed: u64,
     /// How fast.
     pub pace: Pace,
-    /// Whether the hosts have agents, which report.
+    /// Whether the machines have agents, which report.
     pub agents: bool,
-    /// Whether each host sends requests of its own.
+    /// Whether each machine sends requests of its own.
     pub direct: bool,
     /// Threads that send.
     pub senders: usize,
@@ -246,7 +246,7 @@ impl<'run> Play<'run> {
         settings: &Settings,
         stop: &Stop,
     ) -> Result<Self, SimulationError> {
-        let fleet = Fleet::new(scenario.seed, scenario.hosts, scenario.servers.max(1));
+        let fleet = Fleet::new(scenario.seed, scenario.machines, scenario.servers.max(1));
         let mut fleet = fleet.with_branches(scenario.branches);
         let length = nanos(scenario.length);
         if let Some(late) = scenario.incidents.iter().find(|incident| incident.from >= length) {
@@ -263,7 +263,7 @@ impl<'run> Play<'run> {
             settings.clone(),
             scenario.direct,
             stop.clone(),
-            scenario.agents.then(|| Meters::new(scenario.hosts)),
+            scenario.agents.then(|| Meters::new(scenario.machines)),
         ));
         Ok(Self { scenario, shared, incidents, routines })
     }
@@ -292,7 +292,7 @@ impl<'run> Play<'run> {
         let (failures, unfinished) = count.failures();
         let truth = Truth {
             seed: scenario.seed,
-            hosts: scenario.hosts,
+            machines: scenario.machines,
             speed: scenario.pace.to_string(),
             begun_unix_ms: timeline.begun_unix_nanos() / 1_000_000,
             ended_unix_ms: timeline.now_unix_nanos(end) / 1_000_000,
@@ -306,7 +306,7 @@ impl<'run> Play<'run> {
             failures,
             unfinished,
             series: count.series(fleet),
-            hosts_sample: count.hosts_sample(fleet),
+            machines_sample: count.machines_sample(fleet),
             agents: played.agents,
             spans_with_loss: count.spans_with_loss(),
             lost: played.lost,

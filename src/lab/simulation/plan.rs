@@ -1,4 +1,4 @@
-//! What a host's programs ask for in a day.
+//! What a machine's programs ask for in a day.
 
 use super::curve::{self, Curve};
 use super::fleet::{Fleet, Share};
@@ -176,9 +176,9 @@ pub(super) fn is_weekend(day: u32) -> bool {
     day % 7 >= 5
 }
 
-/// A host's visits in a day, in order of time: between six and twelve operations on most days.
-pub(super) fn visits(fleet: &Fleet, host: u32, day: u32) -> Vec<Visit> {
-    let mut rng = Rng::of(&[fleet.seed, DAY, host.into(), day.into()]);
+/// A machine's visits in a day, in order of time: between six and twelve operations on most days.
+pub(super) fn visits(fleet: &Fleet, machine: u32, day: u32) -> Vec<Visit> {
+    let mut rng = Rng::of(&[fleet.seed, DAY, machine.into(), day.into()]);
     let part = if is_weekend(day) { AT_WEEKENDS } else { 1.0 };
     let mut visits = Vec::with_capacity(12);
     let mut add = |errand, curve: &Curve, most: usize, probability: f64| {
@@ -202,58 +202,17 @@ pub(super) fn visits(fleet: &Fleet, host: u32, day: u32) -> Vec<Visit> {
 /// The program of a visit, and what it asks for.
 pub(super) fn calls(
     fleet: &Fleet,
-    host: u32,
+    machine: u32,
     day: u32,
     index: usize,
     errand: Errand,
 ) -> (Program, Vec<PlannedCall>) {
-    let mut rng = Rng::of(&[fleet.seed, VISIT, host.into(), day.into(), index as u64]);
-    let program = match errand {
-        Errand::Logon if rng.happens(0.6) => Program::GpScript,
-        Errand::Script | Errand::Night => Program::Net,
-        Errand::Print if rng.happens(0.3) => Program::Spooler,
-        _ => Program::Explorer,
-    };
-    let add = |share: Share, drive: Option<char>| Ask::Add {
-        share,
-        drive,
-        resource_type: if drive.is_some() { RESOURCETYPE_DISK } else { RESOURCETYPE_ANY },
-    };
+    let mut rng = Rng::of(&[fleet.seed, VISIT, machine.into(), day.into(), index as u64]);
+    let program = program(errand, &mut rng);
     let letter = char::from(b'T' + rng.below(6) as u8);
-    let asks = match errand {
-        Errand::Logon => {
-            fleet.drives(host).into_iter().map(|(drive, share)| add(share, Some(drive))).collect()
-        }
-        Errand::Open => {
-            let drive = rng.happens(0.4).then_some(letter);
-            vec![add(fleet.any_share(&mut rng), drive)]
-        }
-        Errand::Print => vec![Ask::Add {
-            share: fleet.printer(&mut rng),
-            drive: None,
-            resource_type: RESOURCETYPE_PRINT,
-        }],
-        Errand::Script => {
-            let share = fleet.any_share(&mut rng);
-            vec![Ask::CancelDrive { drive: letter, force: true }, add(share, Some(letter))]
-        }
-        Errand::Disconnect if rng.happens(0.8) => {
-            vec![Ask::CancelDrive { drive: letter, force: false }]
-        }
-        Errand::Disconnect => vec![Ask::CancelShare { share: fleet.any_share(&mut rng) }],
-        Errand::Night => {
-            let share = fleet.any_share(&mut rng);
-            vec![add(share.clone(), None), Ask::CancelShare { share }]
-        }
-    };
+    let asks = asks(fleet, machine, errand, letter, &mut rng);
     // Drawn last, so that it moves no other draw.
-    let mode = match rng.unit() {
-        draw if errand != Errand::Open || program != Program::Explorer || draw >= 0.05 => {
-            Mode::Plain
-        }
-        draw if draw < 0.03 => Mode::Prompt,
-        _ => Mode::Deferred,
-    };
+    let mode = mode(program, errand, &mut rng);
     let mut known: Vec<usize> = Vec::new();
     let calls = asks.into_iter().map(|ask| {
         let server = ask.share().map(|share| share.server);
@@ -264,6 +223,64 @@ pub(super) fn calls(
         PlannedCall { ask, flags, mode, first, ends: None, elevated: false }
     });
     (program, calls.collect())
+}
+
+/// The program that goes on an errand.
+fn program(errand: Errand, rng: &mut Rng) -> Program {
+    match errand {
+        Errand::Logon if rng.happens(0.6) => Program::GpScript,
+        Errand::Script | Errand::Night => Program::Net,
+        Errand::Print if rng.happens(0.3) => Program::Spooler,
+        _ => Program::Explorer,
+    }
+}
+
+/// What is asked for on an errand: `letter` is the drive of what has no other.
+fn asks(fleet: &Fleet, machine: u32, errand: Errand, letter: char, rng: &mut Rng) -> Vec<Ask> {
+    let add = |share: Share, drive: Option<char>| Ask::Add {
+        share,
+        drive,
+        resource_type: if drive.is_some() { RESOURCETYPE_DISK } else { RESOURCETYPE_ANY },
+    };
+    match errand {
+        Errand::Logon => fleet
+            .drives(machine)
+            .into_iter()
+            .map(|(drive, share)| add(share, Some(drive)))
+            .collect(),
+        Errand::Open => {
+            let drive = rng.happens(0.4).then_some(letter);
+            vec![add(fleet.any_share(rng), drive)]
+        }
+        Errand::Print => vec![Ask::Add {
+            share: fleet.printer(rng),
+            drive: None,
+            resource_type: RESOURCETYPE_PRINT,
+        }],
+        Errand::Script => {
+            let share = fleet.any_share(rng);
+            vec![Ask::CancelDrive { drive: letter, force: true }, add(share, Some(letter))]
+        }
+        Errand::Disconnect if rng.happens(0.8) => {
+            vec![Ask::CancelDrive { drive: letter, force: false }]
+        }
+        Errand::Disconnect => vec![Ask::CancelShare { share: fleet.any_share(rng) }],
+        Errand::Night => {
+            let share = fleet.any_share(rng);
+            vec![add(share.clone(), None), Ask::CancelShare { share }]
+        }
+    }
+}
+
+/// How connects are asked for: of what the user opens in the shell, a few prompt or are put off.
+fn mode(program: Program, errand: Errand, rng: &mut Rng) -> Mode {
+    match rng.unit() {
+        draw if errand != Errand::Open || program != Program::Explorer || draw >= 0.05 => {
+            Mode::Plain
+        }
+        draw if draw < 0.03 => Mode::Prompt,
+        _ => Mode::Deferred,
+    }
 }
 
 /// `ERROR_ALREADY_ASSIGNED`: the drive is connected.
@@ -307,20 +324,20 @@ pub(super) fn all_twice(mut calls: Vec<PlannedCall>) -> Vec<PlannedCall> {
 mod tests {
     use super::*;
 
-    /// The operations of all hosts in a day.
+    /// The operations of all machines in a day.
     fn day(fleet: &Fleet) -> Vec<(u64, PlannedCall)> {
-        let hosts = 0..fleet.hosts;
-        let of = |host| {
-            visits(fleet, host, 0).into_iter().enumerate().flat_map(move |(index, visit)| {
-                let (_, asked) = calls(fleet, host, 0, index, visit.errand);
+        let machines = 0..fleet.machines;
+        let of = |machine| {
+            visits(fleet, machine, 0).into_iter().enumerate().flat_map(move |(index, visit)| {
+                let (_, asked) = calls(fleet, machine, 0, index, visit.errand);
                 asked.into_iter().map(move |call| (visit.at, call))
             })
         };
-        hosts.flat_map(of).collect()
+        machines.flat_map(of).collect()
     }
 
     #[test]
-    fn a_thousand_hosts_ask_for_some_eight_thousand_operations_a_day() {
+    fn a_thousand_machines_ask_for_some_eight_thousand_operations_a_day() {
         let operations = day(&Fleet::new(1, 1000, 24));
         assert!((7_000..9_000).contains(&operations.len()), "{}", operations.len());
         let cancels = operations.iter().filter(|(_, call)| !call.ask.is_add()).count();
@@ -343,7 +360,8 @@ mod tests {
     #[test]
     fn at_weekends_next_to_nothing_happens() {
         let fleet = Fleet::new(1, 1000, 24);
-        let count = |day| (0..1000).map(|host| visits(&fleet, host, day).len()).sum::<usize>();
+        let count =
+            |day| (0..1000).map(|machine| visits(&fleet, machine, day).len()).sum::<usize>();
         let week: Vec<usize> = (0..9).map(count).collect();
         for (day, visits) in week.iter().enumerate() {
             let is_weekend = [5, 6].contains(&day);

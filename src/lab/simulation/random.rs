@@ -1,6 +1,6 @@
 //! Reproducible random numbers.
 //!
-//! Every draw belongs to something with a name: a host, its day, one operation. So nothing that
+//! Every draw belongs to something with a name: a machine, its day, one operation. So nothing that
 //! happens to one of them changes the numbers of another.
 
 use std::f64::consts::TAU;
@@ -80,7 +80,7 @@ mod tests {
     fn the_same_name_has_the_same_numbers_and_another_name_others() {
         assert_eq!(Rng::of(&[1, 2]).bits(), Rng::of(&[1, 2]).bits());
         let firsts: std::collections::HashSet<u64> =
-            (0..1000).map(|host| Rng::of(&[1, host]).bits()).collect();
+            (0..1000).map(|machine| Rng::of(&[1, machine]).bits()).collect();
         assert_eq!(firsts.len(), 1000);
         assert_ne!(Rng::of(&[1, 2]).bits(), Rng::of(&[2, 1]).bits());
     }

@@ -2,7 +2,7 @@
 
 use super::curve::{DAY, SECOND};
 use super::fleet::Fleet;
-use super::incident::Kind;
+use super::incident::{Incident, Kind};
 use super::incidents::Incidents;
 use super::plan;
 use super::random::Rng;
@@ -21,7 +21,7 @@ pub(super) struct Routine {
     /// Whether it rests at night and at weekends.
     is_office: bool,
     /// Who asks.
-    pub(super) host: u32,
+    pub(super) machine: u32,
     /// The servers, which are asked one after the other.
     servers: Vec<usize>,
     /// What the operations end with; `None`: as usual.
@@ -34,11 +34,11 @@ const TIME: u64 = 51;
 
 /// The part of that which is drawn anew each time.
 const JITTER: f64 = 0.2;
-/// Hosts of a branch, and between two connects of one of them.
-const BRANCH_HOSTS: u32 = 5;
+/// Machines of a branch, and between two connects of one of them.
+const BRANCH_MACHINES: u32 = 5;
 const BRANCH_EVERY: u64 = 10 * 60 * SECOND;
 /// Users who try together, and within which part of the time between two tries.
-const BURST_HOSTS: u32 = 12;
+const BURST_MACHINES: u32 = 12;
 const BURST_SPREAD: f64 = 0.1;
 /// When a branch works.
 const OFFICE: std::ops::Range<u64> = 7 * 3600 * SECOND..19 * 3600 * SECOND;
@@ -56,66 +56,62 @@ impl Routine {
     /// The routines of a fleet's branches and of the incidents, with the names that they ask for.
     pub(super) fn all(fleet: &mut Fleet, incidents: &Incidents) -> Vec<Self> {
         let mut routines = Vec::new();
-        let branches: Vec<usize> = fleet.branches().collect();
-        for (branch, server) in (0_u32..).zip(branches) {
-            routines.extend((0..BRANCH_HOSTS).map(|host| Self {
-                from: 0,
-                to: u64::MAX,
-                every: BRANCH_EVERY,
-                spread: 1.0,
-                is_office: true,
-                host: (branch * BRANCH_HOSTS + host) % fleet.hosts,
-                servers: vec![server],
-                ends: None,
-            }));
+        for (branch, server) in (0..).zip(fleet.branches()) {
+            routines.extend(Self::of_branch(branch, server, fleet.machines));
         }
         for (index, (incident, server)) in (0_u64..).zip(incidents.all()) {
             if let (Kind::Bursts, Some(server)) = (incident.kind, server) {
-                routines.extend((0..BURST_HOSTS).map(|host| Self {
-                    from: incident.from,
-                    to: incident.to.unwrap_or(u64::MAX),
-                    every: incident.every,
-                    spread: BURST_SPREAD,
-                    is_office: false,
-                    host: host % fleet.hosts,
-                    servers: vec![*server],
-                    ends: None,
-                }));
+                routines.extend(Self::of_burst(incident, *server, fleet.machines));
             }
-            let (servers, ends) = match incident.kind {
-                Kind::NoisyMachine => (server.iter().copied().collect(), incident.code),
-                Kind::Misspelt => (vec![fleet.add_name(MISSPELT)], 53),
-                Kind::ForgedNames => {
-                    (FORGED.iter().map(|name| fleet.add_name(name)).collect(), 1203)
-                }
-                Kind::NamesOverflow => (Vec::new(), 53),
-                _ => continue,
-            };
-            let drawn = Rng::of(&[fleet.seed, MACHINE, index]).below(fleet.hosts as usize) as u32;
-            // A machine that is never switched off, if there is one.
-            let hosts = (drawn..fleet.hosts).chain(0..drawn);
-            let on = hosts.into_iter().find(|host| incidents.is_always_on(*host));
-            let routine = Self {
-                from: incident.from,
-                to: incident.to.unwrap_or(u64::MAX),
-                every: incident.every,
-                spread: 1.0,
-                is_office: false,
-                host: on.unwrap_or(drawn),
-                servers,
-                ends: Some(ends),
-            };
-            if incident.kind != Kind::NamesOverflow {
-                routines.push(routine);
-                continue;
-            }
-            for program in 0..PROGRAMS {
-                let name = |number| format!("name{program}-{number:04}.corp.example");
-                let names = (0..NAMES).map(|number| fleet.add_name(&name(number)));
-                routines.push(Self { servers: names.collect(), ..routine.clone() });
+            if let Some((programs, ends)) = asked(fleet, incident, *server) {
+                let machine = awake(fleet, incidents, index);
+                let of_program =
+                    |servers| Self::of_incident(incident, machine, servers, Some(ends));
+                routines.extend(programs.into_iter().map(of_program));
             }
         }
         routines
+    }
+
+    /// The users of a branch, who connect to its server, in a fleet of so many machines.
+    fn of_branch(branch: u32, server: usize, machines: u32) -> impl Iterator<Item = Self> {
+        (0..BRANCH_MACHINES).map(move |user| Self {
+            from: 0,
+            to: u64::MAX,
+            every: BRANCH_EVERY,
+            spread: 1.0,
+            is_office: true,
+            machine: (branch * BRANCH_MACHINES + user) % machines,
+            servers: vec![server],
+            ends: None,
+        })
+    }
+
+    /// The users who try together, in a fleet of so many machines.
+    fn of_burst(incident: &Incident, server: usize, machines: u32) -> impl Iterator<Item = Self> {
+        (0..BURST_MACHINES).map(move |user| Self {
+            spread: BURST_SPREAD,
+            ..Self::of_incident(incident, user % machines, vec![server], None)
+        })
+    }
+
+    /// A routine that goes on as long as an incident, day and night.
+    fn of_incident(
+        incident: &Incident,
+        machine: u32,
+        servers: Vec<usize>,
+        ends: Option<u32>,
+    ) -> Self {
+        Self {
+            from: incident.from,
+            to: incident.to.unwrap_or(u64::MAX),
+            every: incident.every,
+            spread: 1.0,
+            is_office: false,
+            machine,
+            servers,
+            ends,
+        }
     }
 
     /// When it is done for the first time after it was done `done` times, and how often it will have
@@ -124,7 +120,7 @@ impl Routine {
     pub(super) fn next(&self, done: u32, number: u16, from: u64, end: u64) -> Option<(u32, u64)> {
         let mut done = done;
         loop {
-            let of = [TIME, number.into(), self.host.into()];
+            let of = [TIME, number.into(), self.machine.into()];
             let phase = Rng::of(&of).unit() * (1.0 - JITTER);
             let jitter = Rng::of(&[&of[..], &[done.into()]].concat()).unit() * JITTER;
             let offset = ((phase + jitter) * self.spread * self.every as f64) as u64;
@@ -145,6 +141,35 @@ impl Routine {
     pub(super) fn server(&self, done: u32) -> Option<usize> {
         self.servers.get(done as usize % self.servers.len().max(1)).copied()
     }
+}
+
+/// What programs of one machine ask for in an incident: the servers of each, and what all their
+/// operations end with. `None`: it is another kind of incident.
+fn asked(
+    fleet: &mut Fleet,
+    incident: &Incident,
+    server: Option<usize>,
+) -> Option<(Vec<Vec<usize>>, u32)> {
+    Some(match incident.kind {
+        Kind::NoisyMachine => (vec![server.into_iter().collect()], incident.code),
+        Kind::Misspelt => (vec![vec![fleet.add_name(MISSPELT)]], 53),
+        Kind::ForgedNames => (vec![FORGED.iter().map(|name| fleet.add_name(name)).collect()], 1203),
+        Kind::NamesOverflow => ((0..PROGRAMS).map(|program| made_up(fleet, program)).collect(), 53),
+        _ => return None,
+    })
+}
+
+/// The names that a program makes up.
+fn made_up(fleet: &mut Fleet, program: usize) -> Vec<usize> {
+    let name = |number| format!("name{program}-{number:04}.corp.example");
+    (0..NAMES).map(|number| fleet.add_name(&name(number))).collect()
+}
+
+/// A machine that is drawn for an incident: one that is never switched off, if there is one.
+fn awake(fleet: &Fleet, incidents: &Incidents, index: u64) -> u32 {
+    let drawn = Rng::of(&[fleet.seed, MACHINE, index]).below(fleet.machines as usize) as u32;
+    let mut machines = (drawn..fleet.machines).chain(0..drawn);
+    machines.find(|machine| incidents.is_always_on(*machine)).unwrap_or(drawn)
 }
 
 #[cfg(test)]

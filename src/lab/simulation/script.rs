@@ -5,7 +5,7 @@
 use super::batch::{Finished, Process};
 use super::curve::{self, SECOND};
 use super::failure_rates;
-use super::fleet::{Fleet, ServerKind};
+use super::fleet::{Fleet, ServerKind, Share};
 use super::incidents::{IncidentFate, Incidents};
 use super::latency::{self, Path};
 use super::place::Place;
@@ -37,109 +37,159 @@ pub(super) struct Script<'run> {
     pub(super) limit: u64,
 }
 
+/// What is drawn for an operation.
+struct Drawn {
+    /// How it ends, and when; without a status it is given up at the limit.
+    fate: IncidentFate,
+    /// The remote name of the share that it is about.
+    remote: Option<String>,
+    thread_id: u32,
+    /// Nanoseconds from its end to the program's next operation.
+    gap: u64,
+    /// How long it waits on a machine that is offline, in nanoseconds.
+    waited: u64,
+}
+
+/// What an operation names, as the functions of WNet have it.
+struct Names {
+    remote: Option<String>,
+    local: Option<String>,
+    resource_type: u32,
+    force: bool,
+}
+
 impl Script<'_> {
     /// The operation at `place` if it begins at `now`, and how many nanoseconds after its end the
     /// program asks for the next one, if it does. `None` if the plan has no operation there.
     pub(super) fn operation(&self, place: Place, now: u64) -> Option<(Finished, Option<u64>)> {
-        let Place { host, day, step, .. } = place;
-        let fleet = self.fleet;
+        let Place { machine, day, step, .. } = place;
+        let seed = self.fleet.seed;
         let (planned, program, calls) = match place.routine {
             None => self.planned(place, now)?,
             Some(number) => self.routine(number, day, now)?,
         };
         let last = usize::from(step) + 1 >= calls.len();
         let call = calls.into_iter().nth(step.into())?;
+        let drawn = self.drawn(place, planned.at, &call, now);
+        let (add, share) = (call.ask.is_add(), call.ask.share());
+        let IncidentFate { status, takes } = drawn.fate;
+        let ended = now + takes;
+        let names = names(&call.ask, drawn.remote);
+        let recorded = Recorded {
+            add,
+            remote: names.remote.as_deref().unwrap_or_default(),
+            local: names.local.as_deref().unwrap_or_default(),
+            provider: provider(share),
+            flags: call.flags,
+            resource_type: names.resource_type,
+            force: names.force,
+            logon_id: logon_id(seed, place, call.elevated),
+            elevation: if call.elevated { ELEVATION_FULL } else { ELEVATION_LIMITED },
+            thread_id: drawn.thread_id,
+            started: now,
+            ended,
+            status,
+        };
+        let server = share.map(|share| share.server);
+        let series = Series { server, program, add, status, mode: call.mode, late: false };
+        let finished = Finished {
+            record: recorded.record(place.number()),
+            process: process(seed, place, program, planned.errand),
+            ends_process: !program.stays() && (last || status.is_none()),
+            sent: ended,
+            waited: drawn.waited,
+            anchor: 0,
+            scripted: Scripted { machine, series, takes, lost: 0 },
+        };
+        // A program whose operation never returns asks for nothing more.
+        Some((finished, (status.is_some() && !last).then_some(drawn.gap)))
+    }
+
+    /// Draws what becomes of a call of a visit that was to begin at `planned`. In another order the
+    /// same seed would make other operations.
+    fn drawn(&self, place: Place, planned: u64, call: &PlannedCall, now: u64) -> Drawn {
+        let fleet = self.fleet;
         let (share, add) = (call.ask.share(), call.ask.is_add());
         let [a, b, c, d] = place.name();
         let mut rng = Rng::of(&[fleet.seed, OPERATION, a, b, c, d]);
-        let drawn =
+        let usual =
             if add { failure_rates::add(&mut rng) } else { failure_rates::cancel(&mut rng) };
-        let status = call.ends.unwrap_or(drawn);
+        let status = call.ends.unwrap_or(usual);
         let path = Path {
             server: share.map(|share| share.kind).filter(|_| add),
             first: call.first,
-            distance: fleet.distance(host),
-            load: curve::LOGON.load(planned.at),
+            distance: fleet.distance(place.machine),
+            load: curve::LOGON.load(planned),
         };
         let remote = share.map(|share| fleet.remote_name(share, status == 67, &mut rng));
         let takes = latency::draw(status, path, &mut rng);
         let gap = (rng.between(0.02, 0.4) * SECOND as f64) as u64;
         let thread_id = 4 * (1_000 + rng.below(5_000) as u32);
         let usual = IncidentFate { status: Some(status), takes };
+        let fate = self.fate(place, call, usual, now, &mut rng);
+        let waits = Rng::of(&[fleet.seed, WAITED, a, b, c, d]).happens(WAITED_SHARE);
+        Drawn { fate, remote, thread_id, gap, waited: if waits { WAITED_FOR } else { 0 } }
+    }
+
+    /// How a call ends that would usually end so: by its mode, the incidents and the limit.
+    fn fate(
+        &self,
+        place: Place,
+        call: &PlannedCall,
+        usual: IncidentFate,
+        now: u64,
+        rng: &mut Rng,
+    ) -> IncidentFate {
         let fate = match call.mode {
             // No server has a part in it.
-            Mode::Deferred => IncidentFate { status: Some(0), takes: latency::deferred(&mut rng) },
+            Mode::Deferred => IncidentFate { status: Some(0), takes: latency::deferred(rng) },
             Mode::Prompt => {
                 let fate = self.incidents.bend(place, &call.ask, usual, now);
-                IncidentFate { takes: fate.takes.saturating_add(latency::prompt(&mut rng)), ..fate }
+                IncidentFate { takes: fate.takes.saturating_add(latency::prompt(rng)), ..fate }
             }
             Mode::Plain => self.incidents.bend(place, &call.ask, usual, now),
         };
-        let waited = Rng::of(&[fleet.seed, WAITED, a, b, c, d]).happens(WAITED_SHARE);
-        let status = fate.status.filter(|_| fate.takes < self.limit);
-        let takes = if status.is_some() { fate.takes } else { self.limit };
-        let ended = now + takes;
-        let device = |drive: char| format!("{drive}:");
-        let (remote, local, resource_type, force) = match call.ask {
-            Ask::Add { drive, resource_type, .. } => {
-                (remote, drive.map(device), resource_type, false)
-            }
-            Ask::CancelDrive { drive, force } => {
-                (Some(device(drive)), None, RESOURCETYPE_ANY, force)
-            }
-            Ask::CancelShare { .. } => (remote, None, RESOURCETYPE_ANY, false),
-        };
-        let recorded = Recorded {
-            add,
-            remote: remote.as_deref().unwrap_or_default(),
-            local: local.as_deref().unwrap_or_default(),
-            provider: match share.map(|share| share.kind) {
-                Some(ServerKind::Dav) => "Web Client Network",
-                _ => "Microsoft Windows Network",
-            },
-            flags: call.flags,
-            resource_type,
+        match fate.status.filter(|_| fate.takes < self.limit) {
+            Some(_) => fate,
+            None => IncidentFate { status: None, takes: self.limit },
+        }
+    }
+}
+
+/// What an operation names that asks for this, of a share with this remote name.
+fn names(ask: &Ask, remote: Option<String>) -> Names {
+    let device = |drive: char| format!("{drive}:");
+    match *ask {
+        Ask::Add { drive, resource_type, .. } => {
+            Names { remote, local: drive.map(device), resource_type, force: false }
+        }
+        Ask::CancelDrive { drive, force } => Names {
+            remote: Some(device(drive)),
+            local: None,
+            resource_type: RESOURCETYPE_ANY,
             force,
-            logon_id: logon_id(fleet.seed, place, call.elevated),
-            elevation: if call.elevated { ELEVATION_FULL } else { ELEVATION_LIMITED },
-            thread_id,
-            started: now,
-            ended,
-            status,
-        };
-        let finished = Finished {
-            record: recorded.record(place.number()),
-            process: process(fleet.seed, place, program, planned.errand),
-            ends_process: !program.stays() && (last || status.is_none()),
-            sent: ended,
-            waited: if waited { WAITED_FOR } else { 0 },
-            anchor: 0,
-            scripted: Scripted {
-                host,
-                series: Series {
-                    server: share.map(|share| share.server),
-                    program,
-                    add,
-                    status,
-                    mode: call.mode,
-                    late: false,
-                },
-                takes,
-                lost: 0,
-            },
-        };
-        // A program whose operation never returns asks for nothing more.
-        Some((finished, (status.is_some() && !last).then_some(gap)))
+        },
+        Ask::CancelShare { .. } => {
+            Names { remote, local: None, resource_type: RESOURCETYPE_ANY, force: false }
+        }
+    }
+}
+
+/// The provider that connects a share; SMB's for what names none.
+fn provider(share: Option<&Share>) -> &'static str {
+    match share.map(|share| share.kind) {
+        Some(ServerKind::Dav) => "Web Client Network",
+        _ => "Microsoft Windows Network",
     }
 }
 
 impl Script<'_> {
-    /// A visit of the host's day.
+    /// A visit of the machine's day.
     fn planned(&self, place: Place, now: u64) -> Option<(Visit, Program, Vec<PlannedCall>)> {
-        let Place { host, day, visit, .. } = place;
-        let planned = *plan::visits(self.fleet, host, day).get(usize::from(visit))?;
-        let (program, calls) = plan::calls(self.fleet, host, day, visit.into(), planned.errand);
-        let calls = self.incidents.habits(host, now, planned.errand, calls);
+        let Place { machine, day, visit, .. } = place;
+        let planned = *plan::visits(self.fleet, machine, day).get(usize::from(visit))?;
+        let (program, calls) = plan::calls(self.fleet, machine, day, visit.into(), planned.errand);
+        let calls = self.incidents.habits(machine, now, planned.errand, calls);
         let doubled = calls.iter().any(|call| call.elevated);
         Some((planned, if doubled { Program::Policy } else { program }, calls))
     }
@@ -173,15 +223,15 @@ impl Script<'_> {
 /// The LUID of the logon in which an operation is asked for: a user's of the day, and its elevated
 /// twin.
 fn logon_id(seed: u64, place: Place, elevated: bool) -> u64 {
-    let mut rng = Rng::of(&[seed, LOGON, place.host.into(), place.day.into()]);
+    let mut rng = Rng::of(&[seed, LOGON, place.machine.into(), place.day.into()]);
     1 + (rng.bits() >> 34 << 1) + u64::from(elevated)
 }
 
 /// The process in which an operation is asked for.
 fn process(seed: u64, place: Place, program: Program, errand: Errand) -> Process {
-    let Place { host, day, visit, .. } = place;
+    let Place { machine, day, visit, .. } = place;
     let visit = if program.stays() { u64::from(u16::MAX) } else { visit.into() };
-    let mut rng = Rng::of(&[seed, PROCESS, host.into(), day.into(), visit, program as u64]);
+    let mut rng = Rng::of(&[seed, PROCESS, machine.into(), day.into(), visit, program as u64]);
     let id_seed = [rng.bits(), rng.bits(), rng.bits()];
     let pid = 4 * (500 + rng.below(8_000) as u32);
     // Scripts at night run in the session of the services.
@@ -197,14 +247,14 @@ mod tests {
 
     const LIMIT: u64 = 600 * SECOND;
 
-    /// Every operation of 200 hosts in a day, scripted and decoded.
+    /// Every operation of 200 machines in a day, scripted and decoded.
     fn day(incidents: &[Incident]) -> Vec<(Finished, Operation)> {
         let fleet = Fleet::new(1, 200, 24);
         let incidents = Incidents::new(&fleet, incidents, 0).expect("servers of the fleet");
         let script = Script { fleet: &fleet, incidents: &incidents, routines: &[], limit: LIMIT };
-        let visits = (0..200).flat_map(|host| {
-            (0..).zip(plan::visits(&fleet, host, 0)).map(move |(visit, planned)| {
-                (Place { host, day: 0, visit, step: 0, routine: None }, planned.at)
+        let visits = (0..200).flat_map(|machine| {
+            (0..).zip(plan::visits(&fleet, machine, 0)).map(move |(visit, planned)| {
+                (Place { machine, day: 0, visit, step: 0, routine: None }, planned.at)
             })
         });
         let operations = visits.flat_map(|(place, at)| {

@@ -92,9 +92,11 @@ impl SenderShared {
         for (index, scripted) in (0_u64..).zip(spans) {
             match *fate {
                 BatchFate::Accepted { rejected } if index >= rejected => {
-                    meters.exported(scripted.host);
+                    meters.exported(scripted.machine);
                 }
-                BatchFate::Accepted { .. } | BatchFate::Refused => meters.rejected(scripted.host),
+                BatchFate::Accepted { .. } | BatchFate::Refused => {
+                    meters.rejected(scripted.machine)
+                }
                 BatchFate::GivenUp => {}
             }
         }

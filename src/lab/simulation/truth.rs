@@ -11,9 +11,9 @@ use mpr_otel_core::win32_error;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Hosts whose operations are counted host by host.
+/// Machines whose operations are counted machine by machine.
 const SAMPLE: usize = 20;
-/// Absent hosts that are named.
+/// Absent machines that are named.
 const ABSENT_NAMED: usize = 100;
 
 /// What makes operations count together.
@@ -37,12 +37,12 @@ pub(super) struct Series {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scripted {
     /// Whose.
-    pub(super) host: u32,
+    pub(super) machine: u32,
     /// Which.
     pub(super) series: Series,
     /// How long the user waited, in nanoseconds.
     pub(super) takes: u64,
-    /// Operations that the host lost before, which the span reports.
+    /// Operations that the machine lost before, which the span reports.
     pub(super) lost: u64,
 }
 
@@ -58,7 +58,7 @@ struct Sum {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Count {
     series: BTreeMap<Series, Sum>,
-    sample: [HostSum; SAMPLE],
+    sample: [MachineSum; SAMPLE],
     /// Spans accepted.
     pub(super) operations: u64,
     /// Spans refused for good.
@@ -75,7 +75,7 @@ pub(super) struct Count {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct HostSum {
+struct MachineSum {
     operations: u64,
     failures: u64,
     unfinished: u64,
@@ -83,10 +83,10 @@ struct HostSum {
 }
 
 impl Count {
-    /// A host had no room for an operation.
-    pub(super) fn lose(&mut self, host: u32) {
-        if let Some(host) = self.sample.get_mut(host as usize) {
-            host.lost += 1;
+    /// A machine had no room for an operation.
+    pub(super) fn lose(&mut self, machine: u32) {
+        if let Some(machine) = self.sample.get_mut(machine as usize) {
+            machine.lost += 1;
         }
     }
 
@@ -98,10 +98,10 @@ impl Count {
         sum.count += 1;
         sum.nanos += u128::from(scripted.takes);
         *sum.durations_ms.entry(two_digits_up(scripted.takes)).or_default() += 1;
-        if let Some(host) = self.sample.get_mut(scripted.host as usize) {
-            host.operations += 1;
-            host.failures += u64::from(scripted.series.failed());
-            host.unfinished += u64::from(scripted.series.status.is_none());
+        if let Some(machine) = self.sample.get_mut(scripted.machine as usize) {
+            machine.operations += 1;
+            machine.failures += u64::from(scripted.series.failed());
+            machine.unfinished += u64::from(scripted.series.status.is_none());
         }
     }
 }
@@ -137,8 +137,8 @@ pub(super) fn two_digits_up(nanos: u64) -> u64 {
 pub struct Truth {
     /// What the random numbers were made from.
     pub seed: u64,
-    /// Hosts of the fleet.
-    pub hosts: u32,
+    /// Machines of the fleet.
+    pub machines: u32,
     /// `max`, or simulated seconds for a real one.
     pub speed: String,
     /// Real time of the beginning, in milliseconds since 1970.
@@ -167,13 +167,13 @@ pub struct Truth {
     pub unfinished: u64,
     /// Accepted operations by what their metrics are keyed by.
     pub series: Vec<SeriesTruth>,
-    /// The first hosts.
-    pub hosts_sample: Vec<HostTruth>,
+    /// The first machines.
+    pub machines_sample: Vec<MachineTruth>,
     /// What the agents last reported; `None` without agents.
     pub agents: Option<AgentsTruth>,
     /// Accepted spans that reported a loss.
     pub spans_with_loss: u64,
-    /// Operations that hosts had no room for.
+    /// Operations that machines had no room for.
     pub lost: u64,
     /// What was ordered.
     pub incidents: Vec<IncidentTruth>,
@@ -206,11 +206,11 @@ pub struct SeriesTruth {
     pub durations_ms: BTreeMap<u64, u64>,
 }
 
-/// What happened on a host.
+/// What happened on a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HostTruth {
+pub struct MachineTruth {
     /// `host.name`.
-    pub host: String,
+    pub host_name: String,
     /// Operations.
     pub operations: u64,
     /// Those that failed.
@@ -221,40 +221,40 @@ pub struct HostTruth {
     pub lost: u64,
 }
 
-/// The sums over what each host's agent reported last.
+/// The sums over what each machine's agent reported last.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct AgentsTruth {
-    /// Hosts whose agents reported at the end.
+    /// Machines whose agents reported at the end.
     pub reporting: u64,
     /// Some of those whose agents did not.
     pub absent: Vec<String>,
     /// All of those.
     pub absent_count: u64,
-    /// `mpr.operation.seen` of all hosts.
+    /// `mpr.operation.seen` of all machines.
     pub seen: u64,
-    /// `mpr.operation.exported` of all hosts.
+    /// `mpr.operation.exported` of all machines.
     pub exported: u64,
-    /// `mpr.operation.pending` of the hosts that reported at the end.
+    /// `mpr.operation.pending` of the machines that reported at the end.
     pub pending: u64,
-    /// `mpr.operation.lost` of all hosts, by reason; reasons without losses are left out.
+    /// `mpr.operation.lost` of all machines, by reason; reasons without losses are left out.
     pub lost: BTreeMap<String, u64>,
-    /// `mpr.operation.repeated` of all hosts.
+    /// `mpr.operation.repeated` of all machines.
     pub repeated: u64,
-    /// `mpr.ledger.removed` of all hosts.
+    /// `mpr.ledger.removed` of all machines.
     pub removed: u64,
-    /// `mpr.store.size` of the hosts that reported at the end.
+    /// `mpr.store.size` of the machines that reported at the end.
     pub store_bytes: u64,
     /// The largest of these.
     pub largest_store: u64,
-    /// `mpr.owner.deferred` of the hosts that reported at the end.
+    /// `mpr.owner.deferred` of the machines that reported at the end.
     pub deferred: u64,
-    /// All hosts, those of one kind together.
-    pub kinds: Vec<HostKindTruth>,
+    /// All machines, those of one kind together.
+    pub kinds: Vec<MachineKindTruth>,
 }
 
-/// Hosts that are alike.
+/// Machines that are alike.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct HostKindTruth {
+pub struct MachineKindTruth {
     /// `service.version` of the agents.
     pub version: String,
     /// `os.build_id`.
@@ -264,21 +264,21 @@ pub struct HostKindTruth {
     /// Whether their agents reported at the end.
     pub reporting: bool,
     /// How many.
-    pub hosts: u64,
-    /// Of these, hosts with a failure that their agent reported.
+    pub machines: u64,
+    /// Of these, machines with a failure that their agent reported.
     pub failing: u64,
     /// The same by `mpr.error.class`.
     pub failing_by_class: BTreeMap<String, u64>,
-    /// Of these, hosts whose agents make progress every 40 s only: `mpr.agent.last_round`.
+    /// Of these, machines whose agents make progress every 40 s only: `mpr.agent.last_round`.
     pub slow: u64,
 }
 
 impl AgentsTruth {
     /// An agent is absent at the end.
-    pub(super) fn add_absent(&mut self, host: String) {
+    pub(super) fn add_absent(&mut self, machine: String) {
         self.absent_count += 1;
         if self.absent.len() < ABSENT_NAMED {
-            self.absent.push(host);
+            self.absent.push(machine);
         }
     }
 }
@@ -333,12 +333,12 @@ impl Count {
         (sum(|series| series.failed()), sum(|series| series.status.is_none()))
     }
 
-    /// The first hosts.
-    pub(super) fn hosts_sample(&self, fleet: &Fleet) -> Vec<HostTruth> {
-        let hosts = (0..fleet.hosts).zip(&self.sample);
-        hosts
-            .map(|(host, sum)| HostTruth {
-                host: fleet.host_name(host),
+    /// The first machines.
+    pub(super) fn machines_sample(&self, fleet: &Fleet) -> Vec<MachineTruth> {
+        let machines = (0..fleet.machines).zip(&self.sample);
+        machines
+            .map(|(machine, sum)| MachineTruth {
+                host_name: fleet.host_name(machine),
                 operations: sum.operations,
                 failures: sum.failures,
                 unfinished: sum.unfinished,
@@ -409,11 +409,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_accepted_is_counted_by_series_and_host() {
+    fn what_is_accepted_is_counted_by_series_and_machine() {
         let fleet = Fleet::new(1, 2, 3);
         let mut count = Count::default();
-        let scripted = |host, status, takes| Scripted {
-            host,
+        let scripted = |machine, status, takes| Scripted {
+            machine,
             series: Series {
                 server: Some(1),
                 program: Program::Net,
@@ -439,7 +439,7 @@ mod tests {
         assert!((success.seconds - 0.0031).abs() < 1e-12);
         let unfinished = series.iter().find(|series| series.outcome == "unfinished").expect("one");
         assert_eq!(unfinished.error_type.as_deref(), Some("unfinished"));
-        let sample = count.hosts_sample(&fleet);
+        let sample = count.machines_sample(&fleet);
         assert_eq!(sample.len(), 2);
         assert_eq!(sample[1].operations, 3);
     }
@@ -451,7 +451,7 @@ mod tests {
             let status = Some(2250);
             let (server, program, mode) = (Some(0), Program::Net, Mode::Plain);
             let series = Series { server, program, add, status, mode, late: false };
-            count.accept(&Scripted { host: 0, series, takes: 1, lost: 0 });
+            count.accept(&Scripted { machine: 0, series, takes: 1, lost: 0 });
         }
         assert_eq!(count.failures(), (1, 0));
         let series = count.series(&fleet);

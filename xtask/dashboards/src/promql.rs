@@ -58,62 +58,7 @@ impl Series {
 
 /// The PromQL of a series.
 pub fn query(source: &Source, series: &Series) -> Result<String> {
-    let base = format!("<{}>", series.base.as_deref().unwrap_or("chosen"));
-    let base = source.expand(&base)?;
-    let sum_at = |metric: &str, which: &str, more: &str, by: &[&str]| -> Result<String> {
-        let (function, range, factor) = match &series.over {
-            Over::Range => ("increase", "$__range", ""),
-            Over::Second => ("rate", "$__rate_interval", ""),
-            Over::Minute => ("rate", "$__rate_interval", "60 * "),
-            Over::Last(range) => ("increase", range.as_str(), ""),
-        };
-        let which = source.expand(named(&source.signals.selections, "selection", which)?)?;
-        let matchers = [base.as_str(), which.as_str(), more];
-        let matchers: Vec<&str> = matchers.into_iter().filter(|m| !m.is_empty()).collect();
-        let matchers = matchers.join(", ");
-        let by = if by.is_empty() { String::new() } else { format!(" by ({}) ", by.join(", ")) };
-        Ok(format!("{factor}sum{by}({function}({metric}{{{matchers}}}[{range}]))"))
-    };
-    let sum = |metric: &str, which: &str, by: &[&str]| sum_at(metric, which, "", by);
-    let by: Vec<&str> = series.by.iter().map(String::as_str).collect();
-    let text = match series.shape()? {
-        Shape::Count(which, None) => sum(CALLS, which, &by)?,
-        Shape::Count(which, Some(of)) => {
-            format!("{} or 0 * {}", sum(CALLS, which, &by)?, sum(CALLS, of, &by)?)
-        }
-        Shape::Share(which, of) if series.positive => {
-            format!("{}\n/\n{}\n", sum(CALLS, which, &by)?, sum(CALLS, of, &by)?)
-        }
-        Shape::Share(which, of) => {
-            let all = sum(CALLS, of, &by)?;
-            format!("({} or 0 * {all}) / ({all} > 0)", sum(CALLS, which, &by)?)
-        }
-        Shape::Seconds(which) => sum(&format!("{DURATION}_sum"), which, &by)?,
-        Shape::Counter(metric, which) => sum(metric, which, &by)?,
-        Shape::SecondsAbove(which) => {
-            let slow = source.number("slow_seconds")?;
-            let bounds = source.signals.bounds.iter().copied();
-            let bounds: Vec<f64> = bounds.filter(|bound| *bound >= slow).collect();
-            let bucket = |le: &str| {
-                sum_at(&format!("{DURATION}_bucket"), which, &format!("le=\"{le}\""), &by)
-            };
-            let (least, most) = (bounds.first().copied(), bounds.last().copied());
-            let whole = most.unwrap_or_default() - least.unwrap_or_default();
-            let mut text = format!("{whole} * {}", bucket("+Inf")?);
-            for pair in bounds.windows(2) {
-                let _ =
-                    write!(text, " - {} * {}", pair[1] - pair[0], bucket(&pair[1].to_string())?);
-            }
-            format!("clamp_min({text}, 0)")
-        }
-        Shape::Quantile(quantile, among) => {
-            let by: Vec<&str> = by.iter().copied().chain(["le"]).collect();
-            let buckets = sum(&format!("{DURATION}_bucket"), among, &by)?;
-            format!("histogram_quantile({quantile}, {buckets})")
-        }
-        Shape::Recorded(rule) => format!("{rule}{{{SERVERS}}}"),
-        Shape::Expression(text) => source.expand(text)?,
-    };
+    let text = Sums::of(source, series)?.shown_by(series)?;
     let text = match (series.positive, text.ends_with('\n')) {
         (false, _) => text,
         (true, true) => text + "> 0",
@@ -126,4 +71,89 @@ pub fn query(source: &Source, series: &Series) -> Result<String> {
             format!("({text}) and on ({}) {part}", series.by.join(", "))
         }
     })
+}
+
+/// The sums that a series is made of.
+struct Sums<'a> {
+    source: &'a Source,
+    /// What all of them are among, as matchers.
+    base: String,
+    /// Over which time.
+    over: &'a Over,
+    /// Labels that they keep.
+    by: Vec<&'a str>,
+}
+
+impl<'a> Sums<'a> {
+    fn of(source: &'a Source, series: &'a Series) -> Result<Self> {
+        let base = format!("<{}>", series.base.as_deref().unwrap_or("chosen"));
+        let by = series.by.iter().map(String::as_str).collect();
+        Ok(Self { source, base: source.expand(&base)?, over: &series.over, by })
+    }
+
+    /// What the series shows, whatever its sign and wherever it is shown.
+    fn shown_by(&self, series: &Series) -> Result<String> {
+        Ok(match series.shape()? {
+            Shape::Count(which, None) => self.sum(CALLS, which)?,
+            Shape::Count(which, Some(of)) => {
+                format!("{} or 0 * {}", self.sum(CALLS, which)?, self.sum(CALLS, of)?)
+            }
+            Shape::Share(which, of) if series.positive => {
+                format!("{}\n/\n{}\n", self.sum(CALLS, which)?, self.sum(CALLS, of)?)
+            }
+            Shape::Share(which, of) => {
+                let all = self.sum(CALLS, of)?;
+                format!("({} or 0 * {all}) / ({all} > 0)", self.sum(CALLS, which)?)
+            }
+            Shape::Seconds(which) => self.sum(&format!("{DURATION}_sum"), which)?,
+            Shape::Counter(metric, which) => self.sum(metric, which)?,
+            Shape::SecondsAbove(which) => self.seconds_above(which)?,
+            Shape::Quantile(quantile, among) => {
+                let by: Vec<&str> = self.by.iter().copied().chain(["le"]).collect();
+                let buckets = self.sum_of(&format!("{DURATION}_bucket"), among, "", &by)?;
+                format!("histogram_quantile({quantile}, {buckets})")
+            }
+            Shape::Recorded(rule) => format!("{rule}{{{SERVERS}}}"),
+            Shape::Expression(text) => self.source.expand(text)?,
+        })
+    }
+
+    /// Of a metric, what a selection chooses.
+    fn sum(&self, metric: &str, which: &str) -> Result<String> {
+        self.sum_of(metric, which, "", &self.by)
+    }
+
+    /// The same with `more` matchers, and by other labels.
+    fn sum_of(&self, metric: &str, which: &str, more: &str, by: &[&str]) -> Result<String> {
+        let (function, range, factor) = match self.over {
+            Over::Range => ("increase", "$__range", ""),
+            Over::Second => ("rate", "$__rate_interval", ""),
+            Over::Minute => ("rate", "$__rate_interval", "60 * "),
+            Over::Last(range) => ("increase", range.as_str(), ""),
+        };
+        let which = named(&self.source.signals.selections, "selection", which)?;
+        let which = self.source.expand(which)?;
+        let matchers = [self.base.as_str(), which.as_str(), more];
+        let matchers: Vec<&str> = matchers.into_iter().filter(|m| !m.is_empty()).collect();
+        let matchers = matchers.join(", ");
+        let by = if by.is_empty() { String::new() } else { format!(" by ({}) ", by.join(", ")) };
+        Ok(format!("{factor}sum{by}({function}({metric}{{{matchers}}}[{range}]))"))
+    }
+
+    /// How many seconds operations took beyond what is slow, as far as buckets can say it.
+    fn seconds_above(&self, which: &str) -> Result<String> {
+        let slow = self.source.number("slow_seconds")?;
+        let bounds = self.source.signals.bounds.iter().copied();
+        let bounds: Vec<f64> = bounds.filter(|bound| *bound >= slow).collect();
+        let bucket = |le: &str| {
+            self.sum_of(&format!("{DURATION}_bucket"), which, &format!("le=\"{le}\""), &self.by)
+        };
+        let (least, most) = (bounds.first().copied(), bounds.last().copied());
+        let whole = most.unwrap_or_default() - least.unwrap_or_default();
+        let mut text = format!("{whole} * {}", bucket("+Inf")?);
+        for pair in bounds.windows(2) {
+            let _ = write!(text, " - {} * {}", pair[1] - pair[0], bucket(&pair[1].to_string())?);
+        }
+        Ok(format!("clamp_min({text}, 0)"))
+    }
 }

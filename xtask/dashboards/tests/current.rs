@@ -55,7 +55,7 @@ fn with_other_parameters_nothing_is_left_of_the_defaults() {
 }
 
 #[test]
-fn no_default_names_a_host() {
+fn no_default_names_an_address() {
     for (path, text) in with(&[]) {
         assert!(!text.contains("://"), "{}", path.display());
     }

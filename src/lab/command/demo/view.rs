@@ -50,6 +50,10 @@ struct ErrorRow {
     servers: BTreeSet<String>,
 }
 
+/// `mpr.outcome` of operations that have an error.
+const FAILURE: &str = "failure";
+const UNFINISHED: &str = "unfinished";
+
 impl View {
     /// The view of spans that the embedded receiver got.
     pub(super) fn received(
@@ -58,50 +62,7 @@ impl View {
         tally: Tally,
         elapsed: Duration,
     ) -> Self {
-        let mut by_server: BTreeMap<String, (Vec<f64>, usize)> = BTreeMap::new();
-        let mut by_error: BTreeMap<String, ErrorRow> = BTreeMap::new();
-        let (mut failures, mut unfinished) = (0, 0);
-        for span in spans {
-            let server = text(span, "server.address").unwrap_or_else(|| "(by drive letter)".into());
-            let row = by_server.entry(server.clone()).or_default();
-            let nanos = span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
-            row.0.push(nanos as f64 / 1e6);
-            match text(span, "mpr.outcome").as_deref() {
-                Some("failure") => {
-                    failures += 1;
-                    row.1 += 1;
-                }
-                Some("unfinished") => unfinished += 1,
-                _ => continue,
-            }
-            let name = text(span, "error.type").unwrap_or_default();
-            let error = by_error.entry(name.clone()).or_insert_with(|| ErrorRow {
-                name,
-                class: text(span, "mpr.error.class").unwrap_or_else(|| "-".into()),
-                count: 0,
-                servers: BTreeSet::new(),
-            });
-            error.count += 1;
-            error.servers.insert(server);
-        }
-        let mut servers: Vec<ServerRow> = by_server
-            .into_iter()
-            .map(|(server, (mut times, failures))| {
-                times.sort_by(f64::total_cmp);
-                let quantile = |share| nearest_rank(times.iter().map(|time| (*time, 1)), share);
-                ServerRow {
-                    server,
-                    count: times.len(),
-                    failures,
-                    p50_ms: quantile(0.50),
-                    p95_ms: quantile(0.95),
-                    max_ms: quantile(1.0),
-                }
-            })
-            .collect();
-        servers.sort_by(|a, b| b.p95_ms.total_cmp(&a.p95_ms));
-        let mut errors: Vec<ErrorRow> = by_error.into_values().collect();
-        errors.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+        let count = |outcome: &str| spans.iter().filter(|span| ended(span, outcome)).count();
         let specimen = spans
             .iter()
             .find(|span| text(span, "error.type").as_deref() == Some("ERROR_BAD_NETPATH"))
@@ -111,13 +72,13 @@ impl View {
             summary: DemoSummary {
                 operations,
                 spans: spans.len(),
-                failures,
-                unfinished,
+                failures: count(FAILURE),
+                unfinished: count(UNFINISHED),
                 lost: tally.lost_in_all(),
                 duration_ms: elapsed.as_millis() as u64,
-                servers,
+                servers: servers(spans),
             },
-            errors,
+            errors: errors(spans),
             specimen,
             sent_to: None,
         }
@@ -209,6 +170,62 @@ impl View {
         }
         Ok(())
     }
+}
+
+/// A row for each server, the slowest first.
+fn servers(spans: &[Span]) -> Vec<ServerRow> {
+    let mut by_server: BTreeMap<String, (Vec<f64>, usize)> = BTreeMap::new();
+    for span in spans {
+        let (times, failures) = by_server.entry(server(span)).or_default();
+        let nanos = span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
+        times.push(nanos as f64 / 1e6);
+        *failures += usize::from(ended(span, FAILURE));
+    }
+    let rows = by_server.into_iter().map(|(server, (mut times, failures))| {
+        times.sort_by(f64::total_cmp);
+        let quantile = |share| nearest_rank(times.iter().map(|time| (*time, 1)), share);
+        ServerRow {
+            server,
+            count: times.len(),
+            failures,
+            p50_ms: quantile(0.50),
+            p95_ms: quantile(0.95),
+            max_ms: quantile(1.0),
+        }
+    });
+    let mut rows: Vec<ServerRow> = rows.collect();
+    rows.sort_by(|a, b| b.p95_ms.total_cmp(&a.p95_ms));
+    rows
+}
+
+/// A row for each error, the most frequent first.
+fn errors(spans: &[Span]) -> Vec<ErrorRow> {
+    let mut by_name: BTreeMap<String, ErrorRow> = BTreeMap::new();
+    let with_error = |span: &&Span| ended(span, FAILURE) || ended(span, UNFINISHED);
+    for span in spans.iter().filter(with_error) {
+        let name = text(span, "error.type").unwrap_or_default();
+        let row = by_name.entry(name.clone()).or_insert_with(|| ErrorRow {
+            name,
+            class: text(span, "mpr.error.class").unwrap_or_else(|| "-".into()),
+            count: 0,
+            servers: BTreeSet::new(),
+        });
+        row.count += 1;
+        row.servers.insert(server(span));
+    }
+    let mut rows: Vec<ErrorRow> = by_name.into_values().collect();
+    rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+    rows
+}
+
+/// Whether a span has this outcome.
+fn ended(span: &Span, outcome: &str) -> bool {
+    text(span, "mpr.outcome").as_deref() == Some(outcome)
+}
+
+/// The server of a span, as the tables name it.
+fn server(span: &Span) -> String {
+    text(span, "server.address").unwrap_or_else(|| "(by drive letter)".into())
 }
 
 fn write_span(out: &mut dyn Write, span: &Span) -> Result<(), Failure> {

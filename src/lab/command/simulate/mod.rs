@@ -16,14 +16,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use view::View;
 
-/// Simulate a fleet: thousands of hosts that map drives all day, sent to a collector.
+/// Simulate a fleet: thousands of machines that map drives all day, sent to a collector.
 ///
 /// What is sent is made by the product's own code: records, spans, OTLP. The same seed gives the
 /// same operations. While the collector is away the simulation waits; nothing is lost.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     mpr-otel-lab simulate\n  \
-    mpr-otel-lab simulate --hosts 10000 --agents --truth truth.json\n  \
+    mpr-otel-lab simulate --machines 10000 --agents --truth truth.json\n  \
     mpr-otel-lab simulate --speed 60 --from 08:00 --hours 2 --incident server-down@10m-40m:server=3\n\n\
     An incident is KIND@START[-END][:key=value,...], times like 90s, 10m or 1h30m:\n  \
     server-down:server=N            every operation on it fails after some 20 s\n  \
@@ -33,9 +33,9 @@ use view::View;
     that part of the adds on it fails\n  \
     account-expired:share=0.1       that part of all adds fails\n  \
     losses:share=0.05,reason=expired\n                                  \
-    that part of the hosts loses operations\n  \
-    hosts-vanish:share=0.3          that part of the hosts stops\n  \
-    silence                         all hosts stop\n  \
+    that part of the machines loses operations\n  \
+    machines-vanish:share=0.3       that part of the machines stops\n  \
+    silence                         all machines stop\n  \
     off-vpn:share=0.5               that part is away, fails, and reports when it is back\n  \
     client-network:share=0.3        that part has no way to the servers\n  \
     noisy-machine:server=N,code=5,every=30s\n                                  \
@@ -43,7 +43,7 @@ use view::View;
     misspelt:every=60s              one machine asks for a server that does not exist\n  \
     bursts:server=N,every=10m       twelve users of it try together, again and again\n  \
     nights:share=0.8                that part is off at night and at weekends\n  \
-    scheduled-shutdown              all hosts are switched off\n  \
+    scheduled-shutdown              all machines are switched off\n  \
     branch-cut                      the servers of --branches are out of reach\n  \
     mapped-twice:share=0.5, cancel-first:share=0.5, doubled:share=0.5\n                                  \
     at logon that part maps a drive twice (85), cancels first\n                                  \
@@ -60,10 +60,10 @@ pub(super) struct Simulate {
     /// (MPR_OTEL_*).
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// Hosts of the fleet.
+    /// Machines of the fleet.
     #[arg(long, value_name = "N", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    hosts: u32,
+    machines: u32,
     /// Servers of the fleet.
     #[arg(long, value_name = "N", default_value_t = 24,
           value_parser = clap::value_parser!(u16).range(1..=500))]
@@ -84,13 +84,14 @@ pub(super) struct Simulate {
     /// Simulated seconds in a real one; or max, as fast as the collector takes what is sent.
     #[arg(long, value_name = "FACTOR", default_value_t = Pace::Max)]
     speed: Pace,
-    /// Every host has an agent, which reports once in a simulated minute.
+    /// Every machine has an agent, which reports once in a simulated minute.
     #[arg(long)]
     agents: bool,
     /// Something that happens; may be given several times. See below.
     #[arg(long, value_name = "SPEC")]
     incident: Vec<Incident>,
-    /// Each host sends requests of its own. Otherwise hosts share them, as behind a collector.
+    /// Each machine sends requests of its own. Otherwise machines share them, as behind a
+    /// collector.
     #[arg(long)]
     direct: bool,
     /// Threads that send.
@@ -121,20 +122,7 @@ impl Simulate {
         let asked = stop.clone();
         ctrlc::set_handler(move || asked.ask())
             .map_err(|error| format!("cannot listen for a signal to stop: {error}"))?;
-        let scenario = Scenario {
-            hosts: self.hosts,
-            servers: self.servers.into(),
-            branches: self.branches.into(),
-            length: self.hours,
-            from: self.from,
-            seed: self.seed,
-            pace: self.speed,
-            agents: self.agents,
-            direct: self.direct,
-            senders: self.senders.into(),
-            series_limit: self.series_limit,
-            incidents: self.incident.clone(),
-        };
+        let scenario = self.scenario();
         let (mut line, begun) = (ProgressLine::new(), Instant::now());
         let mut show = |progress: &RunProgress| {
             let text = bar::text(progress, begun.elapsed().as_secs_f64());
@@ -170,6 +158,23 @@ impl Simulate {
         }
         let refused = outcome.truth.refused > 0 || outcome.reports_refused > 0;
         Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn scenario(&self) -> Scenario {
+        Scenario {
+            machines: self.machines,
+            servers: self.servers.into(),
+            branches: self.branches.into(),
+            length: self.hours,
+            from: self.from,
+            seed: self.seed,
+            pace: self.speed,
+            agents: self.agents,
+            direct: self.direct,
+            senders: self.senders.into(),
+            series_limit: self.series_limit,
+            incidents: self.incident.clone(),
+        }
     }
 
     fn settings(&self) -> Result<Settings, Failure> {

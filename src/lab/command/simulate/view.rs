@@ -89,6 +89,25 @@ impl View {
 
     /// Writes it for people.
     pub(super) fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        self.write_servers(out)?;
+        let summary = &self.summary;
+        writeln!(
+            out,
+            "\n{} spans accepted by {}, {} of failures, {} of unfinished operations",
+            summary.operations, summary.endpoint, summary.failures, summary.unfinished
+        )?;
+        self.write_exceptions(out)?;
+        writeln!(
+            out,
+            "{:.1} simulated hours in {:.1} s: {:.0} spans/s",
+            summary.simulated_seconds / 3600.0,
+            summary.duration_ms as f64 / 1e3,
+            summary.spans_per_second
+        )?;
+        Ok(())
+    }
+
+    fn write_servers(&self, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(
             out,
             "{:<26} {:>8} {:>9} {:>11} {:>8} {:>8} {:>8}",
@@ -110,12 +129,12 @@ impl View {
         if self.servers.len() > SHOWN {
             writeln!(out, "… and {} more", self.servers.len() - SHOWN)?;
         }
+        Ok(())
+    }
+
+    /// What was lost, refused, sent again or not sent at all.
+    fn write_exceptions(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let summary = &self.summary;
-        writeln!(
-            out,
-            "\n{} spans accepted by {}, {} of failures, {} of unfinished operations",
-            summary.operations, summary.endpoint, summary.failures, summary.unfinished
-        )?;
         if summary.lost > 0 {
             writeln!(out, "{} operations lost, as the incident wants it", summary.lost)?;
         }
@@ -147,13 +166,6 @@ impl View {
         if summary.stopped {
             writeln!(out, "Stopped before the end; {} spans were not sent", summary.unsent)?;
         }
-        writeln!(
-            out,
-            "{:.1} simulated hours in {:.1} s: {:.0} spans/s",
-            summary.simulated_seconds / 3600.0,
-            summary.duration_ms as f64 / 1e3,
-            summary.spans_per_second
-        )?;
         Ok(())
     }
 }

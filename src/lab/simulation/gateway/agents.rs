@@ -21,7 +21,7 @@ struct Passing {
     kept: &'static [(&'static str, &'static str)],
 }
 
-/// The one that says which site a host is of.
+/// The one that says which site a machine is of.
 const INFO: &str = "mpr.agent.info";
 
 #[rustfmt::skip] // A table.
@@ -87,7 +87,7 @@ impl Agents {
         for resource in &request.resource_metrics {
             let attributes =
                 resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
-            let (Some(host), Some(instance)) =
+            let (Some(host_name), Some(instance)) =
                 (get(attributes, "host.name"), get(attributes, "service.instance.id"))
             else {
                 continue;
@@ -106,7 +106,7 @@ impl Agents {
                         let mut labels = vec![
                             ("job", "mpr-otel-agent".to_owned()),
                             ("instance", instance.clone()),
-                            ("host_name", host.clone()),
+                            ("host_name", host_name.clone()),
                         ];
                         let kept = passing.kept.iter();
                         labels.extend(kept.filter_map(|(key, label)| {

@@ -161,8 +161,8 @@ impl Destination for Gateway<'_> {
         let Counted { first, second, tracks, minute, .. } = &mut *self.counted.borrow_mut();
         for finished in batch {
             let now = self.timeline.now_unix_nanos(finished.sent);
-            // The balancer knows one host from another.
-            let of_second = second.as_mut().filter(|_| finished.scripted.host % 2 == 1);
+            // The balancer knows one machine from another.
+            let of_second = second.as_mut().filter(|_| finished.scripted.machine % 2 == 1);
             let spans = &mut of_second.unwrap_or(first).spans;
             for outgoing in pack(vec![finished], fleet, settings, false) {
                 spans.take(&outgoing.request, now, *minute, tracks);

@@ -129,7 +129,7 @@ fn mode(span: &Span) -> &'static str {
     }
 }
 
-/// A server's name as a label has it: what can be no name of a host is `other`.
+/// A server's name as a label has it: what can be no host name is `other`.
 fn server(name: String) -> String {
     let letter = |letter: char| letter.is_alphanumeric() || letter == '_';
     let well = name.len() <= NAME_BYTES
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_no_name_of_a_host_is_other() {
+    fn what_can_be_no_host_name_is_other() {
         for well in ["files01.corp.example", "fe80::1%12", "Straße", "_x"] {
             assert_eq!(server(well.to_owned()), well);
         }

@@ -11,7 +11,7 @@ use std::{env, fs};
 const LAPSE: Lapse = Lapse(240);
 /// What is simulated: a day with four incidents, and what happens on any day.
 const DAY: &[&str] = &[
-    "--hosts",
+    "--machines",
     "3000",
     "--branches",
     "8",
@@ -44,7 +44,7 @@ const DAY: &[&str] = &[
 const CLOCK: (f64, f64) = (7.0 * 3600.0, 17.0 * 3600.0);
 /// Under the title.
 const SUBTITLE: &str =
-    "3,000 simulated hosts, ten hours; drawn from the dashboard's own queries, not by Grafana";
+    "3,000 simulated machines, ten hours; drawn from the dashboard's own queries, not by Grafana";
 /// Nobody listens here: traces wait in the gateway's queue.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
