@@ -1,4 +1,4 @@
-//! Where raw values are read.
+//! Where the text of a setting is read from.
 
 use super::ENDPOINT;
 #[cfg(windows)]
@@ -10,19 +10,20 @@ use super::resolve;
 #[cfg(windows)]
 use crate::platform;
 
-/// What a registry key has for a value: its text, or `None` if there is no such key or value.
+/// What a registry key holds for a value: its text, or `None` if the key or the value does not
+/// exist.
 pub type Reading = Result<Option<String>, Unusable>;
 
-/// Why what a registry key has cannot be used.
+/// Why a registry value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// Nobody knows what it is: it could switch everything off, so this process is switched off.
+    /// The value cannot be read. It could be `Disabled`, so this process is switched off.
     Unreadable(RegistryError),
-    /// What is wrong with it, and what to write instead.
+    /// The value is wrong. The text says why, and what to write instead.
     Malformed(String),
 }
 
-/// Windows did not let a key or a value be read that is there.
+/// The key or the value exists, but Windows did not let this process read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     r"HKLM\{key} cannot be read (error {code:#010x}); give all users the right to read the key, or remove it"
@@ -35,8 +36,8 @@ pub struct RegistryError {
 }
 
 impl RegistryError {
-    /// Judges an HRESULT: `Ok(None)` says that there is no such key or value. Everything else that
-    /// Windows may say leaves open what is there.
+    /// Judges an HRESULT. `Ok(None)` means that the key or the value does not exist. After any
+    /// other code it may exist.
     #[cfg_attr(not(windows), allow(dead_code))] // Elsewhere there is no registry.
     pub(super) fn unless_absent<T>(key: &'static str, code: i32) -> Result<Option<T>, Self> {
         // ERROR_FILE_NOT_FOUND and ERROR_PATH_NOT_FOUND (winerror.h, HRESULT_FROM_WIN32).
@@ -58,18 +59,18 @@ pub trait Lookup {
     fn secret(&self, name: &str) -> Option<Reading>;
     /// Variable `name` of the process' environment, `MPR_OTEL_*` or `TRACEPARENT`, if it counts.
     fn environment(&self, name: &str) -> Option<String>;
-    /// OpenTelemetry's variable `name`, if those count.
+    /// OpenTelemetry's variable `name`, if OpenTelemetry's variables count.
     fn open_telemetry(&self, name: &str) -> Option<String>;
 }
 
-/// This machine and this process.
+/// The sources of this machine and this process.
 #[derive(Debug)]
 pub struct System {
     #[cfg(windows)]
     policy: Key,
     #[cfg(windows)]
     machine: Key,
-    /// `None`: no secret is for this process.
+    /// `None` if this process gets no secrets.
     #[cfg(windows)]
     agent: Option<Key>,
     environment: bool,
@@ -77,19 +78,19 @@ pub struct System {
 }
 
 impl System {
-    /// As a host or a service reads it: OpenTelemetry's variables are the program's own, or nobody's,
-    /// and do not count.
+    /// The sources for a host or a service. OpenTelemetry's variables do not count, because they
+    /// are the host program's own.
     pub fn host() -> Self {
         Self::open(false)
     }
 
-    /// As a program in the foreground reads it, whose environment a person set for it.
+    /// The sources for a program in the foreground, whose environment was set by a person for it.
     pub fn program() -> Self {
         Self::open(true)
     }
 
-    /// With the secrets, for the agent and for those who stand in for it: `drain` and `status`. Elsewhere
-    /// than on Windows everybody has them.
+    /// Adds the secrets, for the agent, `drain` and `status`. On other systems than Windows every
+    /// process has them.
     #[must_use]
     pub fn with_secrets(self) -> Self {
         #[cfg(windows)]
@@ -108,7 +109,7 @@ impl System {
         {
             let (policy, machine) = (Key::open(POLICY_KEY), Key::open(MACHINE_KEY));
             let allowed = [&policy, &machine].map(|key| key.read(ALLOW_ENVIRONMENT));
-            // What cannot be found out is taken for the worst.
+            // If a fact cannot be found out, the strictest answer is assumed.
             let circumstances = Circumstances {
                 allowed: resolve::is_on(allowed),
                 elevated: platform::is_elevated().unwrap_or(true),
@@ -166,7 +167,7 @@ impl Lookup for System {
     }
 }
 
-/// What `lookup` says, but for the endpoint if one is given: that one wins.
+/// The sources of `lookup`, except that an endpoint given here wins over all of them.
 #[derive(Debug)]
 pub struct WithEndpoint<'a, L> {
     lookup: L,
@@ -174,7 +175,7 @@ pub struct WithEndpoint<'a, L> {
 }
 
 impl<'a, L: Lookup> WithEndpoint<'a, L> {
-    /// With this endpoint, if any.
+    /// These sources with this endpoint, if there is one.
     pub fn new(lookup: L, endpoint: Option<&'a str>) -> Self {
         Self { lookup, endpoint }
     }
@@ -209,7 +210,7 @@ impl<L: Lookup> Lookup for WithEndpoint<'_, L> {
 mod tests {
     use super::*;
 
-    /// HRESULT_FROM_WIN32
+    /// Judges a Win32 code as the HRESULT that HRESULT_FROM_WIN32 makes of it.
     fn judged(code: u32) -> Result<Option<()>, RegistryError> {
         RegistryError::unless_absent("KEY", (code | 0x8007_0000).cast_signed())
     }
@@ -219,11 +220,12 @@ mod tests {
         for not_found in [2, 3] {
             assert_eq!(judged(not_found), Ok(None), "{not_found}");
         }
-        // Access denied, sharing, no memory, corrupt, I/O, key deleted, more data, no service.
+        // Access denied, sharing violation, no memory, corrupt, I/O error, key deleted, more data,
+        // no service.
         for other in [0, 1, 5, 6, 8, 13, 32, 234, 1009, 1015, 1016, 1017, 1018, 1072, 1450, 1722] {
             assert!(judged(other).is_err(), "{other}");
         }
-        // The same numbers of another facility are something else.
+        // The same numbers in another facility are other errors.
         assert!(RegistryError::unless_absent::<()>("KEY", 2).is_err());
     }
 
