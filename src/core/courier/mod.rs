@@ -196,7 +196,8 @@ impl Connection {
     }
 }
 
-/// The endpoint for metrics beside that for spans; `None` if the latter is not where OTLP has it.
+/// The endpoint for metrics that belongs to the endpoint for spans. `None` if the latter's path is
+/// not OTLP's.
 pub fn metrics_endpoint(traces: &Uri) -> Option<Uri> {
     let base = traces.to_string();
     let base = base.strip_suffix("/v1/traces")?;

@@ -478,8 +478,8 @@ fn is_gone(error: &LedgerError) -> bool {
     matches!(error, LedgerError::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
-/// Whether an operation may have happened: it ended after it began, within a week, and not after
-/// `latest`. Of the date only the day is judged, because clocks are set.
+/// Whether an operation can have happened: it ended after it began, within a week, and not after
+/// `latest`. Dates are compared with a tolerance of one day, because clocks are set.
 fn is_plausible(record: &Record, operation: &Operation, origin: &Origin, latest: u64) -> bool {
     let body = &record.body;
     body.ended >= body.started

@@ -191,7 +191,7 @@ impl SlotImage {
         Self { phase, generation, body }
     }
 
-    /// Whether what POST finished is what it wrote; of what POST did not finish nobody knows.
+    /// Whether a finished body is what POST wrote. An unfinished operation has no checksum and counts as intact.
     pub fn is_intact(&self) -> bool {
         self.phase != Some(Phase::Done) || self.body.checksum == self.body.sum()
     }

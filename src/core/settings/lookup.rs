@@ -54,8 +54,9 @@ pub trait Lookup {
     fn policy(&self, name: &str) -> Reading;
     /// Value `name` of the installer's registry key.
     fn machine(&self, name: &str) -> Reading;
-    /// Value `name` of the agent's registry key: the one place of a secret, and nothing for those who
-    /// are not to have it. `None` where there is no such key: a secret is there what every setting is.
+    /// Value `name` of the agent's registry key, the only place of a secret. Processes that must
+    /// not have the secret get nothing. `None` if this system has no such key: then a secret stands
+    /// where every other setting does.
     fn secret(&self, name: &str) -> Option<Reading>;
     /// Variable `name` of the process' environment, `MPR_OTEL_*` or `TRACEPARENT`, if it counts.
     fn environment(&self, name: &str) -> Option<String>;

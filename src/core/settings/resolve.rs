@@ -90,7 +90,7 @@ impl<'a> Resolver<'a> {
         self.unreadable
     }
 
-    /// The agent's key, if it did not let itself be read.
+    /// The agent's key, if this process could not read it.
     pub(super) fn withheld(&self) -> Option<RegistryError> {
         self.withheld
     }
