@@ -1843,7 +1843,7 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
     // Nor is it a service because somebody types so.
     let typed = windows.mpr_otel(&["agent", "--service"]);
     assert_eq!(typed.code, Some(1), "{typed:?}");
-    assert!(typed.errors.contains("this is no service"), "{typed:?}");
+    assert!(typed.errors.contains("is not a service"), "{typed:?}");
     assert!(typed.errors.contains("mpr-otel install"), "{typed:?}");
 }
 
