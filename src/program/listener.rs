@@ -1,5 +1,5 @@
-//! Who listens where the agent would send its secrets in clear text: on this machine any user may, on
-//! any port that is free.
+//! Finds the process that listens where the agent would send its secrets in clear text. On this
+//! machine any user may listen on any free port.
 
 use mpr_otel_core::courier::Cause;
 #[cfg(any(windows, test))]
@@ -11,16 +11,16 @@ use std::fmt;
 pub(crate) struct Listener {
     /// Its process id.
     pub(crate) process: u32,
-    /// Its program, if that can be seen.
+    /// Its program; `None` if that cannot be found out.
     pub(crate) program: Option<String>,
-    /// The account that it runs under: the name that a service has in the registry, or a SID. `None`:
-    /// nobody says.
+    /// The account that it runs under: a service's account as the registry names it, or a SID.
+    /// `None` if it cannot be found out.
     pub(crate) account: Option<String>,
 }
 
 #[cfg(any(windows, test))]
 impl Listener {
-    /// Whether it is the system's or a service's that has no user's account.
+    /// Whether it runs under the system's account, or under a service account that is not a user's.
     fn is_service(&self) -> bool {
         const ACCOUNTS: [&str; 7] = [
             "LocalSystem",
@@ -51,19 +51,21 @@ impl fmt::Display for Listener {
     }
 }
 
-/// Whether what listens on this port of this machine may be sent secrets, now. An error says why not.
+/// Whether the process that listens on this port of this machine may get secrets now. An error says
+/// why not.
 ///
-/// Between this and the request another process may take the port over; that a service holds it does not
-/// let others take it.
+/// Another process may take the port over between this check and the request. While a service holds
+/// the port, others cannot take it.
 pub(crate) fn may_have_secrets(port: u16) -> Result<(), (Cause, String)> {
     #[cfg(windows)]
     return match crate::windows::listeners(port) {
         Ok(listeners) => judge(&listeners, port),
-        Err(error) => {
-            Err((Cause::Withheld, format!("who listens on port {port} cannot be seen: {error}")))
-        }
+        Err(error) => Err((
+            Cause::Withheld,
+            format!("it cannot be found out who listens on port {port}: {error}"),
+        )),
     };
-    // Nothing is installed elsewhere: who sets the headers sets the endpoint.
+    // On other systems nothing is installed: the same person sets the headers and the endpoint.
     #[cfg(not(windows))]
     {
         let _ = port;
@@ -71,18 +73,20 @@ pub(crate) fn may_have_secrets(port: u16) -> Result<(), (Cause, String)> {
     }
 }
 
-/// There is a process that listens, and each is a service.
+/// Checks that at least one process listens, and that each one is a service.
 #[cfg(any(windows, test))]
 fn judge(listeners: &[Listener], port: u16) -> Result<(), (Cause, String)> {
     if listeners.is_empty() {
-        // And not by and by somebody whom nobody looked at.
+        // Without a listener nothing is sent: later a process could listen that was not checked.
         return Err((Cause::Busy, format!("nobody listens on port {port}")));
     }
     match listeners.iter().find(|listener| !listener.is_service()) {
         None => Ok(()),
         Some(listener) => Err((
             Cause::Withheld,
-            format!("{listener} listens on port {port} and is no service, so it gets no headers"),
+            format!(
+                "{listener} listens on port {port} and is not a service, so it gets no headers"
+            ),
         )),
     }
 }
@@ -128,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_several_that_is_no_service_is_too_much_and_nobody_is_too_few() {
+    fn a_listener_that_is_not_a_service_is_refused_and_so_is_a_port_without_a_listener() {
         let (service, user) = (listener(Some("LocalSystem")), listener(Some(r".\user")));
         assert_eq!(judge(&[service.clone(), service.clone()], 1), Ok(()));
         assert_eq!(judge(&[service, user], 1).unwrap_err().0, Cause::Withheld);
