@@ -278,7 +278,7 @@ fn inflight_shows_what_a_live_host_hangs_on() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    assert_eq!(inflight(&[]), "Nothing is under way in 0 observed programs.\n");
+    assert_eq!(inflight(&[]), "Nothing is under way in 0 recorded programs.\n");
     for delivery in ["in-process", "agent"] {
         let mut command = stage.host();
         command.env("MPR_OTEL_DELIVERY", delivery);
@@ -296,7 +296,7 @@ fn inflight_shows_what_a_live_host_hangs_on() {
         host.kill();
     }
     // Dead hosts have nothing under way.
-    assert_eq!(inflight(&[]), "Nothing is under way in 0 observed programs.\n");
+    assert_eq!(inflight(&[]), "Nothing is under way in 0 recorded programs.\n");
 }
 
 #[test]

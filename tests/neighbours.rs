@@ -165,7 +165,7 @@ fn a_folder_that_others_can_empty_is_named_by_status_and_by_the_agent() {
     let folder = shared_folder(&stage);
     let warned = |stage: &Stage| {
         let shown = stage.program().arg("status").output().unwrap();
-        String::from_utf8(shown.stdout).unwrap().contains("other users may take any ledger away")
+        String::from_utf8(shown.stdout).unwrap().contains("other users may remove any ledger")
     };
     let ownership = stage.status()["ledgers"]["ownership"].clone();
     assert_eq!(

@@ -173,7 +173,7 @@ fn status_ends_with_a_verdict_and_its_exit_code() {
     let stage = Stage::new();
     let well = program(&stage, &["status"]);
     assert_eq!(well.status.code(), Some(0), "{}", text(&well.stdout));
-    let last = "Verdict: all is well: what is done on this machine arrives\n";
+    let last = "Verdict: all is well: this machine's operations arrive\n";
     assert!(text(&well.stdout).ends_with(last), "{}", text(&well.stdout));
 
     let judged = |code, arrival: &str, problem: &str| {

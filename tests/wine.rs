@@ -1080,13 +1080,13 @@ fn a_secret_goes_in_clear_text_to_a_service_and_status_says_who_else_listens() {
     assert_eq!(status["endpoint"]["collector"], "withheld", "{status}");
     let who = status["endpoint"]["detail"].as_str().unwrap();
     let port = windows.receiver.address().port();
-    assert!(who.contains(&format!("listens on port {port} and is no service")), "{who}");
+    assert!(who.contains(&format!("listens on port {port} and is not a service")), "{who}");
     assert_eq!(verdict(&windows), judged(1, "never", &["no_agent", "secret_withheld"]));
     let drained = windows.mpr_otel(&["drain", "--json"]);
     assert_eq!(drained.code, Some(1), "{drained:?}");
     let drained = drained.json();
     assert_eq!((&drained["exported"], &drained["waiting"]), (&json!(0), &json!(1)), "{drained}");
-    assert!(drained["trouble"].as_str().unwrap().contains("is no service"), "{drained}");
+    assert!(drained["trouble"].as_str().unwrap().contains("is not a service"), "{drained}");
     assert!(windows.receiver.requests().try_recv().is_err(), "it was sent something");
 
     let collector = CollectorService::start(&windows);
@@ -1260,7 +1260,9 @@ fn uninstall_leaves_other_peoples_files_and_says_so() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|kept| kept.as_str().unwrap().strip_suffix(", for it holds what is not ours").unwrap())
+        .map(|kept| {
+            kept.as_str().unwrap().strip_suffix(", because it holds other files, too").unwrap()
+        })
         .collect();
     let agent = format!(r"{LEDGERS}\agent");
     assert_eq!(kept, [&*agent, LEDGERS, r"C:\ProgramData\mpr-otel"]);
@@ -1333,7 +1335,10 @@ fn a_dll_whose_ledgers_this_program_does_not_read_is_not_installed() {
         fs::write(next.join(file), newer).unwrap();
         let refused = install();
         assert_eq!(refused.code, Some(1), "{refused:?}");
-        assert!(refused.errors.contains("is of another release than this program"), "{refused:?}");
+        assert!(
+            refused.errors.contains("is from another release than this program"),
+            "{refused:?}"
+        );
         assert_eq!(windows.traces(), Vec::<String>::new());
         fs::write(next.join(file), good).unwrap();
     }
@@ -1361,8 +1366,8 @@ fn a_release_without_a_dll_for_32_bit_programs_leaves_none_of_an_earlier_one() {
     assert!(!windows.file("windows/syswow64/mpr_otel.dll").exists());
     let mut command = windows.command(next.join("mpr-otel.exe"));
     let said = end(command.arg("install").spawn().unwrap()).output;
-    assert!(said.contains("x86 programs: no DLL, so they are not measured\n"), "{said}");
-    assert!(said.contains("amd64 programs that start from now on are measured"), "{said}");
+    assert!(said.contains("x86 programs: no DLL, so they are not recorded\n"), "{said}");
+    assert!(said.contains("amd64 programs that start from now on are recorded"), "{said}");
     windows.json(&["uninstall", "--json"]);
     assert_eq!(windows.traces(), Vec::<String>::new());
 }
@@ -1388,7 +1393,7 @@ fn install_says_what_holds_and_not_what_it_was_asked_for() {
     );
     let (text, last) = said(&["--endpoint", &windows.receiver.endpoint(), "--service-name", "x"]);
     assert!(text.contains("\nServiceName = x\n"), "{text}");
-    assert!(last.contains("are measured, and the agent sends to http://127.0.0.1:"), "{last}");
+    assert!(last.contains("are recorded, and the agent sends to http://127.0.0.1:"), "{last}");
     let (text, last) = said(&["--service-name", "", "--log", LOG, "--disabled", "true"]);
     assert!(text.contains("\nServiceName: removed\n"), "{text}");
     let off = "Installed, and switched off: Disabled is true";
@@ -1824,7 +1829,7 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     let why = "another agent empties the ledger folder (code 3)";
     assert!(refused.errors.contains(why), "{refused:?}");
-    let what = "the agent does not run, so what programs left that have ended is not sent: ";
+    let what = "the agent does not run, so operations of programs that have ended are not sent: ";
     assert!(refused.errors.contains(what), "{refused:?}");
     let refused =
         windows.mpr_otel(&["install", "--delivery", "agent", "--endpoint", "http://127.0.0.1:9"]);
@@ -1866,7 +1871,7 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
     // Nor is it a service because somebody types so.
     let typed = windows.mpr_otel(&["agent", "--service"]);
     assert_eq!(typed.code, Some(1), "{typed:?}");
-    assert!(typed.errors.contains("this is no service"), "{typed:?}");
+    assert!(typed.errors.contains("is not a service"), "{typed:?}");
     assert!(typed.errors.contains("mpr-otel install"), "{typed:?}");
 }
 

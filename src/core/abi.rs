@@ -12,7 +12,7 @@ pub const NOTIFY_PRE: u32 = 1;
 /// `NOTIFY_POST`: the call comes after the operation.
 pub const NOTIFY_POST: u32 = 2;
 
-/// `WN_SUCCESS`: the only value this library ever returns to MPR.
+/// `WN_SUCCESS`: the only value that this library returns to MPR.
 pub const WN_SUCCESS: u32 = 0;
 
 /// `RESOURCETYPE_ANY`.
@@ -45,15 +45,16 @@ pub const CONNECT_FLAGS: [(u32, &str); 19] = [
     (0x0004_0000, "GLOBAL_MAPPING"),
 ];
 
-/// `NOTIFYINFO`: which side of the operation this is, its status, and the context we own.
+/// `NOTIFYINFO`: the side of the operation, the operation's status, and the library's context.
 #[repr(C)]
 #[derive(Debug)]
 pub struct NotifyInfo {
     /// [`NOTIFY_PRE`] or [`NOTIFY_POST`].
     pub notify_status: u32,
-    /// `WN_SUCCESS` before, the operation's own Win32 status after.
+    /// `WN_SUCCESS` in PRE; the operation's own Win32 status in POST.
     pub operation_status: u32,
-    /// NULL on entry to PRE. What PRE leaves here comes back in POST; NULL means no POST.
+    /// NULL when PRE begins. POST gets the value that PRE leaves here. If PRE leaves NULL, no POST
+    /// comes.
     pub context: *mut c_void,
 }
 
@@ -79,7 +80,7 @@ pub struct NetResource {
     pub provider: *const u16,
 }
 
-/// `NOTIFYADD`: what `AddConnectNotify` is given.
+/// `NOTIFYADD`: the argument of `AddConnectNotify`.
 #[repr(C)]
 #[derive(Debug)]
 pub struct NotifyAdd {
@@ -91,13 +92,13 @@ pub struct NotifyAdd {
     pub add_flags: u32,
 }
 
-/// `NOTIFYCANCEL`: what `CancelConnectNotify` is given.
+/// `NOTIFYCANCEL`: the argument of `CancelConnectNotify`.
 #[repr(C)]
 #[derive(Debug)]
 pub struct NotifyCancel {
     /// The local device or the remote name that is being disconnected.
     pub name: *const u16,
-    /// Undefined before; the provider after a success.
+    /// Undefined in PRE; the provider after a success.
     pub provider: *const u16,
     /// `CONNECT_UPDATE_PROFILE` or 0.
     pub flags: u32,
@@ -161,7 +162,7 @@ mod tests {
             ("REQUIRE_INTEGRITY", WNet::CONNECT_REQUIRE_INTEGRITY),
             ("REQUIRE_PRIVACY", WNet::CONNECT_REQUIRE_PRIVACY),
             ("WRITE_THROUGH_SEMANTICS", WNet::CONNECT_WRITE_THROUGH_SEMANTICS),
-            // winnetwk.h of the current SDK has it; windows-sys 0.61 does not.
+            // The current SDK's winnetwk.h has this flag; windows-sys 0.61 does not.
             ("COMPRESS_NETWORK_TRAFFIC", 0x0002_0000),
             ("GLOBAL_MAPPING", WNet::CONNECT_GLOBAL_MAPPING),
         ];

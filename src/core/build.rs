@@ -1,4 +1,4 @@
-//! Tells the code which SDK it is built with.
+//! Passes the version of the OpenTelemetry SDK to the code.
 
 use std::error::Error;
 

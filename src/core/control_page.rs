@@ -1,11 +1,13 @@
 //! The control page: a file of 4 KiB through which administrators and the agent reach every host.
 //!
-//! `install` makes it, administrators and the agent write it, and each host maps it read-only. So a
-//! host learns without any I/O that it is to stop, and whether an agent empties the ledger folder.
+//! `install` makes the page, administrators and the agent write it, and each host maps it
+//! read-only. So a host can see without any I/O whether it must stop, and whether an agent empties
+//! the ledger folder.
 //!
-//! The layout is [`Layout`], in the byte order of Windows and Linux on every machine they run on:
-//! little endian. Its words have 32 bits, the largest that Rust promises to load from read-only
-//! memory in a 32-bit program, too (`std::sync::atomic`, "Atomic accesses to read-only memory").
+//! The layout is [`Layout`], in little endian, which is the byte order of Windows and Linux on all
+//! machines that they run on here. Its words have 32 bits. That is the largest size that Rust
+//! promises to load from read-only memory in a 32-bit program, too (`std::sync::atomic`, "Atomic
+//! accesses to read-only memory").
 
 #![allow(unsafe_code)] // This file meets shared memory.
 
@@ -20,29 +22,30 @@ use std::time::Duration;
 
 /// First bytes of the page.
 const MAGIC: [u8; 8] = *b"MPRCTRL\0";
-/// Version of the page's format. A page of another version counts as none.
+/// Version of the page's format. A page of another version counts as no page.
 const VERSION: u32 = 1;
 /// Bytes of the file that are mapped.
 const SIZE: usize = 4096;
-/// `Layout::stop` of a page whose hosts are to record nothing.
+/// The value of `Layout::stop` if hosts must record nothing.
 const STOP: u32 = 1;
-/// The upper half of a heartbeat that is being written, and so 584 years from now.
+/// The upper half of a heartbeat while it is being written. As a time it is 584 years in the
+/// future.
 const BEING_WRITTEN: u32 = u32::MAX;
-/// How often a heartbeat is read that is being written; writing takes three stores. After that it
-/// counts as none: no host waits for an agent.
+/// How often a reader tries again while a heartbeat is being written, which takes three stores.
+/// After that the heartbeat counts as missing: no host waits for an agent.
 const ATTEMPTS: u32 = 100;
 
 /// An agent whose last heartbeat is older counts as gone.
 pub const HEARTBEAT_LASTS: Duration = Duration::from_secs(600);
 
-/// What the page holds. The rest of it is zeros.
+/// The fields of the page. The rest of the page is zeros.
 #[repr(C)]
 struct Layout {
     /// [`MAGIC`], written last.
     magic: [AtomicU32; 2],
     /// [`VERSION`].
     version: AtomicU32,
-    /// 0: go on; [`STOP`]: record nothing.
+    /// 0: record; [`STOP`]: record nothing.
     stop: AtomicU32,
     /// The newest version of a ledger that the agent reads.
     newest_ledger: AtomicU32,
@@ -68,7 +71,7 @@ const _: () = {
 
 impl Layout {
     fn is_valid(&self) -> bool {
-        // Everything that was written before the magic is seen after this.
+        // After this load, everything is visible that was written before the magic.
         let magic = load_halves(&self.magic);
         fence(Ordering::Acquire);
         magic == u64::from_le_bytes(MAGIC) && self.version.load(Ordering::Relaxed) == VERSION
@@ -76,21 +79,22 @@ impl Layout {
 
     /// The monotonic time of the last heartbeat in this boot.
     fn heartbeat(&self) -> Option<u64> {
-        // The boot first: a heartbeat that is seen after it is of this boot or of a later one.
+        // The boot is read first: a heartbeat that is read afterwards is of this boot or a later
+        // one.
         let of_this_boot = load_halves(&self.boot) == platform::boot_id();
         fence(Ordering::Acquire);
         let nanos = (0..ATTEMPTS).find_map(|_| self.written_heartbeat())?;
         (nanos != 0 && of_this_boot).then_some(nanos)
     }
 
-    /// The heartbeat, unless it is being written.
+    /// The heartbeat. `None` while it is being written.
     fn written_heartbeat(&self) -> Option<u64> {
         let [low, high] = &self.heartbeat;
         let before = high.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         let lower = low.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
-        // The writer marks the upper half before it touches the lower one.
+        // The writer marks the upper half before it changes the lower half.
         let whole = before != BEING_WRITTEN && high.load(Ordering::Relaxed) == before;
         whole.then_some(u64::from(before) << 32 | u64::from(lower))
     }
@@ -132,11 +136,11 @@ impl Mapping {
 pub struct ControlPage(Mapping);
 
 impl ControlPage {
-    /// Maps the page at `path`; `None` if there is none.
+    /// Maps the page at `path`. `None` if there is no file.
     ///
-    /// What is shorter than 4 KiB, not a plain file, without the magic, of another version or, on
-    /// Unix, another user's than root's or ours counts as none. An error is the system's, such as
-    /// that this user may not read the file.
+    /// A file counts as no page if it is shorter than 4 KiB, is not plain, lacks the magic, or has
+    /// another version. On Unix, so does a file of a user other than root and the user of this
+    /// process. An error is the system's, for example that this user may not read the file.
     pub fn open(path: &Path) -> io::Result<Option<Self>> {
         let file = match platform::open_plain_to_read(path) {
             Ok(file) => file,
@@ -151,7 +155,7 @@ impl ControlPage {
         Ok(page.0.layout().is_valid().then_some(page))
     }
 
-    /// Whether hosts are to record nothing. One load.
+    /// Whether hosts must record nothing. This is a single load.
     pub fn stop_is_set(&self) -> bool {
         self.0.layout().stop.load(Ordering::Relaxed) == STOP
     }
@@ -165,13 +169,13 @@ impl ControlPage {
         self.heartbeat_age_by(clock).is_some_and(|age| age < HEARTBEAT_LASTS)
     }
 
-    /// How old the agent's last heartbeat is; `None` if there was none in this boot, or one that
-    /// is still to come by this machine's clock.
+    /// The age of the agent's last heartbeat. `None` if there was no heartbeat in this boot, or if
+    /// it is in the future by this machine's clock.
     pub fn heartbeat_age(&self) -> Option<Duration> {
         self.heartbeat_age_by(platform::awake_nanos)
     }
 
-    /// The clock is read after the heartbeat, which may be written in this moment.
+    /// The clock is read after the heartbeat, because the heartbeat may be written at this moment.
     fn heartbeat_age_by(&self, clock: impl Fn() -> u64) -> Option<Duration> {
         let heartbeat = self.0.layout().heartbeat()?;
         clock().checked_sub(heartbeat).map(Duration::from_nanos)
@@ -193,11 +197,12 @@ impl ControlPage {
 pub struct ControlPageWriter(Mapping);
 
 impl ControlPageWriter {
-    /// Opens the page at `path`; `None` if there is no file.
+    /// Opens the page at `path`. `None` if there is no file.
     ///
-    /// The file stays the one it is, because hosts map it. One that is too short, without the
-    /// magic or of another version becomes a page that says go and has no heartbeat. What is not a
-    /// plain file or, on Unix, belongs to another user than root or us is an error.
+    /// The file is kept, because hosts map it. A file that is too short, lacks the magic or has
+    /// another version becomes a page without a stop word and a heartbeat. It is an error if the
+    /// file is not plain or, on Unix, belongs to a user other than root and the user of this
+    /// process.
     pub fn open(path: &Path) -> io::Result<Option<Self>> {
         match platform::open_plain(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -205,7 +210,7 @@ impl ControlPageWriter {
         }
     }
 
-    /// Makes the page at `path`, unless there is one: then it is as [`open`](Self::open) finds it.
+    /// Makes the page at `path`. If there is a file, it is opened as [`open`](Self::open) does.
     pub fn create(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
@@ -226,7 +231,7 @@ impl ControlPageWriter {
             ));
         }
         if !is_whole(file)? {
-            // Its space is taken now: a store into a page without any would end the process.
+            // The disk space is taken now. Without it a store into the page would end the process.
             platform::allocate(file, SIZE as u64)?;
         }
         let page = Self(Mapping(MmapOptions::new().len(SIZE).map_raw(file)?));
@@ -236,7 +241,7 @@ impl ControlPageWriter {
         Ok(page)
     }
 
-    /// Makes it a page that says go and has no heartbeat.
+    /// Makes it a page without a stop word and a heartbeat.
     fn reset(&self) {
         let layout = self.0.layout();
         store_halves(&layout.magic, 0);
@@ -251,19 +256,19 @@ impl ControlPageWriter {
         store_halves(&layout.magic, u64::from_le_bytes(MAGIC));
     }
 
-    /// Has every host that maps the page record nothing from now on, or go on.
+    /// Tells every host that maps the page to record nothing from now on, or to record again.
     pub fn set_stop(&self, stop: bool) {
         self.0.layout().stop.store(if stop { STOP } else { 0 }, Ordering::Relaxed);
     }
 
-    /// Notes that an agent looks into the ledger folder now, and the newest version of a ledger
-    /// that it reads.
+    /// Writes a heartbeat: the agent is looking into the ledger folder now. `newest_ledger_version`
+    /// is the newest version of a ledger that it reads.
     pub fn beat(&self, newest_ledger_version: u32) {
         let layout = self.0.layout();
         layout.newest_ledger.store(newest_ledger_version, Ordering::Relaxed);
         let boot = platform::boot_id();
         if load_halves(&layout.boot) != boot {
-            // The heartbeat of an earlier boot must not count in this one.
+            // The heartbeat of an earlier boot must not count in this boot.
             layout.set_heartbeat(0);
             fence(Ordering::Release);
             store_halves(&layout.boot, boot);
@@ -302,7 +307,7 @@ mod tests {
             ControlPageWriter::create(&self.path).unwrap()
         }
 
-        /// A page that an agent of this moment wrote.
+        /// A page on which an agent wrote a heartbeat just now.
         fn beaten(&self) -> (ControlPageWriter, ControlPage) {
             let writer = self.writer();
             writer.beat(7);
@@ -317,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_page_says_go_and_knows_no_agent() {
+    fn a_new_page_has_no_stop_word_and_no_heartbeat() {
         let place = place();
         assert!(place.page().is_none());
         assert!(ControlPageWriter::open(&place.path).unwrap().is_none());
@@ -345,13 +350,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_the_magic_or_of_another_version_is_no_page_until_it_is_repaired_in_place() {
+    fn a_file_without_the_magic_or_of_another_version_is_not_a_page_until_it_is_repaired_in_place()
+    {
         for (at, byte) in [(0, b'm'), (8, 2)] {
             let place = place();
             place.writer().set_stop(true);
             let mut bytes = fs::read(&place.path).unwrap();
             bytes[at] = byte;
-            // The same file: hosts map it.
+            // The same file is used, because hosts map it.
             fs::write(&place.path, bytes).unwrap();
             assert!(place.page().is_none());
             let repaired = ControlPageWriter::open(&place.path).unwrap().unwrap();
@@ -362,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_too_short_is_no_page_until_a_writer_makes_it_longer() {
+    fn a_file_that_is_too_short_is_not_a_page_until_a_writer_makes_it_longer() {
         let place = place();
         let whole = {
             place.writer();
@@ -376,7 +382,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_link_a_fifo_a_folder_and_a_second_name_are_no_page_and_no_writers_place() {
+    fn a_link_a_fifo_a_folder_and_a_second_name_are_refused_to_readers_and_writers() {
         use std::os::unix::fs::symlink;
         let target = place();
         target.writer();
@@ -400,8 +406,8 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    // Only root can make a file another user's.
-    fn a_file_of_another_user_is_no_page() {
+    // Only root can give a file to another user.
+    fn a_file_of_another_user_is_not_a_page() {
         let place = place();
         place.writer();
         if std::os::unix::fs::chown(&place.path, Some(65_534), None).is_ok() {
@@ -423,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_that_is_still_to_come_does_not_count() {
+    fn a_heartbeat_in_the_future_does_not_count() {
         let place = place();
         let (_, page) = place.beaten();
         let heartbeat = heartbeat_of(&page);
@@ -464,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_is_seen_through_a_mapping_that_is_there_already_and_so_is_its_end() {
+    fn a_mapping_that_exists_already_shows_a_stop_and_its_end() {
         let place = place();
         let writer = place.writer();
         let page = place.page().unwrap();
@@ -475,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn creating_a_page_that_is_there_keeps_what_it_says_and_every_mapping_of_it() {
+    fn creating_a_page_that_exists_keeps_its_fields_and_every_mapping_of_it() {
         let place = place();
         let (first, page) = place.beaten();
         first.set_stop(true);

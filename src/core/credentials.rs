@@ -1,16 +1,16 @@
-//! Credentials in URLs, taken out before a name is stored.
+//! Removes credentials from URLs before a name is stored.
 //!
-//! Programs map WebDAV folders by URL, and a URL can carry a user, a password or a token. A UNC
-//! name cannot: `\\fs\C#` and `\\server@SSL\share` are legal and stay as they are.
+//! Programs map WebDAV folders by URL, and a URL can contain a user, a password or a token. A UNC
+//! name cannot: `\\fs\C#` and `\\server@SSL\share` are legal and are not changed.
 
-/// Takes user, password, query and fragment out of `name` if it is a URL, in place. `cut` says that
-/// the name went on behind what was kept of it. Returns the units that are left.
+/// Removes user, password, query and fragment from `name` in place, if it is a URL. `cut` says that
+/// the name was longer than the units that were kept. Returns how many units are left.
 ///
-/// Where it is not certain what is a host and what is a password, only what stands before the host is
-/// left.
+/// If the host cannot be told apart from a password with certainty, only the text before the host
+/// is left.
 pub fn remove_credentials(name: &mut [u16], cut: bool) -> usize {
     let Some(authority) = authority(name) else {
-        // No name of a device or of a share has this.
+        // No name of a device or of a share looks like this.
         return if has_user_and_password(name) { 0 } else { name.len() };
     };
     let ends = |unit: &u16| matches!(char_of(*unit), '/' | '\\' | '?' | '#');
@@ -19,7 +19,7 @@ pub fn remove_credentials(name: &mut [u16], cut: bool) -> usize {
     };
     let end = position(authority, &ends);
     if end == name.len() && cut {
-        // The `@` may have been in what was cut.
+        // The `@` may have been in the part that was cut.
         return authority;
     }
     let host = match name[authority..end].iter().rposition(|unit| is(*unit, '@')) {
@@ -27,7 +27,7 @@ pub fn remove_credentials(name: &mut [u16], cut: bool) -> usize {
         None => authority,
     };
     let rest = position(end, &|unit| matches!(char_of(*unit), '?' | '#'));
-    // An `@` behind the host may be the one behind a password with a slash or a `#` in it.
+    // An `@` after the host may follow a password that contains a slash or a `#`.
     let is_certain = !has_at(&name[end..]) && !name[end..rest].iter().any(|unit| is(*unit, ':'));
     if !is_certain || !is_host_and_port(&name[host..end]) {
         return authority;
@@ -36,10 +36,11 @@ pub fn remove_credentials(name: &mut [u16], cut: bool) -> usize {
     authority + (rest - host)
 }
 
-/// Where the authority of a URL begins; `None` if there is no URL in `name`.
+/// Where the authority of a URL begins. `None` if there is no URL in `name`.
 ///
-/// More is taken for a URL than is one: any scheme wherever it stands, slashes of either kind and any
-/// number of them, for http and https none at all. A typing error is no reason to store a password.
+/// This accepts more than real URLs: a scheme at any place in the name, and any number of slashes
+/// of either kind; after http and https, none at all. So a typing error does not put a password
+/// into the ledger.
 fn authority(name: &[u16]) -> Option<usize> {
     let in_scheme = |unit: &u16| {
         let c = char_of(*unit);
@@ -56,7 +57,7 @@ fn authority(name: &[u16]) -> Option<usize> {
             web.len() == scheme.len()
                 && web.chars().zip(scheme).all(|(a, b)| char_of(*b).eq_ignore_ascii_case(&a))
         });
-        // One letter and a colon are a drive.
+        // One letter and a colon name a drive.
         if web || slashes > 0 && scheme.len() > 1 {
             return Some(from + slashes);
         }
@@ -92,13 +93,13 @@ fn is_host_and_port(authority: &[u16]) -> bool {
     !host.is_empty() && is_host && port.iter().all(in_port)
 }
 
-/// Whether there is an `@`, as it is or percent-encoded.
+/// Whether there is an `@`, plain or percent-encoded.
 fn has_at(text: &[u16]) -> bool {
     let encoded = |three: &[u16]| is(three[0], '%') && is(three[1], '4') && is(three[2], '0');
     text.iter().any(|unit| is(*unit, '@')) || text.windows(3).any(encoded)
 }
 
-/// Whether a part of a name is like `user:password@host`.
+/// Whether a part of the name looks like `user:password@host`.
 fn has_user_and_password(name: &[u16]) -> bool {
     name.split(|unit| matches!(char_of(*unit), '/' | '\\')).any(|part| {
         let colon = part.iter().position(|unit| is(*unit, ':'));
@@ -110,7 +111,7 @@ fn is(unit: u16, c: char) -> bool {
     u32::from(unit) == u32::from(c)
 }
 
-/// The unit as a character; a half of a surrogate pair as U+FFFD.
+/// The unit as a character. Half of a surrogate pair becomes U+FFFD.
 fn char_of(unit: u16) -> char {
     char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_go_whatever_the_slashes_are() {
+    fn user_and_password_are_removed_with_any_kind_of_slashes() {
         for (name, left) in [
             ("https://jdoe:hunter2@dav.corp.example/x", "https://dav.corp.example/x"),
             (r"http:\\jdoe:hunter2@dav.corp.example\x", r"http:\\dav.corp.example\x"),
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn query_and_fragment_go() {
+    fn query_and_fragment_are_removed() {
         for (name, left) in [
             (
                 "https://store.corp.example/share?sv=2024&sig=SAS",
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_a_url_changes_nothing() {
+    fn text_before_a_url_changes_nothing() {
         for before in
             ["\u{feff}", "\u{200b}", "\u{1}", "\"", "<", "url:", r"\", r"\\", "ht\n", "C: "]
         {
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_user_and_a_password_without_a_scheme_nothing_is_left() {
+    fn nothing_is_left_of_a_user_and_a_password_without_a_scheme() {
         for name in [
             "jdoe:hunter2@dav.corp.example/x",
             r"\\jdoe:hunter2@dav.corp.example\x",
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_no_urls_stay_as_they_are() {
+    fn names_that_are_not_urls_stay_as_they_are() {
         for name in [
             "",
             " ",
@@ -240,7 +241,7 @@ mod tests {
         ) {
             let mut name: Vec<u16> = scheme.encode_utf16().chain(units).collect();
             let left = remove_credentials(&mut name, cut);
-            // What was cut and is now shorter ends where it was made to end.
+            // A name that was cut and is now shorter ends in the middle of what was removed.
             let cut = cut && left == name.len();
             let mut again = name[..left].to_vec();
             let left_again = remove_credentials(&mut again, cut);

@@ -1,18 +1,18 @@
-//! `%NAME%` in a text of the registry (REG_EXPAND_SZ).
+//! Replaces `%NAME%` in a text of the registry (REG_EXPAND_SZ).
 
-/// Replaces each `%NAME%` by what `value` has for the name, in upper case. Windows would take it from
-/// the environment, which is the user's to change.
+/// Replaces each `%NAME%` by the value for that name; `value` gets the name in upper case. Windows
+/// would read the value from the environment, which the user can change.
 ///
 /// # Errors
 ///
-/// A name that `value` does not have.
+/// The text contains a name that `value` does not know.
 pub fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, UnknownName> {
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
         expanded.push_str(before);
         match after.split_once('%') {
-            // As Windows does: two in a row, and one without a second, stand for themselves.
+            // As in Windows, two `%` in a row, and a `%` without a second one, stay as they are.
             None | Some(("", _)) => {
                 expanded.push('%');
                 rest = after;
@@ -27,7 +27,7 @@ pub fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<Stri
     Ok(expanded + rest)
 }
 
-/// A name between two `%` that is not known.
+/// A name between two `%` that has no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("%{0}% is unknown here")]
 pub struct UnknownName(String);
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn known_names_are_replaced_whatever_their_case() {
+    fn known_names_are_replaced_in_upper_and_lower_case() {
         assert_eq!(expanded(r"%SystemRoot%\x").unwrap(), r"C:\Windows\x");
         assert_eq!(expanded(r"a%systemroot%%SYSTEMROOT%b").unwrap(), r"aC:\WindowsC:\Windowsb");
         assert_eq!(expanded(r"%ProgramData%\x").unwrap(), r"D:\%Data%\x", "once, not again");
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_stays() {
+    fn text_that_is_not_a_name_stays() {
         for text in ["", "plain", "100%", "%%", r"C:\a%"] {
             assert_eq!(expanded(text).unwrap(), text);
         }

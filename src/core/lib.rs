@@ -1,6 +1,7 @@
-//! What every process of mpr-otel shares: the ledger and what becomes of its operations.
+//! The code that all processes of mpr-otel share: the ledger, and all steps from an operation to
+//! OTLP.
 //!
-//! Linked into the notification DLL, and so loaded into every program that maps a drive. Data
+//! It is linked into the notification DLL, and so loaded into every program that maps a drive. Data
 //! flows one way:
 //!
 //! ```text
@@ -8,7 +9,7 @@
 //!                 └─ intake: operations of other processes' ledgers, for the agent's store
 //! ```
 //!
-//! It promises no stable Rust API.
+//! The crate has no stable Rust API.
 
 #![deny(missing_docs)]
 

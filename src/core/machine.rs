@@ -1,17 +1,17 @@
-//! The machine that telemetry is of.
+//! The machine that the telemetry describes.
 
 use crate::platform;
 use hmac_sha256::Hash;
 use std::sync::OnceLock;
 
-/// Which machine telemetry is of: `host.*` and `os.*` of the semantic conventions.
+/// The machine that the telemetry describes: `host.*` and `os.*` of the semantic conventions.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// `host.name`.
     pub name: Option<String>,
     /// `host.id`, as [`host_id`] makes it.
     pub id: Option<String>,
-    /// `host.arch`: the machine's architecture, whatever that of the process is.
+    /// `host.arch`: the machine's architecture, which may differ from the process'.
     pub arch: Option<String>,
     /// `os.type`.
     pub os: &'static str,
@@ -24,8 +24,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The machine that this runs on. Reads files or the registry: for a thread that sends, never
-    /// for one that a notification came on.
+    /// The machine that this process runs on. Reads files or the registry, so only a thread that
+    /// sends may call it, never a thread on which a notification came.
     pub fn this() -> Self {
         let id = Some(this_id().to_owned()).filter(|id| !id.is_empty());
         let (os_version, os_build) = platform::os_version();
@@ -41,7 +41,8 @@ impl Machine {
     }
 }
 
-/// The id of this machine, read once: for a thread that sends, as [`Machine::this`] is.
+/// The id of this machine, read once. Only a thread that sends may call it, as with
+/// [`Machine::this`].
 fn this_id() -> &'static str {
     static ID: OnceLock<String> = OnceLock::new();
     ID.get_or_init(|| {
@@ -50,8 +51,8 @@ fn this_id() -> &'static str {
     })
 }
 
-/// `mpr.logon.id` of a logon to this machine: the first 16 hexadecimal digits of SHA-256 of
-/// `host.id`, the boot and the LUID, the two as eight bytes each, the lowest first.
+/// `mpr.logon.id` of a logon to this machine: the first 16 hexadecimal digits of the SHA-256 of
+/// `host.id`, the boot and the LUID. The boot and the LUID are eight bytes each, little endian.
 pub fn logon_id(boot_id: u64, luid: u64) -> String {
     let mut hash = Hash::new();
     hash.update(this_id());
@@ -60,11 +61,11 @@ pub fn logon_id(boot_id: u64, luid: u64) -> String {
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `host.id`: SHA-256, in 64 lower-case hexadecimal digits, of the id of the installation, one
-/// byte 0, and the computer's name; both as UTF-8 and in Unicode's lower case.
+/// `host.id`: 64 lower-case hexadecimal digits of a SHA-256. It is the hash of the installation's
+/// id, one byte 0, and the computer's name; both texts are UTF-8 in Unicode's lower case.
 ///
 /// The id of the installation is MachineGuid on Windows and the machine id on Linux. Machines that
-/// were cloned from one image share it, and differ in their names.
+/// were cloned from one image have the same id and different names.
 pub fn host_id(installation: &str, computer_name: &str) -> String {
     let mut hash = Hash::new();
     hash.update(installation.to_lowercase());
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn clones_with_one_guid_have_ids_of_their_own() {
         assert_ne!(host_id(GUID, "desk-17"), host_id(GUID, "desk-18"));
-        // The byte between the two keeps them apart.
+        // The byte between the two texts separates them.
         assert_ne!(host_id("ab", "c"), host_id("a", "bc"));
     }
 

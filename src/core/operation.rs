@@ -1,4 +1,4 @@
-//! One connection operation, as it was recorded, and what follows from that.
+//! One connection operation, decoded from its record.
 
 use crate::abi::{CONNECT_FLAGS, RESOURCETYPE_ANY, RESOURCETYPE_DISK, RESOURCETYPE_PRINT};
 use crate::credentials::remove_credentials;
@@ -10,10 +10,10 @@ use crate::remote_name::{RDP, RemoteName, WEBDAV, is_local_device};
 use crate::win32_error::{self, Class, ERROR_NOT_CONNECTED, Meaning};
 use std::borrow::Cow;
 
-/// What to do about an operation that did not end.
-pub const UNFINISHED: &str = "No end of it was seen: check the server for a hang and the program for a crash; `mpr-otel inflight` on the machine shows what still waits.";
+/// The advice for an operation that did not end.
+pub const UNFINISHED: &str = "The operation's end was not seen: check the server for a hang and the program for a crash; `mpr-otel inflight` on the machine shows operations that still wait.";
 
-/// Which operation it was.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A drive or share was mapped.
@@ -32,18 +32,18 @@ impl Kind {
     }
 }
 
-/// How it ended.
+/// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did what was asked.
+    /// The operation succeeded.
     Success,
-    /// The user closed the prompt.
+    /// The user closed the prompt for credentials.
     Cancelled,
-    /// A cancel of a connection that is not there: scripts begin with one to be sure.
+    /// A cancel of a connection that does not exist. Scripts often begin with one to be sure.
     NothingToDo,
-    /// It failed.
+    /// The operation failed.
     Failure(Class),
-    /// No POST came: the host died in the middle, or a limit passed.
+    /// No POST came: the host died during the operation, or a limit passed.
     Unfinished,
 }
 
@@ -81,32 +81,33 @@ impl Outcome {
     }
 }
 
-/// A record, decoded.
+/// A decoded record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// Its number, unique in its ledger: its ids are made from it.
+    /// The operation's number, unique in its ledger. Its ids are made from the number.
     pub number: u64,
-    /// Which operation.
+    /// The kind of operation.
     pub kind: Kind,
-    /// How it ended.
+    /// How the operation ended.
     pub outcome: Outcome,
-    /// Win32 code; `None` if it did not end.
+    /// The Win32 code; `None` if the operation did not end.
     pub status: Option<u32>,
     /// Nanoseconds from the ledger's anchor to PRE.
     pub started: u64,
     /// Nanoseconds from the ledger's anchor to the end, never before `started`.
     pub ended: u64,
-    /// PRE by the wall clock, in nanoseconds since 1970; 0 if it is not known.
+    /// The wall clock at PRE, in nanoseconds since 1970; 0 if it is not known.
     pub started_unix_nanos: u64,
-    /// For how long the machine slept meanwhile, in nanoseconds, which are not in its duration.
+    /// How long the machine slept during the operation, in nanoseconds. Its duration does not
+    /// include this.
     pub asleep: u64,
     /// The calling thread.
     pub thread_id: u32,
-    /// The session of its effective token, as far as it is known.
+    /// The session of the thread's effective token; `None` if it is not known.
     pub session_id: Option<u32>,
-    /// The LUID of its logon; 0 if it is not known.
+    /// The LUID of the token's logon; 0 if it is not known.
     pub logon_id: u64,
-    /// `mpr.elevation` of it, as far as it is known.
+    /// `mpr.elevation` of the token; `None` if it is not known.
     pub elevation: Option<&'static str>,
     /// Whether the thread impersonated.
     pub impersonated: bool,
@@ -118,20 +119,20 @@ pub struct Operation {
     pub resource_type: Option<&'static str>,
     /// The remote name, without credentials.
     pub remote_name: Option<String>,
-    /// What the remote name says.
+    /// The parts of the remote name.
     pub remote: RemoteName,
     /// The local device.
     pub local_name: Option<String>,
-    /// The provider, where the contract defines it.
+    /// The provider, if the contract defines it for this operation.
     pub provider: Option<String>,
-    /// `network.protocol.name`, where the provider or the remote name gives it.
+    /// `network.protocol.name`, if the provider or the remote name shows it.
     pub protocol: Option<&'static str>,
     /// Whether a name was cut.
     pub truncated: bool,
 }
 
 impl Operation {
-    /// Decodes a record; `None` if its bytes cannot be one.
+    /// Decodes a record. `None` if its bytes cannot be an operation.
     pub fn decode(record: &Record) -> Option<Self> {
         let body = &record.body;
         let kind = match body.kind {
@@ -152,7 +153,7 @@ impl Operation {
         };
         let mut remote = remote_name.as_deref().map(RemoteName::parse).unwrap_or_default();
         if first_cut && remote.share.is_none() {
-            // What is there of the server is its beginning only.
+            // Only the beginning of the server's name is there.
             remote = RemoteName::default();
         }
         let status = (!record.unfinished).then_some(body.status);
@@ -164,7 +165,7 @@ impl Operation {
             started: body.started,
             ended: body.ended.max(body.started),
             started_unix_nanos: body.started_unix_nanos,
-            // POST has not written it, or is writing it, if it is unfinished.
+            // If the operation is unfinished, POST has not written the time, or is writing it.
             asleep: status.map_or(0, |_| body.asleep_after.saturating_sub(body.asleep_before)),
             thread_id: body.thread_id,
             session_id: Some(body.session_id).filter(|session| *session != NO_SESSION),
@@ -188,7 +189,7 @@ impl Operation {
         })
     }
 
-    /// The value of `error.type`; `None` unless it failed or did not end.
+    /// The value of `error.type`. `None` if the operation neither failed nor stayed unfinished.
     pub fn error_type(&self) -> Option<Cow<'static, str>> {
         match (self.outcome, self.status) {
             (Outcome::Failure(_), Some(code)) => Some(win32_error::name(code)),
@@ -197,7 +198,8 @@ impl Operation {
         }
     }
 
-    /// What to do about it, in a sentence; `None` unless it failed or did not end.
+    /// The advice for this operation, in a sentence. `None` if it neither failed nor stayed
+    /// unfinished.
     pub fn advice(&self) -> Option<Cow<'static, str>> {
         match (self.outcome, self.status) {
             (Outcome::Failure(_), Some(code)) => Some(win32_error::advice(code)),
@@ -207,8 +209,8 @@ impl Operation {
     }
 }
 
-/// A name as text. A host removes credentials before it stores a name, but a file may be of a version that
-/// did not, or be written by anybody.
+/// A name as text. A host removes credentials before it stores a name. But a file may come from an
+/// older version that did not, or from another program.
 fn without_credentials(units: &[u16], cut: bool) -> Option<String> {
     let mut units = units.to_vec();
     let left = remove_credentials(&mut units, cut);
@@ -225,12 +227,12 @@ fn protocol(provider: &str) -> Option<&'static str> {
     }
 }
 
-/// A name as text, unpaired surrogates replaced; `None` if it is empty.
+/// A name as text, with unpaired surrogates replaced. `None` if it is empty.
 fn text(units: &[u16]) -> Option<String> {
     if units.is_empty() {
         return None;
     }
-    // Names are nearly always ASCII, and then a unit is a byte.
+    // Almost all names are ASCII, and then each unit is one byte.
     if units.iter().all(|unit| *unit < 0x80) {
         return Some(units.iter().map(|unit| char::from(*unit as u8)).collect());
     }
@@ -266,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cancel_of_what_is_not_connected_has_nothing_to_do_and_an_add_that_ends_so_failed() {
+    fn a_cancel_without_a_connection_has_nothing_to_do_and_an_add_with_that_code_failed() {
         assert_eq!(Outcome::of(Kind::Cancel, Some(2250)), Outcome::NothingToDo);
         assert_eq!(Outcome::of(Kind::Add, Some(2250)), Outcome::Failure(Class::NotFound));
         for kind in [Kind::Add, Kind::Cancel] {

@@ -1,4 +1,4 @@
-//! What of an operation leaves the machine.
+//! Removes from an operation everything that may not leave the machine.
 
 use crate::operation::Operation;
 use crate::remote_name::is_local_device;
@@ -6,10 +6,10 @@ use crate::settings::{DfsRoot, NamePattern, PrivacyLevel, Settings};
 use percent_encoding::percent_decode_str;
 use std::ops::Deref;
 
-/// What stands for a name that is not sent.
+/// Replaces a name that is not sent.
 const MASK: &str = "***";
 
-/// The settings that say what leaves the machine.
+/// The settings that decide what leaves the machine.
 #[derive(Clone, Debug)]
 pub struct Privacy {
     level: PrivacyLevel,
@@ -17,7 +17,8 @@ pub struct Privacy {
     dfs_roots: Vec<DfsRoot>,
 }
 
-/// An operation with nothing in it that may not leave the machine. Spans are made of nothing else.
+/// An operation that contains nothing that may not leave the machine. Spans are made only from this
+/// type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disclosed(Operation);
 
@@ -37,11 +38,11 @@ impl Disclosed {
 }
 
 impl Privacy {
-    /// Whole names leave.
+    /// Lets whole names leave the machine.
     pub const FULL: Self =
         Self { level: PrivacyLevel::Full, private_shares: Vec::new(), dfs_roots: Vec::new() };
 
-    /// What `settings` say.
+    /// The rules in `settings`.
     pub fn of(settings: &Settings) -> Self {
         Self {
             level: settings.privacy,
@@ -50,11 +51,11 @@ impl Privacy {
         }
     }
 
-    /// Takes out of `operation` what may not leave the machine.
+    /// Removes from `operation` everything that may not leave the machine.
     pub fn disclose(&self, mut operation: Operation) -> Disclosed {
         let cut = operation.truncated;
         let remote = &mut operation.remote;
-        // The last part of a name that was cut is a beginning only: no pattern can be compared with it.
+        // If a name was cut, its last part is not complete and cannot be compared with a pattern.
         let share_is_whole = !cut || remote.link.is_some();
         let is_dfs = self.dfs_roots.iter().any(|root| root.contains(remote));
         let link = remote.link.take().filter(|_| is_dfs && !cut);
@@ -65,7 +66,7 @@ impl Privacy {
                     if whole && !self.is_private(&name) { name } else { MASK.to_owned() }
                 };
                 remote.link = link.map(|name| masked(name, true));
-                // If the server is not known, neither is what is a share and what is below it.
+                // If the server is not known, it is not known either which part is the share.
                 let share = remote.share.take().filter(|_| remote.root.is_some());
                 remote.share = share.map(|name| masked(name, share_is_whole));
                 operation.remote_name = remote.shared_root();
@@ -81,22 +82,23 @@ impl Privacy {
         Disclosed(operation)
     }
 
-    /// Whether a share's name says whose it is, or what is in it.
+    /// Whether a share's name may say whose share it is, or what is in it.
     fn is_private(&self, share: &str) -> bool {
-        // WebDAV's names may be encoded.
+        // A WebDAV name may be percent-encoded.
         let decoded = percent_decode_str(share).decode_utf8_lossy();
         decoded.contains(is_in_no_share) || self.matches(share) || self.matches(&decoded)
     }
 
     fn matches(&self, share: &str) -> bool {
-        // Windows takes no notice of these at the end.
+        // Windows ignores these characters at the end.
         let share = share.trim_start().trim_end_matches(|c: char| c.is_whitespace() || c == '.');
         !is_of_windows(share) && self.private_shares.iter().any(|pattern| pattern.matches(share))
     }
 }
 
-/// What the name of a share cannot have ([MS-FSCC] 2.1.6), and what is not seen: a name
-/// with one of these cannot be compared with a pattern. It may be a command line with a password in it.
+/// Whether a share's name cannot contain this character ([MS-FSCC] 2.1.6), or nobody can see it. A
+/// name with such a character cannot be compared with a pattern. It may be a command line with a
+/// password in it.
 fn is_in_no_share(c: char) -> bool {
     let is_invisible = matches!(
         c,
@@ -106,7 +108,7 @@ fn is_in_no_share(c: char) -> bool {
     c.is_control() || is_invisible || r#""\/[]:|<>+=;,*?"#.contains(c)
 }
 
-/// Whether Windows itself makes a share of this name: they say nothing of anybody.
+/// Whether Windows itself makes a share of this name. Such a name says nothing about any user.
 fn is_of_windows(share: &str) -> bool {
     let drive = |share: &str| matches!(share.as_bytes(), [b'C'..=b'Z' | b'c'..=b'z', b'$']);
     let named = ["ADMIN$", "IPC$", "PRINT$", "FAX$"];
@@ -138,7 +140,7 @@ mod tests {
         Operation::decode(&Record { unfinished: false, number: 1, body }).unwrap()
     }
 
-    /// All that is sent, as text.
+    /// Everything that is sent, as text.
     fn sent(operation: Disclosed) -> String {
         let origin = Origin {
             identity: Identity {
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn case_does_not_count_whatever_the_letters_are() {
+    fn upper_and_lower_case_are_the_same_in_every_script() {
         for (pattern, share) in
             [("ΟΔΟΣ*", "ΟΔΟΣΑ"), ("*σ", "ΟΔΟΣ"), ("strasse", "STRAßE"), ("K", "\u{212a}")]
         {
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_server_whose_name_was_cut_nothing_is_sent() {
+    fn nothing_is_sent_of_a_server_whose_name_was_cut() {
         let long = "s".repeat(300);
         for name in [format!(r"\\?\UNC\{long}"), format!("////{long}")] {
             let operation = operation(KIND_ADD, &name, "");
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_link_of_a_dfs_root_is_sent_where_a_setting_names_the_root() {
+    fn the_link_of_a_dfs_root_is_sent_if_a_setting_names_the_root() {
         let roots = DfsRoot::list(r"\\corp.example\DFS; \\corp\dfs").unwrap();
         let link = |level, name: &str| {
             let privacy = Privacy { dfs_roots: roots.clone(), ..policy(level) };

@@ -1,18 +1,18 @@
-//! Who the host is.
+//! The identity of the host.
 
 use crate::platform;
 use std::sync::Arc;
 
-/// What every span says of its process, read once at start-up.
+/// What every span says about its process. Read once at start-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Process id.
     pub pid: u32,
     /// File name of the program, such as `explorer.exe`; empty if it is not known.
     pub executable: Arc<str>,
-    /// Windows session (the user's logon or RDP session); `None` where there are none.
+    /// The Windows session (the user's logon or RDP session). `None` on systems without sessions.
     pub session_id: Option<u32>,
-    /// The service that it is, where the command line of svchost.exe names it.
+    /// The service that the process is, if the command line of svchost.exe names one.
     pub service: Option<Arc<str>>,
 }
 
@@ -36,7 +36,7 @@ impl Identity {
     }
 }
 
-/// What follows `-s`: `svchost.exe -k netsvcs -p -s Schedule`.
+/// The text after `-s` in a command line such as `svchost.exe -k netsvcs -p -s Schedule`.
 fn service(mut command_line: impl Iterator<Item = String>) -> Option<Arc<str>> {
     command_line.find(|part| part.eq_ignore_ascii_case("-s"))?;
     command_line.next().filter(|name| !name.is_empty()).map(Arc::from)
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_is_what_its_command_line_names() {
+    fn a_service_is_known_by_its_command_line() {
         let named = |line: &str| service(line.split(' ').map(str::to_owned));
         assert_eq!(named("svchost.exe -k netsvcs -p -s Schedule").as_deref(), Some("Schedule"));
         assert_eq!(named("svchost.exe -k netsvcs -p"), None);

@@ -1,18 +1,18 @@
-//! What a remote name says: server, port, share, and what is below it.
+//! The parts of a remote name: server, port, share, and the path below the share.
 
 use std::net::Ipv6Addr;
 
 /// The most UTF-16 units that a host name has.
 const HOST_UNITS: usize = 253;
 
-/// Letters without a glyph.
+/// Letters that are not visible.
 const HANGUL_FILLERS: [char; 4] = ['\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}'];
 
-/// The longest name of a network interface, as Linux has it; Windows numbers them.
+/// The longest name of a network interface on Linux; Windows numbers its interfaces.
 const ZONE: usize = 15;
 
-/// What Windows shows as a server although it is not one: a remote desktop client's drives, the Linux
-/// distributions of this machine, a virtual machine's host.
+/// Names that Windows shows as servers although they are not: a remote desktop client's drives, the
+/// Linux distributions of this machine, and a virtual machine's host.
 const NO_SERVERS: [&str; 4] = ["tsclient", "wsl.localhost", "wsl$", "vmware-host"];
 
 /// `network.protocol.name` of the WebDAV redirector.
@@ -20,20 +20,20 @@ pub const WEBDAV: &str = "webdav";
 /// `network.protocol.name` of a remote desktop client's drives.
 pub const RDP: &str = "rdp";
 
-/// The parts of a remote name, as far as they could be recognised.
+/// The parts of a remote name that could be recognised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteName {
-    /// `server.address`: what can be a host name, in lower case, or an IP address.
+    /// `server.address`: a text that can be a host name, in lower case, or an IP address.
     pub server: Option<String>,
-    /// `server.port`, only if the name spells it out.
+    /// `server.port`, only if the name contains it.
     pub port: Option<u16>,
-    /// What stands before the share, as it was written: `\\server\`, `https://host:8443/`.
+    /// The text before the share, as it was written: `\\server\`, `https://host:8443/`.
     pub root: Option<String>,
     /// `mpr.share.name`: the first part of the path, as it was written.
     pub share: Option<String>,
     /// The next part of the path: the link, if the share is the root of a DFS namespace.
     pub link: Option<String>,
-    /// `network.protocol.name`, where the name alone gives it.
+    /// `network.protocol.name`, if the name alone shows it.
     pub protocol: Option<&'static str>,
 }
 
@@ -57,7 +57,7 @@ pub fn is_local_device(name: &str) -> bool {
 }
 
 impl RemoteName {
-    /// Parses any name that MPR passes; what is not recognised stays `None`.
+    /// Parses any name that MPR passes. Parts that are not recognised are `None`.
     ///
     /// Understands UNC names with either slash (`\\server\share\dir`, `\\?\UNC\server\share`),
     /// the WebDAV redirector's servers (`\\server@SSL@8443\DavWWWRoot`), IPv6 literals
@@ -84,12 +84,12 @@ impl RemoteName {
         }
     }
 
-    /// The name up to the share; `None` if there is no share, or nothing that can be a host.
+    /// The name up to the share. `None` if there is no share, or nothing that can be a host.
     pub fn shared_root(&self) -> Option<String> {
         Some(format!("{}{}", self.root.as_deref()?, self.share.as_deref()?))
     }
 
-    /// `server`, `server@8080`, `server@SSL`, `server@SSL@8443`, and the path.
+    /// Parses `server`, `server@8080`, `server@SSL` or `server@SSL@8443`, and the path.
     fn unc(rest: &str) -> Self {
         let mut parts = rest.split('\\').filter(|part| !part.is_empty());
         let machine = parts.next().unwrap_or_default();
@@ -132,7 +132,7 @@ impl RemoteName {
                 .split_once(':')
                 .map_or((authority, None), |(host, port)| (host, Some(port))),
         };
-        // A zone's percent sign is encoded in a URL.
+        // In a URL, the percent sign of a zone is encoded.
         let server = address(&host.replacen("%25", "%", 1));
         let mut parts = path.split(is_slash).filter(|part| !part.is_empty()).map(str::to_owned);
         Self {
@@ -150,8 +150,8 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| *port != 0)
 }
 
-/// What can be a host name, in lower case, or an IP address. It becomes a label of metrics and
-/// stands in alerts, so nothing else may.
+/// A text that can be a host name, in lower case, or an IP address. It becomes a label of metrics
+/// and appears in alerts, so no other text is accepted.
 fn address(host: &str) -> Option<String> {
     let host = host.trim_end_matches('.').to_lowercase();
     if let Some(literal) = host.strip_suffix(".ipv6-literal.net")
@@ -173,7 +173,7 @@ fn address(host: &str) -> Option<String> {
     (named && host.encode_utf16().count() <= HOST_UNITS).then_some(host)
 }
 
-/// An IPv6 address in its usual form, with a zone of digits or letters if it has one.
+/// An IPv6 address in its usual form. A zone of digits or letters is kept.
 fn ipv6(text: &str) -> Option<String> {
     let (ip, zone) = text.split_once('%').map_or((text, None), |(ip, zone)| (ip, Some(zone)));
     let ip: Ipv6Addr = ip.parse().ok()?;
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn slashes_of_both_kinds_and_trailing_ones_do_not_matter() {
+    fn both_kinds_of_slashes_and_trailing_slashes_are_accepted() {
         expect(r"\\server\share\", "server", None, "share");
         expect(r"\\server\\share\\", "server", None, "share");
         expect("//server/share", "server", None, "share");
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn webdav_names_give_a_port_where_they_spell_it() {
+    fn a_webdav_name_gives_a_port_if_it_contains_one() {
         expect(r"\\server@SSL@8443\DavWWWRoot\x", "server", Some(8443), "DavWWWRoot");
         expect(r"\\server@8080\x", "server", Some(8080), "x");
         expect(r"\\server@SSL\x", "server", None, "x");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_what_can_be_a_host_name_and_nothing_else() {
+    fn a_server_is_only_a_text_that_can_be_a_host_name() {
         for name in [
             r"\\jdoe@dav.corp.example\x",
             r"\\helpdesk: password expired, open http\x",
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_windows_only_shows_as_a_server_is_not_one() {
+    fn names_that_windows_only_shows_as_servers_are_not_servers() {
         for name in [
             r"\\tsclient\c",
             r"\\TSCLIENT\c",
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_is_known_if_the_name_gives_it() {
+    fn the_protocol_is_known_if_the_name_shows_it() {
         let protocol = |name| RemoteName::parse(name).protocol;
         assert_eq!(protocol(r"\\tsclient\c"), Some(RDP));
         for name in
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_names_nothing_gives_nothing() {
+    fn a_name_that_is_not_remote_has_no_parts() {
         for name in ["", " ", "\\", r"\\", "server", r"server\share", "Z:", "http:", r"\\\"] {
             expect(name, "", None, "");
         }

@@ -1,4 +1,4 @@
-//! What every span says of its machine.
+//! The OTLP resources: what spans and metrics say about their machine.
 
 use crate::attribute::{Attributes, resource};
 use crate::machine::Machine;
@@ -6,14 +6,14 @@ use crate::settings::Settings;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 
-/// The OTLP resource of a machine: the same for all of its processes, so that the metrics a
-/// Collector derives from spans are not split by process.
+/// The OTLP resource of a machine. It is the same for all of the machine's processes, so that the
+/// metrics that a Collector derives from spans are not split by process.
 pub fn resource(settings: &Settings, machine: Machine) -> Resource {
     named(settings, settings.service_name.clone(), None, machine)
 }
 
-/// The resource of the agent's telemetry about itself: a service of its own, so that its spans
-/// are never counted as connection operations, and an instance for each machine.
+/// The resource of the agent's telemetry about itself. It has another service name, so that its
+/// spans are never counted as connection operations, and one instance for each machine.
 pub fn agent_resource(settings: &Settings, machine: Machine) -> Resource {
     let instance = machine.id.clone().or_else(|| machine.name.clone());
     named(settings, format!("{}-agent", settings.service_name), instance, machine)
@@ -42,8 +42,9 @@ fn named(
     let further = settings.resource_attributes.iter();
     #[allow(clippy::disallowed_methods)] // Their keys are a setting.
     let further = further.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-    // Empty: the default builder would read the host's OTEL_RESOURCE_ATTRIBUTES. The last value of a
-    // key counts: what is known stands above what a setting says.
+    // Built from an empty builder: the default builder would read the host's
+    // OTEL_RESOURCE_ATTRIBUTES. The last value of a key counts, so a known value wins over a
+    // setting.
     Resource::builder_empty().with_attributes(further).with_attributes(list.into_list()).build()
 }
 
@@ -61,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_adds_attributes_and_changes_none_that_is_known() {
+    fn a_setting_adds_attributes_and_does_not_change_known_ones() {
         let named = |key: &str| (key.to_owned(), "named".to_owned());
         let keys = ["host.arch", "os.version", "os.build_id", "host.id", "host.name", "mpr.site"];
         let mut settings = Settings::resolve(&System::host());

@@ -1,4 +1,4 @@
-//! From an operation to the span that is sent. docs/TELEMETRY.md is the reference.
+//! Makes the span of an operation. docs/TELEMETRY.md is the reference.
 
 use crate::attribute::{Attributes, Text, span};
 use crate::clock;
@@ -21,7 +21,7 @@ pub const SCOPE: &str = "mpr-otel";
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 
 /// Builds the span of an operation. `lost` is the number of operations lost since the last span
-/// that said so.
+/// that reported a loss.
 pub fn span(operation: Disclosed, origin: &Origin, lost: u64) -> SpanData {
     let operation = operation.into_operation();
     let parent = origin.parent;
@@ -121,7 +121,7 @@ mod tests {
     use crate::process::Identity;
     use crate::trace_context::IdSource;
 
-    /// What the span of an add says that PRE and POST wrote so.
+    /// The attributes of the span of an add. `write` fills in what PRE and POST recorded.
     fn said(write: impl FnOnce(&mut Body)) -> Vec<(String, String)> {
         let mut body = Body::empty();
         body.kind = KIND_ADD;
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_says_for_which_logon_it_was_and_that_is_not_the_hosts() {
+    fn a_span_names_the_logon_of_the_operation_and_not_the_hosts() {
         let said = said(|body| {
             body.session_id = 3;
             body.logon_id = 0x3e7_0000_0001;
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_of_a_logon_is_not_said() {
+    fn unknown_facts_of_a_logon_are_left_out() {
         let said = said(|_| {});
         assert_eq!(one(&said, "mpr.session.id"), Some("0"), "the host's");
         for key in ["mpr.logon.id", "mpr.elevation", "mpr.impersonated", "mpr.suspended"] {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_seconds_of_sleep_are_said_and_are_not_in_the_duration() {
+    fn whole_seconds_of_sleep_are_an_attribute_and_not_in_the_duration() {
         let second = 1_000_000_000;
         let said = said(|body| {
             (body.started, body.ended) = (second, 3 * second);

@@ -1,12 +1,12 @@
-//! The primitives that the lock-free files are written in.
+//! The primitives that the lock-free files use.
 //!
-//! One place, so that the model test can compile those same files against loom's versions.
+//! They are in one place, so that the model test can compile those files with loom's versions.
 
 pub use std::sync::OnceLock;
 pub use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 pub use std::thread::{Thread, current, park, park_timeout};
 
-/// A cell that threads share, with the interface of loom's.
+/// A cell that threads share. It has the interface of loom's cell.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);

@@ -1,18 +1,18 @@
 //! Trace and span ids, and the parent that a host's environment may name.
 
-/// The span that caused the host, from `TRACEPARENT` (W3C Trace Context, level 1).
+/// The span that caused the host's operations, from `TRACEPARENT` (W3C Trace Context, level 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parent {
-    /// The trace to join.
+    /// The trace that the spans belong to.
     pub trace_id: [u8; 16],
     /// The parent's span id.
     pub span_id: [u8; 8],
 }
 
 impl Parent {
-    /// Parses a `traceparent` value; `None` unless it is valid by the W3C's rules.
+    /// Parses a `traceparent` value. `None` if the W3C's rules do not allow it.
     ///
-    /// A version above 00 may carry more fields behind the flags; `ff` is invalid.
+    /// A version above 00 may have more fields after the flags; `ff` is invalid.
     pub fn parse(value: &str) -> Option<Self> {
         let (head, rest) = value.split_at_checked(55)?;
         let mut fields = head.split('-');
@@ -52,14 +52,14 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 /// The ids of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ids {
-    /// Trace id: the parent's, or one of its own.
+    /// Trace id: the parent's, or a new one for this operation.
     pub trace_id: [u8; 16],
     /// Span id.
     pub span_id: [u8; 8],
 }
 
-/// Makes ids from a random seed and the operation's number. Seed and number are in the ledger
-/// from PRE on, so every process that exports the operation makes the same ids, each time.
+/// Makes ids from a random seed and the operation's number. Both are in the ledger from PRE on, so
+/// every process that exports the operation makes the same ids each time.
 #[derive(Clone, Copy, Debug)]
 pub struct IdSource {
     seed: [u64; 3],
@@ -84,7 +84,7 @@ impl IdSource {
             Some(parent) => parent.trace_id,
             None => {
                 let high = u128::from(mix(high, number));
-                // `| 1`: an id of zeros means "no id" to every receiver.
+                // `| 1`, because an id of zeros means "no id" to every receiver.
                 (high << 64 | u128::from(mix(low, number) | 1)).to_be_bytes()
             }
         };
@@ -92,8 +92,8 @@ impl IdSource {
     }
 }
 
-/// SplitMix64's output function over a Weyl sequence: a bijection of `number` for every seed, so
-/// two operations of one process never share an id.
+/// SplitMix64's output function over a Weyl sequence. For every seed it is a bijection of `number`,
+/// so two operations of one process never have the same id.
 fn mix(seed: u64, number: u64) -> u64 {
     let mut z = seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_traceparent_names_nobody() {
+    fn an_invalid_traceparent_names_no_parent() {
         let zeros = "0".repeat(32);
         for value in [
             String::new(),

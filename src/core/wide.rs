@@ -4,10 +4,10 @@
 
 use core::marker::PhantomData;
 
-/// A NUL-terminated UTF-16 string that belongs to the caller and lives for the call `'call`.
+/// A NUL-terminated UTF-16 string that belongs to the caller and is valid for the call `'call`.
 ///
-/// NULL is a valid value and reads as the empty string. No length is known: a reader looks at
-/// one unit after another and never beyond the terminator.
+/// NULL is a valid value and reads as the empty string. The length is not known, so a reader reads
+/// one unit after the other and never one after the terminator.
 #[derive(Clone, Copy, Debug)]
 pub struct WideStr<'call> {
     first: *const u16,
@@ -19,7 +19,7 @@ pub struct WideStr<'call> {
 pub struct Copied {
     /// UTF-16 units that were copied, without the terminator.
     pub units: u16,
-    /// Whether the string went on after the last unit that was copied.
+    /// Whether the string had more units than were copied.
     pub truncated: bool,
 }
 
@@ -27,7 +27,7 @@ impl<'call> WideStr<'call> {
     /// The empty string.
     pub const EMPTY: WideStr<'static> = WideStr { first: core::ptr::null(), call: PhantomData };
 
-    /// Wraps a pointer that MPR handed over.
+    /// Wraps a pointer that MPR passed.
     ///
     /// # Safety
     ///
@@ -37,7 +37,8 @@ impl<'call> WideStr<'call> {
         Self { first, call: PhantomData }
     }
 
-    /// Wraps units of our own that end in NUL; units that do not read as the empty string.
+    /// Wraps this program's own units, which end in NUL. Units without a NUL read as the empty
+    /// string.
     pub fn from_units(units: &'call [u16]) -> Self {
         match units.last() {
             Some(0) => Self { first: units.as_ptr(), call: PhantomData },
@@ -47,13 +48,13 @@ impl<'call> WideStr<'call> {
 
     /// Copies units into `target` until the terminator or the end of `target`.
     ///
-    /// Work is bounded by `target.len() + 1` units, whatever the string's own length.
+    /// Reads at most `target.len() + 1` units, however long the string is.
     pub fn copy_to(self, target: &mut [u16]) -> Copied {
         self.copy_while(target, |_, _| true).unwrap_or_default()
     }
 
-    /// Copies as [`copy_to`](Self::copy_to) does, as long as `goes_on` for an index and the unit there.
-    /// An error is the index at which it did not.
+    /// Copies as [`copy_to`](Self::copy_to) does, while `goes_on` is true for an index and its
+    /// unit. An error is the index at which it was false.
     pub fn copy_while(
         self,
         target: &mut [u16],
@@ -76,7 +77,7 @@ impl<'call> WideStr<'call> {
         Ok(Copied { units: limit as u16, truncated: self.unit(limit) != 0 })
     }
 
-    /// The unit at `index`; only called when no unit before it was NUL.
+    /// The unit at `index`. Only called if no unit before it was NUL.
     fn unit(self, index: usize) -> u16 {
         // SAFETY: `from_ptr` promises that units are readable up to the first NUL, and no unit
         // before `index` was NUL, so `index` lies inside the string or on its terminator.
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn copying_stops_where_it_is_not_to_go_on() {
+    fn copying_stops_when_the_condition_is_false() {
         let mut target = [7; 4];
         let text = WideStr::from_units(&[65, 66, 67, 0]);
         assert_eq!(text.copy_while(&mut target, |at, unit| (at, unit) != (2, 67)), Err(2));
@@ -146,8 +147,8 @@ mod tests {
 
     #[test]
     fn every_length_at_every_alignment_into_every_room_gives_the_same() {
-        // Bytes, so that odd addresses are among them; units whose halves are zero, so that a
-        // zero byte is not taken for a terminator.
+        // Bytes, so that odd addresses occur. One half of a unit is zero, so that a test fails if a
+        // zero byte is taken for a terminator.
         let unit = |index: usize| [0x0100, 0x0001, 0x8000, 0xFFFF, 0x0080][index % 5];
         for length in 0..24 {
             for offset in 0..8 {

@@ -1,30 +1,30 @@
-//! The codes that end a connection operation: name, what it means, what to do about it.
+//! The codes that end a connection operation: each code's name, its meaning, and an advice.
 //!
-//! Most are Win32 codes. SMB adds a few `NTSTATUS` values, which MPR hands on as they are: they have
-//! the high bit set.
+//! Most are Win32 codes. SMB adds a few `NTSTATUS` values, which have the high bit set. MPR passes
+//! them on unchanged.
 
 use std::borrow::Cow;
 
-/// `winerror.h`: the connection is not there. On a cancel, nothing was left to do.
+/// `winerror.h`: the connection does not exist. On a cancel, nothing was left to do.
 pub const ERROR_NOT_CONNECTED: u32 = 2250;
 
-/// What an operator does about a failure: the value of `mpr.error.class`.
+/// The kind of failure, which says what an operator can do: the value of `mpr.error.class`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// The server, or the network between, cannot be reached.
     Unreachable,
-    /// The client has no network: adapter, route, VPN, or the service that carries it. Servers are
-    /// well.
+    /// The client has no network: its adapter, route or VPN, or the service for it, fails. The
+    /// servers work.
     ClientNetwork,
-    /// The server answers; the share or connection is not there.
+    /// The server answers, but the share or the connection does not exist.
     NotFound,
     /// The user could not be identified.
     Authentication,
-    /// The user is known and may not.
+    /// The user is known but is not allowed to.
     Authorization,
-    /// A security setting of client or server rules the connection out for every user.
+    /// A security setting of the client or the server forbids the connection for every user.
     SecurityPolicy,
-    /// Something else holds the letter or the connection.
+    /// The drive letter or the connection is in use.
     Conflict,
     /// Memory, quota or a connection limit is used up.
     Resource,
@@ -66,14 +66,14 @@ impl Class {
     }
 }
 
-/// What a code says about the operation it ended.
+/// What a code says about the operation that it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// The operation succeeded. Some codes look like errors and are not.
+    /// The operation succeeded. Some codes of successes look like errors.
     Success,
-    /// The user cancelled it: no failure to alert on.
+    /// The user cancelled the operation. This is not a failure to alert on.
     Cancelled,
-    /// It failed.
+    /// The operation failed.
     Failure(Class),
 }
 
@@ -84,9 +84,9 @@ pub struct Win32Error {
     pub code: u32,
     /// The symbolic name in `winerror.h`, `lmerr.h` or `ntstatus.h`, as in `error.type`.
     pub name: &'static str,
-    /// What it says about the operation.
+    /// What the code says about the operation.
     pub meaning: Meaning,
-    /// What to do about it, in a sentence.
+    /// The advice, in a sentence.
     pub advice: &'static str,
 }
 
@@ -410,18 +410,19 @@ pub fn meaning(code: u32) -> Meaning {
     }
 }
 
-/// Whether `code` has the high bit set: an `NTSTATUS` or `HRESULT`, and no Win32 code.
+/// Whether `code` has the high bit set: then it is an `NTSTATUS` or `HRESULT` and not a Win32 code.
 fn is_status(code: u32) -> bool {
     code >> 31 == 1
 }
 
-/// `code` as Windows' documents write it: a Win32 code in decimal, others as `0x` and eight digits.
+/// `code` as Windows' documents write it: a Win32 code in decimal, another code as `0x` and eight
+/// digits.
 pub fn number(code: u32) -> String {
     if is_status(code) { format!("0x{code:08X}") } else { code.to_string() }
 }
 
-/// The name of `code` for `error.type`: the symbolic one; without a row `WIN32_<code>`, or `0x…` if
-/// it is no Win32 code.
+/// The name of `code` for `error.type`. A code without a row is `WIN32_<code>`, or `0x…` if it is
+/// not a Win32 code.
 pub fn name(code: u32) -> Cow<'static, str> {
     match find(code) {
         Some(row) => Cow::Borrowed(row.name),
@@ -430,16 +431,16 @@ pub fn name(code: u32) -> Cow<'static, str> {
     }
 }
 
-/// What to do about `code`, in a sentence; without a row, where to look it up.
+/// The advice for `code`, in a sentence. For a code without a row, where to look it up.
 pub fn advice(code: u32) -> Cow<'static, str> {
     match find(code) {
         Some(row) => Cow::Borrowed(row.advice),
         None if is_status(code) => Cow::Owned(format!(
-            "No advice for this code: look up {} among the NTSTATUS values of Microsoft's [MS-ERREF].",
+            "This code has no advice here: look up {} among the NTSTATUS values of Microsoft's [MS-ERREF].",
             number(code)
         )),
         None => Cow::Owned(format!(
-            "No advice for this code: `net helpmsg {code}` on Windows prints what it means."
+            "This code has no advice here: `net helpmsg {code}` on Windows prints its meaning."
         )),
     }
 }

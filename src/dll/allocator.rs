@@ -1,10 +1,10 @@
-//! The library's allocator: the system's, but for what happens when there is no memory.
+//! The library's allocator: the system's, except for what happens when there is no memory.
 //!
-//! Rust ends the process then, and says so on its stderr. The host is somebody else's: it goes on,
-//! and the thread of the library that asked is parked for good. A caller's thread never allocates
-//! after its module was loaded, so none comes here.
+//! Rust would write to stderr and end the process. The host must go on, so the library's thread
+//! that asked for memory waits for ever instead. A caller's thread never allocates after its module
+//! was loaded, so this never stops a caller.
 
-#![allow(unsafe_code)] // An allocator is.
+#![allow(unsafe_code)] // An allocator is unsafe code.
 
 use crate::start;
 use mpr_otel_core::platform;
@@ -15,7 +15,7 @@ struct Allocator;
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// The memory, or no way back for a thread of the library.
+/// Returns the memory. If there is none, the library's thread never returns.
 fn checked(memory: *mut u8) -> *mut u8 {
     if memory.is_null() && start::is_own_thread() {
         start::give_up();

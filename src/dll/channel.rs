@@ -1,11 +1,11 @@
-//! From the callers to the exporter: signals without a lock.
+//! Carries signals from the callers to the exporter, without a lock.
 //!
-//! The exporter never waits inside the channel: a receiver parked in `recv` makes every sender
-//! take a mutex. It sleeps beside it, at the [doorbell](crate::doorbell).
+//! The exporter never waits inside the channel, because a receiver that waits in `recv` makes every
+//! sender take a mutex. It sleeps at the [doorbell](crate::doorbell) instead.
 //!
-//! The capacity exceeds what can ever be in the channel: a slot sends at most two signals before
-//! the exporter frees it. So a send always finds room, and never laps a position that
-//! a killed thread left half written, which is where a caller would spin.
+//! The capacity is larger than the number of signals that can be in the channel: a slot sends at
+//! most two signals before the exporter frees it. So a send always finds room. It also never comes
+//! again to a position that a killed thread left half written, where a caller would spin.
 
 use crate::doorbell::{Doorbell, Sleep};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -13,7 +13,7 @@ use mpr_otel_core::ledger::SLOT_COUNT;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What a caller tells the exporter.
+/// What a caller reports to the exporter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// PRE: an operation is open.
@@ -31,16 +31,16 @@ pub enum Signal {
     },
 }
 
-/// Two signals for each slot, and one to spare.
+/// Two signals for each slot, and one more.
 const CAPACITY: usize = 2 * SLOT_COUNT + 1;
 
-/// The callers' end and the exporter's end in one.
+/// Both ends of the channel: the callers' and the exporter's.
 #[derive(Debug)]
 pub struct Channel {
     sender: Sender<Signal>,
     receiver: Receiver<Signal>,
     doorbell: Doorbell,
-    /// Signals in the channel at which even a collecting exporter wants to be woken.
+    /// How many signals must wait before an exporter that collects a batch is woken.
     enough: AtomicUsize,
 }
 
@@ -53,23 +53,24 @@ impl Default for Channel {
 }
 
 impl Channel {
-    /// Sends a signal, and wakes the exporter if an operation ended and it wants to be woken. Returns
-    /// whether there was room.
+    /// Sends a signal. If it says that an operation ended, wakes the exporter if the exporter
+    /// sleeps for that. Returns whether there was room.
     pub fn send(&self, signal: Signal) -> bool {
         let sent = self.sender.try_send(signal).is_ok();
-        // A Before makes no wake-up call: real operations come alone, and each would pay for it.
+        // A Before wakes nobody: operations usually come alone, and each would need a second
+        // wake-up.
         if matches!(signal, Signal::After { .. }) {
             self.doorbell.ring(|| self.sender.len() >= self.enough.load(Ordering::Relaxed));
         }
         sent
     }
 
-    /// Wakes the exporter, or keeps it from its next sleep.
+    /// Wakes the exporter. If it is awake, it does not sleep the next time.
     pub fn wake_surely(&self) {
         self.doorbell.wake_surely();
     }
 
-    /// Makes the calling thread the one to wake.
+    /// Makes the calling thread the one that is woken.
     pub fn register_waiter(&self) {
         self.doorbell.register_waiter();
     }
@@ -84,8 +85,8 @@ impl Channel {
         self.receiver.try_recv().ok()
     }
 
-    /// Sleeps until a signal comes that `depth` wants, or for `limit`; may return early. A
-    /// collecting exporter wants to be woken when `enough` signals wait.
+    /// Sleeps until a signal comes that `depth` asks for, for `limit` at most. May return early. An
+    /// exporter that collects a batch is woken when `enough` signals wait.
     pub fn sleep(&self, depth: Sleep, enough: usize, limit: Option<Duration>) {
         self.enough.store(enough, Ordering::Relaxed);
         self.doorbell.sleep(depth, limit, || {

@@ -1,9 +1,9 @@
 //! Wakes the exporter, but only while it sleeps, and only for operations that ended.
 //!
 //! The exporter stores how deep it sleeps and then looks for work. A caller sends a signal and then
-//! loads how deep the exporter sleeps. Both have a sequentially consistent fence between the two
-//! steps, so at least one of them sees what the other did: no wake-up is lost, and no caller takes
-//! a lock.
+//! loads how deep the exporter sleeps. Both have a sequentially consistent fence between their two
+//! steps, so at least one of them sees what the other did. So no wake-up is lost, and no caller
+//! takes a lock.
 
 use crate::sync::{AtomicU8, OnceLock, Ordering, Thread, current, fence, park, park_timeout};
 use std::time::Duration;
@@ -12,12 +12,12 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Sleep {
-    /// It does not sleep, and looks for work before it sleeps again.
+    /// It is awake, and looks for work before it sleeps.
     Awake = 0,
-    /// Collecting a batch: wake it only when much is waiting.
+    /// It collects a batch: wake it only if many signals wait.
     Collecting = 1,
-    /// Nothing to send: wake it for an operation that ended. It wakes by itself to see which have
-    /// been open for too long.
+    /// It has nothing to send: wake it for an operation that ended. It wakes by itself to find
+    /// operations that have been open for too long.
     Idle = 2,
 }
 
@@ -35,14 +35,14 @@ impl Default for Doorbell {
 }
 
 impl Doorbell {
-    /// Makes the calling thread the one to wake. The exporter calls this once, before it first
-    /// sleeps.
+    /// Makes the calling thread the one that is woken. The exporter calls this once, before it
+    /// first sleeps.
     pub fn register_waiter(&self) {
-        // There is one exporter, so the cell is empty.
+        // There is only one exporter, so the cell is empty.
         let _ = self.exporter.set(current());
     }
 
-    /// Wakes the exporter if it sleeps for this. Called right after the signal that an operation
+    /// Wakes the exporter if it sleeps for this. Call this right after the signal that an operation
     /// ended was sent into the exporter's channel.
     ///
     /// `pressing` is called only if needed, and says whether many signals are queued.
@@ -54,8 +54,8 @@ impl Doorbell {
         }
     }
 
-    /// Wakes the exporter, or keeps it from its next sleep: for what it looks at before it sleeps and
-    /// not while it falls asleep.
+    /// Wakes the exporter. If it is awake, it does not sleep the next time. For changes that the
+    /// exporter checks only before it begins to sleep.
     pub fn wake_surely(&self) {
         if let Some(exporter) = self.exporter.get() {
             exporter.unpark();
@@ -64,7 +64,7 @@ impl Doorbell {
 
     #[cold]
     fn wake(&self) {
-        // If several callers find it asleep, one of them wakes it.
+        // If several callers find the exporter asleep, only one of them wakes it.
         if self.sleep.swap(Sleep::Awake as u8, Ordering::Relaxed) != Sleep::Awake as u8
             && let Some(exporter) = self.exporter.get()
         {
@@ -72,8 +72,8 @@ impl Doorbell {
         }
     }
 
-    /// Sleeps until a caller rings or `limit` is over; without a limit, until a caller rings. Does
-    /// not sleep if `work` says that there is some.
+    /// Sleeps until a caller rings, or until `limit` is over if there is one. Does not sleep if
+    /// `work` returns true.
     ///
     /// May return early.
     pub fn sleep(&self, depth: Sleep, limit: Option<Duration>, work: impl FnOnce() -> bool) {

@@ -1,8 +1,8 @@
 //! The exporter: one thread in the host that turns finished operations into spans and sends them.
 //!
-//! It owns every slot that is `Done` or `Unfinished` and frees it when a collector has accepted
-//! the span, or has refused it for good. Until then the slot is the span's only copy, so a
-//! request that is repeated is built again from the same slots, with the same ids.
+//! It owns every slot that is `Done` or `Unfinished`. It frees the slot when a collector has
+//! accepted the span or has refused it for good. Until then the slot is the span's only copy, so a
+//! repeated request is built again from the same slots, with the same ids.
 
 use crate::channel::{Channel, Signal};
 use crate::doorbell::Sleep;
@@ -22,22 +22,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-/// Exports until the host is stopped, or is to stop. The calling thread is the channel's waiter.
+/// Exports until the host stops. The calling thread is the one that the channel wakes.
 pub(crate) fn run(host: &'static Host, channel: &'static Channel) {
     platform::name_thread();
     Exporter::new(host, channel).run();
 }
 
-/// How often the settings are read again, by an exporter that wakes for something else.
+/// How often the settings are read again. The exporter does not wake for this alone.
 const READ_SETTINGS: Duration = Duration::from_secs(60);
-/// The least time between two looks for operations that have been open for too long.
+/// The shortest time between two searches for operations that have been open for too long.
 const SOON: Duration = Duration::from_secs(1);
 
 /// A finished operation that waits to be sent.
 #[derive(Clone, Copy)]
 struct Ready {
     slot: usize,
-    /// When it became ready, in nanoseconds after the anchor.
+    /// When the operation was ready to be sent, in nanoseconds after the anchor.
     since: u64,
 }
 
@@ -46,14 +46,14 @@ struct Exporter {
     channel: &'static Channel,
     pairing: Pairing,
     ready: VecDeque<Ready>,
-    /// Until when more is to be expected, in nanoseconds after the anchor: a batch delay after the
-    /// latest signal or request.
+    /// Until this time more operations are likely, in nanoseconds after the anchor: one batch delay
+    /// after the latest signal or request.
     busy_until: u64,
     privacy: Privacy,
     courier: Courier,
-    /// Slots whose operations the collector may fail at.
+    /// The slots whose operations are suspects.
     suspects: Suspects<usize>,
-    /// When the settings are to be read again, by the monotonic clock.
+    /// When the settings are to be read again, by the monotonic clock, in nanoseconds.
     read_settings_at: u64,
 }
 
@@ -72,12 +72,12 @@ impl Exporter {
         }
     }
 
-    /// Works until the host is stopped.
+    /// Works until the host stops.
     fn run(&mut self) {
         while !self.is_over() {
-            // A fault in one round must not end the exporter: the slots it did not free are
-            // still ready in the next one. It sleeps first, so that a fault that repeats does
-            // not burn the host's processor.
+            // A fault in one round must not end the exporter: the slots that it did not free are
+            // still ready in the next round. It sleeps first, so that a fault in each round does
+            // not use all of the host's processor time.
             if catch_unwind(AssertUnwindSafe(|| self.round())).is_err() {
                 self.host.ledger.header().note_error("a fault in the exporter; it goes on");
                 self.courier.postpone(None);
@@ -85,8 +85,8 @@ impl Exporter {
         }
     }
 
-    /// Whether the host has been stopped, or somebody wants that: by the control page, or by
-    /// settings that have been changed. They are read once a minute at most.
+    /// Whether the host has stopped or must stop, because the control page or changed settings say
+    /// so. The settings are read once a minute at most.
     fn is_over(&mut self) -> bool {
         let now = self.host.clock.now();
         let due = now >= self.read_settings_at;
@@ -98,7 +98,7 @@ impl Exporter {
             || (due && Settings::resolve(&System::host()).disabled)
     }
 
-    /// Takes what has arrived, sends what is due, and sleeps until there is more to do.
+    /// One round: takes the signals, sends what is due, and sleeps until there is more to do.
     fn round(&mut self) {
         let any = self.drain();
         let now = self.host.clock.now();
@@ -118,15 +118,15 @@ impl Exporter {
         }
     }
 
-    /// Something happened: more may come soon.
+    /// Notes that something happened, so more may come soon.
     fn expect_more(&mut self, now: u64) {
         self.busy_until = now.saturating_add(nanos(self.host.settings.batch_delay));
     }
 
-    /// Takes the signals that are there now, and returns whether there were any.
+    /// Takes the signals that are there now. Returns whether there were any.
     ///
-    /// Those that arrive meanwhile are for the next round: under a steady stream this would have
-    /// no end.
+    /// Signals that arrive meanwhile wait for the next round. Otherwise this would never end while
+    /// signals keep coming.
     fn drain(&mut self) -> bool {
         let waiting = self.channel.waiting();
         for _ in 0..waiting {
@@ -144,13 +144,13 @@ impl Exporter {
         waiting > 0
     }
 
-    /// Reports operations that have been open for too long as unfinished.
+    /// Reports operations as unfinished that have been open for too long.
     fn give_up_overdue(&mut self, now: u64) {
         while let Some(open) = self.pairing.oldest() {
             if now < self.overdue_at(open) {
                 return;
             }
-            // If POST came in this moment, its After is on the way and ends the pairing.
+            // If POST came at this moment, its After will arrive and end the pairing.
             if self.host.ledger.abandon(open.slot, open.generation, now) {
                 self.pairing.after(open.slot);
                 self.ready.push_back(Ready { slot: open.slot, since: now });
@@ -165,7 +165,7 @@ impl Exporter {
         open.started.saturating_add(nanos(self.host.settings.unfinished_after))
     }
 
-    /// Puts the operation that is on trial first, and those that are passed over last.
+    /// Puts the operation on trial first, and the operations that are passed over last.
     fn arrange(&mut self) {
         let (on_trial, last) = (self.suspects.on_trial(), self.suspects.passed_over());
         if last.is_empty() {
@@ -178,7 +178,7 @@ impl Exporter {
         });
     }
 
-    /// How many of what is ready are the next batch; a suspect is sent alone.
+    /// How many of the ready operations the next batch has. A suspect is sent alone.
     fn next_count(&self) -> usize {
         let suspects = self.suspects.passed_over();
         let mut next = self.ready.iter().take(self.batch_max());
@@ -188,9 +188,10 @@ impl Exporter {
         }
     }
 
-    /// When the next batch is to be sent; `None` if nothing is ready.
+    /// When the next batch is to be sent, in nanoseconds after the anchor. `None` if nothing is
+    /// ready.
     fn due_at(&self, now: u64) -> Option<u64> {
-        // Without a collector everything waits in the ledger.
+        // If there is no collector, everything waits in the ledger.
         self.host.settings.endpoint.as_ref()?;
         let first = self.ready.front()?;
         let full = self.ready.len() >= self.batch_max();
@@ -202,33 +203,35 @@ impl Exporter {
         Some(due.max(self.not_before(now)))
     }
 
-    /// The most spans of the next batch.
+    /// The most spans that the next batch may have.
     fn batch_max(&self) -> usize {
         self.host.settings.batch_max.min(self.courier.at_most())
     }
 
-    /// The earliest time for a request, in nanoseconds after the anchor.
+    /// The earliest time of the next request, in nanoseconds after the anchor.
     fn not_before(&self, now: u64) -> u64 {
         now.saturating_add(nanos(self.courier.wait()))
     }
 
-    /// How deep to sleep, and for how long at most.
+    /// How deep the exporter sleeps, and how long at most.
     ///
-    /// Shortly after some activity more is likely, so the exporter looks again when the batch delay
+    /// Shortly after some activity more is likely. So the exporter looks again when the batch delay
     /// ends, and no caller has to wake it.
     fn sleep_plan(&mut self, now: u64) -> (Sleep, Option<Duration>) {
         let overdue = self.pairing.oldest().map(|open| self.overdue_at(open));
         let busy_until = Some(self.busy_until).filter(|until| now < *until);
         let look_at = self.due_at(now).or(busy_until);
         let depth = if look_at.is_some() { Sleep::Collecting } else { Sleep::Idle };
-        // No caller wakes it for a Before, so it looks in time for the oldest that may have come.
+        // A Before wakes nobody. So the exporter wakes in time for the oldest operation whose
+        // Before it may not have seen.
         let unseen = now.saturating_add(nanos(self.host.settings.unfinished_after.max(SOON)));
         let wake_at = look_at.into_iter().chain(overdue).chain([unseen]).min();
         (depth, wake_at.map(|at| Duration::from_nanos(at.saturating_sub(now))))
     }
 
-    /// The fewest signals that could fill the batch: an After for each operation it lacks, with
-    /// its Before if that has not come yet. A batch that is full waits for its time only.
+    /// The fewest signals that could fill the batch: an After for each operation that is missing,
+    /// and a Before for each operation whose Before has not come yet. A full batch only waits for
+    /// its time.
     fn signals_to_fill_batch(&self) -> usize {
         match self.host.settings.batch_max.saturating_sub(self.ready.len()) {
             0 => usize::MAX,
@@ -241,7 +244,7 @@ impl Exporter {
         let header = self.host.ledger.header();
         let lost = header.lost();
         let spans = self.build(count, lost.saturating_sub(header.lost_told()));
-        // Records that could not be read are gone from the queue by now.
+        // By now records that cannot be read have left the queue.
         let count = spans.len();
         if count == 0 {
             return;
@@ -258,12 +261,13 @@ impl Exporter {
                 self.settle(count, rejected);
             }
             Verdict::Refused { .. } => self.settle(count, count as u64),
-            // Nothing is lost: it is still ready.
+            // The operations stay ready, so nothing is lost.
             Verdict::Divide { .. } | Verdict::Later { .. } => {}
         }
     }
 
-    /// Builds the spans of the first `count` operations that are ready; the first reports `lost`.
+    /// Builds the spans of the first `count` ready operations. The first span reports `lost`
+    /// losses.
     fn build(&mut self, count: usize, mut lost: u64) -> Vec<SpanData> {
         let host = self.host;
         let mut spans = Vec::with_capacity(count);
@@ -291,7 +295,7 @@ impl Exporter {
         spans
     }
 
-    /// Frees the slots of the first `count` operations, `rejected` of which were refused.
+    /// Frees the slots of the first `count` operations. The collector refused `rejected` of them.
     fn settle(&mut self, count: usize, rejected: u64) {
         let ledger = &self.host.ledger;
         let header = ledger.header();
@@ -306,13 +310,13 @@ impl Exporter {
         self.answered();
     }
 
-    /// Notes that the collector took or refused a batch.
+    /// Notes that the collector accepted or refused a batch.
     fn answered(&mut self) {
         self.host.ledger.header().note_export(clock::unix_nanos(SystemTime::now()));
     }
 }
 
-/// Nanoseconds of a duration; 584 years and more are the same.
+/// The nanoseconds of a duration, at most u64::MAX (584 years).
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What a notification and the exporter share in one process.
+//! What notifications and the exporter share in one process.
 
 use crate::channel::{Channel, Signal};
 use mpr_otel_core::clock::Clock;
@@ -8,32 +8,32 @@ use mpr_otel_core::origin::Origin;
 use mpr_otel_core::settings::Settings;
 use std::sync::atomic::AtomicBool;
 
-/// The library in its host, once it has a ledger.
+/// The library in its host, when it has a ledger.
 #[derive(Debug)]
 pub struct Host {
     pub ledger: Ledger,
-    /// To the exporter; `None` if the agent exports.
+    /// The channel to the exporter. `None` if the agent exports.
     pub channel: Option<Channel>,
     pub clock: Clock,
-    /// What the spans share.
+    /// What all spans of this host have in common.
     pub origin: Origin,
     /// The settings as they were at start-up.
     pub settings: Settings,
-    /// Through which administrators and the agent reach this host; `None` if there was none at
-    /// start-up.
+    /// The page through which administrators and the agent reach this host. `None` if there was no
+    /// page at start-up.
     pub control: Option<ControlPage>,
-    /// The host is to end: it records nothing more.
+    /// The host has stopped: it records nothing more.
     pub stopped: AtomicBool,
 }
 
 impl Host {
-    /// Whether somebody wants it to stop.
+    /// Whether the host has to stop.
     pub fn is_to_stop(&self) -> bool {
         self.control.as_ref().is_some_and(ControlPage::stop_is_set)
     }
 
-    /// Records an operation that began before there was a ledger: its handle. `None` if there is
-    /// no room, which is counted.
+    /// Records an operation that began before there was a ledger, and returns its handle. `None` if
+    /// there is no room; that is counted.
     pub fn begin(&self, body: Body) -> Option<Handle> {
         let (slot, mut claim) = self.ledger.claim(body.thread_id)?;
         let started = body.started;
@@ -43,7 +43,7 @@ impl Host {
         Some(handle)
     }
 
-    /// Records an operation that is over: begun and ended before there was a ledger.
+    /// Records an operation that began and ended before there was a ledger.
     pub fn record(&self, body: Body) {
         let ended = body.ended;
         if let Some(handle) = self.begin(body)
@@ -54,13 +54,13 @@ impl Host {
         }
     }
 
-    /// Tells the exporter, if there is one.
+    /// Sends the exporter a signal, if there is an exporter.
     pub fn send(&self, signal: Signal) {
         if let Some(channel) = &self.channel
             && !channel.send(signal)
         {
-            // The channel has room for every slot's signals, so this cannot happen; if it did, the
-            // operation would wait in the ledger for the agent.
+            // The channel has room for the signals of all slots, so this cannot happen. If it did,
+            // the operation would wait in the ledger for the agent.
             self.ledger.header().count_lost(Loss::ChannelFull, 1);
         }
     }

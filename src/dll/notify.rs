@@ -1,8 +1,8 @@
 //! The two functions that MPR calls, on the thread and in the process that maps a drive.
 //!
-//! Both always return `WN_SUCCESS`: this library observes. Work is bounded and nothing is
-//! allocated. PRE waits for nothing. POST waits for a start of the library that is under way, 50 ms
-//! at most.
+//! Both always return `WN_SUCCESS`, because the library only records. They do a limited amount of
+//! work and allocate nothing. PRE waits for nothing. POST waits 50 ms at most, and only while the
+//! library starts.
 
 #![allow(unsafe_code)] // This file meets C.
 
@@ -20,7 +20,7 @@ use mpr_otel_core::win32_error::{Meaning, meaning};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
 
-/// What PRE is given, by either function.
+/// The arguments of PRE, from either function.
 struct Before<'call> {
     kind: u8,
     remote: WideStr<'call>,
@@ -36,7 +36,7 @@ struct Before<'call> {
 ///
 /// `info` is NULL or points to a `NOTIFYINFO`; `add` is NULL or points to a `NOTIFYADD` whose
 /// strings are NULL or NUL-terminated where the contract defines them. Both are unchanged by
-/// other threads during the call. Nothing is promised of undefined fields: they are not read.
+/// other threads during the call. Undefined fields may have any value: they are not read.
 #[unsafe(no_mangle)]
 pub unsafe extern "system" fn AddConnectNotify(
     info: *mut NotifyInfo,
@@ -65,7 +65,7 @@ pub unsafe extern "system" fn AddConnectNotify(
                     force: false,
                 },
             ),
-            // NetResource.lpProvider is promised for Windows 98 only, so it is not read.
+            // Only Windows 98 promises NetResource.lpProvider, so it is not read.
             NOTIFY_POST => after(info, KIND_ADD, || WideStr::EMPTY),
             _ => count_malformed(),
         }
@@ -104,7 +104,7 @@ pub unsafe extern "system" fn CancelConnectNotify(
                 },
             ),
             NOTIFY_POST => after(info, KIND_CANCEL, || {
-                // SAFETY: `after` asks for the provider of a success only, where it is defined.
+                // SAFETY: `after` asks for the provider only after a success. Then it is defined.
                 unsafe { WideStr::from_ptr(cancel.provider) }
             }),
             _ => count_malformed(),
@@ -112,10 +112,10 @@ pub unsafe extern "system" fn CancelConnectNotify(
     })
 }
 
-/// Runs `work`. Whatever happens inside, MPR hears success.
+/// Runs `work`. MPR gets success, whatever happens in `work`.
 fn guarded(work: impl FnOnce()) -> u32 {
-    // A panic must not cross into C, and there is nothing to unwind to: the operation goes on
-    // unobserved. What `work` touches are atomics and a slot that no one else owns.
+    // A panic must not cross into C. The operation goes on and is not recorded. `work` changes only
+    // atomics and a slot that no other thread owns, so nothing has to be repaired.
     let _ = catch_unwind(AssertUnwindSafe(work));
     WN_SUCCESS
 }
@@ -128,8 +128,8 @@ fn count_malformed() {
     }
 }
 
-/// PRE: records the operation and leaves its handle in `lpContext`. A full table leaves NULL
-/// there, and MPR sends no POST.
+/// PRE: records the operation and puts its handle into `lpContext`. If the table is full, NULL
+/// stays there, and MPR sends no POST.
 fn before(info: &mut NotifyInfo, before: &Before<'_>) {
     let thread_id = platform::thread_id();
     let handle = match start::place() {
@@ -152,7 +152,7 @@ fn before(info: &mut NotifyInfo, before: &Before<'_>) {
     info.context = handle.to_context() as *mut _;
 }
 
-/// Writes what PRE knows. Gives when the operation began.
+/// Writes what PRE knows. Returns when the operation began, in nanoseconds of the monotonic clock.
 fn fill(body: &mut Body, before: &Before<'_>, thread_id: u32) -> u64 {
     body.thread_id = thread_id;
     body.flags = before.flags;
@@ -173,23 +173,23 @@ fn fill(body: &mut Body, before: &Before<'_>, thread_id: u32) -> u64 {
     body.asleep_before = platform::asleep_nanos();
     body.asleep_after = 0;
     body.started_unix_nanos = unix_nanos(SystemTime::now());
-    // Last, so that the span measures the operation and not us.
+    // Taken last, so that the span's duration contains the operation and not this function.
     body.started = platform::awake_nanos();
     body.started
 }
 
-/// What POST is given.
+/// The arguments of POST.
 struct After<P> {
     kind: u8,
     ended: u64,
     status: u32,
-    /// The provider's name, to be asked for after a success only.
+    /// Gives the provider's name. Called only after a success.
     provider: P,
 }
 
-/// POST: completes the operation that `lpContext` names, if it is open and of this kind.
+/// POST: completes the operation that `lpContext` names, if that is open and of this kind.
 fn after<'call>(info: &NotifyInfo, kind: u8, provider: impl FnOnce() -> WideStr<'call>) {
-    // First, so that the span measures the operation and not us.
+    // Taken first, so that the span's duration contains the operation and not this function.
     let ended = platform::awake_nanos();
     let after = After { kind, ended, status: info.operation_status, provider };
     let context = info.context as usize;
@@ -200,7 +200,7 @@ fn after<'call>(info: &NotifyInfo, kind: u8, provider: impl FnOnce() -> WideStr<
     }
 }
 
-/// POST of an operation that is in the ledger.
+/// POST of an operation in the ledger.
 fn after_in_ledger<'call>(context: usize, after: After<impl FnOnce() -> WideStr<'call>>) {
     let Some(host) = start::host() else { return count_unmatched() };
     let Some((slot, mut completion)) = host.ledger.complete(context) else { return };
@@ -212,8 +212,8 @@ fn after_in_ledger<'call>(context: usize, after: After<impl FnOnce() -> WideStr<
     host.send(Signal::After { slot, ended });
 }
 
-/// POST of an operation that began before there was a ledger. If there is one now, it is put there;
-/// else the thread that makes it does that.
+/// POST of an operation that began before there was a ledger. If there is a ledger now, this puts
+/// the operation there. If not, the thread that makes the ledger does.
 fn after_early<'call>(context: usize, after: After<impl FnOnce() -> WideStr<'call>>) {
     start::wait();
     if let Some((index, mut completion)) = EARLY.complete(context) {
@@ -236,7 +236,7 @@ fn count_unmatched() {
     }
 }
 
-/// Writes what POST knows. False if this is another operation's handle: that one stays open.
+/// Writes what POST knows. False if the handle is another operation's; that one stays open.
 fn finish<'call>(body: &mut Body, after: After<impl FnOnce() -> WideStr<'call>>) -> bool {
     if body.kind != after.kind {
         return false;

@@ -1,9 +1,9 @@
-//! Pairs each Before with its After, and tells which operations have been open for too long.
+//! Pairs each Before with its After, and finds operations that have been open for too long.
 
 use mpr_otel_core::ledger::SLOT_COUNT;
 use std::collections::VecDeque;
 
-/// An operation that is under way.
+/// An operation under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
     pub slot: usize,
@@ -12,14 +12,15 @@ pub struct Open {
     pub started: u64,
 }
 
-/// The operations under way, as the exporter's thread knows them.
+/// The operations under way, as far as the exporter's thread knows them.
 #[derive(Debug)]
 pub struct Pairing {
-    /// By slot: the generation that is open there.
+    /// For each slot, the generation that is open there.
     open: Vec<Option<u64>>,
-    /// In order of arrival; entries whose operation has ended are dropped when they come up.
+    /// In order of arrival. An entry whose operation has ended is dropped when it comes to the
+    /// front.
     order: VecDeque<Open>,
-    /// How many are open.
+    /// How many operations are open.
     count: usize,
 }
 
@@ -35,18 +36,18 @@ impl Pairing {
             self.count += 1;
         }
         self.order.push_back(open);
-        // Ended operations behind a long open one would pile up.
+        // Otherwise ended operations would gather behind one that stays open.
         if self.order.len() > 2 * SLOT_COUNT {
             let Self { open, order, .. } = self;
             order.retain(|entry| open[entry.slot] == Some(entry.generation));
         }
     }
 
-    /// The operation in `slot` ended. Returns whether its Before had come.
+    /// Notes that the operation in `slot` ended. Returns whether its Before had come.
     pub fn after(&mut self, slot: usize) -> bool {
         let came = self.open[slot].take().is_some();
-        // Not `count -= usize::from(came)`: where this is inlined and its answer is tested, rustc
-        // 1.95 at opt-level 2 and above subtracts nothing (rust-lang/rust issue 158206).
+        // Not `count -= usize::from(came)`: if this is inlined and the result is tested, rustc 1.95
+        // at opt-level 2 and above subtracts nothing (rust-lang/rust issue 158206).
         if came {
             self.count -= 1;
         }
@@ -58,7 +59,7 @@ impl Pairing {
         self.count
     }
 
-    /// The operation that has been open for longest.
+    /// The operation that has been open longest.
     pub fn oldest(&mut self) -> Option<Open> {
         while let Some(entry) = self.order.front().copied() {
             if self.open[entry.slot] == Some(entry.generation) {

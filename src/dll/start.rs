@@ -1,4 +1,4 @@
-//! Starts the library in its host: on a thread of its own, at the first notification.
+//! Starts the library in its host, on the library's own thread, at the first notification.
 //!
 //! ```text
 //!              begin             publish
@@ -8,10 +8,10 @@
 //!                       switched off
 //! ```
 //!
-//! The thread that maps a drive does nothing but create that thread: no file, no registry, no
-//! allocation, under no other token than the process' own. Until the host runs, operations are
-//! recorded in the [early table](EarlyTable). A start that failed, or that found the library
-//! switched off, is tried again by a later notification.
+//! The thread that maps a drive only creates that thread. It touches no file and no registry and
+//! allocates nothing, and the new thread runs under the process' own token. Until the host runs,
+//! operations are recorded in the [early table](EarlyTable). If a start failed, or the library was
+//! switched off, a later notification tries again.
 
 #![allow(unsafe_code)] // A pointer to what lives as long as the process.
 
@@ -32,41 +32,42 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-/// How long a POST waits at most for a start that is under way, counted from its beginning.
+/// How long a POST waits for a start at most, counted from the beginning of the start.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// How long after a start that failed the next one is tried: the first, the second, every other.
+/// How long after a failed start the next one is tried: after the first failure, the second, and
+/// every further one.
 const RETRIES: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
 
 const WAITING: u32 = 0;
 const STARTING: u32 = 1;
 
-/// Whether a start is under way: [`WAITING`] or [`STARTING`].
+/// Whether the library is starting: [`WAITING`] or [`STARTING`].
 static STATE: AtomicU32 = AtomicU32::new(WAITING);
 /// The running host.
 static HOST: AtomicPtr<Host> = AtomicPtr::new(std::ptr::null_mut());
-/// A stopped host whose file is to be closed.
+/// A stopped host whose file has to be closed.
 static STOPPED: AtomicPtr<Host> = AtomicPtr::new(std::ptr::null_mut());
-/// When the latest start began, by the monotonic clock.
+/// When the latest start began, by the monotonic clock, in nanoseconds.
 static BEGAN_AT: AtomicU64 = AtomicU64::new(0);
-/// When a start may begin again, by the monotonic clock.
+/// When a start may begin again, by the monotonic clock, in nanoseconds.
 static AGAIN_AT: AtomicU64 = AtomicU64::new(0);
-/// Starts that failed one after the other.
+/// How many starts have failed in a row.
 static FAILED: AtomicU32 = AtomicU32::new(0);
-/// The latest start found that this process is to be left alone.
+/// Whether the latest start found that this process must not be recorded.
 static OFF: AtomicBool = AtomicBool::new(false);
-/// The thread that starts, or exports.
+/// The id of the library's own thread, which starts and exports; 0 for none.
 static OWN_THREAD: AtomicU32 = AtomicU32::new(0);
-/// What begins before there is a ledger.
+/// The operations that begin before there is a ledger.
 pub static EARLY: EarlyTable = EarlyTable::new();
-/// Counted before there is a ledger.
+/// The counts from before there is a ledger.
 static UNCOUNTED: Uncounted = Uncounted {
     unavailable: AtomicU64::new(0),
     unmatched: AtomicU64::new(0),
     malformed: AtomicU64::new(0),
 };
 
-/// What the first ledger that is made will count.
+/// What the first ledger will count.
 #[derive(Debug)]
 pub struct Uncounted {
     /// Operations that found no ledger and no room in the early table.
@@ -84,14 +85,14 @@ pub enum Place {
     Host(&'static Host),
     /// In the early table.
     Early,
-    /// Nowhere: this process is to be left alone.
+    /// Nowhere: this process must not be recorded.
     Nowhere,
 }
 
-/// The running host, if there is one that is not to stop.
+/// The running host. `None` if there is none or it has to stop.
 pub fn host() -> Option<&'static Host> {
     let host = HOST.load(Ordering::SeqCst);
-    // SAFETY: what is published came from `Box::leak` and is never freed or written.
+    // SAFETY: the published pointer came from `Box::leak` and is never freed or written.
     let host: &'static Host = unsafe { host.as_ref() }?;
     if host.is_to_stop() {
         stop(host);
@@ -100,8 +101,8 @@ pub fn host() -> Option<&'static Host> {
     Some(host)
 }
 
-/// Ends a running host: from now on notifications return at once, and its file is closed. A later
-/// notification finds out whether it may start again.
+/// Ends a running host. From now on notifications return at once, and the host's file is closed. A
+/// later notification may start the library again.
 #[cold]
 pub fn stop(host: &'static Host) {
     let pointer = std::ptr::from_ref(host).cast_mut();
@@ -114,8 +115,8 @@ pub fn stop(host: &'static Host) {
     host.stopped.store(true, Ordering::Release);
     match &host.channel {
         Some(channel) => channel.wake_surely(),
-        // Without an exporter another thread closes the file, because that takes as long as the
-        // system likes. If there is none to be had, the file stays open.
+        // Closing the file can take long. If there is no exporter, another thread does it. If the
+        // system creates no thread, the file stays open.
         None => {
             STOPPED.store(pointer, Ordering::Release);
             let _ = platform::start_thread(close_stopped);
@@ -125,13 +126,13 @@ pub fn stop(host: &'static Host) {
 
 fn close_stopped() {
     let stopped = STOPPED.swap(std::ptr::null_mut(), Ordering::Acquire);
-    // SAFETY: what was published came from `Box::leak` and is never freed or written.
+    // SAFETY: the published pointer came from `Box::leak` and is never freed or written.
     if let Some(host) = unsafe { stopped.as_ref() } {
         host.ledger.close();
     }
 }
 
-/// Where PRE records its operation. Starts the library if need be, and waits for nothing.
+/// Where PRE records its operation. Starts the library if needed, and waits for nothing.
 pub fn place() -> Place {
     match host() {
         Some(host) => Place::Host(host),
@@ -143,7 +144,7 @@ pub fn place() -> Place {
     }
 }
 
-/// Creates the thread that starts the library, unless one does so already or it is too soon.
+/// Creates the thread that starts the library, unless a start is under way or it is too soon.
 #[cold]
 fn begin() {
     let now = platform::awake_nanos();
@@ -155,35 +156,36 @@ fn begin() {
         return;
     }
     if !HOST.load(order).is_null() {
-        // A start ended since this thread saw no host.
+        // Another start ended after this thread saw no host.
         STATE.store(WAITING, order);
         return;
     }
     BEGAN_AT.store(now, Ordering::Relaxed);
-    // A thread must never wake up in code that is gone.
+    // A thread must never wake up in code that was unloaded.
     platform::pin_module();
     if platform::start_thread(run).is_err() {
         give_up();
     }
 }
 
-/// Puts an operation into the ledger that has just ended in the early table. If there is no ledger
-/// yet, the thread that makes it does that: it publishes the ledger and looks at the table then.
+/// Moves an operation that has just ended from the early table into the ledger. If there is no
+/// ledger yet, the thread that makes it moves the operation: after it publishes the ledger, it
+/// looks through the table.
 pub fn take_in(index: usize) {
-    // Pairs with the fence in `publish`: this thread sees the ledger, or that one sees that the
-    // operation has ended.
+    // Pairs with the fence in `publish`: either this thread sees the ledger, or the other one sees
+    // that the operation has ended.
     fence(Ordering::SeqCst);
     if let Some(host) = host() {
         if let Some(body) = EARLY.take_finished(index) {
             host.record(body);
         }
     } else if OFF.load(Ordering::Relaxed) {
-        // Nobody is to see it.
+        // The operation must not be recorded.
         EARLY.take_finished(index);
     }
 }
 
-/// Counts what came when there was no ledger. If there is one by now, it is counted there.
+/// Counts a notification that found no ledger. If there is a ledger by now, the count goes there.
 pub fn count(counter: fn(&Uncounted) -> &AtomicU64) {
     counter(&UNCOUNTED).fetch_add(1, Ordering::Relaxed);
     // Pairs with the fence in `publish`, as in `take_in`.
@@ -193,8 +195,8 @@ pub fn count(counter: fn(&Uncounted) -> &AtomicU64) {
     }
 }
 
-/// Waits until a start that is under way has ended, and not longer than [`PATIENCE`] after it
-/// began.
+/// Waits until the start that is under way has ended, but not longer than [`PATIENCE`] after its
+/// beginning.
 pub fn wait() {
     if STATE.load(Ordering::SeqCst) == STARTING {
         let began = BEGAN_AT.load(Ordering::Relaxed);
@@ -203,7 +205,7 @@ pub fn wait() {
     }
 }
 
-/// Ends a start that failed: a later notification tries again.
+/// Ends a failed start. A later notification tries again.
 pub fn give_up() {
     OFF.store(false, Ordering::Relaxed);
     let failed = FAILED.fetch_add(1, Ordering::Relaxed) as usize;
@@ -215,10 +217,10 @@ pub fn is_own_thread() -> bool {
     OWN_THREAD.load(Ordering::Relaxed) == platform::thread_id()
 }
 
-/// Lets a notification start the library again when `pause` is over.
+/// Lets a notification start the library again after `pause`.
 fn end_start(pause: Duration) {
     set_again_at(pause);
-    // The exporter's thread comes here as well, when no start is under way.
+    // The exporter's thread ends here, too, when no start is under way.
     if STATE.compare_exchange(STARTING, WAITING, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
         platform::wake_all(&STATE);
     }
@@ -229,7 +231,7 @@ fn set_again_at(pause: Duration) {
     AGAIN_AT.store(again_at, Ordering::Relaxed);
 }
 
-/// The library's own thread: starts it, and then exports, if that is not left to the agent.
+/// The library's own thread: starts the library and then exports, unless the agent exports.
 fn run() {
     let this = platform::thread_id();
     OWN_THREAD.store(this, Ordering::Relaxed);
@@ -237,7 +239,7 @@ fn run() {
     if catch_unwind(work).is_err() {
         give_up();
     }
-    // The thread of a later start may have taken its place.
+    // A later start's thread may have set it meanwhile.
     let _ = OWN_THREAD.compare_exchange(this, 0, Ordering::Relaxed, Ordering::Relaxed);
 }
 
@@ -266,12 +268,12 @@ fn work() {
     }
 }
 
-/// Makes `host` the running one, and puts into its ledger what began before.
+/// Makes `host` the running host, and moves earlier operations into its ledger.
 fn publish(host: &'static Host) {
     OFF.store(false, Ordering::Relaxed);
     FAILED.store(0, Ordering::Relaxed);
-    // From here on a PRE records in the ledger. One that has just looked may still come to the
-    // early table: its POST then sees the host and puts the operation into the ledger itself.
+    // From here on a PRE records in the ledger. A PRE that looked just before may still use the
+    // early table; its POST then sees the host and moves the operation into the ledger itself.
     HOST.store(std::ptr::from_ref(host).cast_mut(), Ordering::SeqCst);
     fence(Ordering::SeqCst);
     UNCOUNTED.carry_into(host);
@@ -283,8 +285,8 @@ fn publish(host: &'static Host) {
     platform::wake_all(&STATE);
 }
 
-/// A panic is caught at the FFI edge; its message must not reach the host's stderr. The
-/// hook is that of this library's own copy of the standard library.
+/// Keeps a panic's message from the host's stderr. The panic itself is caught before it crosses
+/// into C. The hook belongs to this library's own copy of the standard library.
 fn silence_panics() {
     #[cfg(not(test))]
     std::panic::set_hook(Box::new(|_| {}));
@@ -305,8 +307,8 @@ impl Uncounted {
 }
 
 impl Host {
-    /// Everything that a host needs. `None` if this process is to be left alone; an error if there
-    /// is nowhere to record.
+    /// Makes everything that a host needs. `None` if this process must not be recorded. An error if
+    /// operations cannot be recorded anywhere.
     fn new() -> Result<Option<Self>, ()> {
         let system = System::host();
         let settings = Settings::resolve(&system);
@@ -315,13 +317,13 @@ impl Host {
             return Ok(None);
         }
         let folder = LedgerFolder::new(&settings.ledger_dir);
-        // A page that cannot be read counts as none.
+        // A page that cannot be read counts as missing.
         let control = ControlPage::open(&folder.control_page()).ok().flatten();
         if control.as_ref().is_some_and(ControlPage::stop_is_set) {
             return Ok(None);
         }
         let mut random = [0_u8; 24];
-        // Ids that repeat would mix up traces: better none at all.
+        // Repeated ids would mix traces up, so without random bytes the start fails.
         getrandom::fill(&mut random).map_err(|_| ())?;
         let id_seed = std::array::from_fn(|word| {
             u64::from_le_bytes(std::array::from_fn(|byte| random[word * 8 + byte]))
@@ -338,7 +340,8 @@ impl Host {
             Seed { identity: &identity, parent: parent.as_ref(), clock, id_seed, boot_id, keeper };
         let ledger = match create(&folder, control.as_ref(), seed) {
             Ok(ledger) => ledger,
-            // The agent can only read files, so a ledger in this process' memory would never be exported.
+            // The agent can read only files, so a ledger in this process' memory would never be
+            // exported.
             Err(_) if keeper == Keeper::Agent => return Err(()),
             Err(_) => Ledger::anonymous(seed).map_err(|_| ())?,
         };
@@ -362,7 +365,7 @@ impl Host {
     }
 }
 
-/// Makes the ledger's file, if an agent empties the folder or there is room for one more.
+/// Makes the ledger's file if an agent empties the folder, or if the folder has room for one more.
 fn create(
     folder: &LedgerFolder,
     control: Option<&ControlPage>,

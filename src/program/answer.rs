@@ -1,18 +1,19 @@
-//! How a command answers: text or JSON on standard output, or a failure.
+//! How a command reports its result: text or JSON on standard output, or a failure.
 
 use crate::printable::Printable;
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// Why a command failed, with what to do next.
+/// Why a command failed, and what to do next.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
-/// A command line that cannot be followed: the command ends with exit code 2, and has changed nothing.
+/// A command line that cannot be carried out. The command ends with exit code 2 and has changed
+/// nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct WrongUsage(pub(crate) String);
 
-/// Writes a value as indented JSON and a line end.
+/// Writes a value as indented JSON with a line end.
 pub(crate) fn write_json(
     out: &mut dyn Write,
     value: &impl serde::Serialize,
@@ -22,7 +23,7 @@ pub(crate) fn write_json(
     Ok(())
 }
 
-/// What a command that failed prints if a program reads it.
+/// The JSON that a failed command prints.
 #[derive(Serialize)]
 struct Error<'a> {
     error: &'a Printable,

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use std::fmt;
 
-/// A kind of machine code, under the names of the semantic conventions' `host.arch`.
+/// A kind of machine code, named as in the semantic conventions' `host.arch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Architecture {
@@ -15,7 +15,7 @@ pub(crate) enum Architecture {
 }
 
 impl Architecture {
-    /// This program's.
+    /// The architecture of this program.
     pub(crate) const OWN: Self = if cfg!(target_arch = "x86") {
         Self::X86
     } else if cfg!(target_arch = "aarch64") {
@@ -24,7 +24,7 @@ impl Architecture {
         Self::Amd64
     };
 
-    /// The one with this number in a PE header (IMAGE_FILE_MACHINE_*, winnt.h).
+    /// The architecture with this number in a PE header (IMAGE_FILE_MACHINE_*, winnt.h).
     pub(crate) fn of_machine(machine: u16) -> Option<Self> {
         match machine {
             0x8664 => Some(Self::Amd64),
@@ -34,7 +34,7 @@ impl Architecture {
         }
     }
 
-    /// Width of its pointers.
+    /// The width of its pointers, in bits.
     pub(crate) fn bits(self) -> u32 {
         match self {
             Self::Amd64 | Self::Arm64 => 64,

@@ -1,4 +1,4 @@
-//! What a DLL's file says of itself, read without loading it.
+//! Facts about a DLL, read from its file without loading it.
 
 use crate::architecture::Architecture;
 
@@ -6,29 +6,30 @@ use crate::architecture::Architecture;
 #[cfg_attr(not(windows), allow(dead_code))] // Elsewhere there is none.
 pub(super) const LIBRARY: &str = "mpr_otel.dll";
 
-/// The DLLs to which the DLL of an Arm64X release leads: by what programs they are loaded, and their names.
+/// The DLLs that the DLL of an Arm64X release leads to: the architecture of the programs that load
+/// each, and its name.
 #[cfg_attr(not(windows), allow(dead_code))] // As above.
 pub(super) const FORWARDED: [(Architecture, &str); 2] =
     [(Architecture::Arm64, "mpr_otel_arm64.dll"), (Architecture::Amd64, "mpr_otel_x64.dll")];
 
-/// Facts of a PE file.
+/// The facts in a PE file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DllFile {
-    /// `None` for others, and for files that are no DLL at all.
+    /// `None` for other architectures, and for files that are not DLLs.
     pub(super) architecture: Option<Architecture>,
-    /// Whether it is Arm64X: a DLL for arm64 by its header that programs of amd64 load too, and see other
-    /// exports in.
+    /// Whether the file is Arm64X. By its header such a DLL is for arm64, but amd64 programs load
+    /// it, too, and see other exports in it.
     pub(super) is_arm64x: bool,
-    /// The file version of its version resource.
+    /// The file version in its version resource.
     pub(super) version: Option<[u16; 4]>,
-    /// The version of the ledgers that it makes, as its version resource says; `None` for DLLs of version
-    /// 0.1, which do not say it.
+    /// The version of the ledgers that the DLL makes, from its version resource. `None` for DLLs of
+    /// version 0.1, which have no such entry.
     #[cfg_attr(not(windows), allow(dead_code))] // `install` alone asks.
     pub(super) ledger_version: Option<u32>,
 }
 
 impl DllFile {
-    /// Finds them in the file's content.
+    /// Reads the facts in the file's content.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         Self {
             architecture: architecture(bytes),
@@ -43,13 +44,13 @@ impl DllFile {
         self.architecture == Some(programs) || self.is_arm64x && programs == Architecture::Amd64
     }
 
-    /// The version as Windows shows it.
+    /// The version in the form that Windows shows.
     pub(super) fn version_text(&self) -> Option<String> {
         self.version.map(|[major, minor, patch, build]| format!("{major}.{minor}.{patch}.{build}"))
     }
 }
 
-/// The header's place stands at 0x3C; it begins with a signature and the machine.
+/// The PE header. Its offset is at 0x3C. It begins with a signature and the machine.
 fn header(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(number(bytes, 0x3C)?..)?.strip_prefix(b"PE\0\0")
 }
@@ -58,8 +59,8 @@ fn architecture(bytes: &[u8]) -> Option<Architecture> {
     Architecture::of_machine(half(header(bytes)?, 0)?)
 }
 
-/// Its load configuration (IMAGE_LOAD_CONFIG_DIRECTORY64, winnt.h) then says where its two kinds of code
-/// are, at 0xC8.
+/// Whether the DLL is Arm64X. If it is, its load configuration (IMAGE_LOAD_CONFIG_DIRECTORY64,
+/// winnt.h) says at 0xC8 where its two kinds of code are.
 fn is_arm64x(bytes: &[u8]) -> bool {
     let pointer = || {
         let (header, config) = (header(bytes)?, load_config(bytes)?);
@@ -70,8 +71,9 @@ fn is_arm64x(bytes: &[u8]) -> bool {
     pointer().is_some_and(|pointer| pointer != [0; 8])
 }
 
-/// The load configuration of a 64-bit file: the eleventh of the directories that follow the optional
-/// header's fields. They name addresses, and the table of sections says where these are in the file.
+/// The load configuration of a 64-bit file. It is the eleventh directory after the optional
+/// header's fields. A directory contains an address, and the table of sections says where that is
+/// in the file.
 fn load_config(bytes: &[u8]) -> Option<&[u8]> {
     let header = header(bytes)?;
     let (sections, optional) = (half(header, 2)?, half(header, 16)?);
@@ -95,16 +97,16 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(four)).ok()
 }
 
-/// VS_FIXEDFILEINFO (verrsrc.h): the signature, its own version, then two words of the file's,
-/// each with its high half first.
+/// The file version in VS_FIXEDFILEINFO (verrsrc.h). After the signature and the structure's own
+/// version come two words of the file's version, each with its high half first.
 fn version(bytes: &[u8]) -> Option<[u16; 4]> {
     let at = bytes.windows(4).position(|four| four == 0xFEEF_04BD_u32.to_le_bytes())?;
     let half = |offset: usize| half(bytes, at + offset);
     Some([half(10)?, half(8)?, half(14)?, half(12)?])
 }
 
-/// A String of a StringFileInfo (verrsrc.h): its key in UTF-16 with a NUL, and, at the next multiple of
-/// four bytes, the same of its value.
+/// A String of a StringFileInfo (verrsrc.h): its key in UTF-16 with a NUL, and then, at a multiple
+/// of four bytes, its value in the same form.
 fn ledger_version(bytes: &[u8]) -> Option<u32> {
     let key: Vec<u8> = "LedgerVersion\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let at = bytes.windows(key.len()).position(|part| part == key)?;
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_tells_the_architecture() {
+    fn the_machine_number_gives_the_architecture() {
         let architecture = |machine| DllFile::parse(&file(machine)).architecture;
         assert_eq!(architecture(0x8664), Some(Architecture::Amd64));
         assert_eq!(architecture(0x014C), Some(Architecture::X86));
@@ -135,7 +137,7 @@ mod tests {
         assert_eq!(architecture(0x0200), None);
     }
 
-    /// A file with one section at 0x1000, which is its load configuration.
+    /// A file with one section at 0x1000, which holds its load configuration.
     fn file_with_load_config(machine: u16, metadata: u64) -> Vec<u8> {
         let mut bytes = file(machine);
         bytes.resize(0x400, 0);
@@ -166,13 +168,13 @@ mod tests {
         assert_eq!(loads_into(0xAA64, 0x1_8000_1000), [true, true, false]);
         assert_eq!(loads_into(0xAA64, 0), [true, false, false]);
         assert_eq!(loads_into(0x8664, 0), [false, true, false]);
-        // The field is another thing there.
+        // In a file for amd64 this field has another meaning.
         assert_eq!(loads_into(0x8664, 0x1_8000_1000), [false, true, false]);
         assert_eq!(loads_into(0x014C, 0x1_8000_1000), [false, false, true]);
     }
 
     #[test]
-    fn a_file_that_is_cut_off_anywhere_is_no_arm64x_dll() {
+    fn a_file_that_is_cut_off_anywhere_is_not_an_arm64x_dll() {
         let bytes = file_with_load_config(0xAA64, 0x1_8000_1000);
         assert!(DllFile::parse(&bytes).is_arm64x);
         for length in 0..0x290 + 0xD0 {
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_resource_tells_the_version() {
+    fn the_version_resource_gives_the_version() {
         let mut bytes = file(0x8664);
         for word in [0xFEEF_04BD_u32, 0x0001_0000, 0x0001_0002, 0x0003_0004] {
             bytes.extend(word.to_le_bytes());
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_resource_tells_the_version_of_its_ledgers() {
+    fn the_version_resource_gives_the_version_of_the_dlls_ledgers() {
         let read = |key: &str, value: &str| {
             let mut bytes = file(0x8664);
             let text = format!("{key}\0\0{value}\0more\0");
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_dll_says_nothing() {
+    fn a_file_that_is_not_a_dll_gives_no_facts() {
         let nothing =
             DllFile { architecture: None, is_arm64x: false, version: None, ledger_version: None };
         for bytes in [&b""[..], b"MZ", &[0xFF; 0x40], &0xFEEF_04BD_u32.to_le_bytes()] {

@@ -1,4 +1,4 @@
-//! `mpr-otel drain`: takes over and sends what there is, once.
+//! `mpr-otel drain`: takes over and sends, once, what ledgers hold.
 
 use crate::agent::place::{DAMAGED, Place, Sight, sight};
 use crate::agent::sender::{Sender, Sent};
@@ -19,22 +19,22 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The file with what was taken over and is not sent yet, in the user's state folder.
+/// The file in the user's state folder with operations that were taken over and not sent yet.
 const STORE: &str = "drain.redb";
 
-/// The longest wait for a collector that takes empty batches, and not what is recorded.
+/// The longest wait for a collector that takes empty batches and not the recorded operations.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Send what programs recorded and nobody sent, now.
+/// Send now what programs recorded and what was not sent yet.
 ///
 /// Does once what the agent does all the time, and needs the same rights: on Windows, an
-/// administrator's. While an agent runs it shows what that does.
+/// administrator's. If an agent runs, shows the agent's numbers instead.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel drain --dry-run\n  mpr-otel drain --json\n\n\
-    What the collector does not take is kept, and the next `mpr-otel drain` sends it.\n\
+    Operations that the collector does not take are kept, and the next `mpr-otel drain` sends them.\n\
     Exits with 1 if the collector did not take everything.")]
 pub(super) struct Drain {
-    /// Only show what would be sent.
+    /// Only show how much would be sent.
     #[arg(long)]
     dry_run: bool,
     /// Print JSON.
@@ -45,7 +45,7 @@ pub(super) struct Drain {
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     dry_run: bool,
-    /// Whether an agent runs, so that this is what it does.
+    /// Whether an agent runs. If so, the following numbers are the agent's.
     agent: bool,
     ledgers: u64,
     operations: u64,
@@ -56,7 +56,7 @@ struct Summary {
     waiting: u64,
     duration_ms: u64,
     trouble: Option<Printable>,
-    /// Where what waits is kept; `None` if nothing does.
+    /// The file with the operations that wait. `None` if no operation waits.
     store: Option<Printable>,
 }
 
@@ -89,12 +89,12 @@ fn survey(folder: &LedgerFolder) -> Result<Summary, Failure> {
 fn drain(settings: Settings, folder: LedgerFolder) -> Result<Summary, Failure> {
     let started = Instant::now();
     let agent = sight(&folder).map_err(|error| {
-        format!("cannot see whether an agent runs: {error}; run this as an administrator")
+        format!("cannot find out whether an agent runs: {error}; run this as an administrator")
     })?;
     if agent.is_running {
         return Ok(Summary::of_agent(agent));
     }
-    // No agent begins while this works.
+    // The place is taken, so that no agent starts while this works.
     let place = Place::take(&folder)?;
     let state = state_folder()?;
     std::fs::create_dir_all(&state)
@@ -122,7 +122,7 @@ fn drain(settings: Settings, folder: LedgerFolder) -> Result<Summary, Failure> {
                 let exported = counts.exported() - before.exported();
                 tell(&format!("{exported} operations sent, {} to go", counts.pending()));
             }
-            // A collector that is there, and fails at what is in a batch, may take the others.
+            // The collector is there and fails at some of a batch, so it may take the other spans.
             Sent::Later(wait)
                 if sender.trouble().is_none()
                     || (wait <= LONGEST_WAIT && sender.takes_empty_batches()) =>
@@ -150,22 +150,22 @@ fn drain(settings: Settings, folder: LedgerFolder) -> Result<Summary, Failure> {
     Ok(summary)
 }
 
-/// Where this user's programs keep what is nobody else's.
+/// Where this user's programs keep their own data.
 fn state_folder() -> Result<PathBuf, Failure> {
     platform::state_dir().ok_or_else(|| {
-        "there is no folder to keep in what is taken over: this user has no home folder".into()
+        "there is no folder for the operations that are taken over: this user has no home folder".into()
     })
 }
 
-/// Shows progress, if somebody looks.
+/// Shows progress if standard error is a terminal.
 fn tell(text: &str) {
     if io::stderr().is_terminal() {
-        // Progress is a courtesy: a closed terminal is no failure.
+        // A closed terminal is not a failure of the command.
         let _ = write!(io::stderr(), "\r\x1b[K{text}");
     }
 }
 
-/// Why the folder cannot be listed, with what to do.
+/// A failure: why the folder cannot be listed, and what to do.
 pub(super) fn cannot_look(folder: &LedgerFolder, error: &io::Error) -> Failure {
     let path = folder.path().display();
     format!("cannot look into the ledger folder {path}: {error}; MPR_OTEL_LEDGER_DIR names it")
@@ -173,7 +173,7 @@ pub(super) fn cannot_look(folder: &LedgerFolder, error: &io::Error) -> Failure {
 }
 
 impl Summary {
-    /// What the agent that runs said last.
+    /// The summary of the agent's last report.
     fn of_agent(sight: Sight) -> Self {
         let report = sight.report.unwrap_or_default();
         Self {
@@ -215,10 +215,10 @@ impl Summary {
             )?;
         }
         if self.quarantined > 0 {
-            writeln!(out, "{} damaged ledgers were put aside.", self.quarantined)?;
+            writeln!(out, "{} damaged ledgers were copied and removed.", self.quarantined)?;
         }
         if self.refused > 0 {
-            writeln!(out, "{} files may not be read, or are no ledgers.", self.refused)?;
+            writeln!(out, "{} files cannot be read, or are not ledgers.", self.refused)?;
         }
         if let Some(trouble) = &self.trouble {
             writeln!(out, "The collector did not take all: {trouble}.")?;
@@ -226,7 +226,7 @@ impl Summary {
         if let Some(store) = &self.store {
             writeln!(
                 out,
-                "What waits is kept in {store}; the next `mpr-otel drain` sends it. \
+                "Waiting operations are kept in {store}; the next `mpr-otel drain` sends them. \
                  `mpr-otel status` tries the collector."
             )?;
         }

@@ -1,4 +1,4 @@
-//! `mpr-otel errors`: what a code means and what to do about it.
+//! `mpr-otel errors`: the meaning of a code, and what to do about it.
 
 use crate::answer::{Failure, write_json};
 use clap::Args;
@@ -14,8 +14,8 @@ use std::process::ExitCode;
     after_help = "Examples:\n  mpr-otel errors\n  mpr-otel errors 53\n  mpr-otel errors ERROR_LOGON_FAILURE\n  mpr-otel errors 0xC05D0003\n  mpr-otel errors security_policy"
 )]
 pub(super) struct Errors {
-    /// A code (53, 0x35, WIN32_53, -1067646973), a name (ERROR_BAD_NETPATH, bad_netpath) or a class; all if left
-    /// out.
+    /// A code (53, 0x35, WIN32_53, -1067646973), a name (ERROR_BAD_NETPATH, bad_netpath) or a
+    /// class. Without it, all are shown
     #[arg(allow_negative_numbers = true)]
     error: Option<String>,
     /// Print JSON.
@@ -25,7 +25,7 @@ pub(super) struct Errors {
 
 #[derive(Serialize)]
 struct Row {
-    /// `None` for what has no code: an operation that did not end.
+    /// `None` for an operation that did not end, which has no code.
     code: Option<u32>,
     name: &'static str,
     outcome: &'static str,
@@ -45,7 +45,7 @@ impl From<&Win32Error> for Row {
 }
 
 impl Row {
-    /// `error.type` of an operation that did not end.
+    /// The row for an operation that did not end.
     fn unfinished() -> Self {
         let name = Outcome::Unfinished.name();
         Self { code: None, name, outcome: name, class: None, advice: UNFINISHED }
@@ -75,7 +75,7 @@ impl Errors {
     }
 }
 
-/// Writes rows in columns that are as wide as their widest cell.
+/// Writes rows in columns. Each column is as wide as its widest cell.
 fn write_table(out: &mut dyn Write, rows: &[Row]) -> std::io::Result<()> {
     let heading = ["CODE", "NAME", "CLASS", "WHAT TO DO"].map(str::to_owned);
     let cells = rows.iter().map(|row| {
@@ -94,7 +94,7 @@ fn write_table(out: &mut dyn Write, rows: &[Row]) -> std::io::Result<()> {
 
 /// The rows that `wanted` names: a code, a class, or a name with or without its header's prefix.
 ///
-/// A name without its prefix may be that of two codes, a Win32 code and an `NTSTATUS`.
+/// A name without its prefix may belong to two codes: a Win32 code and an `NTSTATUS`.
 fn find(wanted: &str) -> Vec<&'static Win32Error> {
     let matching = |of: &dyn Fn(&Win32Error) -> bool| TABLE.iter().filter(|row| of(row)).collect();
     if let Some(code) = code(wanted) {
@@ -104,7 +104,8 @@ fn find(wanted: &str) -> Vec<&'static Win32Error> {
     if !by_name.is_empty() {
         return by_name;
     }
-    // Before names without prefix: `not_found` is a class, and ERROR_NOT_FOUND one of its rows.
+    // Classes come before names without prefix: `not_found` is a class, and ERROR_NOT_FOUND is one
+    // of its rows.
     let by_class: Vec<_> =
         matching(&|row| matches!(row.meaning, Meaning::Failure(class) if class.name() == wanted));
     if !by_class.is_empty() {
@@ -114,8 +115,8 @@ fn find(wanted: &str) -> Vec<&'static Win32Error> {
     matching(&|row| bare(row.name) == wanted)
 }
 
-/// The code that `wanted` spells: decimal, signed as an `NTSTATUS` may be printed, hexadecimal, or
-/// `WIN32_` and decimal.
+/// The code that `wanted` contains: in decimal, signed (as an `NTSTATUS` may be printed), in
+/// hexadecimal, or `WIN32_` and decimal.
 fn code(wanted: &str) -> Option<u32> {
     let lower = wanted.to_ascii_lowercase();
     if let Some(hex) = lower.strip_prefix("0x") {
@@ -133,7 +134,7 @@ fn bare(name: &str) -> String {
     prefix.map_or_else(|| lower.clone(), str::to_owned)
 }
 
-/// What to say of something that no row has.
+/// The answer if no row fits.
 fn absent(wanted: &str) -> String {
     match code(wanted) {
         Some(0) => "0 is success: there is nothing to do about it".to_owned(),
@@ -153,7 +154,7 @@ fn absent(wanted: &str) -> String {
     }
 }
 
-/// The name that `wanted` was probably meant to be: at most one letter in three is wrong.
+/// The name that `wanted` was probably meant to be. At most one letter in three may be wrong.
 fn nearest(wanted: &str) -> Option<&'static str> {
     let wanted = bare(wanted);
     TABLE
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
     use mpr_otel_core::win32_error::Class;
 
-    /// Codes of what is found.
+    /// The codes of the rows that are found.
     fn codes(wanted: &str) -> Vec<u32> {
         find(wanted).iter().map(|row| row.code).collect()
     }
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_found() {
+    fn a_code_or_name_without_a_row_is_not_found() {
         for wanted in ["", "0", "nonsense", "12345", "99999999999", "0xZZ", "error_", "-53"] {
             assert!(codes(wanted).is_empty(), "{wanted}");
         }

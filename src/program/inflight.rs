@@ -1,4 +1,4 @@
-//! `mpr-otel inflight`: what is open right now.
+//! `mpr-otel inflight`: the operations that are under way now.
 
 use crate::answer::{Failure, write_json};
 use crate::drain::cannot_look;
@@ -13,18 +13,18 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-/// How often `--watch` looks again.
+/// How often `--watch` reads the ledgers.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Show which connection operations are under way, in which program, and for how long.
 ///
-/// Answers "what is Explorer hanging on?". Reads the ledgers of running programs without
-/// disturbing them. Other users' programs are shown to administrators only.
+/// Answers "what is Explorer hanging on?". Reads the ledgers of running programs without disturbing
+/// them. Only administrators see other users' programs.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel inflight\n  mpr-otel inflight --watch\n  \
     mpr-otel inflight --json")]
 pub(super) struct InflightCommand {
-    /// Look again every second, until interrupted.
+    /// Read again every second, until interrupted.
     #[arg(long)]
     watch: bool,
     /// Print JSON; with --watch, one line each time.
@@ -118,7 +118,7 @@ impl From<Inflight> for Row {
 impl Report {
     fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
         if self.operations.is_empty() {
-            writeln!(out, "Nothing is under way in {} observed programs.", self.hosts)?;
+            writeln!(out, "Nothing is under way in {} recorded programs.", self.hosts)?;
         } else {
             writeln!(
                 out,
@@ -161,7 +161,7 @@ mod tests {
     use mpr_otel_core::remote_name::RemoteName;
     use proptest::prelude::*;
 
-    /// An operation with these texts wherever a ledger or a file system has one.
+    /// A snapshot with these texts wherever a ledger or a file system provides one.
     fn snapshot([remote, local, server, share, executable, user]: [String; 6]) -> Snapshot {
         let operation = Operation {
             number: 1,
@@ -212,7 +212,7 @@ mod tests {
             report.write(&mut shown).unwrap();
             let shown = String::from_utf8(shown).unwrap();
             prop_assert_eq!(first_forbidden(&shown), None);
-            // A head, the operation, and how many are not shown.
+            // One heading, one operation, and one line for the programs that are not shown.
             prop_assert_eq!(shown.lines().count(), 3);
             let json = serde_json::to_value(&report).unwrap();
             prop_assert_eq!(first_forbidden_in(&json), None);

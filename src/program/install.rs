@@ -15,10 +15,10 @@ use std::process::ExitCode;
 
 /// Install the agent and the notification DLL.
 ///
-/// Makes the ledger folder, starts this program as the service mpr-otel-agent, copies mpr_otel.dll and
-/// x86\mpr_otel.dll, which are beside this program, to the system's folders, and has MPR load the DLL
-/// into programs that start from then on. Settings that are not given stay as they are. Can be
-/// repeated, to update.
+/// Makes the ledger folder and starts this program as the service mpr-otel-agent. Copies
+/// mpr_otel.dll and x86\mpr_otel.dll, which are beside this program, to the system's folders.
+/// Registers the DLL with MPR, so that programs load it that start from then on. Settings that are
+/// not given stay as they are. Can be repeated, to update.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mpr-otel install --endpoint https://collector.corp.example:4318\n  \
@@ -28,22 +28,23 @@ use std::process::ExitCode;
 )]
 #[cfg_attr(not(windows), allow(dead_code))] // Elsewhere the flags are checked and not followed.
 pub(super) struct Install {
-    /// Have programs send by themselves, and the agent only what programs left that have ended
+    /// Let programs send by themselves; the agent then sends only for programs that have ended
     ///
-    /// The same as --delivery in-process. Without either, the agent sends everything, unless an earlier
-    /// install said otherwise.
+    /// The same as --delivery in-process. Without either flag the agent sends everything, unless an
+    /// earlier install chose otherwise.
     #[arg(long)]
     in_process: bool,
     /// Make the state folder of a Collector on this machine
     ///
-    /// For one that runs as the service otelcol-mpr under its own account, or as the system: nobody else
-    /// but administrators reads what is in the folder. It has to be empty, or not there.
+    /// For a Collector that runs as the service otelcol-mpr under its own account, or as the
+    /// system. Only that account and administrators can read the folder. The folder has to be
+    /// empty, or must not exist.
     #[arg(long, value_name = "FOLDER")]
     collector_dir: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
-    /// Windows Installer runs this: an agent that does not run is a warning.
+    /// Windows Installer calls this. If the agent does not run, that is only a warning.
     #[arg(long, hide = true)]
     from_msi: bool,
     #[command(flatten)]
@@ -52,8 +53,8 @@ pub(super) struct Install {
 
 /// Remove every trace of mpr-otel from Windows.
 ///
-/// The agent's service is stopped and deleted. What running programs use goes when Windows starts
-/// next. Settings of group policy stay.
+/// The agent's service is stopped and deleted. Files that running programs use are deleted when
+/// Windows starts the next time. Settings of group policy stay.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mpr-otel uninstall\n  mpr-otel uninstall --keep-data --json\n\n\
@@ -61,13 +62,13 @@ pub(super) struct Install {
 )]
 #[cfg_attr(not(windows), allow(dead_code))] // As above.
 pub(super) struct Uninstall {
-    /// Keep the settings, and what is recorded and not sent yet, for a later install
+    /// Keep the settings and the operations that were not sent yet, for a later install
     #[arg(long)]
     keep_data: bool,
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
-    /// Windows Installer runs this, and removes the program itself.
+    /// Windows Installer calls this, and removes the program itself.
     #[arg(long, hide = true)]
     from_msi: bool,
 }
@@ -91,13 +92,14 @@ impl Install {
         let problem = format!(
             "the agent does not run, so {}: {problem}",
             match done.delivery {
-                DELIVERY_AGENT => "nothing is sent, and programs keep a part of what they record",
-                _ => "what programs left that have ended is not sent",
+                DELIVERY_AGENT =>
+                    "nothing is sent, and programs keep only a part of what they record",
+                _ => "operations of programs that have ended are not sent",
             }
         );
         match (self.from_msi, self.json) {
-            // Windows starts the service again when it starts, and the files are in place: taking all of
-            // it back would not help.
+            // Windows starts the service again at its next start, and the files are in place. So to
+            // remove everything again would not help.
             (true, _) => {
                 writeln!(out, "warning: {problem}")?;
                 Ok(ExitCode::SUCCESS)
@@ -118,7 +120,10 @@ fn write_installed(out: &mut dyn Write, done: &Installed) -> Result<(), Failure>
         writeln!(out, "state folder of a Collector: {folder}")?;
     }
     for folder in &done.put_aside {
-        writeln!(out, "another user had made one; it is {folder} now: look at it and remove it")?;
+        writeln!(
+            out,
+            "another user had made this folder; it is now {folder}: look at it and remove it"
+        )?;
     }
     for dll in &done.dlls {
         write_placed(out, &dll.path, &dll.placement)?;
@@ -133,7 +138,7 @@ fn write_installed(out: &mut dyn Write, done: &Installed) -> Result<(), Failure>
         }
     }
     for Programs { architecture, .. } in programs.iter().filter(|programs| !programs.have_dll) {
-        writeln!(out, "{architecture} programs: no DLL, so they are not measured")?;
+        writeln!(out, "{architecture} programs: no DLL, so they are not recorded")?;
     }
     for warning in &done.warnings {
         writeln!(out, "warning: {warning}")?;
@@ -142,7 +147,7 @@ fn write_installed(out: &mut dyn Write, done: &Installed) -> Result<(), Failure>
     Ok(())
 }
 
-/// What holds from now on.
+/// The result, for people.
 #[cfg(windows)]
 fn outcome(done: &Installed) -> String {
     let measured = done.programs.iter().filter(|programs| programs.have_dll);
@@ -151,15 +156,15 @@ fn outcome(done: &Installed) -> String {
     let measured = measured.join(" and ");
     match (&done.disabled_by, &done.endpoint) {
         (Some(origin), _) => format!(
-            "Installed, and switched off: Disabled is true ({origin}), so programs are left alone."
+            "Installed, and switched off: Disabled is true ({origin}), so nothing is recorded."
         ),
         (None, None) => format!(
             "Installed. {measured} programs that start from now on are recorded, and nothing is \
              sent: no setting names a collector. `mpr-otel install --endpoint <URL>` does."
         ),
         (None, Some(endpoint)) => format!(
-            "Installed. {measured} programs that start from now on are measured, and {} to \
-             {endpoint}. Explorer is one when its user has signed in again. `mpr-otel status` checks.",
+            "Installed. {measured} programs that start from now on are recorded, and {} to \
+             {endpoint}. Explorer starts when its user signs in again. `mpr-otel status` checks.",
             match done.delivery {
                 DELIVERY_AGENT if done.agent.problem.is_some() => "the agent is to send",
                 DELIVERY_AGENT => "the agent sends",
@@ -169,19 +174,22 @@ fn outcome(done: &Installed) -> String {
     }
 }
 
-/// A file, and what became of it.
+/// A file, and what happened to it.
 #[cfg(windows)]
 fn write_placed(out: &mut dyn Write, path: &str, placed: &Placement) -> std::io::Result<()> {
     writeln!(out, "{path}: {}", said(&placed.change))?;
     match &placed.superseded {
         Some(old) => {
-            writeln!(out, "  programs use the one before, {old}; the agent removes it later")
+            writeln!(
+                out,
+                "  programs still use the previous file, {old}; the agent removes it later"
+            )
         }
         None => Ok(()),
     }
 }
 
-/// A word of the JSON.
+/// A change as the word that the JSON has.
 #[cfg(windows)]
 fn said(change: &impl serde::Serialize) -> String {
     serde_json::to_value(change)
@@ -203,7 +211,7 @@ impl Uninstall {
             writeln!(out, "removed {removed}")?;
         }
         for file in &done.at_restart {
-            writeln!(out, "in use, goes when Windows starts next: {file}")?;
+            writeln!(out, "in use, will be deleted when Windows starts the next time: {file}")?;
         }
         for kept in &done.kept {
             writeln!(out, "kept: {kept}")?;
@@ -217,7 +225,7 @@ impl Uninstall {
 #[cfg(not(windows))]
 impl Install {
     pub(super) fn run(&self, _out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        // A wrong value is worth telling on any system.
+        // A wrong value is reported on every system.
         self.settings.read()?;
         Err(elsewhere("install"))
     }

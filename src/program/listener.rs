@@ -7,10 +7,10 @@ use std::fmt;
 pub(crate) struct Listener {
     /// Its process id.
     pub(crate) process: u32,
-    /// Its program, if that can be seen.
+    /// Its program; `None` if that cannot be found out.
     pub(crate) program: Option<String>,
-    /// The account that it runs under: the name that a service has in the registry, or a SID. `None`:
-    /// nobody says.
+    /// The account that it runs under: a service's account as the registry names it, or a SID.
+    /// `None` if it cannot be found out.
     pub(crate) account: Option<String>,
 }
 

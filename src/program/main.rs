@@ -1,4 +1,4 @@
-//! The `mpr-otel` program: installs the notification DLL, shows its state, and is the agent.
+//! The `mpr-otel` program: installs the notification DLL, shows its state, and runs as the agent.
 
 mod agent;
 mod answer;
@@ -36,12 +36,12 @@ use printable::Printable;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Exit code of a command that did not do what it was asked for.
+/// Exit code of a command that failed.
 const FAILED: u8 = 1;
-/// Exit code of a command line that cannot be followed; clap's own.
+/// Exit code of a command line that cannot be carried out. clap uses the same.
 const WRONG_USAGE: u8 = 2;
 
-/// Shows how long every drive and share mapping of a Windows machine takes and why it fails.
+/// Records how long every drive and share mapping of a Windows machine takes and why it fails.
 #[derive(Debug, Parser)]
 #[command(name = "mpr-otel", version, arg_required_else_help = true)]
 #[command(
@@ -71,7 +71,7 @@ enum Command {
 }
 
 impl Command {
-    /// Whether a program reads what it prints.
+    /// Whether the command prints JSON, for another program.
     fn prints_json(&self) -> bool {
         match self {
             Self::Install(install) => install.json,
@@ -88,7 +88,7 @@ impl Command {
     }
 }
 
-/// Runs the command and turns its end into an exit code.
+/// Runs the command and turns its result into an exit code.
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut out = io::stdout().lock();
@@ -115,7 +115,7 @@ fn main() -> ExitCode {
             let failure = Printable::from(failure.to_string());
             let is_written = cli.command.prints_json() && write_error(&mut out, &failure).is_ok();
             if !is_written {
-                // Nothing is left to do if this fails, too.
+                // If this fails, too, nothing more can be done.
                 let _ = writeln!(io::stderr(), "mpr-otel: {failure}");
             }
             ExitCode::from(code)
@@ -123,7 +123,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether our reader (`head`, say) has seen enough.
+/// Whether the reader of the output (`head`, for example) has closed it.
 fn is_closed_pipe(failure: &(dyn std::error::Error + 'static)) -> bool {
     failure
         .downcast_ref::<io::Error>()

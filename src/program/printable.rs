@@ -1,8 +1,8 @@
-//! Text that others wrote, as it may be shown.
+//! Text that other programs or users wrote, in a form that is safe to show.
 //!
-//! Any user can write anything into a ledger, and a collector can answer anything. A terminal, a
-//! log viewer or a ticket that gets such text must not be steered by it: no escape sequence, no
-//! second line, no words in another order than they are stored in.
+//! Any user can write anything into a ledger, and a collector can answer anything. Such a text must
+//! not control a terminal, a log viewer or a ticket: it must have no escape sequence, no second
+//! line, and no words that are shown in another order than they are stored.
 
 use serde::Serialize;
 use std::fmt;
@@ -11,9 +11,9 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// A text without control, format and bidirectional characters, and without line ends.
 ///
-/// Each of them is replaced by U+FFFD, so that the reader sees that something was there. Fields of
-/// a report that hold what a user, a file or a server wrote have this type: then text and JSON are
-/// equally safe.
+/// Each of these characters is replaced by U+FFFD, so that the reader sees that something was
+/// there. A report's field has this type if a user, a file or a server wrote its text. So text and
+/// JSON are equally safe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub(super) struct Printable(String);
 
@@ -54,14 +54,14 @@ impl fmt::Display for Printable {
     }
 }
 
-/// What the tests of reports share.
+/// Helpers for the tests of reports.
 #[cfg(test)]
 pub(super) mod testing {
     use super::Printable;
     use proptest::prelude::*;
     use serde_json::Value;
 
-    /// Characters that steer a terminal or a reader, one of each kind at least.
+    /// Characters that control a terminal or a reader; at least one of each kind.
     pub(crate) const HOSTILE: &[char] = &[
         '\0',
         '\t',
@@ -112,17 +112,17 @@ pub(super) mod testing {
             })
     }
 
-    /// Whether a character may not be shown, whatever [`Printable`] says of it.
+    /// Whether a character may not be shown. Does not use [`Printable`].
     fn is_forbidden(c: char) -> bool {
         HOSTILE.contains(&c) || c.is_control() || !Printable::allows(c)
     }
 
-    /// The first character of a text that may not be shown; the report's own line ends may.
+    /// The first character of a text that may not be shown. The report's own line ends are allowed.
     pub(crate) fn first_forbidden(shown: &str) -> Option<char> {
         shown.chars().find(|c| *c != '\n' && is_forbidden(*c))
     }
 
-    /// The first such character in any key or string of a JSON value, line ends included.
+    /// The first such character in any key or string of a JSON value. Line ends are not allowed.
     pub(crate) fn first_forbidden_in(value: &Value) -> Option<char> {
         match value {
             Value::String(text) => text.chars().find(|c| is_forbidden(*c)),
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_or_a_reader_is_replaced() {
+    fn characters_that_control_a_terminal_or_a_reader_are_replaced() {
         for hostile in HOSTILE {
             let shown = Printable::from(format!("a{hostile}b"));
             assert_eq!(&*shown, "a\u{FFFD}b", "{hostile:?}");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_width_applies_to_it_as_to_any_text() {
+    fn a_width_applies_to_printable_text_as_to_any_text() {
         assert_eq!(format!("[{:<4}]", Printable::from("ab")), "[ab  ]");
     }
 }

@@ -1,9 +1,10 @@
-//! What `mpr-otel probe` starts to map and cancel: both ends of it.
+//! The programs that `mpr-otel probe` starts to map and cancel. This file has both ends of their
+//! protocol.
 //!
-//! The program calls one function of mpr.dll as it is asked, line by line, until its standard input
-//! is closed. It says `ready`. Each request, `map NAME`, `cancel NAME` or `load`, is answered
-//! by `done CODE MICROSECONDS`; the code is a Win32 code. The scripts in probe/ answer likewise, and
-//! say `-` if they do not know the code.
+//! The program calls one function of mpr.dll for each line that it reads, until its standard input
+//! is closed. First it prints `ready`. Each request is `map NAME`, `cancel NAME` or `load`, and the
+//! answer is `done CODE MICROSECONDS`; the code is a Win32 code. The scripts in probe/ answer in
+//! the same way, and print `-` if they do not know the code.
 
 use crate::answer::Failure;
 use crate::machine::listed;
@@ -14,12 +15,12 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// How long a program may take to start; PowerShell takes seconds.
+/// How long a program may take to start. PowerShell takes seconds.
 const START: Duration = Duration::from_secs(60);
-/// How long a program may take to end once it is released.
+/// How long a program may take to end after it is released.
 const END: Duration = Duration::from_secs(5);
 
-/// A program that maps and cancels as it is asked, and lives until this is dropped.
+/// A program that maps and cancels on request. It lives until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Caller {
     program: Child,
@@ -27,7 +28,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Starts it; an error if it cannot do what it is for.
+    /// Starts the program. An error if it cannot map.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut program = command.spawn()?;
@@ -35,7 +36,7 @@ impl Caller {
         let output = program.stdout.take();
         std::thread::spawn(move || {
             let lines = output.into_iter().flat_map(|output| BufReader::new(output).lines());
-            // Nobody listens once the caller is dropped.
+            // Sending fails when the caller has been dropped.
             lines.map_while(Result::ok).all(|line| sender.send(line).is_ok())
         });
         let caller = Self { program, lines };
@@ -49,8 +50,8 @@ impl Caller {
         self.program.id()
     }
 
-    /// Has it do something and waits for as long as it takes: the call's code and time. `None` if
-    /// the program has ended.
+    /// Makes one request, and waits as long as it takes. Returns the call's code and time. `None`
+    /// if the program has ended.
     pub(crate) fn ask(
         &mut self,
         verb: &str,
@@ -72,7 +73,7 @@ impl Drop for Caller {
         while matches!(self.program.try_wait(), Ok(None)) && begun.elapsed() < END {
             std::thread::sleep(Duration::from_millis(20));
         }
-        // It may have ended.
+        // The program may have ended already.
         let _ = self.program.kill();
         let _ = self.program.wait();
     }
@@ -114,14 +115,14 @@ impl ProbeCaller {
             }
             writeln!(out, "done {code} {took}")?;
         }
-        // The probe has ended before it could ask for it.
+        // The probe has ended without a request to cancel this.
         mapped.map(|name| cancel.call(&name));
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The code of loading what MPR's list names. No other DLL: administrators write that list, so this
-/// program is no means to load any.
+/// The code of loading the DLL that MPR's list names. No other DLL is loaded: only administrators
+/// write that list, so nobody can use this program to load another DLL.
 fn load_listed() -> Result<u32, Failure> {
     let listed = listed()?.ok_or("no DLL is registered")?;
     Ok(load(&listed.path()).err().unwrap_or(0))

@@ -1,13 +1,13 @@
-//! Who may do what on Windows in the product's folders, with the control page and with the registry key of
-//! the secrets, in its security descriptor definition language (SDDL).
+//! The rights on Windows for the product's folders, the control page and the registry key of the
+//! secrets, in the security descriptor definition language (SDDL).
 
 /// Name of the agent's service.
 pub(crate) const AGENT_SERVICE: &str = "mpr-otel-agent";
-/// The account that Windows makes for it.
+/// The account that Windows makes for that service.
 pub(crate) const AGENT_ACCOUNT: &str = r"NT SERVICE\mpr-otel-agent";
 
-/// The SID of that account: a function of the service's name, so it is known before the service
-/// is there.
+/// The SID of that account. It is computed from the service's name, so it is known before the
+/// service exists.
 macro_rules! agent_sid {
     () => {
         "S-1-5-80-139323045-3942798927-2009074384-3749619935-1740272134"
@@ -16,52 +16,52 @@ macro_rules! agent_sid {
 /// SID of the agent's account.
 pub(crate) const AGENT_SID: &str = agent_sid!();
 
-/// Name of the Collector's service on a host, as docs and `collector-config` have it.
+/// Name of the Collector's service on a machine, as in the docs and in `collector-config`.
 #[cfg_attr(not(test), allow(dead_code))] // Its SID says it all.
 const COLLECTOR_SERVICE: &str = "otelcol-mpr";
 
-/// The SID of that service's own account, as above.
+/// The SID of that service's own account. It is computed in the same way.
 macro_rules! collector_sid {
     () => {
         "S-1-5-80-166029300-2684297546-1244681796-417680869-1511512256"
     };
 }
 
-/// Full access for the system and the administrators, to whom the folder belongs, and modify for
-/// the agent: read, write, rename and delete, but no change of rights or owner. All of it for what
-/// comes into the folder as well, and nothing from the folder around it (`P`).
+/// Full access for the system and for administrators, who own the folder. Modify for the agent:
+/// read, write, rename and delete, but not change rights or the owner. New files in the folder get
+/// the same rights. The folder inherits nothing (`P`).
 macro_rules! ours {
     () => {
         concat!("O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301BF;;;", agent_sid!(), ")")
     };
 }
 
-/// The security descriptor of the secrets' registry key: full access for the system and the
-/// administrators, to whom it belongs, read for the agent (KEY_READ), nothing for anybody else, and
-/// nothing from the key around it (`P`).
+/// The security descriptor of the secrets' registry key. Full access for the system and for
+/// administrators, who own the key; read for the agent (KEY_READ); no rights for others. The key
+/// inherits nothing (`P`).
 pub(crate) const AGENT_KEY_SDDL: &str =
     concat!("O:BAD:P(A;CI;KA;;;SY)(A;CI;KA;;;BA)(A;CI;KR;;;", agent_sid!(), ")");
 
-/// Who may do what in a folder or with a file.
+/// The rights for a folder or a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rights {
-    /// Every user makes files and looks after those, and nobody looks into another's.
+    /// Every user makes files and keeps them, and no user can read another user's.
     Shared,
-    /// A folder around one of these: every user finds what is in it, and adds nothing.
+    /// A folder around one of these: every user can list it, and cannot add anything.
     Outer,
-    /// Nobody but the system, administrators and the agent does anything.
+    /// Only the system, administrators and the agent have rights.
     AgentsOnly,
-    /// Nobody but the system, administrators and the service of a Collector does anything.
+    /// Only the system, administrators and the service of a Collector have rights.
     Collector,
     /// A file that was replaced while programs use it: the agent may remove it.
     Superseded,
-    /// The control page, a file in a folder of the agent's: the system, administrators and the agent
+    /// The control page, a file in the agent's folder. The system, administrators and the agent
     /// write it, and every program reads it.
     ControlPage,
 }
 
 impl Rights {
-    /// Whether they are a file's, and not a folder's.
+    /// Whether these rights are for a file and not for a folder.
     #[cfg_attr(not(windows), allow(dead_code))] // Windows alone has such rights.
     pub(crate) fn are_of_a_file(self) -> bool {
         matches!(self, Self::ControlPage | Self::Superseded)
@@ -70,8 +70,8 @@ impl Rights {
     /// The folder's or file's security descriptor.
     pub(crate) fn sddl(self) -> &'static str {
         match self {
-            // A file's maker has full access to it. Users list the folder and add files to it
-            // (FILE_GENERIC_READ | FILE_TRAVERSE | FILE_ADD_FILE), but no folders.
+            // The user who makes a file has full access to it. Users can list the folder and add
+            // files (FILE_GENERIC_READ | FILE_TRAVERSE | FILE_ADD_FILE), but no folders.
             Self::Shared => concat!(ours!(), "(A;OIIO;FA;;;CO)(A;;0x1200AB;;;AU)"),
             // FILE_GENERIC_READ | FILE_TRAVERSE.
             Self::Outer => concat!(ours!(), "(A;;0x1200A9;;;AU)"),
@@ -88,7 +88,8 @@ impl Rights {
                 ")(A;;0x1200A9;;;AU)"
             ),
             // FILE_GENERIC_READ | FILE_GENERIC_WRITE for the agent. FILE_GENERIC_READ for every
-            // user, and for programs in an app container, which are not what their user is.
+            // user, and for programs in an app container, which do not have all of their user's
+            // rights.
             Self::ControlPage => concat!(
                 "O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;0x12019F;;;",
                 agent_sid!(),
@@ -120,7 +121,7 @@ mod tests {
     const OTHER_USER: [&str; 2] = ["another user", "AU"];
     const APP_CONTAINER: [&str; 1] = ["AC"];
 
-    /// Kind, flags, rights and SID of each entry.
+    /// The kind, flags, rights and SID of each entry.
     fn entries(rights: Rights) -> Vec<(&'static str, Vec<&'static str>, u32, &'static str)> {
         let list = rights.sddl().strip_prefix("O:BAD:P(").unwrap().strip_suffix(')').unwrap();
         list.split(")(")
@@ -139,7 +140,7 @@ mod tests {
             .collect()
     }
 
-    /// What a user with these SIDs may do with the folder or file that has these rights.
+    /// What a user with these SIDs may do with a folder or file that has these rights.
     fn with_it(rights: Rights, sids: &[&str]) -> u32 {
         entries(rights)
             .iter()
@@ -150,7 +151,7 @@ mod tests {
             })
     }
 
-    /// What a user with these SIDs may do with a file in it that `owner` made.
+    /// What a user with these SIDs may do with a file that `owner` made in such a folder.
     fn with_file(rights: Rights, owner: &str, sids: &[&str]) -> u32 {
         entries(rights)
             .iter()
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn users_make_files_and_no_folders_and_see_nobody_elses() {
+    fn users_make_files_and_no_folders_and_cannot_read_other_users_files() {
         let folder = with_it(Rights::Shared, &USER);
         assert_eq!(folder & (READ | WRITE), READ | WRITE);
         let never = ADD_FOLDER | DELETE_CHILD | DELETE | CHANGE_RIGHTS | CHANGE_OWNER;
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_empties_and_removes_everybodys_ledgers_and_changes_no_rights() {
+    fn the_agent_can_empty_and_remove_all_ledgers_and_cannot_change_rights() {
         for rights in [Rights::Shared, Rights::AgentsOnly] {
             for granted in [with_it(rights, &AGENT), with_file(rights, "a user", &AGENT)] {
                 assert_eq!(granted & (READ | WRITE | DELETE), READ | WRITE | DELETE);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_reads_the_control_page_and_the_agent_and_administrators_alone_write_it() {
+    fn everybody_reads_the_control_page_and_only_the_agent_and_administrators_write_it() {
         let page = |who: &[&str]| with_it(Rights::ControlPage, who);
         assert_eq!((page(&SYSTEM), page(&ADMINISTRATOR)), (FULL, FULL));
         assert_eq!(page(&AGENT) & (READ | WRITE), READ | WRITE);
@@ -220,12 +221,12 @@ mod tests {
             let never = WRITE | ADD_FOLDER | DELETE_CHILD | DELETE | CHANGE_RIGHTS | CHANGE_OWNER;
             assert_eq!(page(who) & never, 0);
         }
-        // Nothing of it is inherited, and nothing is inherited by it.
+        // The control page inherits no rights and passes none on.
         assert!(entries(Rights::ControlPage).iter().all(|(_, flags, ..)| flags.is_empty()));
     }
 
     #[test]
-    fn the_agent_reads_the_secrets_and_the_system_and_administrators_alone_write_them() {
+    fn the_agent_reads_the_secrets_and_only_the_system_and_administrators_write_them() {
         let list = AGENT_KEY_SDDL.strip_prefix("O:BAD:P(").unwrap().strip_suffix(')').unwrap();
         let entries: Vec<&str> = list.split(")(").collect();
         let agent = format!("A;CI;KR;;;{AGENT_SID}");
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn users_do_nothing_in_the_agents_folders_nor_the_agent_in_a_collectors() {
+    fn users_have_no_rights_in_the_agents_folders_and_the_agent_has_none_in_a_collectors() {
         for rights in [Rights::AgentsOnly, Rights::Collector] {
             assert_eq!(with_it(rights, &USER), 0);
             assert_eq!(with_file(rights, AGENT_SID, &USER), 0);
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn users_find_what_is_in_an_outer_folder_and_add_nothing() {
+    fn users_can_list_an_outer_folder_and_cannot_add_to_it() {
         let outer = with_it(Rights::Outer, &USER);
         assert_eq!(outer & READ, READ);
         let never = WRITE | ADD_FOLDER | DELETE_CHILD | DELETE | CHANGE_RIGHTS | CHANGE_OWNER;

@@ -1,8 +1,8 @@
-//! Durations for people.
+//! Durations as text for people.
 
 use std::time::Duration;
 
-/// A duration in the largest unit of which there are two, rounded down.
+/// A duration, rounded down, in the largest unit that fits into it at least twice.
 pub(super) fn rounded(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-/// A secret is shorter than this many bytes.
+/// A secret has at most this many bytes.
 const LARGEST: u64 = 64 * 1024;
 
-/// Where a secret is read.
+/// The place from which a secret is read.
 pub(crate) enum SecretFile<'a> {
     /// A file of this name.
     Named(&'a str),
@@ -14,12 +14,12 @@ pub(crate) enum SecretFile<'a> {
     Input,
 }
 
-/// Why there is no secret. None of these repeats what is in the file.
+/// Why a secret could not be read. No message repeats the file's content.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretFileError {
     #[error("cannot read {name}: {error}")]
     Unreadable { name: String, error: io::Error },
-    #[error("{name} has nothing in it; an empty name in its place removes the setting")]
+    #[error("{name} has nothing in it; to remove the setting, give an empty name")]
     Empty { name: String },
     #[error("{name} has more than {LARGEST} bytes, which no secret has")]
     TooLong { name: String },
@@ -28,7 +28,7 @@ pub(crate) enum SecretFileError {
 }
 
 impl<'a> SecretFile<'a> {
-    /// The file that a command line names; `-` stands for standard input.
+    /// The file that a command line names. `-` means standard input.
     pub(crate) fn named(name: &'a str) -> Self {
         match name {
             "-" => Self::Input,
@@ -36,7 +36,7 @@ impl<'a> SecretFile<'a> {
         }
     }
 
-    /// What is in it: its lines without the spaces around them, joined by commas.
+    /// The secret: the file's lines without the spaces around them, joined by commas.
     pub(crate) fn read(&self) -> Result<String, SecretFileError> {
         let bytes = match self {
             Self::Input => bytes(io::stdin().lock()),
@@ -63,14 +63,15 @@ impl<'a> SecretFile<'a> {
     }
 }
 
-/// One byte more than a secret has, at most.
+/// Reads at most one byte more than a secret may have.
 fn bytes(file: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// UTF-8 with or without its byte order mark, or UTF-16 with it, as Windows PowerShell writes it.
+/// Decodes UTF-8 with or without a byte order mark, or UTF-16 with one, as Windows PowerShell
+/// writes it.
 fn text(bytes: &[u8]) -> Option<String> {
     let utf_16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_as_editors_and_shells_of_windows_write_it() {
+    fn a_file_is_read_in_every_form_that_editors_and_shells_of_windows_write() {
         let utf_16 = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
             "\u{FEFF}a=ä\r\n".encode_utf16().flat_map(unit).collect()
         };

@@ -1,4 +1,4 @@
-//! One flag for each setting, as `mpr-otel install` takes them.
+//! The flags of `mpr-otel install`: one for each setting.
 
 use crate::answer::{Failure, WrongUsage};
 use crate::secret_file::SecretFile;
@@ -7,15 +7,15 @@ use mpr_otel_core::settings::{
     ALL, ALLOW_INSECURE, Lookup, Name, Reading, Row, SettingReport, Settings, System,
 };
 
-/// Settings to write for the whole machine, as the command line has them: registry values, and for
-/// each its text, or of a secret the file that has it.
+/// Settings to write for the whole machine, from the command line: each has a registry value and
+/// its text. For a secret, the text is the name of the file that contains it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SettingFlags {
     values: Vec<(&'static str, String)>,
     secrets: Vec<(&'static str, String)>,
 }
 
-/// Settings to write for the whole machine: registry values and what they are to be. An empty value
+/// Settings to write for the whole machine: registry values and their new content. Empty content
 /// removes the setting.
 #[derive(Default)]
 pub(super) struct GivenSettings {
@@ -24,20 +24,20 @@ pub(super) struct GivenSettings {
 }
 
 impl SettingFlags {
-    /// Whether the command line has this setting, empty or not.
+    /// Whether the command line has this setting, even if it is empty.
     #[cfg(windows)]
     pub(super) fn has(&self, registry: &str) -> bool {
         self.values.iter().any(|(name, _)| *name == registry)
     }
 
-    /// Adds a setting that the command line does not have.
+    /// Adds a setting that is not on the command line.
     #[cfg(windows)]
     pub(super) fn set(&mut self, registry: &'static str, value: &str) {
         self.values.push((registry, value.to_owned()));
     }
 
     /// Reads the files, and checks every value as the DLL and the agent will, before anything is
-    /// written. Returns what is to be written, and that again with secrets masked, for showing.
+    /// written. Returns the values to write, and reports about them with secrets masked.
     ///
     /// # Errors
     ///
@@ -58,13 +58,13 @@ impl SettingFlags {
     }
 }
 
-/// What is wrong with a value, with the name of its flag.
+/// The failure for a wrong value, with its flag's name.
 fn refused(name: Name, problem: impl std::fmt::Display) -> WrongUsage {
     WrongUsage(format!("--{}: {problem}", flag(name)))
 }
 
-/// What a setting's parser takes, and what cannot be used on a command line. The value, and what is wrong
-/// with it.
+/// Finds values that a setting's parser accepts and that are wrong on a command line. Returns the
+/// value, and the error.
 type Check = fn(&str) -> Result<(), String>;
 
 /// By the settings' registry values.
@@ -73,7 +73,7 @@ const CHECKS: [(&str, Check); 1] =
         Some(path) => {
             let path = path.trim();
             let name = path.rsplit(['\\', '/']).next().unwrap_or_default();
-            Err(format!("{path} is a path, and programs are left alone by file name; write {name}"))
+            Err(format!("{path} is a path, and programs are excluded by file name; write {name}"))
         }
         None => Ok(()),
     })];
@@ -104,20 +104,20 @@ impl GivenSettings {
         Ok(given)
     }
 
-    /// Whether a setting was given empty.
+    /// Whether a setting was given with empty content.
     #[cfg(windows)]
     pub(super) fn removes(&self, registry: &str) -> bool {
         let mut all = self.values().chain(self.secrets());
         all.any(|(name, value)| name == registry && value.is_empty())
     }
 
-    /// Registry values that were given, and what they are to be.
+    /// The registry values that were given, with their content.
     #[cfg(windows)]
     pub(super) fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
         trimmed(&self.values)
     }
 
-    /// The same of secrets.
+    /// The same for secrets.
     #[cfg(windows)]
     pub(super) fn secrets(&self) -> impl Iterator<Item = (&'static str, &str)> {
         trimmed(&self.secrets)
@@ -131,8 +131,8 @@ fn trimmed<'a>(
     given.iter().map(|(name, value)| (*name, value.trim()))
 }
 
-/// What was given alone, as if it stood in the registry already; but it may count on an AllowInsecure
-/// that is there.
+/// Only the given settings, as if they were in the registry. AllowInsecure also counts if it is in
+/// the registry already.
 struct Alone<'a> {
     given: &'a GivenSettings,
     system: &'a System,
@@ -166,8 +166,8 @@ impl Lookup for Alone<'_> {
     }
 }
 
-/// The settings of all programs, with what is about to be written over what there is. This program's
-/// environment is its own.
+/// The settings of all programs, as they will be after the given ones are written. This program's
+/// own environment does not count.
 #[cfg(windows)]
 pub(super) struct Machine<'a> {
     pub(super) given: &'a GivenSettings,
@@ -187,7 +187,7 @@ impl Lookup for Machine<'_> {
         }
     }
 
-    /// Nothing that `install` does depends on one.
+    /// Nothing that `install` does needs a secret.
     fn secret(&self, _name: &str) -> Option<Reading> {
         Some(Ok(None))
     }
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_program_could_use_is_refused_as_wrong_usage() {
+    fn a_value_that_no_program_could_use_is_refused_as_wrong_usage() {
         for (flag, value, complaint) in [
             ("--endpoint", "http://127.0.0.1:4318/v1/traces", "/v1/traces is added"),
             ("--endpoint", "http://127.0.0.1:4318/x/v1/traces/", "/v1/traces is added"),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_on_no_command_line() {
+    fn no_command_line_contains_a_secret() {
         let command = || SettingFlags::augment_args(Command::new("install").no_binary_name(true));
         for row in ALL.iter().filter(|row| row.secret) {
             let flag = flag(row.name);
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_name_removes_a_secret_and_an_empty_file_does_not() {
+    fn an_empty_file_name_removes_a_secret_and_an_empty_file_does_not() {
         let (given, reports) = flags(&["--headers-file", ""]).read().unwrap();
         assert_eq!(given.secrets, [("Headers", String::new())]);
         assert_eq!((reports.len(), reports[0].value.as_str()), (1, ""));

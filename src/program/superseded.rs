@@ -1,5 +1,5 @@
-//! Files that a newer version has replaced while programs use them: they have another name until nobody
-//! does, and go then.
+//! Files that a newer version replaced while programs used them. They have other names and are
+//! deleted when no program uses them.
 
 use crate::dll_file::{FORWARDED, LIBRARY};
 use crate::windows;
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What has replaced a file that was called like `file`, by its name: `<name>.<number>.old` beside it.
+/// The files that `file` replaced: `<name>.<number>.old` beside it.
 pub(crate) fn superseded(file: &Path) -> Vec<PathBuf> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -22,24 +22,24 @@ pub(crate) fn superseded(file: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A name for `file` that no superseded one has.
+/// A name for `file` that no replaced file has.
 pub(crate) fn free_name(file: &Path) -> PathBuf {
     let taken = superseded(file);
     let free = (1..).map(|number: u32| file.with_file_name(format!("{}.{number}.old", name(file))));
     free.into_iter().find(|path| !taken.contains(path)).unwrap_or_default()
 }
 
-/// How often the agent tries.
+/// How often the agent tries to delete them.
 const TRY_EVERY: Duration = Duration::from_secs(3600);
 
-/// The agent's part: it removes DLLs that no program uses any more.
+/// The agent's task: it removes DLLs that no program uses any more.
 #[derive(Debug, Default)]
 pub(crate) struct Superseded {
     tried: Option<Instant>,
 }
 
 impl Superseded {
-    /// Tries, if it is time for that.
+    /// Tries if it is time.
     pub(crate) fn tend(&mut self) {
         if self.tried.is_some_and(|tried| tried.elapsed() < TRY_EVERY) {
             return;
@@ -54,8 +54,12 @@ impl Superseded {
             .flat_map(|folder| names.iter().map(move |name| folder.join(name)));
         for old in dlls.flat_map(|dll| superseded(&dll)) {
             match fs::remove_file(&old) {
-                Ok(()) => tracing::info!(dll = %old.display(), "removed: no program uses it"),
-                Err(error) => tracing::debug!(dll = %old.display(), %error, "stays for now"),
+                Ok(()) => {
+                    tracing::info!(dll = %old.display(), "the old DLL was removed, because no program uses it")
+                }
+                Err(error) => {
+                    tracing::debug!(dll = %old.display(), %error, "the old DLL cannot be removed yet")
+                }
             }
         }
     }

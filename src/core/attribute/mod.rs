@@ -1,7 +1,8 @@
-//! The attributes of spans and resources: keys, types, and what docs/TELEMETRY.md says of them.
+//! The attributes of spans and resources: their keys, their types, and their rows in
+//! docs/TELEMETRY.md.
 //!
-//! An [`Attribute`] is made by the list in list.rs and nowhere else, and [`Attributes`] take
-//! nothing else. So an attribute that is not documented does not compile.
+//! Only list.rs makes an [`Attribute`], and [`Attributes`] accept nothing else. So an attribute
+//! without documentation does not compile.
 
 mod list;
 
@@ -79,12 +80,12 @@ impl Attributes {
         Self(Vec::with_capacity(count))
     }
 
-    /// Adds one.
+    /// Adds an attribute.
     pub fn add<T: AttributeValue>(&mut self, attribute: &Attribute<T>, value: impl Into<T>) {
         self.0.push(attribute.pair(value));
     }
 
-    /// Adds one if there is a value.
+    /// Adds an attribute if there is a value.
     pub fn add_some<T: AttributeValue>(
         &mut self,
         attribute: &Attribute<T>,
@@ -93,28 +94,28 @@ impl Attributes {
         self.0.extend(value.map(|value| attribute.pair(value)));
     }
 
-    /// The attributes as the SDK takes them.
+    /// The attributes in the type that the SDK takes.
     pub fn into_list(self) -> Vec<KeyValue> {
         self.0
     }
 }
 
-/// What the page says of one attribute. Texts are Markdown.
+/// One attribute's row in the page. The texts are Markdown.
 #[derive(Debug)]
 pub struct Row {
     /// The key.
     pub key: &'static str,
     /// The type of its values.
     pub kind: &'static str,
-    /// Where it is.
+    /// Where the attribute is present.
     pub presence: Presence,
-    /// A value.
+    /// An example of a value.
     pub example: &'static str,
-    /// What it says, in whole words.
+    /// What the attribute means.
     pub about: &'static str,
 }
 
-/// Where an attribute is.
+/// Where an attribute is present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// On every span, in every resource.
@@ -123,32 +124,32 @@ pub enum Presence {
     Finished,
     /// On spans of operations that failed.
     Failed,
-    /// On those, and on spans of operations that did not end.
+    /// On spans of operations that failed or did not end.
     FailedOrUnfinished,
     /// On spans of adds.
     Adds,
     /// On spans of cancels.
     Cancels,
-    /// Where it is known and the privacy setting names it.
+    /// If it is known, and the privacy setting lets it leave the machine.
     Known,
-    /// Always on Windows, nowhere else.
+    /// Always on Windows, and never on other systems.
     Windows,
     /// On spans that the host itself did not send.
     Recovered,
-    /// Where the calling thread impersonated.
+    /// If the calling thread impersonated.
     Impersonated,
-    /// Where the machine slept meanwhile.
+    /// If the machine slept during the operation.
     Slept,
-    /// Where a name was cut.
+    /// If a name was cut.
     Truncated,
     /// On the first span after a loss.
     AfterLoss,
-    /// In the resource of what the agent says of itself.
+    /// In the resource of the agent's telemetry about itself.
     Agent,
 }
 
 impl Presence {
-    /// In words.
+    /// The text of the page's column.
     pub fn text(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -157,12 +158,12 @@ impl Presence {
             Self::FailedOrUnfinished => "failures and unfinished",
             Self::Adds => "adds",
             Self::Cancels => "cancels",
-            Self::Known => "where it is known",
+            Self::Known => "if it is known",
             Self::Windows => "Windows",
             Self::Recovered => "operations of dead programs",
-            Self::Impersonated => "where a thread impersonated",
-            Self::Slept => "where the machine slept",
-            Self::Truncated => "where a name was cut",
+            Self::Impersonated => "if the thread impersonated",
+            Self::Slept => "if the machine slept",
+            Self::Truncated => "if a name was cut",
             Self::AfterLoss => "the first span after a loss",
             Self::Agent => "the agent's own telemetry",
         }

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(5 * 60);
-/// A server may ask for more than [`LONGEST`], but not for the rest of time.
+/// A server may ask for more than [`LONGEST`], but for no more than this.
 const LONGEST_ASKED: Duration = Duration::from_secs(60 * 60);
 
 /// Exponential backoff with jitter, without a limit in time.
 ///
-/// Each wait is random, between nothing and a ceiling, which doubles from half a second to five
-/// minutes. A fleet that lost its collector together does not come back together; nor does one that
-/// was asked to wait, because up to half of that is added.
+/// Each wait is random, between zero and a ceiling that doubles from half a second to five minutes.
+/// So the senders of a fleet that lost its collector do not all come back at the same moment. If a
+/// server asks for a wait, up to half of that wait is added at random, for the same reason.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// The next wait: never shorter than what the server asked for in `Retry-After`.
+    /// The next wait: never shorter than the server asked for in `Retry-After`.
     pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
@@ -28,7 +28,7 @@ impl Backoff {
         }
     }
 
-    /// A request went through.
+    /// A request succeeded: the next failure waits as the first did.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }

@@ -1,4 +1,4 @@
-//! The credentials that a URL has in it, as a header carries them (RFC 7617).
+//! The user and password in a URL, as a header carries them (RFC 7617).
 
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
@@ -15,7 +15,7 @@ pub(super) fn of(url: &Uri) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Base 64 (RFC 4648, 4).
+/// Base 64 (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
     const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base_64_is_that_of_its_specification() {
+    fn base_64_passes_the_vectors_of_its_specification() {
         for (plain, text) in [
             ("", ""),
             ("f", "Zg=="),

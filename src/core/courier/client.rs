@@ -1,7 +1,8 @@
 //! The HTTP client under opentelemetry-otlp: the one place that sees status and headers.
 //!
-//! The request that leaves is built here from our settings. What opentelemetry-otlp put into it
-//! is not trusted further than its body: it merges the host's `OTEL_EXPORTER_OTLP_HEADERS` last.
+//! The request that leaves is built here from the settings. Only the body is used of what
+//! opentelemetry-otlp made: it merges the host's `OTEL_EXPORTER_OTLP_HEADERS` into the headers
+//! last.
 
 use super::basic_credentials;
 use super::cause::Cause;
@@ -21,17 +22,18 @@ use std::time::{Duration, SystemTime};
 
 /// The Content-Type of OTLP in protobuf.
 const PROTOBUF: &str = "application/x-protobuf";
-/// What is shorter than this many bytes is no secret, and would be found in many an answer.
+/// A header value shorter than this many bytes is not hidden in answers: it is no secret, and many
+/// texts contain it.
 const SHORTEST_SECRET: usize = 8;
 
-/// Whether what listens on a port of this machine may be sent secrets in clear text, asked before each
-/// request; an error says why not.
+/// Says whether secrets may be sent in clear text to a port of this machine: it looks at the
+/// process that listens there. Asked before each request. An error says why not.
 pub type Guard = fn(u16) -> Result<(), (Cause, String)>;
 
-/// Why there is no client.
+/// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The file of authorities to trust.
+    /// The file of authorities to trust cannot be read.
     #[cfg(not(windows))]
     #[error("cannot read the CA certificates in {} (MPR_OTEL_CA_CERTIFICATE): {problem}", path.display())]
     CaCertificate {
@@ -40,11 +42,11 @@ pub enum ClientError {
         /// What was wrong.
         problem: String,
     },
-    /// The proxy.
+    /// The proxy cannot be used.
     #[cfg(not(windows))]
     #[error("cannot use the proxy (MPR_OTEL_PROXY): {0}")]
     Proxy(String),
-    /// opentelemetry-otlp would not build an exporter.
+    /// opentelemetry-otlp did not build an exporter.
     #[error("cannot build the exporter: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
@@ -56,22 +58,22 @@ pub(super) enum Reply {
     Answer {
         /// Status code.
         status: u16,
-        /// How long the server asked us to wait.
+        /// How long the server asks the client to wait.
         retry_after: Option<Duration>,
-        /// Whether it says that its body is OTLP in protobuf.
+        /// Whether the answer says that its body is OTLP in protobuf.
         is_protobuf: bool,
         /// Where a redirect points.
         location: Option<String>,
-        /// Body; `None` if it was too long for an answer of a collector.
+        /// The body; `None` if it was too long for a collector's answer.
         body: Option<Bytes>,
     },
-    /// No answer: refused, reset, timed out, not trusted.
+    /// No answer: the connection was refused, reset or timed out, or the server is not trusted.
     Failed(String),
-    /// The [`Guard`] let nothing be sent.
+    /// The [`Guard`] allowed nothing to be sent.
     Withheld(Cause, String),
 }
 
-/// A small blocking client with our settings.
+/// A small blocking client that follows the settings.
 #[derive(Debug)]
 pub struct Client {
     transport: SystemTransport,
@@ -83,17 +85,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for an endpoint of the settings' collector, as a program sends that has no agent: through no
-    /// proxy, and with no client certificate.
+    /// A client for an endpoint of the settings' collector, for a program without an agent. It uses
+    /// no proxy and no client certificate.
     pub fn of_host(settings: &Settings, endpoint: Uri) -> Result<Self, ClientError> {
         Self::through(&Proxy::None, None, settings, endpoint, None)
     }
 
-    /// A client for an endpoint of the settings' collector, as the agent sends, and who stands in for it:
-    /// through the settings' proxy, with their client certificate, and with headers in clear text only where
-    /// `guard` says so.
+    /// A client for an endpoint of the settings' collector, for the agent, `drain` and `status`. It
+    /// uses the settings' proxy and client certificate. It sends headers in clear text only if
+    /// `guard` allows it.
     pub fn of_agent(settings: &Settings, endpoint: Uri, guard: Guard) -> Result<Self, ClientError> {
-        // What is sent to this machine does not leave it.
+        // A request to this machine does not leave it.
         let proxy = match is_on_this_machine(&endpoint) {
             true => &Proxy::None,
             false => &settings.proxy,
@@ -125,8 +127,8 @@ impl Client {
         })
     }
 
-    /// Whether the headers may go to the endpoint: over TLS, to where this machine's administrators allow
-    /// clear text, or to who listens on this machine, as the guard says.
+    /// Whether the headers may go to the endpoint. They may if it uses TLS, if AllowInsecure
+    /// permits clear text, or if the guard trusts the process that listens on this machine.
     fn may_send(&self) -> Result<(), (Cause, String)> {
         let in_clear = self.endpoint.scheme() == Some(&Scheme::HTTP);
         match self.guard {
@@ -139,8 +141,8 @@ impl Client {
         }
     }
 
-    /// Hides what an answer repeats of the headers' values, sign by sign: what encloses it stays well
-    /// formed. Of `Bearer <token>` the token is the secret.
+    /// Replaces each header value that an answer repeats, character by character, so that the text
+    /// around it stays well formed. In `Bearer <token>` the token is the secret.
     fn hide(&self, answer: &mut [u8]) {
         for (_, value) in &self.headers {
             let value = value.as_bytes();
@@ -157,12 +159,13 @@ impl Client {
         }
     }
 
-    /// Where it posts to.
+    /// The URL that the client posts to.
     pub(super) fn endpoint(&self) -> &Uri {
         &self.endpoint
     }
 
-    /// What the last request brought; `None` if none was made since this was asked.
+    /// What the last request brought. `None` if no request was made since the last call of this
+    /// function.
     pub(super) fn take_reply(&self) -> Option<Reply> {
         self.reply.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -197,7 +200,7 @@ impl Client {
         }
     }
 
-    /// The body as our settings want it on the wire, whatever the host's environment asked for.
+    /// Compresses the body as the settings say, whatever the host's environment asked for.
     fn encode(&self, request: &Request<Bytes>) -> Result<(Bytes, Option<HeaderValue>), HttpError> {
         let encoding = request.headers().get(CONTENT_ENCODING);
         match (self.compression, encoding) {
@@ -220,7 +223,7 @@ impl HttpClient for Client {
         'client: 'future,
         Self: 'future,
     {
-        // Blocking, on the exporter's own thread: nobody else polls this.
+        // The future blocks the exporter's own thread: no other task runs there.
         Box::pin(async move {
             let (body, encoding) = self.encode(&request)?;
             let reply = self.post(&body, encoding);
@@ -242,7 +245,7 @@ fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => httpdate::parse_http_date(value)
             .ok()
-            // A date in the past asks for nothing.
+            // A date in the past means no wait.
             .map(|date| date.duration_since(now).unwrap_or_default()),
     }
 }

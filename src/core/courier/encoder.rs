@@ -1,4 +1,4 @@
-//! OTLP, as opentelemetry-otlp encodes it, through the courier's own HTTP client.
+//! Encodes OTLP with opentelemetry-otlp, and sends it through the courier's own HTTP client.
 
 use super::client::{Client, ClientError};
 use super::verdict::{Verdict, judge};
@@ -11,8 +11,8 @@ use opentelemetry_otlp::{Protocol, RetryPolicy, WithExportConfig, WithHttpConfig
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use std::sync::Arc;
 
-/// An exporter that is given everything, so that it takes nothing from the environment, and that
-/// tries once.
+/// Configures an exporter with every option, so that it reads nothing from the environment. The
+/// exporter tries once.
 pub fn configured<B: WithExportConfig + WithHttpConfig>(
     builder: B,
     client: Arc<Client>,
@@ -39,7 +39,7 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Prepares everything. Connects to nobody yet.
+    /// Prepares everything. Makes no connection yet.
     pub(super) fn new(client: Arc<Client>, settings: &Settings) -> Result<Self, ClientError> {
         let builder = opentelemetry_otlp::SpanExporter::builder().with_http();
         let endpoint = client.endpoint().clone();
@@ -51,12 +51,12 @@ impl Encoder {
     /// Posts `spans` once.
     pub(super) fn post(&self, spans: Vec<SpanData>) -> Verdict {
         let count = spans.len() as u64;
-        // What the HTTP client does is not to be traced by an SDK in the same process.
+        // An SDK in the same process must not trace what the HTTP client does.
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         let result = futures_executor::block_on(self.exporter.export(spans));
         match (self.client.take_reply(), result) {
             (Some(reply), _) => judge(reply, count),
-            // The request was never made; making it again would end the same way.
+            // The request was never made, and another attempt would fail in the same way.
             (None, Err(error)) => Verdict::Refused { reason: error.to_string() },
             (None, Ok(())) => Verdict::Refused { reason: "no request was made".to_owned() },
         }

@@ -1,13 +1,13 @@
-//! An OTLP answer in JSON, and nothing else in JSON.
+//! Reads an OTLP answer in JSON, and no other JSON.
 //!
-//! Its shape is so small that the DLL needs no JSON library for it.
+//! The shape of that answer is so small that the DLL needs no JSON library.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
 
-/// What a success in OTLP/JSON says was refused; `None` if the text is anything else.
+/// The partial success in an answer in OTLP/JSON. `None` if the text is anything else.
 ///
-/// OTLP/JSON has members ignored that a reader does not know. Here they make it another answer: a gate
-/// page may speak JSON as well.
+/// OTLP/JSON says that a reader ignores members that it does not know. Here such a member means
+/// that the answer is not OTLP, because the page of a guest network may be JSON as well.
 pub(super) fn partial_success(body: &[u8]) -> Option<ExportTracePartialSuccess> {
     let mut text = Text(std::str::from_utf8(body).ok()?);
     let mut partial = ExportTracePartialSuccess::default();
@@ -26,10 +26,10 @@ pub(super) fn partial_success(body: &[u8]) -> Option<ExportTracePartialSuccess> 
     text.0.trim_ascii_start().is_empty().then_some(partial)
 }
 
-/// What has not been read yet of a text in JSON (RFC 8259).
+/// The part of a JSON text (RFC 8259) that has not been read yet.
 struct Text<'a>(&'a str);
 
-/// Reads the value of the member of that name.
+/// Reads the value of the member that has this name.
 type Member<'m> = &'m mut dyn FnMut(&str, &mut Text<'_>) -> Option<()>;
 
 impl Text<'_> {
@@ -40,7 +40,7 @@ impl Text<'_> {
         rest.is_some()
     }
 
-    /// Reads an object of which each member can be read.
+    /// Reads an object. `None` if `member` cannot read one of its members.
     fn object(&mut self, member: Member<'_>) -> Option<()> {
         if !self.skip("{") {
             return None;
@@ -60,7 +60,8 @@ impl Text<'_> {
         }
     }
 
-    /// Reads a 64-bit integer: OTLP/JSON has it as a string, and some as a number.
+    /// Reads a 64-bit integer. OTLP/JSON writes it as a string, and some servers write it as a
+    /// number.
     fn integer(&mut self) -> Option<i64> {
         if self.0.trim_ascii_start().starts_with('"') {
             return self.string()?.parse().ok();
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_read_whatever_its_order_spaces_and_escapes() {
+    fn an_answer_is_read_with_any_order_spaces_and_escapes() {
         let accepted = |text: &str, rejected_spans, error_message: &str| {
             let expected =
                 ExportTracePartialSuccess { rejected_spans, error_message: error_message.into() };
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn other_json_and_other_text_is_no_answer() {
+    fn other_json_and_other_text_is_not_an_answer() {
         for text in [
             "",
             "[]",

@@ -32,24 +32,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use verdict::judge;
 
-/// Why nothing is sent where no setting names a collector.
+/// Why nothing is sent if no setting names a collector.
 const NO_ENDPOINT: &str = "no collector is named; set Endpoint";
 
 /// The way to one collector.
 #[derive(Debug)]
 pub struct Courier {
     settings: Settings,
-    /// `None`: no setting names a collector.
+    /// `None` if no setting names a collector.
     endpoint: Option<Uri>,
-    /// Of the agent, and of what stands in for it.
+    /// The guard of the agent, and of `drain` and `status`, which send as the agent does.
     guard: Option<Guard>,
-    /// Made by the first batch; made again by the next if it could not be made.
+    /// Made by the first batch. If that failed, the next batch tries again.
     connection: Option<Connection>,
     schedule: Schedule,
     trouble: Option<String>,
 }
 
-/// What is ready to send.
+/// The encoder and the client, ready to send.
 #[derive(Debug)]
 struct Connection {
     client: Arc<Client>,
@@ -57,13 +57,13 @@ struct Connection {
 }
 
 impl Courier {
-    /// A courier to the settings' endpoint. Connects to nobody yet.
+    /// A courier to the settings' endpoint. Makes no connection yet.
     pub fn new(settings: Settings) -> Self {
         let endpoint = settings.endpoint.clone();
         Self { endpoint, ..Self::nowhere(settings) }
     }
 
-    /// One that sends as the agent does: see [`Client::of_agent`].
+    /// This courier, sending as the agent does: see [`Client::of_agent`].
     #[must_use]
     pub fn of_agent(self, guard: Guard) -> Self {
         Self { guard: Some(guard), ..self }
@@ -85,15 +85,16 @@ impl Courier {
         }
     }
 
-    /// Sends `spans` once, within the settings' time-out, which on Windows each step has for itself. What
-    /// the collector did not take (`Verdict::Later`) is to be sent again once [`wait`](Self::wait) has passed.
+    /// Sends `spans` once, within the settings' time-out. On Windows each step of the request has
+    /// that time for itself. If the collector did not take the batch (`Verdict::Later`), the caller
+    /// sends it again after [`wait`](Self::wait).
     pub fn send(&mut self, spans: Vec<SpanData>) -> Verdict {
         let count = spans.len() as u64;
         let verdict = self.attempt(|connection, _| connection.encoder.post(spans));
         self.conclude(count, verdict)
     }
 
-    /// Sends an OTLP request of `items` spans or data points that was made elsewhere.
+    /// Sends an OTLP request that was made elsewhere, with `items` spans or data points.
     pub fn send_request(&mut self, request: &impl Message, items: u64) -> Verdict {
         let verdict = self.attempt(|connection, settings| {
             let (body, encoding) = encode(request, settings.compression);
@@ -102,13 +103,14 @@ impl Courier {
         self.conclude(items, verdict)
     }
 
-    /// Whether a collector accepts spans: its verdict on an empty batch, which every OTLP receiver
-    /// accepts.
+    /// Whether a collector accepts spans. The answer is its verdict on an empty batch, which every
+    /// OTLP receiver accepts.
     pub fn probe(&mut self) -> Verdict {
         self.attempt(|connection, _| connection.encoder.post(Vec::new()))
     }
 
-    /// Whether the collector is there, so that what it fails at is in a batch.
+    /// Whether the collector takes an empty batch. If it does, its failure at another batch is
+    /// about that batch.
     pub fn takes_empty_batches(&mut self) -> bool {
         matches!(self.probe(), Verdict::Accepted { rejected: 0, .. })
     }
@@ -118,19 +120,20 @@ impl Courier {
         self.schedule.wait(Instant::now())
     }
 
-    /// The most items that the next batch may have: one after a failure, and twice as many after each
-    /// success. After a refusal it is half of what was refused.
+    /// The most items that the next batch may have. After a failure it is one, and it doubles after
+    /// each success. After a refusal it is half of the refused batch.
     pub fn at_most(&self) -> usize {
         self.schedule.at_most()
     }
 
-    /// Why the collector did not take the last batch; `None` if it did, or refused it for good.
+    /// Why the collector did not take the last batch. `None` if it took the batch or refused it for
+    /// good.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
 
-    /// Puts the next batch off, not less than the server `asked` for, and lets it have one item. Returns
-    /// for how long.
+    /// Delays the next batch by at least what the server `asked` for, and limits that batch to one
+    /// item. Returns the delay.
     pub fn postpone(&mut self, asked: Option<Duration>) -> Duration {
         self.schedule.failed(asked, Instant::now())
     }
@@ -157,7 +160,7 @@ impl Courier {
         post(connection, &self.settings)
     }
 
-    /// Logs a verdict on a batch of `items`, and draws from it when the next may go.
+    /// Logs a verdict on a batch of `items`, and decides when the next batch may go.
     fn conclude(&mut self, items: u64, verdict: Verdict) -> Verdict {
         let count = usize::try_from(items).unwrap_or(usize::MAX);
         match &verdict {
@@ -170,7 +173,8 @@ impl Courier {
             Verdict::Accepted { rejected, message } => {
                 self.schedule.taken(count, Instant::now());
                 if *rejected > 0 || !message.is_empty() {
-                    // Not as the field `message`, which takes the place of what is said here.
+                    // The field is not called `message`, because tracing would then replace the log
+                    // line's text.
                     tracing::warn!(rejected, said = message, "the collector accepted a part");
                 }
             }
@@ -194,21 +198,22 @@ impl Connection {
     }
 }
 
-/// The endpoint for metrics beside that for spans; `None` if the latter is not where OTLP has it.
+/// The endpoint for metrics that belongs to the endpoint for spans. `None` if the latter's path is
+/// not OTLP's.
 pub fn metrics_endpoint(traces: &Uri) -> Option<Uri> {
     let base = traces.to_string();
     let base = base.strip_suffix("/v1/traces")?;
     format!("{base}/v1/metrics").parse().ok()
 }
 
-/// A message as the settings want it on the wire, with its Content-Encoding.
+/// Encodes a message, compressed as the settings say. Returns it with its Content-Encoding.
 fn encode(message: &impl Message, compression: Compression) -> (Vec<u8>, Option<HeaderValue>) {
     let plain = message.encode_to_vec();
     if compression == Compression::None {
         return (plain, None);
     }
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-    // Memory takes everything; if it did not, plain is as good.
+    // A write to memory does not fail. If it did, the body would go uncompressed.
     match encoder.write_all(&plain).and_then(|()| encoder.finish()) {
         Ok(packed) => (packed, Some(HeaderValue::from_static("gzip"))),
         Err(_) => (plain, None),

@@ -5,34 +5,36 @@ use std::time::{Duration, Instant};
 
 /// The longest pause between two batches of a backlog, in batch delays.
 ///
-/// On average it is half of that: five seconds with the default delay, so that of two hundred agents
-/// that come back together forty ask in a second. With the default size of a batch that is a hundred
-/// operations a second for each, far more than a machine maps, and a store with 200,000 operations is
-/// empty in about 33 minutes.
+/// The average pause is half of that, which is five seconds with the default delay. So when two
+/// hundred agents come back together, forty of them send in each second. With the default batch
+/// size each agent sends about a hundred operations a second, far more than a machine makes. A
+/// store with 200,000 operations is empty after about 33 minutes.
 const LONGEST_PAUSE: u32 = 10;
 
-/// The steps of one sender. It has no clock: the caller says what time it is.
+/// When one sender may send. It has no clock: the caller passes the time.
 ///
-/// After a failure it waits, and then sends one item: an endpoint that fails is asked little. Each
-/// batch that is taken may be followed by one of twice the size, but while there is a backlog a random
-/// pause lies between them. A fleet whose collector was away comes back in steps, each sender in its own.
+/// After a failure the sender waits and then sends one item, so that a failing endpoint gets few
+/// requests. After each batch that was taken the next may be twice as large. While there is a
+/// backlog, a random pause lies between two batches, so that the senders of a fleet do not all send
+/// at the same time when their collector comes back.
 #[derive(Debug)]
 pub(super) struct Schedule {
     backoff: Backoff,
-    /// Not to send before this time; `None` if the next batch may go at once.
+    /// No batch goes before this time. `None` if the next batch may go at once.
     not_before: Option<Instant>,
     /// The most items that the next batch may have.
     at_most: usize,
     /// The most items that the settings let a batch have.
     batch_max: usize,
-    /// The longest pause between two batches of the backlog; zero if there is none. It is no longer
-    /// than the longest wait of the outage was: a short one costs little.
+    /// The longest pause between two batches of the backlog; zero if there is no backlog. It is
+    /// never longer than the longest wait of the outage, so a short outage causes only short
+    /// pauses.
     pause: Duration,
     longest_pause: Duration,
 }
 
 impl Schedule {
-    /// Of a sender that nothing has failed for yet.
+    /// The schedule of a sender that has had no failure.
     pub(super) fn new(batch_max: usize, batch_delay: Duration) -> Self {
         Self {
             backoff: Backoff::default(),
@@ -54,7 +56,7 @@ impl Schedule {
         self.at_most
     }
 
-    /// A batch was not taken. Returns how long to wait: not less than the server `asked` for.
+    /// A batch was not taken. Returns how long to wait: at least what the server `asked` for.
     pub(super) fn failed(&mut self, asked: Option<Duration>, now: Instant) -> Duration {
         let wait = self.backoff.next(asked);
         self.not_before = Some(now + wait);
@@ -63,7 +65,7 @@ impl Schedule {
         wait
     }
 
-    /// A batch of so many items was taken. One that is not full was the last of the backlog.
+    /// A batch of `items` was taken. A batch that is not full was the last of the backlog.
     pub(super) fn taken(&mut self, items: usize, now: Instant) {
         if items < self.at_most.min(self.batch_max) {
             self.pause = Duration::ZERO;
@@ -75,13 +77,13 @@ impl Schedule {
         }
     }
 
-    /// A batch of so many items was refused: the next, half as large, may go at once.
+    /// A batch of `items` was refused. The next is half as large and may go at once.
     pub(super) fn refused(&mut self, items: usize) {
         self.answered();
         self.at_most = (items / 2).max(1);
     }
 
-    /// The collector is there.
+    /// The collector answered.
     fn answered(&mut self) {
         self.backoff.reset();
         self.not_before = None;
@@ -94,7 +96,7 @@ mod tests {
     use std::cmp::Reverse;
     use std::collections::{BTreeMap, BinaryHeap};
 
-    /// The defaults of the settings.
+    /// The default of the setting BatchMax.
     const BATCH_MAX: usize = 512;
     const BATCH_DELAY: Duration = Duration::from_secs(1);
     /// How long a request takes.
@@ -102,9 +104,9 @@ mod tests {
     const AGENTS: usize = 200;
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// Senders that have a backlog of so many operations each when their collector comes back after
-    /// `outage`, during which it asks them to wait. Returns requests by second after that, until all
-    /// backlogs are gone.
+    /// Simulates senders that have a backlog of so many operations each when their collector comes
+    /// back after `outage`. During the outage the collector asks them to wait. Returns the number
+    /// of requests in each second, until all backlogs are empty.
     fn come_back(
         agents: usize,
         backlog: usize,
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn no_second_of_a_fleet_that_comes_back_has_more_than_a_tenth_of_its_requests() {
+    fn when_a_fleet_comes_back_no_second_has_more_than_a_tenth_of_its_requests() {
         for (outage, asked) in [(5, None), (60, None), (3600, None), (60, Some(30)), (600, Some(5))]
         {
             let asked = asked.map(Duration::from_secs);
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_halved_and_its_halves_go_at_once() {
+    fn a_refused_batch_is_halved_and_its_halves_go_at_once() {
         let now = Instant::now();
         let mut schedule = Schedule::new(512, BATCH_DELAY);
         schedule.refused(100);

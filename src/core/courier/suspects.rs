@@ -1,24 +1,26 @@
-//! Spans at which a collector fails.
+//! Spans that a collector seems to fail at.
 
 use super::{Cause, Courier, Verdict};
 
-/// After so many failures of a span that is sent alone it is suspected, and others are sent.
+/// After so many failures of a span that is sent alone, the span is suspected and others are sent.
 const FAILURES: u32 = 3;
-/// Spans that are suspected at a time: if there are more of them, the collector is the reason.
+/// The most spans that are suspected at a time. If the collector fails at more spans, the collector
+/// is the reason.
 const SUSPECTS: usize = 16;
 
-/// Which spans are passed over, and which are sent again alone.
+/// Remembers which spans are passed over, and which are sent again alone.
 ///
-/// A collector that fails (5xx) at one span must not keep all others waiting, and one that fails at
-/// every span must cost none. So a span that fails again and again is passed over, if the collector
-/// takes an empty batch. Once others were taken it is sent again alone, and if the collector fails
-/// then, and still takes an empty batch, the span is the reason: it is refused.
+/// If a collector fails (5xx) at one span, the other spans must not wait for that one. If it fails
+/// at every span, no span may be lost. So a span is passed over if the collector fails at it again
+/// and again but takes an empty batch. After the collector has taken other spans, the suspected
+/// span is sent again alone. If the collector then fails, and still takes an empty batch, the span
+/// is the reason, and it is refused.
 #[derive(Debug)]
 pub struct Suspects<Key> {
-    /// The span that was sent alone last and failed, and how often.
+    /// The span that was sent alone last and failed, and how often it failed.
     failing: Option<(Key, u32)>,
     passed_over: Vec<Key>,
-    /// Of these, what is to be sent again because others were taken since.
+    /// The suspects that are to be sent again, because other spans were taken since.
     on_trial: Vec<Key>,
 }
 
@@ -29,24 +31,24 @@ impl<Key> Default for Suspects<Key> {
 }
 
 impl<Key: Copy + PartialEq> Suspects<Key> {
-    /// What is to be sent alone next; `None` if anything that is not [`passed_over`](Self::passed_over)
-    /// may be.
+    /// The span that is to be sent alone next. `None` if any span may be sent that is not
+    /// [`passed_over`](Self::passed_over).
     pub fn on_trial(&self) -> Option<Key> {
         self.on_trial.last().copied()
     }
 
-    /// What is sent only if there is nothing else.
+    /// The spans that are sent only if there are no others.
     pub fn passed_over(&self) -> &[Key] {
         &self.passed_over
     }
 
-    /// These are not there any more.
+    /// Forgets these spans, because they are no longer in the store.
     pub fn forget(&mut self, keys: &[Key]) {
         self.passed_over.retain(|suspect| !keys.contains(suspect));
         self.on_trial.retain(|suspect| !keys.contains(suspect));
     }
 
-    /// What the courier's verdict on these, which were sent as one batch, means for them.
+    /// Decides what the courier's verdict on one batch means for its spans, `keys`.
     pub fn weigh(&mut self, courier: &mut Courier, keys: &[Key], verdict: Verdict) -> Verdict {
         self.conclude(keys, verdict, &mut || courier.takes_empty_batches())
     }
@@ -62,7 +64,9 @@ impl<Key: Copy + PartialEq> Suspects<Key> {
             Verdict::Later { cause: Cause::Failing, reason, .. }
                 if is_trial && takes_empty_batches() =>
             {
-                tracing::warn!("the collector fails at one span and takes others: it is refused");
+                tracing::warn!(
+                    "the collector fails at one span and takes others; that span is refused"
+                );
                 self.forget(keys);
                 Verdict::Refused { reason }
             }
@@ -115,12 +119,12 @@ mod tests {
         Verdict::Refused { reason: "status 500".to_owned() }
     }
 
-    /// What the verdict on `keys` means to spans whose collector takes empty batches or does not.
+    /// The verdict on `keys`, with `empty` for whether the collector takes empty batches.
     fn weigh(suspects: &mut Suspects<u8>, keys: &[u8], verdict: Verdict, empty: bool) -> Verdict {
         suspects.conclude(keys, verdict, &mut || empty)
     }
 
-    /// With these passed over.
+    /// Suspects that pass over these spans.
     fn suspecting(keys: &[u8]) -> Suspects<u8> {
         let mut suspects = Suspects::default();
         for key in keys {
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_that_is_taken_is_not_one_any_more() {
+    fn a_suspect_that_is_taken_is_a_suspect_no_longer() {
         let mut suspects = suspecting(&[1]);
         weigh(&mut suspects, &[2], TAKEN, true);
         assert_eq!(weigh(&mut suspects, &[1], TAKEN, true), TAKEN);
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_that_fails_at_every_span_costs_none() {
+    fn no_span_is_lost_if_a_collector_fails_at_every_span() {
         let mut suspects = Suspects::default();
         for round in 0..100 {
             for key in 0..=u8::MAX {
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_which_everything_was_refused_puts_nothing_on_trial() {
+    fn a_batch_that_was_refused_as_a_whole_puts_no_span_on_trial() {
         let mut suspects = suspecting(&[1]);
         let none_taken = Verdict::Accepted { rejected: 2, message: String::new() };
         weigh(&mut suspects, &[2, 3], none_taken, true);
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_meanwhile_is_on_trial_no_more() {
+    fn a_span_that_was_given_up_meanwhile_is_on_trial_no_longer() {
         let mut suspects = suspecting(&[1, 2]);
         weigh(&mut suspects, &[3], TAKEN, true);
         suspects.forget(&[2]);

@@ -1,4 +1,4 @@
-//! What a collector's answer means for the batch it was sent.
+//! What a collector's answer means for the batch that was sent.
 
 use super::cause::Cause;
 use super::client::Reply;
@@ -10,40 +10,40 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use prost::Message;
 use std::time::Duration;
 
-/// What became of a batch.
+/// What happened to a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The collector has it (OTLP: full or partial success).
+    /// The collector has the batch (OTLP: full or partial success).
     Accepted {
-        /// Items that it refused for good, never more than the batch has.
+        /// How many items the collector refused for good; never more than the batch has.
         rejected: u64,
-        /// What it said, if anything.
+        /// The collector's message; empty if there was none.
         message: String,
     },
-    /// The collector refused all of it for good: the answer is about the spans.
+    /// The collector refused the whole batch for good: its answer is about the spans.
     Refused {
         /// Why.
         reason: String,
     },
-    /// The same of a batch of more than one: which of them it refuses shows when smaller batches are
-    /// sent, and they may be at once ([`Courier::at_most`](super::Courier::at_most)).
+    /// The collector refused a batch of more than one item. Smaller batches will show which items
+    /// it refuses. They may be sent at once ([`Courier::at_most`](super::Courier::at_most)).
     Divide {
         /// Why.
         reason: String,
     },
-    /// Send it again.
+    /// The batch is to be sent again.
     Later {
         /// Why.
         reason: String,
-        /// Not before this has passed, if the server said so.
+        /// The shortest wait before that, if the server asked for one.
         after: Option<Duration>,
-        /// What keeps it from being taken now.
+        /// Why the collector does not take the batch now.
         cause: Cause,
     },
 }
 
 impl Verdict {
-    /// What the collector did not take, and why; `None` if it took everything.
+    /// What the collector did not take, and why. `None` if it took everything.
     pub fn problem(&self) -> Option<&str> {
         match self {
             Self::Accepted { rejected: 0, .. } => None,
@@ -55,12 +55,12 @@ impl Verdict {
     }
 }
 
-/// What an answer to a batch of `items` means.
+/// The verdict on an answer to a batch of `items`.
 ///
-/// An answer that is about the endpoint costs nothing: who answered may not be the collector, or its
-/// token, its path or its backend may be wrong, and somebody corrects that. Only 400, 413, 415 and
-/// 422 are about what was sent (RFC 9110). OTLP has fewer statuses repeated; but what it calls not
-/// retryable is meant for a sender that has nowhere to keep a batch.
+/// An answer about the endpoint loses no span: the server may not be the collector, or the token,
+/// the path or the backend may be wrong, and somebody will correct that. Only 400, 413, 415 and 422
+/// are about the request's content (RFC 9110). OTLP lets a sender repeat a request after fewer
+/// statuses, but that rule is for senders that cannot keep a batch.
 pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
     match reply {
         Reply::Failed(reason) => Verdict::Later { reason, after: None, cause: Cause::Silence },
@@ -68,7 +68,7 @@ pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
         Reply::Answer { status: 200..=299, is_protobuf, body, .. } => {
             let Some(partial) = body.and_then(|body| partial_success(body, is_protobuf)) else {
                 return Verdict::Later {
-                    reason: "a success that is no answer of OTLP: is this a guest network's gate \
+                    reason: "a success that is not an OTLP answer: is this a guest network's gate \
                              page? Set the endpoint to where the collector is"
                         .to_owned(),
                     after: None,
@@ -80,7 +80,7 @@ pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
                 message: partial.error_message,
             }
         }
-        // A redirect took nothing: a gate page of a guest network, or an endpoint to correct.
+        // A redirect takes no span: it is a guest network's gate page, or the endpoint is wrong.
         Reply::Answer { status: status @ 300..=399, location, .. } => Verdict::Later {
             reason: format!(
                 "status {status}: redirected to {}; set the endpoint to where the collector is",
@@ -118,13 +118,14 @@ pub(super) fn judge(reply: Reply, items: u64) -> Verdict {
     }
 }
 
-/// What a success says was refused; `None` if it is no answer of OTLP.
+/// What a success says was refused. `None` if the answer is not OTLP.
 ///
-/// An answer has to be encoded as its request was: in protobuf, which is empty if all is well (OTLP
-/// specification, OTLP/HTTP response). Some gateways answer in JSON all the same. To take that for a
-/// gate page would lose nothing, but send what they have again for ever, so it is read; no other JSON is
-/// an answer. Protobuf skips fields that it does not know, so a text may decode: unless it is said to be
-/// protobuf, what does not encode to the same bytes again is not protobuf.
+/// An answer has to be encoded as its request was: in protobuf, which is empty if the collector
+/// took everything (OTLP specification, OTLP/HTTP response). Some gateways answer in JSON
+/// nevertheless. If that counted as a gate page, no span would be lost, but the same spans would be
+/// sent again for ever. So OTLP in JSON is read, and no other JSON counts as an answer. Protobuf
+/// skips fields that it does not know, so it can decode many texts. If the answer does not say that
+/// it is protobuf, it counts only if encoding it again gives the same bytes.
 fn partial_success(body: Bytes, is_protobuf: bool) -> Option<ExportTracePartialSuccess> {
     if let Some(partial) = json_answer::partial_success(&body) {
         return Some(partial);
@@ -174,10 +175,10 @@ mod tests {
         assert!(is_later(&judge(too_long, 5)));
     }
 
-    /// A field that is zero, and one that this version does not know: both are skipped, and neither
+    /// A zero field and a field that this version does not know. Both are skipped, and neither
     /// would be written again.
     #[test]
-    fn protobuf_that_is_said_to_be_so_may_have_more_than_this_version_writes() {
+    fn an_answer_that_says_it_is_protobuf_may_have_unknown_fields() {
         for body in [&[0x0A, 0x02, 0x08, 0x00][..], &[0x50, 0x01]] {
             let reply = |is_protobuf| Reply::Answer {
                 status: 200,
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_about_the_spans_costs_them_and_only_when_one_is_alone() {
+    fn only_an_answer_about_the_spans_loses_a_span_and_only_one_sent_alone() {
         let about_spans = [400, 413, 415, 422];
         for status in 300..600 {
             let (many, one) = (
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_a_server_asks_for_is_passed_on() {
+    fn the_wait_that_a_server_asks_for_is_passed_on() {
         let after = Some(Duration::from_secs(7));
         let reply = Reply::Answer {
             status: 429,

@@ -1,46 +1,47 @@
-//! What all ledgers of a folder say together.
+//! Totals of all ledgers of a folder.
 
 use super::{Entry, LedgerFolder};
 use crate::ledger::{Corruption, Keeper, LedgerError, Tally, state::Phase};
 use crate::process::Identity;
 use std::io;
 
-/// A count of everything in a folder.
+/// The totals of everything in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// Ledgers that could be read.
     pub ledgers: usize,
-    /// Of these, ledgers whose host lives.
+    /// How many of these belong to a live host.
     pub live: usize,
-    /// Files that could not be read: other users', damaged, or no ledgers.
+    /// Files that could not be read: another user's, damaged, or not a ledger.
     pub unreadable: usize,
     /// Bytes of all files.
     pub bytes: u64,
     /// Operations in dead hosts' ledgers that wait to be taken over.
     pub orphaned: u64,
-    /// The sum of what hosts count that send by themselves, and of what waits in the others'
-    /// ledgers: what the agent took out of those it counts itself.
+    /// The sum of two parts: the counters of hosts that send by themselves, and the operations that
+    /// wait in the other hosts' ledgers. The agent counts itself what it took out of those.
     pub tally: Tally,
-    /// When a collector last accepted a batch of any host, in nanoseconds since 1970; 0: never.
+    /// When a collector last accepted a batch of any host, in nanoseconds since 1970; 0 for never.
     pub last_export_unix_nanos: u64,
-    /// Why exporters in live hosts failed last, [`MOST_ERRORS`] of them at most.
+    /// Why the exporters of live hosts failed last; at most [`MOST_ERRORS`] of them.
     pub last_errors: Vec<HostError>,
 }
 
-/// The most that a [`Census`] keeps of them.
+/// The most errors that a [`Census`] keeps.
 const MOST_ERRORS: usize = 8;
 
-/// Why the exporter in a live host failed last. Of any content: a user's program wrote it.
+/// Why the exporter in a live host failed last. A user's program wrote the text, so it may be
+/// anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostError {
-    /// Which host.
+    /// The host.
     pub identity: Identity,
-    /// What its exporter noted.
+    /// The text that its exporter wrote.
     pub text: String,
 }
 
 impl Census {
-    /// Counts what is in `folder`.
+    /// Counts everything in `folder`.
     pub fn take(folder: &LedgerFolder) -> io::Result<Self> {
         let mut census = Self::default();
         for entry in folder.list()? {
@@ -49,7 +50,7 @@ impl Census {
                 Ok(()) => census.ledgers += 1,
                 Err(LedgerError::File { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
-                // Its host is making it, or died over it: nothing is in it.
+                // The host is still making the file, or died while it did. The file holds nothing.
                 Err(LedgerError::Corrupt { corruption: Corruption::Unborn, .. }) => {}
                 Err(_) => census.unreadable += 1,
             }

@@ -1,4 +1,4 @@
-//! What is open right now: operations under way in live hosts, read without disturbing them.
+//! The operations that are under way in live hosts. Reading them does not disturb the hosts.
 
 use super::{Entry, LedgerFolder};
 use crate::ledger::{Corruption, LedgerError, Record, SlotImage, state::Phase};
@@ -9,32 +9,33 @@ use crate::process::Identity;
 use std::io;
 use std::time::Duration;
 
-/// An operation that is under way.
+/// An operation under way.
 #[derive(Clone, Debug)]
 pub struct Inflight {
-    /// What it is.
+    /// The operation.
     pub operation: Disclosed,
-    /// Whose it is.
+    /// The host.
     pub identity: Identity,
-    /// The user that the file system says the host belongs to.
+    /// The user whom the host's ledger belongs to, as the file system says.
     pub user: String,
-    /// For how long it has been open.
+    /// How long it has been open.
     pub open_for: Duration,
 }
 
-/// All that is open on this machine.
+/// All operations under way on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// The operations, the one that has been open for longest first.
+    /// The operations. The one that has been open longest comes first.
     pub operations: Vec<Inflight>,
-    /// Live hosts that were asked.
+    /// How many live hosts were read.
     pub hosts: usize,
-    /// Ledgers that this user may not read, or that are damaged.
+    /// Ledgers that are damaged or that this user may not read.
     pub unreadable: usize,
 }
 
 impl Snapshot {
-    /// Looks at every live host. Names are those that `privacy` lets out.
+    /// Reads the ledger of every live host. Contains only names that `privacy` lets leave the
+    /// machine.
     pub fn take(folder: &LedgerFolder, privacy: &Privacy) -> io::Result<Self> {
         let mut snapshot = Self::default();
         for entry in folder.list()? {
@@ -42,7 +43,7 @@ impl Snapshot {
                 Ok(live) => snapshot.hosts += usize::from(live),
                 Err(LedgerError::File { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
-                // Its host is making it, or died over it: nothing is in it.
+                // The host is still making the file, or died while it did. The file holds nothing.
                 Err(LedgerError::Corrupt { corruption: Corruption::Unborn, .. }) => {}
                 Err(_) => snapshot.unreadable += 1,
             }
@@ -52,7 +53,7 @@ impl Snapshot {
     }
 }
 
-/// Adds what is open in one ledger. Returns whether its host lives.
+/// Adds the open operations of one ledger. Returns whether its host lives.
 fn look_at(
     entry: &Entry,
     privacy: &Privacy,
@@ -74,7 +75,8 @@ fn look_at(
         .map_err(failed)?;
     let user = platform::owner_of(access.file()).map_err(failed)?.name;
     for (slot, generation) in open {
-        // Read again: the host may have been writing while all of it was copied.
+        // The slot is read again, because the host may have been writing while all slots were
+        // copied.
         let Some(image) = access.slot(&header, slot).map_err(failed)? else { continue };
         if !is_open(&image) || image.generation != generation {
             continue;

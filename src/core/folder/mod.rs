@@ -1,4 +1,4 @@
-//! The folder that all hosts of a machine keep their ledgers in, and what can be read from it without
+//! The folder with the ledgers of all hosts of a machine, and what can be read from it without
 //! changing anything.
 
 mod census;
@@ -17,46 +17,46 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// Folder in the ledger folder for what the agent keeps.
+/// The agent's own folder in the ledger folder.
 pub const AGENT_FOLDER: &str = "agent";
 
-/// The control page ([`crate::control_page`]), a file in the agent's folder.
+/// The control page ([`crate::control_page`]): a file in the agent's folder.
 pub const CONTROL_PAGE: &str = "control";
 
-/// Names in a folder at which hosts without an agent make no more ledgers.
+/// If the folder has this many names and no agent empties it, hosts make no more ledgers.
 const NAMES: usize = 500;
 
-/// The folder.
+/// The ledger folder.
 #[derive(Clone, Debug)]
 pub struct LedgerFolder {
     path: PathBuf,
 }
 
-/// A file in the folder that is named as a ledger is.
+/// A file in the folder whose name is a ledger's.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The open folder that it was found in.
+    /// The open folder in which the file was found.
     directory: Arc<Directory>,
     /// The file.
     pub path: PathBuf,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// When it was last written to, as the file system says. Its owner can say anything there.
+    /// When the file was last written to, as the file system says. Its owner can set any time.
     pub modified: SystemTime,
 }
 
 impl LedgerFolder {
-    /// The folder at `path`, which need not exist.
+    /// The folder at `path`. It need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Its path.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens it; `None` if it does not exist.
+    /// Opens the folder. `None` if it does not exist.
     pub fn open(&self) -> io::Result<Option<Arc<Directory>>> {
         match Directory::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -64,8 +64,8 @@ impl LedgerFolder {
         }
     }
 
-    /// Lists the files that are named as ledgers are, in the order of their names. A folder that does
-    /// not exist is empty.
+    /// Lists the files whose names are a ledger's, in the order of their names. A folder that does
+    /// not exist has none.
     pub fn list(&self) -> io::Result<Vec<Entry>> {
         let Some(directory) = self.open()? else { return Ok(Vec::new()) };
         let named = |file: &Listed| is_ledger_name(&file.name.to_string_lossy());
@@ -83,35 +83,36 @@ impl LedgerFolder {
         Ok(entries)
     }
 
-    /// Whether no more ledgers are to be made where no agent empties them. Counts names up to a
-    /// bound and looks at nothing: any user can put any number of files here.
+    /// Whether hosts without an agent must make no more ledgers. Counts names up to a limit and
+    /// opens no file, because any user can put any number of files here.
     pub fn is_full(&self) -> bool {
         fs::read_dir(&self.path).is_ok_and(|names| names.take(NAMES).count() == NAMES)
     }
 
-    /// Whom the folder belongs to, and what others may do in it; `None` if there is no folder.
+    /// The user whom the folder belongs to, and what others may do in it. `None` if there is no
+    /// folder.
     pub fn ownership(&self) -> io::Result<Option<Ownership>> {
         self.open()?.map(|directory| directory.ownership()).transpose()
     }
 
-    /// Where the agent keeps what is its own.
+    /// The agent's own folder.
     pub fn agent(&self) -> PathBuf {
         self.path.join(AGENT_FOLDER)
     }
 
-    /// Where the control page is, if there is one.
+    /// The path of the control page, which need not exist.
     pub fn control_page(&self) -> PathBuf {
         self.agent().join(CONTROL_PAGE)
     }
 }
 
 impl Entry {
-    /// Opens it in the folder that it was found in.
+    /// Opens the file in the folder in which it was found.
     pub fn open(&self) -> Result<Access, LedgerError> {
         Access::open(&self.directory, self.path.file_name().unwrap_or_default())
     }
 
-    /// How long ago it was written to; nothing if the clock was set back since.
+    /// How long ago the file was written to; zero if the clock was set back since.
     pub fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(self.modified).unwrap_or_default()
     }

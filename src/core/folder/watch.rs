@@ -1,5 +1,5 @@
-//! What one process records, and whether it is delivered: seen from another process, without
-//! disturbing it.
+//! What one process records, and whether it is delivered. Another process reads this without
+//! disturbing the first.
 
 use super::{Entry, LedgerFolder};
 use crate::ledger::{Corruption, LedgerError, SlotImage, state::Phase};
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often ledgers are looked at.
+/// How long the watcher waits before it reads the ledgers again.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// A process' slots at one moment. Of a dead process with the same id there may be a ledger, too;
-/// nothing changes in it.
+/// A process' slots at one moment. A dead process with the same id may have left a ledger, too;
+/// nothing changes in that one.
 #[derive(Debug, Default)]
 pub struct HostSlots {
     slots: BTreeMap<Place, SlotImage>,
@@ -23,32 +23,33 @@ pub struct HostSlots {
 /// A ledger and the slot in it.
 type Place = (PathBuf, usize);
 
-/// The slots that an operation took, to see them freed.
+/// The slots that an operation took. The watch ends when they are free.
 #[derive(Debug)]
 pub struct Watch {
     folder: LedgerFolder,
     pid: u32,
-    /// With the generation of each.
+    /// The slots, each with its generation.
     slots: BTreeMap<Place, u64>,
     lost: u64,
     since: Instant,
-    /// What has been seen so far.
+    /// The result so far.
     pub recorded: Recorded,
 }
 
-/// What became of an operation.
+/// What happened to an operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// POST's status, and the time from PRE to POST; `None` if POST did not come.
+    /// POST's status, and the time from PRE to POST. `None` if no POST came.
     pub post: Option<(u32, Duration)>,
-    /// How long after its end the slot was free; `None` if it was not, as far as it was watched.
+    /// How long after the operation's end the slot was free. `None` if it was not free while it was
+    /// watched.
     pub freed_after: Option<Duration>,
-    /// Whether its process counted a loss meanwhile.
+    /// Whether the process counted a loss during that time.
     pub lost: bool,
 }
 
 impl HostSlots {
-    /// Reads the ledger of the process `pid`. A process that has none has no slots.
+    /// Reads the ledgers of the process `pid`. A process without a ledger has no slots.
     pub fn read(folder: &LedgerFolder, pid: u32) -> Result<Self, LedgerError> {
         let mut host = Self::default();
         let path = folder.path();
@@ -61,7 +62,7 @@ impl HostSlots {
                 .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
             {
                 match host.add(&entry) {
-                    // Emptied and removed meanwhile.
+                    // The ledger was emptied and removed in the meantime.
                     Err(LedgerError::File { source, .. })
                         if source.kind() == ErrorKind::NotFound => {}
                     Err(LedgerError::Corrupt { corruption: Corruption::Unborn, .. }) => {}
@@ -89,11 +90,11 @@ impl HostSlots {
 }
 
 impl Watch {
-    /// What the process recorded since `before` of an operation that ended just now. What is not
-    /// there yet is waited for, for `limit` at most; `None` if nothing comes.
+    /// What the process has recorded since `before`, for an operation that ended just now. Waits
+    /// for the record for at most `limit`; `None` if none comes.
     ///
-    /// What POST wrote is read from slots that may be free again: their numbers stay until the
-    /// process uses them for another operation.
+    /// POST's data may be read from a slot that is free again: the slot's numbers stay until the
+    /// process uses it for another operation.
     pub fn begin(
         folder: &LedgerFolder,
         pid: u32,
@@ -121,8 +122,8 @@ impl Watch {
         }
     }
 
-    /// Looks again. Returns whether there is nothing more to see: the slots are free, or `limit`
-    /// has passed since the operation ended. A ledger that is gone was emptied first.
+    /// Reads the slots again. Returns whether the watch is over: the slots are free, or `limit` has
+    /// passed since the operation ended. A ledger that no longer exists was emptied first.
     pub fn is_over(&mut self, limit: Duration) -> bool {
         let elapsed = self.since.elapsed();
         if self.recorded.freed_after.is_none()
@@ -137,14 +138,14 @@ impl Watch {
 }
 
 impl HostSlots {
-    /// Whether the operation of `generation` is out of its slot.
+    /// Whether the operation of `generation` has left its slot.
     fn is_free(&self, place: &Place, generation: u64) -> bool {
         let slot = self.slots.get(place);
         slot.is_none_or(|slot| slot.generation > generation || slot.phase == Some(Phase::Free))
     }
 }
 
-/// What POST wrote, if it came.
+/// What POST wrote. `None` if no POST came.
 fn post(slot: &SlotImage) -> Option<(u32, Duration)> {
     let came = matches!(slot.phase, Some(Phase::Done | Phase::Free));
     let nanos = slot.body.ended.checked_sub(slot.body.started)?;

@@ -1,14 +1,14 @@
-//! Copies of damaged ledgers, so that somebody can find out what happened to them.
+//! Copies of damaged ledgers, so that a person can find out what happened to them.
 
 use crate::ledger::{Access, LARGEST_FILE};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-/// Bytes that are kept for each owner.
+/// How many bytes of copies are kept for each owner.
 const ROOM: u64 = 1 << 20;
 
-/// A folder with a folder for each owner. Nobody but this process writes there.
+/// A folder that has one folder for each owner. Only this process writes there.
 #[derive(Clone, Debug)]
 pub(super) struct Damaged {
     folder: PathBuf,
@@ -19,7 +19,7 @@ impl Damaged {
         Self { folder }
     }
 
-    /// Copies what a ledger has in the place of one, unless its owner has no room left.
+    /// Copies the bytes of a ledger, unless its owner has no room left.
     pub fn keep(&self, owner: &str, ledger: &Access) -> io::Result<()> {
         let folder = self.folder.join(owner.replace(|letter: char| !letter.is_alphanumeric(), "-"));
         fs::create_dir_all(&folder)?;
@@ -36,7 +36,7 @@ impl Damaged {
         fs::write(folder.join(name), &bytes[..count])
     }
 
-    /// How many are kept.
+    /// How many copies are kept.
     pub fn count(&self) -> usize {
         let folders = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         folders.map(|folder| fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()

@@ -1,11 +1,12 @@
-//! One ledger of another process, and what can be taken out of it.
+//! One ledger of another process, and the operations that can be taken out of it.
 //!
-//! Looking changes nothing in the file. What was found is written down elsewhere first, and only then
-//! are its slots freed ([`ForeignLedger::conclude`]) or is the file removed.
+//! Reading the ledger changes nothing in the file. The caller first writes down elsewhere what was
+//! found. Only then are the slots freed ([`ForeignLedger::conclude`]) or is the file removed.
 //!
-//! Of a dead host's ledger we hold the lock, so nobody else writes to it. A live host that leaves
-//! delivery to the agent writes meanwhile: there only that is written which the host does not write
-//! (ledger/mod.rs has the rules), and what does not fit its checksum is read a second time.
+//! This process holds the lock of a dead host's ledger, so no other process writes to it. A live
+//! host that leaves delivery to the agent writes at the same time. Then this process writes only
+//! fields that the host does not write (ledger/mod.rs has the rules), and it reads a body a second
+//! time if its checksum is wrong.
 
 use crate::ledger::state::Phase;
 use crate::ledger::{
@@ -21,11 +22,11 @@ use std::time::Duration;
 pub(super) struct ForeignLedger {
     access: Access,
     header: HeaderImage,
-    /// Whether its host lives; if not, we hold its lock.
+    /// Whether the host lives. If not, this process holds the ledger's lock.
     is_live: bool,
-    /// What the header's `activity` was when all that was found before it had been concluded.
+    /// The header's `activity` at the time when everything found before was concluded.
     activity: [u64; SLOT_WORDS],
-    /// What is under way in a live host.
+    /// The operations that are under way in a live host.
     open: Vec<Open>,
 }
 
@@ -37,22 +38,22 @@ struct Open {
     started: u64,
 }
 
-/// What a ledger holds that nobody has taken yet.
+/// What a ledger holds that has not been taken over yet.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Operations: finished ones, those that a dead host left open, and those that a live one has had
-    /// open for too long.
+    /// Operations that are finished, that a dead host left open, or that a live host has had open
+    /// for too long.
     pub records: Vec<Record>,
     /// Losses that the header claims and no span has reported, by reason.
     pub claimed: [u64; LOSSES],
-    /// Operations that cannot be read: their PRE had not returned, or what is in the slot is no
+    /// Operations that cannot be read: their PRE had not returned, or the slot's bytes are not an
     /// operation.
     pub unreadable: u64,
     /// Whether something in the file is damaged.
     pub is_damaged: bool,
-    /// Slots to be freed.
+    /// Slots that are to be freed.
     free: Vec<usize>,
-    /// Slots whose operation was taken as one that has not ended, and is still under way.
+    /// Slots whose operation was taken over as unfinished and is still under way.
     overdue: Vec<usize>,
     activity: [u64; SLOT_WORDS],
     open: Vec<Open>,
@@ -60,17 +61,18 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Whether there is nothing to write down.
+    /// Whether nothing was found that must be written down.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.unreadable == 0 && self.claimed == [0; LOSSES]
     }
 }
 
 impl ForeignLedger {
-    /// A ledger with this owner. One whose host lives must be [for the agent](Self::is_for_agent).
+    /// A ledger with this owner. If its host lives, the ledger must be [for the
+    /// agent](Self::is_for_agent).
     pub fn new(access: Access, header: HeaderImage, owner: Owner) -> Self {
         let is_live = owner == Owner::Lives;
-        // Nothing has been looked at, so every word counts as changed.
+        // Nothing has been read yet, so every word counts as changed.
         let activity = [u64::MAX; SLOT_WORDS];
         Self { access, header, is_live, activity, open: Vec::new() }
     }
@@ -80,7 +82,7 @@ impl ForeignLedger {
         header.keeper == Keeper::Agent && header.geometry.version > 1
     }
 
-    /// Whether its host lived at the last look.
+    /// Whether the host lived when the ledger was last read.
     pub fn is_live(&self) -> bool {
         self.is_live
     }
@@ -95,8 +97,8 @@ impl ForeignLedger {
         &self.access
     }
 
-    /// Finds what is there to take. An operation that a live host has had open for longer than
-    /// `unfinished_after` counts as one that did not end.
+    /// Finds the operations that can be taken over. An operation that a live host has had open for
+    /// longer than `unfinished_after` counts as unfinished.
     pub fn look(&mut self, unfinished_after: Duration) -> Result<Found, LedgerError> {
         if self.is_live
             && self.access.try_own().map_err(|source| self.failed("lock", source))? == Owner::Dead
@@ -112,7 +114,7 @@ impl ForeignLedger {
         Ok(found)
     }
 
-    /// Looks at those slots of a live host that it has written to.
+    /// Reads those slots of a live host that it has written to since the last time.
     fn look_at_live(&self, unfinished_after: Duration) -> io::Result<Found> {
         let mut found =
             Found { activity: self.header.activity, open: self.open.clone(), ..Found::default() };
@@ -133,7 +135,8 @@ impl ForeignLedger {
                             found.take(slot, self.whole(slot, image)?);
                         }
                     }
-                    // What POST is writing may be open again without a sign of it.
+                    // A slot that POST is writing may become open again, and `activity` does not
+                    // show that.
                     Some(Phase::Open | Phase::Completing) if !is_told => {
                         let (generation, started) = (image.generation, image.body.started);
                         found.open.push(Open { slot, generation, started });
@@ -151,7 +154,7 @@ impl ForeignLedger {
                     found.overdue.push(open.slot);
                     found.take(open.slot, Some(self.unfinished(image, now)));
                 }
-                // POST is writing, and the next look sees what comes of it.
+                // POST is writing. The next look will find the result.
                 Some(image) if image.phase == Some(Phase::Completing) => found.open.push(open),
                 _ => {}
             }
@@ -159,7 +162,8 @@ impl ForeignLedger {
         Ok(found)
     }
 
-    /// A finished operation as its POST wrote it: it may have been writing when the slot was read.
+    /// The finished operation as POST wrote it. POST may have been writing while the slot was read,
+    /// so a slot with a wrong checksum is read again.
     fn whole(&self, slot: usize, image: SlotImage) -> io::Result<Option<SlotImage>> {
         if image.is_intact() {
             return Ok(Some(image));
@@ -168,16 +172,16 @@ impl ForeignLedger {
         Ok(again.filter(|again| again.generation == image.generation && again.is_intact()))
     }
 
-    /// Finds all that a dead host left.
+    /// Finds everything that a dead host left.
     fn look_at_dead(&self) -> io::Result<Found> {
         let mut found = Found::default();
         let mut images = Vec::new();
         self.access.all_slots(&self.header, |slot, image| images.push((slot, image)))?;
-        // What is damaged says nothing of the others.
+        // Only intact slots are used here: a damaged one may hold any time.
         let intact = images.iter().filter(|(_, image)| image.is_intact());
         let last_moment = intact.map(|(_, image)| last_moment(image)).max();
         let last_moment = self.header.last_seen.max(last_moment.unwrap_or(0));
-        // It may have become shorter since it was opened.
+        // The file may have become shorter since it was opened.
         found.is_damaged =
             !self.access.is_whole(&self.header) || images.len() < self.header.geometry.slot_count;
         for (slot, image) in images {
@@ -198,18 +202,18 @@ impl ForeignLedger {
         Ok(found)
     }
 
-    /// An operation that did not end before `moment`.
+    /// The same operation as one that had not ended at `moment`, in nanoseconds after the anchor.
     fn unfinished(&self, mut image: SlotImage, moment: u64) -> SlotImage {
         image.phase = Some(Phase::Unfinished);
         image.body.ended = moment.max(image.body.started);
         image.body.asleep_after = image.body.asleep_before;
-        // POST may have been writing it.
+        // POST may have been writing the provider's name.
         image.body.provider_units = 0;
         image
     }
 
-    /// The losses that the header claims, without those already reported on a span. Of the latter it
-    /// says only how many there are, so they are subtracted from the first reasons.
+    /// The losses that the header claims, without those already reported on a span. The header does
+    /// not say the reasons of the reported losses, so they are subtracted from the first reasons.
     fn claim(&self, found: &mut Found) {
         let counters = &self.header.counters;
         let mut told = self.header.lost_told.min(counters.lost_in_all());
@@ -221,7 +225,7 @@ impl ForeignLedger {
         }
     }
 
-    /// Frees the slots of what was found: it is written down elsewhere.
+    /// Frees the slots of everything that was found. The caller has written it down elsewhere.
     pub fn conclude(&mut self, found: &Found) -> Result<(), LedgerError> {
         let geometry = self.header.geometry;
         let write = |place, bytes: &[u8]| {
@@ -234,7 +238,7 @@ impl ForeignLedger {
             write(geometry.sent(*slot), &[SENT | SENT_UNFINISHED])?;
         }
         for slot in &found.free {
-            // The phase is the lowest byte of the state, and the first in the file.
+            // The phase is the lowest byte of the state, so it is the first in the file.
             write(geometry.slot(*slot), &[Phase::Free as u8])?;
         }
         self.activity = found.activity;
@@ -254,7 +258,7 @@ impl ForeignLedger {
 }
 
 impl Found {
-    /// Takes the operation of a slot, or counts it if there is none to read.
+    /// Takes the operation of a slot. Counts it as unreadable if the slot holds none.
     fn take(&mut self, slot: usize, image: Option<SlotImage>) {
         let Some(image) = image else {
             self.is_damaged = true;
@@ -266,7 +270,7 @@ impl Found {
     }
 }
 
-/// The latest time that a slot knows of, in nanoseconds after the anchor.
+/// The latest time in a slot, in nanoseconds after the anchor.
 fn last_moment(image: &SlotImage) -> u64 {
     let body = &image.body;
     match image.phase {

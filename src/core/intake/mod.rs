@@ -1,13 +1,13 @@
-//! Takes operations out of the ledgers of other processes: of dead hosts', and of live ones' that leave
-//! delivery to the agent.
+//! Takes operations out of the ledgers of other processes: of dead hosts, and of live hosts that
+//! leave delivery to the agent.
 //!
-//! A [`Round`] says what was found, and nothing in a ledger has changed by then. The caller writes it down
-//! in a place of its own and then [concludes](Intake::conclude) the round: only then are slots freed and
-//! files removed. A round that is dropped is found again.
+//! A [`Round`] holds what was found; until then nothing in a ledger has changed. The caller writes
+//! the round to its own store and then [concludes](Intake::conclude) it. Only then are slots freed
+//! and files removed. If a round is dropped, the next one finds the same operations.
 //!
-//! Every ledger is taken for hostile: its owner may have put anything there, and goes on writing while
-//! it is read. Whatever is in it costs its owner alone: rounds take from each owner in turn, and each
-//! has a [`Quota`].
+//! Every ledger counts as hostile: its owner may have put anything there, and may write while it is
+//! read. A bad ledger may harm only its owner: a round takes from each owner in turn, and each
+//! owner has a [`Quota`].
 
 mod damaged;
 mod foreign;
@@ -39,26 +39,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use watched::{Sight, Watched};
 
-/// How often the folder is listed, and a file is looked at that may have become one to take.
+/// How often the folder is listed, and how often a file is looked at that may have become ready.
 pub const SWEEP: Duration = Duration::from_secs(30);
-/// How long a ledger that could not be written to is left alone.
+/// How long a ledger that could not be written to or removed is left alone.
 const STUCK_FOR: Duration = Duration::from_secs(3600);
-/// Longer than any operation takes.
+/// Longer than any operation takes, in nanoseconds.
 const LONGEST: u64 = 7 * DAY;
-/// How far a date may be ahead of the latest that is known: clocks are set.
+/// How far a date may be after the latest known one, in nanoseconds, because clocks are set.
 const DAY: u64 = 24 * 3600 * 1_000_000_000;
 
-/// Operations at which a round ends: each ledger is taken whole, so it may have a thousand more.
+/// A round ends when it has this many operations. The last ledger is still taken whole, so a round
+/// may have a thousand more.
 const OPERATIONS: usize = 1000;
-/// Ledgers at which a round ends.
+/// A round ends after this many ledgers.
 const LEDGERS: usize = 256;
-/// Files whose owner is asked for in one round.
+/// How many files' owners are asked for in one round.
 const LEARNED: usize = 4096;
-/// Live ledgers that are kept open, each with a file handle.
+/// How many live ledgers are kept open, each with a file handle.
 const HELD: usize = 800;
-/// Of these, one owner's who is not trusted.
+/// How many of these may belong to one owner who is not trusted.
 const HELD_BY_ONE: usize = 128;
-/// Names of the folder that are remembered.
+/// How many names of the folder are remembered.
 const NAMES: usize = 200_000;
 
 /// Empties the ledgers in one folder.
@@ -68,7 +69,7 @@ pub struct Intake {
     directory: Option<Arc<Directory>>,
     damaged: Damaged,
     unfinished_after: Duration,
-    /// How often live ledgers are looked at.
+    /// How often live ledgers are read.
     look_every: Duration,
     boot_id: u64,
     files: BTreeMap<OsString, Watched>,
@@ -78,23 +79,23 @@ pub struct Intake {
     swept: Option<Instant>,
 }
 
-/// What the intake knows of the folder.
+/// The state of the folder, as far as the intake knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sights {
     /// Ledgers of live hosts.
     pub live: usize,
-    /// Of these, ledgers that are kept open because their operations are taken over as they end.
+    /// How many of these are kept open, because their operations are taken over as they end.
     pub held: usize,
-    /// Files that are left alone.
+    /// Files that are not touched.
     pub refused: usize,
-    /// Owners whose quota is spent, so that what they have waits for the next hour.
+    /// Owners whose quota is used up, so that their operations wait for the next hour.
     pub deferred: usize,
     /// Copies of damaged ledgers.
     pub damaged: usize,
 }
 
 impl Intake {
-    /// An intake that has not looked yet. Copies of damaged ledgers go to `damaged`.
+    /// An intake that has read nothing yet. Copies of damaged ledgers go to `damaged`.
     pub fn new(
         folder: LedgerFolder,
         damaged: PathBuf,
@@ -120,7 +121,7 @@ impl Intake {
         &self.folder
     }
 
-    /// Lists the folder, if that was not done for [`SWEEP`].
+    /// Lists the folder, unless that was done within [`SWEEP`].
     pub fn sweep(&mut self, now: Instant) -> io::Result<()> {
         if self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP) {
             return Ok(());
@@ -128,8 +129,7 @@ impl Intake {
         self.list(now)
     }
 
-    /// Lists the folder: new names are looked at by the next round, and those that are gone are
-    /// forgotten.
+    /// Lists the folder. The next round looks at new names; names that are gone are forgotten.
     pub fn list(&mut self, now: Instant) -> io::Result<()> {
         self.swept = Some(now);
         if !self.directory.as_ref().is_some_and(|directory| directory.is_there()) {
@@ -149,7 +149,7 @@ impl Intake {
                 self.files.insert(listed.name, file);
             }
         }
-        // An owner without a file left has had a part of this hour all the same.
+        // An owner whose files are gone has still used a part of this hour's quota.
         self.owners.retain(|owner, quota| {
             !quota.is_over(now)
                 || self.files.values().any(|file| file.owner.as_ref() == Some(owner))
@@ -157,28 +157,28 @@ impl Intake {
         Ok(())
     }
 
-    /// A file of this name may have been made just now.
+    /// Notes that a file of this name may have been made just now.
     pub fn note_birth(&mut self, name: &OsStr, now: Instant) -> io::Result<()> {
         if self.directory.is_none() {
             return self.list(now);
         }
         if is_ledger_name(&name.to_string_lossy()) && self.files.len() < NAMES {
-            // Its host is making it: nobody is to be in its way.
+            // The host is still making the file, and this process must not disturb it.
             let later = now + self.look_every;
             self.files.entry(name.to_owned()).or_insert_with(|| Watched::new(later));
         }
         Ok(())
     }
 
-    /// When there is something to look at, the next sweep included.
+    /// When the next file is due. The next sweep counts, too.
     pub fn due(&self) -> Option<Instant> {
         let files = self.files.values().map(|file| file.due);
         files.chain(self.swept.map(|swept| swept + SWEEP)).min()
     }
 
-    /// Finds what there is to take now: so much that it is written down in a moment, and from each
-    /// owner in turn. `latest` is the latest date that is known, in nanoseconds since 1970; what is
-    /// long after it is damaged.
+    /// Finds the operations that can be taken now, from each owner in turn, and not more than can
+    /// be written down at once. `latest` is the latest date that is known, in nanoseconds since
+    /// 1970; an operation long after it is damaged.
     pub fn collect(&mut self, now: Instant, latest: u64) -> Round {
         let mut round = Round::default();
         let Some(directory) = self.directory.clone() else { return round };
@@ -199,7 +199,7 @@ impl Intake {
         round
     }
 
-    /// Asks the file system whose the new files are. Returns whether there are more of them.
+    /// Asks the file system for the owners of new files. Returns whether more files are waiting.
     fn learn_owners(&mut self, directory: &Arc<Directory>, now: Instant) -> bool {
         let new = |file: &Watched| file.owner.is_none() && file.due <= now;
         let names: Vec<OsString> = self
@@ -230,7 +230,7 @@ impl Intake {
                     self.files.remove(name);
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "a file that is left alone");
+                    tracing::debug!(%error, "a file is left alone");
                     if let Some(file) = self.files.get_mut(name) {
                         file.put_off(Sight::Refused, now, STUCK_FOR);
                     }
@@ -240,8 +240,8 @@ impl Intake {
         names.len() == LEARNED
     }
 
-    /// The files to look at now, of each owner in turn, beginning behind the one that was served last;
-    /// and whether there are more of them than one round takes.
+    /// The files to look at now, one of each owner in turn. The first owner is the one after the
+    /// owner that was served last. Also returns whether there are more files than one round takes.
     fn queue(&self, now: Instant) -> (Vec<(Arc<str>, OsString)>, bool) {
         let mut is_cut = false;
         let mut owners: BTreeMap<&Arc<str>, VecDeque<&OsString>> = BTreeMap::new();
@@ -268,7 +268,8 @@ impl Intake {
         (queue, is_cut)
     }
 
-    /// Looks at one file. What is in it goes into the round, and with it the file's place in `files`.
+    /// Looks at one file. What is found goes into the round, together with the file's place in
+    /// `files`.
     fn visit(
         &mut self,
         directory: &Arc<Directory>,
@@ -325,14 +326,14 @@ impl Intake {
             }
             Err(error) if is_gone(&error) => {}
             Err(error) => {
-                tracing::debug!(%error, "a file that is left alone");
+                tracing::debug!(%error, "a file is left alone");
                 file.put_off(Sight::Refused, now, STUCK_FOR);
                 self.files.insert(name, file);
             }
         }
     }
 
-    /// Puts what was found into the round, judged and within its owner's quota.
+    /// Checks what was found and puts it into the round, within its owner's quota.
     fn take(
         &mut self,
         owner: &Arc<str>,
@@ -370,11 +371,12 @@ impl Intake {
             quota.take_ledger();
             round.removed += 1;
         }
-        // What an earlier boot left half written is no damage: nothing here outlives the power.
+        // A half-written slot of an earlier boot is not damage: the ledger is not made to survive a
+        // loss of power.
         let is_of_this_boot = [0, self.boot_id].contains(&origin.boot_id);
         let reason = if is_of_this_boot { Loss::Corrupt.name() } else { POWER_LOSS };
         round.lose(origin.ids.seed(), (reason, unreadable), &found.claimed, claimed);
-        // What its slots promised and is no operation is damage, too.
+        // A slot that promised an operation and holds none is damage, too.
         let is_damaged = found.is_damaged || unreadable > found.unreadable;
         if is_damaged && is_of_this_boot && !ledger.is_live() {
             round.damaged += 1;
@@ -388,7 +390,7 @@ impl Intake {
         }
     }
 
-    /// Frees the slots and removes the files of a round that is written down.
+    /// Frees the slots and removes the files of a round that has been written down.
     pub fn conclude(&mut self, round: Round, now: Instant) {
         for Visited { name, watched, mut ledger, found } in round.ledgers {
             if ledger.is_live() {
@@ -396,16 +398,16 @@ impl Intake {
                 self.keep(name, watched, ledger, concluded, now);
                 continue;
             }
-            // Removed or not, nothing is taken out of it again.
+            // Even if the file cannot be removed, nothing is taken out of it again.
             if let Err(error) = ledger.conclude(&found) {
-                tracing::debug!(%error, "the ledger is removed all the same");
+                tracing::debug!(%error, "slots could not be freed; the ledger is removed nevertheless");
             }
             if let Err(error) = ledger.remove() {
                 self.stuck(name, watched, now, &error);
             }
         }
         for Discarded { name, watched, access } in round.discarded {
-            tracing::info!(file = %access.path().display(), "removed: it is no ledger");
+            tracing::info!(file = %access.path().display(), "the file was removed because it is not a ledger");
             if let Err(error) = access.remove() {
                 self.stuck(name, watched, now, &error);
             }
@@ -438,7 +440,8 @@ impl Intake {
         self.files.insert(name, file);
     }
 
-    /// A ledger that cannot be written to or removed: what is in it would be taken again and again.
+    /// Leaves a ledger alone that cannot be written to or removed: otherwise its operations would
+    /// be taken over again and again.
     fn stuck(
         &mut self,
         name: OsString,
@@ -446,12 +449,12 @@ impl Intake {
         now: Instant,
         error: &dyn std::fmt::Display,
     ) {
-        tracing::warn!(%error, "a ledger that is taken over stays; it is left alone for an hour");
+        tracing::warn!(%error, "a ledger that was taken over cannot be removed; it is left alone for an hour");
         (file.sight, file.due) = (Sight::Refused, now + STUCK_FOR);
         self.files.insert(name, file);
     }
 
-    /// What there is, as far as it was looked at.
+    /// The state of the folder, as far as the intake has looked.
     pub fn sights(&self) -> Sights {
         let count = |sight| self.files.values().filter(|file| file.sight == sight).count();
         Sights {
@@ -464,7 +467,7 @@ impl Intake {
     }
 }
 
-/// A number for a file that has no seed.
+/// A number for a file without a seed.
 fn name_hash(name: &OsStr) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
@@ -475,8 +478,8 @@ fn is_gone(error: &LedgerError) -> bool {
     matches!(error, LedgerError::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
-/// Whether an operation may have happened: it ended after it began, within a week, and not after
-/// `latest`. Of the date only the day is judged, because clocks are set.
+/// Whether an operation can have happened: it ended after it began, within a week, and not after
+/// `latest`. Dates are compared with a tolerance of one day, because clocks are set.
 fn is_plausible(record: &Record, operation: &Operation, origin: &Origin, latest: u64) -> bool {
     let body = &record.body;
     body.ended >= body.started
@@ -488,7 +491,7 @@ fn is_plausible(record: &Record, operation: &Operation, origin: &Origin, latest:
 mod tests {
     use super::*;
 
-    /// An intake that knows of so many files of each of these owners, all of which are due.
+    /// An intake that knows so many files of each of these owners; all are due.
     fn intake(owners: &[(&str, usize)], now: Instant) -> Intake {
         let folder = LedgerFolder::new("nowhere");
         let mut intake = Intake::new(folder, "nowhere".into(), Duration::MAX, Duration::ZERO);
@@ -507,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_whose_ledgers_are_gone_has_no_more_than_its_part_of_the_hour() {
+    fn an_owner_whose_ledgers_are_gone_gets_no_new_quota_in_the_same_hour() {
         let now = Instant::now();
         let folder = tempfile::tempdir().unwrap();
         let place = LedgerFolder::new(folder.path());
@@ -530,7 +533,7 @@ mod tests {
             (None, ["a0", "b0", "c0", "a1", "c1", "a2"]),
             (Some("a"), ["b0", "c0", "a0", "c1", "a1", "a2"]),
             (Some("c"), ["a0", "b0", "c0", "a1", "c1", "a2"]),
-            // Its files are gone.
+            // The first owner's files are gone.
             (Some("bb"), ["c0", "a0", "b0", "c1", "a1", "a2"]),
         ] {
             intake.served = served.map(Arc::from);
@@ -540,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_due_and_has_an_owner_is_looked_at() {
+    fn only_files_that_are_due_and_have_an_owner_are_looked_at() {
         let now = Instant::now();
         let mut intake = intake(&[("a", 4)], now);
         intake.files.get_mut(OsStr::new("a1")).unwrap().owner = None;
@@ -550,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_owner_has_beyond_a_round_keeps_no_other_one_waiting() {
+    fn an_owner_with_more_than_a_round_makes_no_other_owner_wait() {
         let now = Instant::now();
         let intake = intake(&[("a", LEDGERS + 1), ("b", 2)], now);
         let (queue, is_cut) = intake.queue(now);

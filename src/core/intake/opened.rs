@@ -1,4 +1,4 @@
-//! What is at a name in the folder.
+//! Finds out what a file in the folder is.
 
 use super::foreign::ForeignLedger;
 use super::round::POWER_LOSS;
@@ -10,23 +10,23 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// A file that is no ledger yet after this long has lost its host before it was born.
+/// If a file is not a ledger after this long, its host died while it made the ledger.
 const UNBORN_FOR: Duration = Duration::from_secs(60);
-/// A file that is no ledger is removed after this long.
+/// A file that is not a ledger is removed after this long.
 const JUNK_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// What was found at a name.
+/// What was found under a name.
 pub(super) enum Opened {
     Ledger(Box<ForeignLedger>),
-    /// Look again later.
+    /// The file is to be looked at again after this time.
     Later(Sight, Duration),
-    /// Nothing that is to be kept: remove it, after counting this loss.
+    /// The file holds nothing to keep. It is removed, after this loss was counted.
     Nothing(Access, Option<&'static str>),
     /// A ledger whose header is damaged.
     Damaged(Access),
 }
 
-/// Opens a file that was first seen `known_for` ago, and sees what it is.
+/// Opens a file that was first seen `known_for` ago, and finds out what it is.
 pub(super) fn open(
     directory: &Arc<Directory>,
     name: &OsStr,
@@ -47,7 +47,7 @@ pub(super) fn open(
         Err(error) => return Err(error),
     };
     match corruption {
-        // Without the lock, which its host may be about to take.
+        // The lock is not taken, because the file's host may be about to take it.
         Corruption::Unborn if known_for < UNBORN_FOR => {
             return Ok(Opened::Later(Sight::Live, SWEEP));
         }
@@ -74,7 +74,7 @@ fn try_own(access: &Access) -> Result<Owner, LedgerError> {
     access.try_own().map_err(|source| LedgerError::File { what: "lock", path: path.into(), source })
 }
 
-/// Whether a file was last written to before the machine started, as its date says.
+/// Whether the file was last written to before the machine started, according to its date.
 fn is_of_an_earlier_boot(access: &Access) -> bool {
     let up = platform::awake_nanos().saturating_add(platform::asleep_nanos());
     let started = SystemTime::now().checked_sub(Duration::from_nanos(up));

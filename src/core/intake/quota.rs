@@ -1,24 +1,25 @@
-//! What one owner of ledgers may have in an hour.
+//! How much one owner's ledgers may use in an hour.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// The hour.
+/// The length of the hour.
 const HOUR: Duration = Duration::from_secs(3600);
-/// Ledgers of one owner that are taken over in an hour.
+/// How many ledgers of one owner are taken over in an hour.
 const LEDGERS: u64 = 20_000;
-/// Operations of one owner that are taken over in an hour.
+/// How many operations of one owner are taken over in an hour.
 const OPERATIONS: u64 = 200_000;
-/// Losses of one owner that are counted in an hour on a header's word.
+/// How many losses of one owner are counted in an hour if only a header claims them.
 const CLAIMED: u64 = 10_000;
-/// Servers that one owner's operations may name in an hour: each makes time series that are kept for
-/// months.
+/// How many servers one owner's operations may name in an hour. Each server makes time series that
+/// are kept for months.
 const SERVERS: usize = 200;
 
-/// What one owner has had in this hour.
+/// How much one owner has used in this hour.
 ///
-/// What is more than its quota of ledgers and operations waits for the next hour. The system,
-/// administrators, services and the user of this process have no such quota: they can do worse.
+/// Ledgers and operations above the quota wait for the next hour. The system, administrators,
+/// services and the user of this process have a quota of servers only, because they could do more
+/// harm in other ways.
 #[derive(Debug)]
 pub(super) struct Quota {
     is_trusted: bool,
@@ -35,7 +36,7 @@ impl Quota {
         Self { is_trusted, began: now, ledgers: 0, operations: 0, claimed: 0, servers }
     }
 
-    /// Whether it is the quota of one who could do worse.
+    /// Whether this owner has only a quota of servers.
     pub fn is_trusted(&self) -> bool {
         self.is_trusted
     }
@@ -45,30 +46,30 @@ impl Quota {
         now.saturating_duration_since(self.began) >= HOUR
     }
 
-    /// Begins the next hour, if it is time for that.
+    /// Begins the next hour if this one is over.
     pub fn renew(&mut self, now: Instant) {
         if self.is_over(now) {
             *self = Self::new(self.is_trusted, now);
         }
     }
 
-    /// When the owner's ledgers are looked at again, if that is not now.
+    /// When the owner's ledgers are looked at again. `None` if they are looked at now.
     pub fn spent_until(&self) -> Option<Instant> {
         let is_spent = self.ledgers >= LEDGERS || self.operations >= OPERATIONS;
         (is_spent && !self.is_trusted).then(|| self.began + HOUR)
     }
 
-    /// A ledger was taken over.
+    /// Counts a ledger that was taken over.
     pub fn take_ledger(&mut self) {
         self.ledgers += 1;
     }
 
-    /// Operations were taken over, or could not be read.
+    /// Counts operations that were taken over or could not be read.
     pub fn take_operations(&mut self, count: u64) {
         self.operations = self.operations.saturating_add(count);
     }
 
-    /// How many of these losses are counted.
+    /// How many of these losses count.
     pub fn claim(&mut self, losses: u64) -> u64 {
         let room = if self.is_trusted { u64::MAX } else { CLAIMED.saturating_sub(self.claimed) };
         let counted = losses.min(room);
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stranger_has_a_quota_of_everything_in_each_hour() {
+    fn an_untrusted_owner_has_a_quota_of_everything_in_each_hour() {
         let now = Instant::now();
         let mut quota = Quota::new(false, now);
         quota.take_operations(OPERATIONS - 1);
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_trusted_has_a_quota_of_servers_alone() {
+    fn a_trusted_owner_has_a_quota_of_servers_only() {
         let mut quota = Quota::new(true, Instant::now());
         quota.take_operations(u64::MAX);
         (0..LEDGERS).for_each(|_| quota.take_ledger());

@@ -9,16 +9,17 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-/// Why an operation is lost, beside a ledger's own reasons: the machine lost power over it.
+/// The reason of a loss when the machine lost power during an operation. A ledger's header does not
+/// count this reason.
 pub const POWER_LOSS: &str = "power_loss";
 
 /// Operations lost, by reason.
 pub type Losses = BTreeMap<&'static str, u64>;
 
-/// An operation that was found and is to be written down.
+/// An operation that was found and has to be written down.
 #[derive(Clone, Debug)]
 pub struct Taken {
-    /// Whom the ledger belongs to, as the file system says: `uid 1000`, or a SID.
+    /// The user whom the ledger belongs to, as the file system says: `uid 1000`, or a SID.
     pub owner: Arc<str>,
     /// What all operations of its ledger have in common.
     pub origin: Arc<Origin>,
@@ -28,14 +29,15 @@ pub struct Taken {
     pub kind: Kind,
     /// How it ended.
     pub outcome: Outcome,
-    /// Whether its owner named so many servers in this hour that this one is `other`.
+    /// Whether the server's name is replaced by `other`, because the owner named too many servers
+    /// in this hour.
     pub server_is_other: bool,
-    /// Losses of its host that its span reports.
+    /// How many losses of its host the span reports.
     pub lost: u64,
 }
 
 impl Taken {
-    /// What is stored for an operation, as it is decoded again to be sent.
+    /// The operation as it will be decoded again when it is sent.
     pub fn operation(&self) -> Option<Operation> {
         Operation::decode(&self.record)
     }
@@ -45,21 +47,21 @@ impl Taken {
 /// [concluded](super::Intake::conclude).
 #[derive(Debug, Default)]
 pub struct Round {
-    /// Operations.
+    /// The operations.
     pub taken: Vec<Taken>,
-    /// Losses that were found, with the seed that their ledger is known by.
+    /// The losses, each with the seed of its ledger.
     pub losses: Vec<([u64; 3], Losses)>,
-    /// Dead hosts' ledgers that are removed with it.
+    /// How many ledgers of dead hosts are removed when the round is concluded.
     pub removed: u64,
-    /// Of these, damaged ones.
+    /// How many of these are damaged.
     pub damaged: u64,
-    /// Whether there is more to take at once.
+    /// Whether more can be taken at once.
     pub more: bool,
     pub(super) ledgers: Vec<Visited>,
     pub(super) discarded: Vec<Discarded>,
 }
 
-/// A ledger that something was found in.
+/// A ledger in which something was found.
 #[derive(Debug)]
 pub(super) struct Visited {
     pub name: OsString,
@@ -68,7 +70,7 @@ pub(super) struct Visited {
     pub found: Found,
 }
 
-/// A file that holds nothing to take.
+/// A file that holds nothing to take over.
 #[derive(Debug)]
 pub(super) struct Discarded {
     pub name: OsString,
@@ -77,13 +79,13 @@ pub(super) struct Discarded {
 }
 
 impl Round {
-    /// Whether there is nothing to write down.
+    /// Whether nothing was found that must be written down.
     pub fn is_empty(&self) -> bool {
         self.taken.is_empty() && self.losses.is_empty()
     }
 
-    /// Counts losses of one ledger: those that were found, and of those that its header claims
-    /// `counted`.
+    /// Counts losses of one ledger: the losses that were found, and `counted` of those that its
+    /// header claims.
     pub(super) fn lose(
         &mut self,
         ledger: [u64; 3],

@@ -4,24 +4,25 @@ use super::foreign::ForeignLedger;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The first wait of a file that is to be looked at again; each is twice as long as the one before.
+/// How long the first wait is before a file is looked at again. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// A file that is named as a ledger is.
+/// A file whose name is a ledger's.
 #[derive(Debug)]
 pub(super) struct Watched {
-    /// Its number in the file system, once it was listed: another file of the same name has another.
+    /// The file's number in the file system, once it was listed. Another file of the same name has
+    /// another number.
     pub id: Option<u64>,
     /// When it was first seen.
     pub since: Instant,
     /// When it is looked at again.
     pub due: Instant,
     wait: Duration,
-    /// Whom it belongs to, once it could be opened.
+    /// The user whom the file belongs to, once it could be opened.
     pub owner: Option<Arc<str>>,
-    /// What it was when it was last looked at.
+    /// What the file was when it was last looked at.
     pub sight: Sight,
-    /// Whether there is room to keep it open.
+    /// Whether there is room to keep the file open.
     pub may_be_held: bool,
     /// The open ledger of a live host.
     pub held: Option<ForeignLedger>,
@@ -30,11 +31,11 @@ pub(super) struct Watched {
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
-    /// It has not been looked at, or could not be concluded.
+    /// The file has not been looked at, or could not be concluded.
     Unknown,
     /// A ledger whose host lives.
     Live,
-    /// No ledger, one of a newer version, or one that cannot be opened.
+    /// The file is not a ledger, has a newer version, or cannot be opened.
     Refused,
 }
 
@@ -52,7 +53,7 @@ impl Watched {
         }
     }
 
-    /// Looks at it again later: after a second, two, four, and so on up to `longest`.
+    /// Delays the next look: by a second, then two, four, and so on up to `longest`.
     pub fn put_off(&mut self, sight: Sight, now: Instant, longest: Duration) {
         self.sight = sight;
         self.due = now + self.wait.min(longest);

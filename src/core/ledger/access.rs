@@ -1,12 +1,13 @@
 //! Another process' ledger file, which may be anything.
 //!
-//! Any user can put any file into the folder, and change it while it is looked at. So it is opened
-//! as [`Directory::open_file`] does, and everything is copied out before it is looked at.
+//! Any user can put any file into the folder, and change it while it is read. So the file is opened
+//! as [`Directory::open_file`] does, and its bytes are copied out before they are checked.
 //!
-//! On Unix the copies are made by `pread` and `pwrite`: a file that shrinks gives fewer bytes, where a
-//! mapping would end the process. On Windows a live host's lock refuses any read and write, so the file
-//! is mapped, and the system copies (`platform::FileView`): a page that cannot be read is an error
-//! of that file, where a load would end the process.
+//! On Unix the copies are made by `pread` and `pwrite`. If a file shrinks, they return fewer bytes;
+//! a read through a mapping would end the process. On Windows a live host's lock refuses every
+//! `ReadFile` and `WriteFile`, so the file is mapped, and the system copies (`platform::FileView`).
+//! If a page cannot be read, that is an error of this file; a load from the page would end the
+//! process.
 
 use super::image::{HeaderImage, SlotImage};
 use super::layout::LARGEST_FILE;
@@ -32,12 +33,12 @@ pub struct Access {
     length: u64,
 }
 
-/// Whether the process that made a ledger lives.
+/// Whether the process that made a ledger is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// It does, or another process is taking the ledger over.
+    /// The process lives, or another process is taking the ledger over.
     Lives,
-    /// It does not; the lock is ours.
+    /// The process is dead; this process now holds the lock.
     Dead,
 }
 
@@ -59,7 +60,7 @@ impl Access {
         let length = file.metadata().map_err(failed("read the size of", &path))?.len();
         Ok(Self {
             directory: Arc::clone(directory),
-            // No more than a ledger's size is ever looked at.
+            // A ledger is never larger than this, so nothing behind it is read.
             #[cfg(windows)]
             view: FileView::of(&file, length.min(LARGEST_FILE as u64) as usize)
                 .map_err(failed("map", &path))?,
@@ -69,7 +70,7 @@ impl Access {
         })
     }
 
-    /// Opens the ledger at `path`, for a person or a test that names one.
+    /// Opens the ledger at `path`. For a person or a test that names one file.
     pub fn at(path: &Path) -> Result<Self, LedgerError> {
         let failed = |source| LedgerError::File { what: "open", path: path.into(), source };
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
@@ -79,12 +80,12 @@ impl Access {
         Self::open(&Arc::new(Directory::open(folder).map_err(failed)?), name)
     }
 
-    /// Its path.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it had as many bytes as a ledger when it was opened.
+    /// Whether the file was as long as a ledger when it was opened.
     pub fn is_whole(&self, header: &HeaderImage) -> bool {
         self.length == header.geometry.file_size as u64
     }
@@ -94,7 +95,7 @@ impl Access {
         &self.file
     }
 
-    /// Takes the lock that the owner holds while it lives.
+    /// Tries to take the lock that the owner holds while it lives.
     pub fn try_own(&self) -> io::Result<Owner> {
         match self.file.try_lock() {
             Ok(()) => Ok(Owner::Dead),
@@ -103,12 +104,11 @@ impl Access {
         }
     }
 
-    /// Whether the owner lives, without keeping anybody from taking the ledger over for
-    /// longer than this takes.
+    /// Whether the owner lives. Another process cannot take the ledger over while this runs.
     pub fn is_owned(&self) -> io::Result<bool> {
         match self.file.try_lock_shared() {
             Ok(()) => {
-                // Should it fail, the lock goes when the file is closed.
+                // If the unlock fails, the lock ends when the file is closed.
                 let _ = self.file.unlock();
                 Ok(false)
             }
@@ -117,7 +117,8 @@ impl Access {
         }
     }
 
-    /// Copies bytes out. Returns how many there were: fewer than asked for at the file's end.
+    /// Copies bytes out. Returns how many bytes were copied: fewer than asked for at the file's
+    /// end.
     #[cfg(unix)]
     pub fn read_at(&self, offset: usize, into: &mut [u8]) -> io::Result<usize> {
         use std::os::unix::fs::FileExt;
@@ -134,8 +135,7 @@ impl Access {
         Ok(count)
     }
 
-    /// Writes bytes into it, which it must have had when it was opened: nothing here ever makes a
-    /// ledger longer.
+    /// Overwrites bytes that the file had when it was opened. Never makes a ledger longer.
     #[cfg(unix)]
     pub fn write_at(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         use std::os::unix::fs::FileExt;
@@ -143,19 +143,19 @@ impl Access {
         self.file.write_all_at(bytes, offset as u64)
     }
 
-    /// Copies bytes out. Returns how many there were: fewer than asked for at the file's end.
+    /// Copies bytes out. Returns how many bytes were copied: fewer than asked for at the file's
+    /// end.
     #[cfg(windows)]
     pub fn read_at(&self, offset: usize, into: &mut [u8]) -> io::Result<usize> {
         let Some(view) = &self.view else { return Ok(0) };
-        // Another process may write meanwhile: every reader checks the state word again before it
-        // believes the rest.
+        // Another process may write at the same time: every reader checks the state word again
+        // before it uses the rest.
         let count = view.read_at(offset, within(offset, into))?;
         std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
         Ok(count)
     }
 
-    /// Writes bytes into it, which it must have had when it was opened: nothing here ever makes a
-    /// ledger longer.
+    /// Overwrites bytes that the file had when it was opened. Never makes a ledger longer.
     #[cfg(windows)]
     pub fn write_at(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         self.check_room(offset, bytes.len())?;
@@ -176,21 +176,21 @@ impl Access {
             .map_err(|corruption| LedgerError::Corrupt { path: self.path.clone(), corruption })
     }
 
-    /// Reads one slot; `None` if the file ends before it does.
+    /// Reads one slot. `None` if the file ends before the slot does.
     pub fn slot(&self, header: &HeaderImage, index: usize) -> io::Result<Option<SlotImage>> {
         let mut bytes = vec![0; header.geometry.slot_size];
         let count = self.read_at(header.geometry.slot(index), &mut bytes)?;
         Ok(header.slot(&bytes[..count]))
     }
 
-    /// Reads these slots in turn, as far as the file has them.
+    /// Reads these slots in turn. Slots behind the file's end are left out.
     pub fn each_slot(
         &self,
         header: &HeaderImage,
         slots: Range<usize>,
         mut see: impl FnMut(usize, SlotImage),
     ) -> io::Result<()> {
-        // A few at a time: the whole table of version 1 would take more memory than a host's
+        // A few slots at a time: the whole table of version 1 would take more memory than a host's
         // exporter has.
         const AT_ONCE: usize = 64;
         let size = header.geometry.slot_size;
@@ -210,7 +210,7 @@ impl Access {
         Ok(())
     }
 
-    /// Reads all slots in turn, as far as the file has them.
+    /// Reads all slots in turn. Slots behind the file's end are left out.
     pub fn all_slots(
         &self,
         header: &HeaderImage,
@@ -227,14 +227,14 @@ impl Access {
         Ok(())
     }
 
-    /// Removes the file, which must be ours alone: see [`try_own`](Self::try_own).
+    /// Removes the file. This process must hold its lock: see [`try_own`](Self::try_own).
     pub fn remove(self) -> io::Result<()> {
         let (directory, path, file) = self.unmapped();
-        // The lock goes with the name: nobody finds the one without the other.
+        // The name and the lock go together: no process finds the name of an unlocked file.
         directory.remove(name_in(&path), file)
     }
 
-    /// Windows refuses to delete what is mapped.
+    /// Closes the mapping, because Windows refuses to delete a mapped file.
     fn unmapped(self) -> (Arc<Directory>, PathBuf, File) {
         (self.directory, self.path, self.file)
     }
@@ -245,7 +245,7 @@ fn name_in(path: &Path) -> &OsStr {
     path.file_name().unwrap_or_default()
 }
 
-/// The part of `into` that a ledger has at `offset`, whatever length the file has.
+/// The part of `into` that lies within a ledger's size, whatever length the file has.
 fn within(offset: usize, into: &mut [u8]) -> &mut [u8] {
     let length = into.len().min(LARGEST_FILE.saturating_sub(offset));
     &mut into[..length]

@@ -7,8 +7,8 @@ use crate::wide::WideStr;
 const COLON: u16 = b':' as u16;
 
 impl Body {
-    /// Copies the names that PRE is given, within the call, and removes credentials: they are in
-    /// no ledger.
+    /// Copies the names that PRE is given, and removes credentials: no ledger holds any. PRE's
+    /// pointers are valid only during the call.
     pub fn set_names(&mut self, remote: WideStr<'_>, local: WideStr<'_>) {
         self.truncated = 0;
         self.provider_units = 0;
@@ -20,8 +20,8 @@ impl Body {
     /// Copies at most `ROOM` units of `name` to `start`. Returns how many are kept.
     fn set_name<const ROOM: usize>(&mut self, name: WideStr<'_>, start: usize) -> usize {
         let place = &mut self.text[start..start + ROOM];
-        // Nearly no name has a colon but at the end of a drive's, and without one it has no
-        // credentials.
+        // A name without a colon has no credentials. Almost all names have none, except the one at
+        // the end of a drive's name.
         let mut is_drive = false;
         let plain = name.copy_while(place, |at, unit| {
             let goes_on = !is_drive && (unit != COLON || at == 1);
@@ -31,8 +31,9 @@ impl Body {
         let (copied, left) = match plain {
             Ok(copied) => (copied, copied.units.into()),
             Err(stopped) => {
-                // Not in the ledger: that is a file, and the host may be killed at the next
-                // instruction.
+                // Credentials must not be in the ledger at any moment, because it is a file and the
+                // host may be killed at the next instruction. So they are removed in another
+                // buffer.
                 let mut aside = [0; ROOM];
                 let copied = name.copy_to(&mut aside);
                 let left = remove_credentials(&mut aside[..copied.units.into()], copied.truncated);
@@ -45,7 +46,7 @@ impl Body {
         left
     }
 
-    /// Copies the provider's name, within the call.
+    /// Copies the provider's name. The pointer is valid only during the call.
     pub fn set_provider(&mut self, provider: WideStr<'_>) {
         let start = usize::from(self.remote_units) + usize::from(self.local_units);
         // `set_names` wrote lengths that leave room. If another process has overwritten them,

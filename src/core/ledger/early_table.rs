@@ -1,12 +1,12 @@
 //! Operations that begin before their host has a ledger: a small static table.
 //!
-//! It needs no memory but its own and no system call, so the first notification of a process is
-//! recorded while a thread of the library still makes the ledger. What is in it dies with the
-//! process.
+//! The table allocates no memory and makes no system call. So the first notification of a process
+//! is recorded while a thread of the library still makes the ledger. What is in the table is lost
+//! with the process.
 //!
-//! An operation leaves it in one of two ways. POST finishes it here, and it is then taken as a
-//! whole, once, by POST's own thread or by the thread that made the ledger; or that thread moves it
-//! into the ledger while it is under way, and POST gets its handle there.
+//! An operation leaves the table in one of two ways. Either POST finishes the operation here. Then
+//! POST's own thread, or the thread that made the ledger, takes it out once. Or the thread that
+//! made the ledger moves the open operation into the ledger, and POST gets the handle there.
 
 #![allow(unsafe_code)] // A static of zeros.
 
@@ -18,7 +18,7 @@ use super::state::Phase;
 use super::{Handle, SLOT_COUNT};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The table. In a process there is one, and it is static.
+/// The table. A process has one, and it is static.
 #[derive(Debug)]
 pub struct EarlyTable {
     entries: [Entry; EARLY_SLOTS],
@@ -27,7 +27,7 @@ pub struct EarlyTable {
 #[derive(Debug)]
 struct Entry {
     slot: Slot,
-    /// The handle in the ledger of an operation that was moved there; 0 until it was.
+    /// The handle in the ledger of an operation that was moved there; 0 until the move.
     moved_to: AtomicUsize,
 }
 
@@ -46,7 +46,7 @@ impl EarlyTable {
         unsafe { std::mem::zeroed() }
     }
 
-    /// Takes a place for a new operation; `None` if there is none.
+    /// Takes a place for a new operation; `None` if no place is free.
     pub fn claim(&self) -> Option<(usize, Claim<'_>)> {
         self.entries
             .iter()
@@ -54,8 +54,8 @@ impl EarlyTable {
             .find_map(|(index, entry)| Some((index, entry.slot.try_claim()?)))
     }
 
-    /// Makes a claimed operation visible as open: its handle for `lpContext`, which no ledger
-    /// gives.
+    /// Makes a claimed operation visible as open. Returns its handle for `lpContext`; no ledger
+    /// gives out the same handle.
     pub fn publish(&self, index: usize, claim: Claim<'_>) -> Handle {
         Handle::new(self.tag(claim.publish()), SLOT_COUNT + index)
     }
@@ -74,13 +74,13 @@ impl EarlyTable {
         Some((index, self.entries[index].slot.complete(expected)?))
     }
 
-    /// Takes a finished operation out. The caller that is first gets it.
+    /// Takes a finished operation out. Only the first caller gets it.
     pub fn take_finished(&self, index: usize) -> Option<Body> {
         self.entries[index].slot.take()
     }
 
-    /// Moves an operation that is under way: `to` puts it elsewhere and gives its handle there. For
-    /// the thread that made the ledger alone.
+    /// Moves an open operation: `to` puts it into the ledger and returns its handle there. Only the
+    /// thread that made the ledger calls this.
     pub fn move_open(&self, index: usize, to: impl FnOnce(Body) -> Option<Handle>) {
         let entry = &self.entries[index];
         let Some(generation) = entry.slot.open_generation() else { return };
@@ -90,13 +90,13 @@ impl EarlyTable {
         let Some((Phase::Unfinished, _, body)) = entry.slot.settled() else { return };
         match to(body) {
             Some(handle) => entry.moved_to.store(handle.to_context(), Ordering::Release),
-            // There is no room, which `to` has counted. POST finds nothing.
+            // The ledger had no room, which `to` has counted. POST finds nothing here.
             None => entry.free(),
         }
     }
 
-    /// The handle in the ledger of an operation of this table that was moved there. Asking for it
-    /// frees the place: POST comes once.
+    /// The handle in the ledger of an operation that was moved there from this table. The call
+    /// frees the place, because POST comes only once.
     pub fn moved(&self, context: usize) -> Option<Handle> {
         let index = Self::index_of(context)?;
         let handle = Handle::from_context(context)?;
@@ -105,7 +105,7 @@ impl EarlyTable {
         if !handle.names(self.tag(generation)) {
             return None;
         }
-        // The other thread is between two of its steps.
+        // The other thread has abandoned the entry and has not yet written `moved_to`.
         let mut patience = 10_000;
         while entry.moved_to.load(Ordering::Acquire) == 0 && patience > 0 {
             patience -= 1;

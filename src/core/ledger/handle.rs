@@ -8,7 +8,7 @@ const SLOT_BITS: u32 = 8;
 const SLOT_MASK: usize = (1 << SLOT_BITS) - 1;
 /// Operations that can begin before there is a ledger.
 pub const EARLY_SLOTS: usize = 16;
-/// Those of a ledger, and behind them those of the table for what begins before there is one.
+/// The slots of a ledger, then those of the early table.
 const SLOTS: usize = SLOT_COUNT + EARLY_SLOTS;
 const _: () = assert!(SLOTS < 1 << SLOT_BITS);
 

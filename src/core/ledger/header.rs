@@ -37,11 +37,11 @@ pub enum Loss {
     TableFull = 0,
     /// The exporter could not be signalled; the operation stays in the ledger.
     ChannelFull = 1,
-    /// There was no ledger yet, and no room in the table for what begins before there is one.
+    /// There was no ledger yet, and no free place in the early table.
     LedgerUnavailable = 2,
     /// The collector refused the span for good.
     Rejected = 3,
-    /// The operation grew older than what is kept.
+    /// The operation is older than the agent keeps operations.
     Expired = 4,
     /// The record could not be read.
     Corrupt = 5,
@@ -77,7 +77,7 @@ impl Loss {
 }
 
 impl Tally {
-    /// Operations lost, for whatever reason.
+    /// Operations lost, for any reason.
     pub fn lost_in_all(&self) -> u64 {
         self.lost.iter().fold(0, |sum, lost| sum.saturating_add(*lost))
     }
@@ -95,7 +95,7 @@ impl Tally {
 }
 
 impl std::ops::AddAssign for Tally {
-    /// Saturates: numbers may come from a damaged file.
+    /// Saturates, because numbers may come from a damaged file.
     fn add_assign(&mut self, other: Self) {
         let (mine, theirs) = (self.words(), other.words());
         let sum = std::array::from_fn(|word| mine[word].saturating_add(theirs[word]));
@@ -104,7 +104,7 @@ impl std::ops::AddAssign for Tally {
 }
 
 impl Header {
-    /// The header of a new ledger, without the magic: see [`bear`](Self::bear).
+    /// The header of a new ledger, without the magic, which [`bear`](Self::bear) writes.
     pub fn new(seed: Seed<'_>) -> Self {
         let Seed { identity, parent, clock, id_seed, boot_id, keeper } = seed;
         let (executable, executable_units) = units::<EXECUTABLE_UNITS>(&identity.executable);
@@ -134,12 +134,14 @@ impl Header {
         }
     }
 
-    /// Writes the magic: from here on the file is a ledger, and all that was written before is in it.
+    /// Writes the magic. From here on the file is a ledger, and all that was written before is in
+    /// it.
     pub(super) fn bear(&self) {
         self.magic.store(MAGIC, Ordering::Release);
     }
 
-    /// Notes why the exporter failed, cut to what fits. For the exporter's thread alone.
+    /// Notes why the exporter failed. A text that is too long is cut. For the exporter's thread
+    /// alone.
     pub fn note_error(&self, text: &str) {
         let text = &text[..text.floor_char_boundary(ERROR_BYTES)];
         for (place, byte) in self.last_error.iter().zip(text.bytes()) {
@@ -183,7 +185,7 @@ impl Header {
         self.counter(offset_of!(Tally, repeated)).fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Notes that a collector accepted a batch at this date.
+    /// Notes that a collector accepted a batch at this date, in nanoseconds since 1970.
     pub fn note_export(&self, unix_nanos: u64) {
         self.last_export_unix_nanos.fetch_max(unix_nanos, Ordering::Relaxed);
     }
@@ -193,29 +195,29 @@ impl Header {
         self.lost_told.load(Ordering::Relaxed)
     }
 
-    /// Notes that spans have reported `lost` losses in all.
+    /// Notes that spans have reported `lost` losses in all so far.
     pub fn tell_lost(&self, lost: u64) {
         self.lost_told.store(lost, Ordering::Relaxed);
     }
 
-    /// Tells a reader in another process that a slot was written to.
+    /// Signals to a reader in another process that a slot was written to.
     pub fn note_activity(&self, slot: usize) {
         self.activity[slot / 64].writes.fetch_add(1, Ordering::Release);
     }
 
-    /// Notes that the host was alive `nanos` after the anchor: the end of an operation that its
-    /// death leaves open.
+    /// Notes that the host was alive `nanos` nanoseconds after the anchor. If the host dies in an
+    /// operation, the operation ends at this time.
     pub fn note_alive(&self, nanos: u64) {
         self.last_seen.fetch_max(nanos, Ordering::Relaxed);
     }
 
-    /// Operations of this host that are lost so far, for whatever reason.
+    /// Operations of this host that are lost so far, for any reason.
     pub fn lost(&self) -> u64 {
         load(&self.counters).lost_in_all()
     }
 }
 
-/// A text in its place, cut to what fits, and its units.
+/// A text as UTF-16, cut to what fits, and its length in units.
 fn units<const ROOM: usize>(text: &str) -> ([u16; ROOM], u16) {
     let mut place = [0; ROOM];
     let mut count = 0;
@@ -238,7 +240,7 @@ mod tests {
     use crate::process::Identity;
 
     #[test]
-    fn the_last_error_replaces_the_one_before_and_is_cut_between_two_characters() {
+    fn a_new_error_replaces_the_one_before_and_is_cut_between_two_characters() {
         let folder = tempfile::tempdir().unwrap();
         let seed = Seed {
             identity: &Identity::current(),

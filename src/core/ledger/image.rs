@@ -1,7 +1,7 @@
-//! A ledger's bytes, copied out of a file that may be anything, and judged.
+//! Checks a ledger's bytes, which were copied out of a file that may be anything.
 //!
 //! Nothing here touches a file, and nothing trusts a byte: what comes out is either within the
-//! format's limits or named corrupt. This is what fuzz/ feeds with random bytes.
+//! format's limits or marked corrupt. fuzz/ feeds this code with random bytes.
 
 use super::header::Keeper;
 use super::layout::{
@@ -16,27 +16,27 @@ use crate::trace_context::{IdSource, Parent};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64};
 
-/// More operations than one machine ever sees: a counter above it is damage.
+/// More operations than one machine ever has: a larger counter is damaged.
 const LARGEST_COUNT: u64 = 1 << 48;
 
-/// Why bytes are not a ledger that can be read.
+/// Why bytes cannot be read as a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Corruption {
-    /// There are zeros, or nothing at all, where the magic is to be: its host is making it, or died or
-    /// lost power when it did.
+    /// There are zeros, or nothing at all, in the place of the magic. The host is still making the
+    /// file, or it died or the machine lost power while the host made it.
     #[error("its host had not finished making it")]
     Unborn,
     /// The file ends before its header does.
     #[error("it ends within its header")]
     Short,
-    /// The magic number is another.
-    #[error("it does not begin as a ledger does")]
+    /// The magic is another number.
+    #[error("it does not begin with a ledger's magic number")]
     Magic,
     /// Sizes or fields that no version of this program writes.
-    #[error("its header does not add up")]
+    #[error("sizes or fields in its header are not valid")]
     Header,
     /// A newer mpr-otel made it.
-    #[error("it is of version {0}, and a newer mpr-otel reads it")]
+    #[error("it has version {0}, which only a newer mpr-otel reads")]
     Newer(u32),
 }
 
@@ -49,10 +49,11 @@ pub struct HeaderImage {
     pub origin: Origin,
     /// Who exports from it.
     pub keeper: Keeper,
-    /// The anchor by the monotonic clock, which counted sleep in version 1.
+    /// The anchor by the machine's monotonic clock, in nanoseconds. In version 1 that clock counted
+    /// sleep.
     pub anchor_monotonic: u64,
-    /// This host's counters, except `seen`, which is computed from the slots. All zero if they are
-    /// damaged beyond belief.
+    /// This host's counters, except `seen`, which is computed from the slots. All zero if a counter
+    /// has a value that cannot be right.
     pub counters: Tally,
     /// When its exporter was last alive, in nanoseconds after the anchor.
     pub last_seen: u64,
@@ -60,9 +61,9 @@ pub struct HeaderImage {
     pub last_export_unix_nanos: u64,
     /// Losses already reported on a span.
     pub lost_told: u64,
-    /// How often each 64 slots were written to, where the agent exports.
+    /// How often each group of 64 slots was written to. Only counted if the agent exports.
     pub activity: [u64; SLOT_WORDS],
-    /// Why its exporter failed last; empty if it did not. Of any content.
+    /// Why its exporter failed last; empty if it did not fail. The text may be anything.
     pub last_error: String,
 }
 
@@ -97,7 +98,7 @@ impl HeaderImage {
         let parent = (header.has_parent == 1 && named).then_some(parent);
         let tally =
             |words: [AtomicU64; TALLY_WORDS]| Tally::from_words(words.map(AtomicU64::into_inner));
-        // Version 1 has neither, and its zeros say so.
+        // Version 1 has neither a service nor an error; zeros in their places mean the same.
         let service = header.service.get(..header.service_units.into());
         let service = service.filter(|units| !units.is_empty()).map(String::from_utf16_lossy);
         let error = header.last_error.map(AtomicU8::into_inner);
@@ -128,7 +129,7 @@ impl HeaderImage {
         })
     }
 
-    /// Now, in nanoseconds after its anchor, by its clock.
+    /// The time now, in nanoseconds after its anchor, by its clock.
     pub fn now(&self) -> u64 {
         let now = match self.geometry.version {
             1 => platform::awake_nanos().saturating_add(platform::asleep_nanos()),
@@ -137,7 +138,7 @@ impl HeaderImage {
         now.saturating_sub(self.anchor_monotonic)
     }
 
-    /// Reads one of its slots; `None` if these are too few bytes.
+    /// Reads one of its slots. `None` if `bytes` are too few.
     pub fn slot(&self, bytes: &[u8]) -> Option<SlotImage> {
         if self.geometry.version != 1 {
             return bytes.first_chunk().map(SlotImage::parse);
@@ -148,15 +149,15 @@ impl HeaderImage {
         Some(SlotImage::of(slot.state, slot.body(*anchor_unix_nanos, session)))
     }
 
-    /// The tally of this host alone, for slots that have had `recorded` operations; what is
-    /// damaged beyond belief counts as nothing.
+    /// The tally of this host alone. `recorded` is how many operations its slots have had. A
+    /// counter that cannot be right counts as 0.
     pub fn tally(&self, recorded: u64) -> Tally {
         let seen = recorded.saturating_add(self.counters.unrecorded());
         plausible(Tally { seen, ..self.counters })
     }
 }
 
-/// The tally, or an empty one if no history could have led to it.
+/// The tally, or an empty one if no sequence of operations could lead to it.
 fn plausible(tally: Tally) -> Tally {
     let sane = tally.words().iter().all(|word| *word <= LARGEST_COUNT);
     if sane { tally } else { Tally::default() }
@@ -169,7 +170,7 @@ pub struct SlotImage {
     pub phase: Option<Phase>,
     /// Operations that the slot has had.
     pub generation: u64,
-    /// What is recorded. Only what the phase promises is whole.
+    /// What is recorded. Only the fields that the phase promises are complete.
     pub body: Body,
 }
 
@@ -183,14 +184,14 @@ impl SlotImage {
     fn of(state: u64, body: Body) -> Self {
         let generation = state >> PHASE_BITS;
         let phase = Phase::from_byte(state as u8)
-            // Zeros are a slot that was never used; otherwise it has had an operation.
+            // All zeros is a slot that was never used. Every other slot has had an operation.
             .filter(|phase| {
                 (generation > 0 || *phase == Phase::Free) && generation <= LARGEST_COUNT
             });
         Self { phase, generation, body }
     }
 
-    /// Whether what POST finished is what it wrote; of what POST did not finish nobody knows.
+    /// Whether a finished body is what POST wrote. An unfinished operation has no checksum and counts as intact.
     pub fn is_intact(&self) -> bool {
         self.phase != Some(Phase::Done) || self.body.checksum == self.body.sum()
     }

@@ -1,15 +1,17 @@
 //! The format of a ledger file, version 2. It is defined here and nowhere else.
 //!
-//! A file is a [`Header`], behind it [`SLOT_COUNT`] times a [`StoredSlot`], and zeros up to
-//! [`FILE_SIZE`]. The host maps these structs (mapping.rs), a reader copies them out of the file
-//! (image.rs), and a process that writes single fields of another's ledger takes their places from
-//! [`offset`] and [`Geometry`].
+//! A file is a [`Header`], then [`SLOT_COUNT`] times a [`StoredSlot`], then zeros up to
+//! [`FILE_SIZE`]. The host maps these structs (mapping.rs). A reader copies them out of the file
+//! (image.rs). A process that writes single fields of another process' ledger takes their places
+//! from [`offset`] and [`Geometry`].
 //!
-//! Version 1 had other slots ([`v1`]); its header is this one without what is named as of version 2.
+//! Version 1 had other slots ([`v1`]). Its header is this one without the fields whose comment says
+//! "Version 2".
 //!
-//! Little endian, as every Windows is. Every field is an integer or an array of integers, and
-//! there is no padding but the fields named so, which are zeros: 32- and 64-bit hosts write the
-//! same. A change of any place, size or meaning is a new version; tests/data keeps a file of each.
+//! All numbers are little endian, as on every Windows. Every field is an integer or an array of
+//! integers. The only padding is in fields whose names begin with `_` or `reserved`, and it is
+//! zeros. So 32- and 64-bit hosts write the same bytes. A change of any place, size or meaning is a
+//! new version; tests/data keeps a file of each version.
 
 #![allow(unsafe_code)] // This file gives shared memory its types.
 
@@ -18,7 +20,8 @@ pub(super) mod v1;
 use std::mem::{offset_of, size_of, transmute};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64};
 
-/// First bytes of every ledger: `MPROTEL` and a NUL. Zeros in their place are an unfinished birth.
+/// First bytes of every ledger: `MPROTEL` and a NUL. Zeros in their place mean that the ledger is
+/// not finished.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"MPROTEL\0");
 /// Version of the format.
 pub const VERSION: u32 = 2;
@@ -26,12 +29,13 @@ pub const VERSION: u32 = 2;
 pub const HEADER_SIZE: usize = size_of::<Header>();
 /// Bytes of a slot.
 pub const SLOT_SIZE: usize = size_of::<StoredSlot>();
-/// Slots of a ledger: operations that one host can have under way and unexported at a time.
+/// Slots of a ledger: how many operations of one host can be under way or not yet exported at a
+/// time.
 pub const SLOT_COUNT: usize = 160;
-/// Words of 64 slots.
+/// How many words of 64 bits have a bit for each slot.
 pub const SLOT_WORDS: usize = SLOT_COUNT.div_ceil(64);
-/// An operation's number is its slot's generation times this, plus its slot: in each version the
-/// same, so that the ids that are made from it are.
+/// An operation's number is its slot's generation times this, plus its slot. It is the same in each
+/// version, so that the ids that are made from the number stay the same.
 pub const NUMBER_STRIDE: u64 = 1024;
 /// Bytes of a ledger file.
 pub const FILE_SIZE: usize = 128 * 1024;
@@ -41,11 +45,12 @@ pub const LARGEST_FILE: usize = v1::FILE_SIZE;
 pub const SERVICE_UNITS: usize = 64;
 /// Room for the exporter's last error, in bytes of UTF-8.
 pub const ERROR_BYTES: usize = 256;
-/// Room for a SID, in bytes: five sub-authorities, as a domain user has, and more than that.
+/// Room for a SID, in bytes: nine sub-authorities. A domain user's SID has five.
 pub const SID_BYTES: usize = 44;
 /// Room for the host program's file name, in UTF-16 units.
 pub const EXECUTABLE_UNITS: usize = 260;
-/// `Header::session_id` and `Body::session_id` where there are no sessions, or it is not known.
+/// The value of `Header::session_id` and `Body::session_id` if there are no sessions, or the
+/// session is not known.
 pub const NO_SESSION: u32 = u32::MAX;
 /// Reasons why an operation is lost: see [`Loss`](super::Loss).
 pub const LOSSES: usize = 6;
@@ -58,7 +63,7 @@ pub const REMOTE_UNITS: usize = 256;
 pub const LOCAL_UNITS: usize = 24;
 /// The most that is kept of a provider's name, in UTF-16 units.
 pub const PROVIDER_UNITS: usize = 64;
-/// An add has a remote and a local name, a cancel one name and a provider.
+/// An add has a remote and a local name; a cancel has one name and a provider.
 const TEXT_UNITS: usize = REMOTE_UNITS + PROVIDER_UNITS;
 
 /// `Body::kind` of an add-connection.
@@ -68,19 +73,19 @@ pub const KIND_CANCEL: u8 = 2;
 
 /// `Body::elevation`: the values of Windows' TOKEN_ELEVATION_TYPE (winnt.h); 0 is not known.
 pub const ELEVATION_DEFAULT: u8 = 1;
-/// `Body::elevation` of a token that was elevated.
+/// `Body::elevation` of an elevated token.
 pub const ELEVATION_FULL: u8 = 2;
-/// `Body::elevation` of an administrator's token that was not.
+/// `Body::elevation` of an administrator's token that is not elevated.
 pub const ELEVATION_LIMITED: u8 = 3;
 
 /// In [`Body::sent`]: a request with this operation's span was made.
 pub const SENT: u8 = 1;
-/// In [`Body::sent`]: a collector has the operation's span, as one that did not end.
+/// In [`Body::sent`]: a collector has the operation's span as an unfinished one.
 pub const SENT_UNFINISHED: u8 = 2;
 
 /// What a ledger is, whose it is, and the counters that outlive its host.
 ///
-/// The host writes all but the atomic fields once, and then the magic.
+/// The host writes all fields that are not atomic once, and then the magic.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Header {
@@ -98,9 +103,9 @@ pub struct Header {
     pub(super) pid: u32,
     /// The host's Windows session, or [`NO_SESSION`].
     pub(super) session_id: u32,
-    /// The anchor, in nanoseconds since 1970. All other times of the file are nanoseconds after it,
-    /// unless they say otherwise. It is the date of the monotonic clock's zero, as the host saw it
-    /// when it started; in version 1 that of the start itself.
+    /// The anchor, in nanoseconds since 1970: the date of the monotonic clock's zero, as the host
+    /// saw it when it started. In version 1 it is the date of the start itself. All other times of
+    /// the file are nanoseconds after the anchor, unless their comment says otherwise.
     pub(super) anchor_unix_nanos: u64,
     /// Trace of the parent of every span of this host.
     pub(super) parent_trace_id: [u8; 16],
@@ -122,30 +127,30 @@ pub struct Header {
     /// Who exports: a [`Keeper`](super::Keeper).
     pub(super) keeper: u8,
     pub(super) _to_counters: [u8; 391],
-    /// A [`Tally`] of this host. `seen` stays 0, because it is computed from the slots; the others
-    /// begin at a cache line of their own.
+    /// A [`Tally`] of this host. `seen` stays 0, because it is computed from the slots. The other
+    /// counters begin on a cache line of their own.
     pub(super) counters: [AtomicU64; TALLY_WORDS],
-    /// When the exporter was last alive.
+    /// When the exporter was last alive, in nanoseconds after the anchor.
     pub(super) last_seen: AtomicU64,
     /// When a collector last accepted a batch, in nanoseconds since 1970; 0 for never.
     pub(super) last_export_unix_nanos: AtomicU64,
     /// Losses already reported on a span.
     pub(super) lost_told: AtomicU64,
     pub(super) _to_activity: [u8; 912],
-    /// How often each 64 slots were written to, where the agent exports.
+    /// How often each group of 64 slots was written to. Only counted if the agent exports.
     pub(super) activity: [Activity; SLOT_WORDS],
     pub(super) _to_boot_id: [u8; 832],
     /// Version 2: the boot of the machine that the host belongs to; 0 if it is not known.
     pub(super) boot_id: u64,
-    /// Version 2: the service that the host is, where its command line names it.
+    /// Version 2: the name of the service that the host is, if its command line names one.
     pub(super) service: [u16; SERVICE_UNITS],
     /// Version 2: units of that name.
     pub(super) service_units: u16,
     /// Version 2: bytes of `last_error`.
     pub(super) last_error_bytes: AtomicU16,
     pub(super) _to_last_error: [u8; 4],
-    /// Version 2: why the exporter failed last. Written by the exporter alone, and not at once: a
-    /// reader may find two texts mixed.
+    /// Version 2: why the exporter failed last. Only the exporter writes it, one byte after the
+    /// other, so a reader may find two texts mixed.
     pub(super) last_error: [AtomicU8; ERROR_BYTES],
     pub(super) _rest: [u8; 624],
 }
@@ -170,33 +175,35 @@ pub struct Tally {
     pub exported: u64,
     /// Operations lost, by reason, in the order of [`Loss::ALL`](super::Loss::ALL).
     pub lost: [u64; LOSSES],
-    /// POST calls whose handle named no open operation. Never trusted, so never a span.
+    /// POST calls whose handle named no open operation. The product does not trust them, so they
+    /// are never spans.
     pub unmatched: u64,
     /// Calls that broke the contract: a NULL structure or an unknown `dwNotifyStatus`.
     pub malformed: u64,
-    /// Operations recorded in memory only, because no file could be made: a host that dies takes
-    /// them along.
+    /// Operations recorded in memory only, because no file could be made. If the host dies, they
+    /// are lost.
     pub unprotected: u64,
-    /// Spans that were sent again because nobody knew whether they had arrived.
+    /// Spans that were sent again because it was not known whether they had arrived.
     pub repeated: u64,
 }
 
-/// A slot as it is in the file: slot.rs has the same with an atomic and a cell.
+/// A slot as it is in the file. slot.rs has the same layout with an atomic and a cell.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoredSlot {
-    /// `generation << 8 | phase`: see state.rs. So the first byte of a slot is its phase.
+    /// `generation << 8 | phase`: see state.rs. The file is little endian, so the first byte of a
+    /// slot is its phase.
     pub(super) state: u64,
     pub(super) body: Body,
 }
 
-/// What is known of one operation. PRE writes all of it; POST writes what its comment says.
+/// What is known of one operation. PRE writes all fields; POST writes those whose comment says so.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct Body {
-    /// [`Body::sum`] of what POST finished, written by POST at the end; never 0.
+    /// [`Body::sum`] of the finished operation. POST writes it last; it is never 0.
     pub checksum: u64,
-    /// What has been sent of it: [`SENT`] and [`SENT_UNFINISHED`].
+    /// What has been sent of this operation: [`SENT`] and [`SENT_UNFINISHED`].
     pub sent: u8,
     /// [`KIND_ADD`] or [`KIND_CANCEL`].
     pub kind: u8,
@@ -204,7 +211,8 @@ pub struct Body {
     pub force: u8,
     /// 1 if a string was cut. POST may set it.
     pub truncated: u8,
-    /// Of the effective token: [`ELEVATION_DEFAULT`], [`ELEVATION_FULL`] or [`ELEVATION_LIMITED`].
+    /// The effective token's elevation: [`ELEVATION_DEFAULT`], [`ELEVATION_FULL`] or
+    /// [`ELEVATION_LIMITED`].
     pub elevation: u8,
     /// 1 if the thread impersonated.
     pub impersonated: u8,
@@ -215,11 +223,11 @@ pub struct Body {
     /// Nanoseconds from the header's anchor to POST, or to when the operation was given up, by the
     /// same clock. POST writes it.
     pub ended: u64,
-    /// PRE by the wall clock, in nanoseconds since 1970; 0 if it is not known.
+    /// The wall clock at PRE, in nanoseconds since 1970; 0 if it is not known.
     pub started_unix_nanos: u64,
-    /// Nanoseconds that the machine had slept since its boot, at PRE.
+    /// How many nanoseconds the machine had slept since its boot, at PRE.
     pub asleep_before: u64,
-    /// The same at POST, which writes it.
+    /// The same at POST. POST writes it.
     pub asleep_after: u64,
     /// The LUID of the effective token's logon; 0 if it is not known.
     pub logon_id: u64,
@@ -231,7 +239,7 @@ pub struct Body {
     pub flags: u32,
     /// `dwType` of an add: `RESOURCETYPE_*`.
     pub resource_type: u32,
-    /// `dwOperationStatus` of POST, which writes it: a Win32 code.
+    /// `dwOperationStatus` of POST: a Win32 code. POST writes it.
     pub status: u32,
     /// Units of the remote name.
     pub remote_units: u16,
@@ -243,8 +251,8 @@ pub struct Body {
     pub user_sid_bytes: u8,
     /// Not used by this version; aligns the text to eight bytes.
     pub reserved_text: [u8; 5],
-    /// The names one behind the other, so that few cache lines are touched: `lpRemoteName` and
-    /// `lpLocalName` of an add; `lpName` of a cancel and the `lpProvider` of one that succeeded.
+    /// The names, one after the other, so that few cache lines are touched. An add has
+    /// `lpRemoteName` and `lpLocalName`. A cancel has `lpName`, and `lpProvider` if it succeeded.
     pub text: [u16; TEXT_UNITS],
     /// The SID of the effective token's user.
     pub user_sid: [u8; SID_BYTES],
@@ -252,7 +260,7 @@ pub struct Body {
     pub rest: [u8; 4],
 }
 
-/// Where the slots of a version's file are.
+/// Where the slots are in a file of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// The version.
@@ -268,7 +276,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Of this version.
+    /// The places in version 2, which is this one.
     pub const V2: Self = Self {
         version: VERSION,
         slot_count: SLOT_COUNT,
@@ -276,7 +284,7 @@ impl Geometry {
         file_size: FILE_SIZE,
         sent: offset_of!(StoredSlot, body) + offset_of!(Body, sent),
     };
-    /// Of version 1.
+    /// The places in version 1.
     pub const V1: Self = Self {
         version: 1,
         slot_count: v1::SLOT_COUNT,
@@ -285,18 +293,20 @@ impl Geometry {
         sent: v1::SENT,
     };
 
-    /// The place of a slot, which begins with its state, whose first byte is the phase.
+    /// The offset of a slot in bytes. A slot begins with its state, and the state's first byte is
+    /// the phase.
     pub(crate) fn slot(&self, index: usize) -> usize {
         HEADER_SIZE + index * self.slot_size
     }
 
-    /// The place of what has been sent of a slot's operation.
+    /// The offset of a slot's [`Body::sent`], in bytes.
     pub(crate) fn sent(&self, index: usize) -> usize {
         self.slot(index) + self.sent
     }
 }
 
-/// Where a process writes into the ledger of another one, in bytes from the file's beginning.
+/// Offsets, in bytes from the file's beginning, at which a process writes into another process'
+/// ledger.
 pub(crate) mod offset {
     use super::{Header, offset_of};
 
@@ -304,12 +314,12 @@ pub(crate) mod offset {
     pub const LOST_TOLD: usize = offset_of!(Header, lost_told);
 }
 
-// The fields' own sizes add up to these, so no target has padding between them.
+// The sizes of the fields add up to these numbers, so no target adds padding between them.
 const _: () = assert!(HEADER_SIZE == 4096 && SLOT_SIZE == 792 && size_of::<Body>() == 784);
 const _: () = assert!(HEADER_SIZE + SLOT_COUNT * SLOT_SIZE <= FILE_SIZE);
 const _: () = assert!(SLOT_COUNT as u64 <= NUMBER_STRIDE && v1::SLOT_COUNT as u64 <= NUMBER_STRIDE);
 
-/// Asserts where fields are: the files in tests/data do not hold the places of all of them.
+/// Asserts the places of fields, because the files in tests/data do not fix all of them.
 macro_rules! places {
     ($($type:ident: $($field:ident $place:literal),+;)+) => {
         $($(const _: () = assert!(offset_of!($type, $field) == $place);)+)+
@@ -341,10 +351,10 @@ impl Body {
 
     /// The checksum of what is in it: FNV-1a over its words of 64 bits, in their order.
     ///
-    /// Not of the checksum itself, of `sent`, which is written after POST, of units of text behind
-    /// the last name, which an earlier operation may have left, and of a SID that is not there.
-    /// Those count as zeros where they share a word with something else. Every change of one word
-    /// changes the sum.
+    /// The sum leaves out the checksum itself; `sent`, which is written after POST; units of text
+    /// behind the last name, which an earlier operation may have left; and a SID that is not there.
+    /// If one of these shares a word with something else, it counts as zeros. Every change of one
+    /// word changes the sum.
     pub fn sum(&self) -> u64 {
         const TEXT: usize = offset_of!(Body, text) / 8;
         const SID: usize = offset_of!(Body, user_sid) / 8;
@@ -365,7 +375,7 @@ impl Body {
         if rest > 0 {
             sum = add(sum, words[TEXT + whole] & !(u64::MAX << (rest * 16)));
         }
-        // 0 is a slot that was never finished.
+        // A checksum of 0 means a slot that was never finished.
         sum.max(1)
     }
 }

@@ -15,20 +15,22 @@ use std::sync::{Mutex, PoisonError};
 const _: () = assert!(size_of::<Slot>() == SLOT_SIZE);
 const _: () = assert!(Slot::BODY == offset_of!(StoredSlot, body));
 
-/// Memory of exactly [`FILE_SIZE`] bytes, page aligned, that holds a header and a table of slots.
+/// Memory of exactly [`FILE_SIZE`] bytes, page aligned. It holds a header and a table of slots.
 #[derive(Debug)]
 pub struct Mapping {
     memory: MmapRaw,
-    /// Locked while the host lives; the kernel releases the lock with the process.
+    /// Locked while the host lives. The kernel releases the lock when the process ends.
     file: Mutex<Option<File>>,
     path: Option<PathBuf>,
 }
 
 impl Mapping {
-    /// Creates the file `path`, locks it, takes its disk space, and maps it; the magic comes last.
+    /// Creates the file `path`, locks it, takes its disk space, and maps it. The magic is written
+    /// last.
     ///
-    /// All of the space is taken at once, because a store into a mapped page that the disk has no
-    /// room for would kill the host. Until the magic is there a reader sees an unfinished birth.
+    /// All of the disk space is taken at once. If the disk had no room for a mapped page, a store
+    /// into the page would kill the host. Until the magic is there, a reader sees an unfinished
+    /// ledger.
     pub fn create(path: &Path, header: Header) -> Result<Self, LedgerError> {
         let failed = |what| move |source| LedgerError::File { what, path: path.into(), source };
         let mut options = OpenOptions::new();
@@ -39,7 +41,7 @@ impl Mapping {
             file.try_lock().map_err(std::io::Error::from).map_err(failed("lock"))?;
             platform::allocate(&file, FILE_SIZE as u64).map_err(failed("take disk space for"))?;
             let memory = MmapOptions::new().len(FILE_SIZE).map_raw(&file).map_err(failed("map"))?;
-            // The first touch of a page must not read the whole file ahead. It is advice only.
+            // The first touch of a page must not read the whole file ahead. The system may ignore it.
             #[cfg(unix)]
             let _ = memory.advise(memmap2::Advice::Random);
             Ok(memory)
@@ -48,14 +50,14 @@ impl Mapping {
             Ok(memory) => Ok(Self::with_header(memory, header, Some(file), Some(path.into()))),
             Err(error) => {
                 drop(file);
-                // Best effort: an empty file that stays does no harm.
+                // If the file cannot be removed, it stays. It is empty and does no harm.
                 let _ = std::fs::remove_file(path);
                 Err(error)
             }
         }
     }
 
-    /// Anonymous memory: the same table, gone with the process.
+    /// The same table in anonymous memory. It is lost with the process.
     pub fn anonymous(header: Header) -> Result<Self, LedgerError> {
         let memory = MmapMut::map_anon(FILE_SIZE).map_err(LedgerError::Memory)?;
         Ok(Self::with_header(MmapRaw::from(memory), header, None, None))
@@ -67,7 +69,7 @@ impl Mapping {
         file: Option<File>,
         path: Option<PathBuf>,
     ) -> Self {
-        // SAFETY: the memory is writable, page aligned, larger than a header, and nobody else
+        // SAFETY: the memory is writable, page aligned, larger than a header, and no other thread
         // has seen it: the file was created just now or the memory is anonymous.
         unsafe { memory.as_mut_ptr().cast::<Header>().write(header) };
         let mapping = Self { memory, file: Mutex::new(file), path };
@@ -77,10 +79,10 @@ impl Mapping {
 
     /// Closes the file and gives up its lock. The memory stays mapped.
     pub fn close(&self) {
-        // Nothing can go wrong under this lock.
+        // No code panics while it holds this lock, so a poisoned lock is as good as another.
         if let Some(file) = self.file.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // On Linux the mapping keeps the open file, and so its lock, after the descriptor is
-            // closed. Should it fail, the file belongs to this process until it ends.
+            // closed. If the unlock fails, the file stays locked until this process ends.
             let _ = file.unlock();
         }
     }

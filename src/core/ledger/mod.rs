@@ -16,29 +16,29 @@
 //! - **Owner.** The host holds an exclusive lock on the file for as long as it lives. The kernel
 //!   releases it, so an unlocked ledger belongs to a dead host. Process ids cannot be used for
 //!   this, because Windows reuses them.
-//! - **Birth.** The magic is written when the file is locked and whole. A file without it holds
-//!   nothing: if it is locked, or was made a moment ago, its host is making it; if not, its host died
-//!   over it or the machine lost power, and it is removed.
-//! - **Death.** The process that takes the lock of a dead host's ledger, which is the agent or a
-//!   person's `drain`, takes over what it holds and removes the file (intake/).
-//! - **Agent.** Where `keeper` is the agent, the agent takes operations over while the host lives,
-//!   too. It frees a slot by writing the phase's byte; the host takes a slot by compare-and-exchange.
-//!   PRE and POST count in `activity`, so that the agent looks at nothing twice.
-//! - **Write.** PRE takes a slot, writes it, publishes `Open`. POST moves it to `Completing`,
-//!   writes, seals it with a checksum, publishes `Done`. What is `Done` and does not fit its checksum
-//!   is lost as corrupt. The exporter frees it once a collector has the span. The phases
-//!   and who may touch the body in each are in `state.rs`.
-//! - **Count.** `seen = exported + pending + lost`, where `seen` is the sum of all slots'
-//!   generations and of the operations that found the table full or no ledger. An operation's number,
-//!   `generation * 1024 + slot`, is unique in the file. An operation is counted first and its slot
-//!   freed then. What a host counted as exported dies with its ledger: the agent counts what it took
-//!   over itself, and of a header only the losses.
-//! - **Ids.** Trace and span id are functions of `id_seed` and the operation's number
-//!   (trace_context.rs), so they are fixed with PRE, and every process that exports the slot makes
-//!   the same.
+//! - **Birth.** The magic is written when the file is locked and whole. A file without the magic
+//!   holds nothing. If it is locked, or was made a moment ago, its host is still making it. If not,
+//!   the host died or the machine lost power meanwhile, and the file is removed.
+//! - **Death.** The agent, or a person's `drain`, takes the lock of a dead host's ledger, takes its
+//!   operations over and removes the file (intake/).
+//! - **Agent.** If `keeper` is the agent, it takes operations over while the host lives, too. It
+//!   frees a slot by writing the phase's byte. The host takes a slot by compare-and-exchange. PRE
+//!   and POST count in `activity`, so that the agent reads only slots that have changed.
+//! - **Write.** PRE takes a slot, writes it and publishes `Open`. POST moves it to `Completing`,
+//!   writes, adds the checksum and publishes `Done`. A `Done` slot whose checksum is wrong is lost
+//!   as corrupt. The exporter frees the slot once a collector has the span. state.rs lists the
+//!   phases and says who may touch the body in each.
+//! - **Count.** `seen = exported + pending + lost`. `seen` is the sum of all slots' generations,
+//!   plus the operations that found the table full or no ledger. An operation's number,
+//!   `generation * 1024 + slot`, is unique in the file. An operation is counted first, and then its slot is
+//!   freed. A host's count of exported operations ends with its ledger: the agent counts itself
+//!   what it took over, and reads only the losses from a header.
+//! - **Ids.** Trace id and span id are functions of `id_seed` and the operation's number
+//!   (trace_context.rs). So PRE fixes them, and every process that exports the slot makes the same
+//!   ids.
 //! - **Names.** `<pid>-<random>.ledger`.
-//! - **Versions.** Version 1 is read when its host is dead: image.rs turns its slots into those of
-//!   version 2. A newer version is left as it is.
+//! - **Versions.** A version 1 ledger is read when its host is dead: image.rs turns its slots into
+//!   slots of version 2. A ledger of a newer version is not touched.
 
 mod access;
 mod body;
@@ -82,7 +82,7 @@ fn file_name(pid: u32, chance: u64) -> String {
     format!("{pid}-{chance:016x}.{EXTENSION}")
 }
 
-/// Whether a file called this may be a ledger. Other files are left alone.
+/// Whether a file of this name may be a ledger. Other files are not touched.
 pub fn is_ledger_name(name: &str) -> bool {
     let parts = name.strip_suffix(EXTENSION).and_then(|stem| stem.strip_suffix('.'));
     parts.and_then(|stem| stem.split_once('-')).is_some_and(|(pid, chance)| {
@@ -95,17 +95,17 @@ pub fn is_ledger_name(name: &str) -> bool {
 /// Why a ledger could not be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The file system said no.
+    /// The file system refused.
     #[error("cannot {what} the ledger {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// What was tried, as a verb: `open`, `map`.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
     },
-    /// What another user may have put there, and no host does.
+    /// The file may come from another user: no host makes one like it.
     #[error("{} is left alone: {refused}", path.display())]
     Refused {
         /// The file.
@@ -125,13 +125,13 @@ pub enum LedgerError {
         /// The folder.
         path: PathBuf,
     },
-    /// What is made here would not be read.
-    #[error("the agent that empties {} does not read ledgers of this version; update it", path.display())]
+    /// The agent could not read a ledger that is made here.
+    #[error("the agent that empties {} does not read ledgers of this version; update the agent", path.display())]
     AgentTooOld {
         /// The folder.
         path: PathBuf,
     },
-    /// No memory for the fallback.
+    /// The system gave no memory for a ledger without a file.
     #[error("no memory for a ledger: {0}")]
     Memory(#[source] std::io::Error),
     /// Not a ledger, or a damaged one.
@@ -144,16 +144,16 @@ pub enum LedgerError {
     },
 }
 
-/// What makes a new ledger.
+/// What a new ledger is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Seed<'a> {
-    /// Whose ledger it is.
+    /// The process that the ledger belongs to.
     pub identity: &'a Identity,
     /// The parent of every span of this process.
     pub parent: Option<&'a Parent>,
     /// The process' clock.
     pub clock: Clock,
-    /// What ids are made from: random.
+    /// Random words that ids are made from.
     pub id_seed: [u64; 3],
     /// The boot of the machine; 0 if it is not known.
     pub boot_id: u64,
@@ -164,7 +164,7 @@ pub struct Seed<'a> {
 /// A finished or given-up operation, copied out of its slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
-    /// Whether it was given up before POST came.
+    /// Whether the operation was given up before POST came.
     pub unfinished: bool,
     /// The operation's number, unique in its ledger.
     pub number: u64,
@@ -185,8 +185,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Creates a ledger file in `folder`. Where there is no installer, which is everywhere but on
-    /// Windows, the folder is created if it is missing.
+    /// Creates a ledger file in `folder`. On Windows the installer makes the folder; elsewhere it
+    /// is created if it is missing.
     pub fn create(folder: &Path, seed: Seed<'_>) -> Result<Self, LedgerError> {
         if !platform::is_local(folder) {
             return Err(LedgerError::NotLocal { path: folder.into() });
@@ -202,36 +202,36 @@ impl Ledger {
         Ok(Self::over(mapping, seed))
     }
 
-    /// The same table in memory only: what it holds dies with the process.
+    /// The same table in memory only: its operations are lost with the process.
     pub fn anonymous(seed: Seed<'_>) -> Result<Self, LedgerError> {
         let mapping = Mapping::anonymous(Header::new(seed))?;
         Ok(Self::over(mapping, seed))
     }
 
-    /// Whether what is recorded survives the process.
+    /// Whether recorded operations survive the process.
     pub fn is_protected(&self) -> bool {
         self.mapping.path().is_some()
     }
 
-    /// The counters, among other things.
+    /// The header, with the counters.
     pub fn header(&self) -> &Header {
         self.mapping.header()
     }
 
     fn over(mapping: Mapping, seed: Seed<'_>) -> Self {
-        // The file knows the seed, so the tag is another function of it than the ids are.
+        // Every reader of the file knows the seed. So the tag is made from it by another function
+        // than the ids are.
         let tag = seed.id_seed.iter().fold(0, |tag: u64, word| tag.rotate_left(23) ^ word);
         let occupancy = (seed.keeper == Keeper::Host).then(|| Occupancy::new(SLOT_COUNT));
         Self { mapping, occupancy, tag }
     }
 
-    /// Takes a slot for a new operation and counts it as seen: its index and the access to it.
-    /// `None` if the table is full, which is counted as a loss.
+    /// Takes a slot for a new operation and counts it as seen. Returns the slot's index and the
+    /// access to it. `None` if the table is full, which is counted as a loss.
     ///
-    /// Threads start in different parts of the table, so that they do not take each other's cache
-    /// lines.
+    /// Threads start in different parts of the table, so that they do not share cache lines.
     pub fn claim(&self, thread_id: u32) -> Option<(usize, Claim<'_>)> {
-        // Windows' thread ids are multiples of four, Linux' follow each other: both spread.
+        // Thread ids are multiples of four on Windows and consecutive on Linux: this spreads both.
         let start = (thread_id ^ (thread_id >> 2)) as usize;
         let Some(occupancy) = &self.occupancy else {
             return self.claim_shared(start);
@@ -243,8 +243,8 @@ impl Ledger {
         Some((index, self.mapping.slots()[index].claim()))
     }
 
-    /// Takes a slot by its state, because the agent frees slots without telling this process.
-    /// The search ends after one look at each.
+    /// Takes a slot by its state, because the agent frees slots without a signal to this process.
+    /// The search tries each slot once.
     fn claim_shared(&self, start: usize) -> Option<(usize, Claim<'_>)> {
         let slots = self.mapping.slots();
         let from = start % SLOT_WORDS * 64;
@@ -256,15 +256,16 @@ impl Ledger {
         found
     }
 
-    /// Makes a claimed operation visible as open: its handle for `lpContext`, and its generation.
+    /// Makes a claimed operation visible as open. Returns its handle for `lpContext`, and its
+    /// generation.
     pub fn publish(&self, index: usize, claim: Claim<'_>) -> (Handle, u64) {
         let generation = claim.publish();
         self.note_activity(index);
         (Handle::new(self.tag.wrapping_add(generation), index), generation)
     }
 
-    /// Takes the open operation that `lpContext` names: its slot and the access to it. `None` if
-    /// there is no such operation, which is counted and changes nothing.
+    /// Takes the open operation that `lpContext` names. Returns its slot and the access to it.
+    /// `None` if there is no such operation; that is counted, and nothing changes.
     pub fn complete(&self, context: usize) -> Option<(usize, Completion<'_>)> {
         let completion = Handle::from_context(context).and_then(|handle| {
             let slot = handle.slot();
@@ -277,20 +278,21 @@ impl Ledger {
         completion
     }
 
-    /// Makes an operation visible as done. From here on it survives the host.
+    /// Makes an operation visible as done. From here on the operation survives the host.
     pub fn finish(&self, index: usize, completion: Completion<'_>) {
         completion.finish();
         self.note_activity(index);
     }
 
-    /// Tells the agent, where it exports, that there is something to see.
+    /// Counts a write for the agent. Does nothing if the host exports.
     fn note_activity(&self, index: usize) {
         if self.occupancy.is_none() {
             self.header().note_activity(index);
         }
     }
 
-    /// Gives up the operation of `generation` in `slot` as unfinished. False if POST came first.
+    /// Gives up the operation of `generation` in `slot` as unfinished, at `now` nanoseconds after
+    /// the anchor. False if POST came first.
     pub fn abandon(&self, slot: usize, generation: u64, now: u64) -> bool {
         let given_up = self.mapping.slots()[slot].abandon(generation);
         if given_up {
@@ -314,16 +316,16 @@ impl Ledger {
         }
     }
 
-    /// Notes that a request with the span in `slot` is made; counts it if there was one before.
-    /// For the exporter's thread alone.
+    /// Notes that a request with the span in `slot` is made. Counts the span as repeated if an
+    /// earlier request had it. For the exporter's thread alone.
     pub fn note_sent(&self, slot: usize) {
         if self.mapping.slots()[slot].note_sent() {
             self.header().count_repeated(1);
         }
     }
 
-    /// Closes the file, whose lock goes with it: to other processes this host is dead. The memory
-    /// stays, because a caller may be at it.
+    /// Closes the file and so releases its lock: to other processes this host is dead. The memory
+    /// stays, because a caller may be using it.
     pub fn close(&self) {
         self.mapping.close();
     }
@@ -334,13 +336,15 @@ impl Ledger {
     }
 }
 
-/// Why the exporter of the ledger at `path` failed last; empty if it did not. Of any content.
+/// Why the exporter of the ledger at `path` failed last; empty if it did not fail. The text may be
+/// anything.
 pub fn read_last_error(path: &Path) -> Result<String, LedgerError> {
     Ok(Access::at(path)?.header()?.last_error)
 }
 
-/// Reads the counters of the ledger at `path`, whether its host lives or not. All zero if its host is
-/// still making it. What the agent took out of a ledger counts as exported by its host.
+/// Reads the counters of the ledger at `path`, whether its host lives or not. All zero if the host
+/// is still making the ledger. Operations that the agent took out of a ledger count as exported by
+/// its host.
 pub fn read_tally(path: &Path) -> Result<Tally, LedgerError> {
     let access = Access::at(path)?;
     let header = match access.header() {

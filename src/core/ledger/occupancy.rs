@@ -1,20 +1,22 @@
 //! Which slots are taken: a bitmap in the host's memory, claimed without a lock.
 //!
-//! It lives beside the ledger and not in it: the state words say everything that must survive.
-//! A few loads tell a caller that the table is full, and a thread's low slots are reused first,
-//! so that a quiet host touches few of the ledger's pages.
+//! The bitmap is in the host's own memory and not in the file, because the state words hold
+//! everything that must survive. A caller finds out with a few loads that the table is full. A
+//! thread's low slots are reused first, so that a host with few operations touches few of the
+//! ledger's pages.
 
 use crate::sync::{AtomicU64, Ordering};
 
 const WORD_BITS: usize = u64::BITS as usize;
 
-/// A bitmap of `SLOTS` bits in `WORDS` words; a set bit is a taken slot.
+/// A bitmap of the slots in `WORDS` words; a set bit is a taken slot.
 #[derive(Debug)]
 pub struct Occupancy<const WORDS: usize> {
     words: [Word; WORDS],
 }
 
-/// A word on a cache line of its own: threads that start at different words share nothing.
+/// A word on a cache line of its own, so that threads that start at different words do not share a
+/// line.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Word(AtomicU64);
@@ -30,10 +32,10 @@ impl<const WORDS: usize> Occupancy<WORDS> {
         }
     }
 
-    /// Takes a free slot, looking first in the word that `start` points to.
+    /// Takes a free slot. The search begins in the word that `start` points to.
     ///
-    /// Returns `None` when every word was seen full. Never waits; each failed attempt means that
-    /// another thread took the bit.
+    /// Returns `None` if every word was full when it was read. Never waits: a failed attempt means
+    /// that another thread took the bit.
     pub fn claim(&self, start: usize) -> Option<usize> {
         for step in 0..WORDS {
             let word = start.wrapping_add(step) % WORDS;

@@ -37,7 +37,7 @@ impl Slot {
         Claim { slot: self, generation: self.state.claim() }
     }
 
-    /// The same in a ledger without a bitmap; `None` if the slot is not free.
+    /// As `claim`, in a ledger without a bitmap. `None` if the slot is not free.
     pub(super) fn try_claim(&self) -> Option<Claim<'_>> {
         Some(Claim { slot: self, generation: self.state.try_claim()? })
     }
@@ -68,7 +68,7 @@ impl Slot {
         Some((phase, generation, self.body.with(|body| unsafe { *body })))
     }
 
-    /// The generation of the operation that is open in it.
+    /// The generation of the operation that is open in this slot.
     pub(super) fn open_generation(&self) -> Option<u64> {
         match self.state.load() {
             (Some(Phase::Open), generation) => Some(generation),
@@ -76,7 +76,8 @@ impl Slot {
         }
     }
 
-    /// Takes a finished operation out of a slot that has no exporter. The caller that is first gets it.
+    /// Takes a finished operation out of a slot that has no exporter. Only the first caller gets
+    /// it.
     pub(super) fn take(&self) -> Option<Body> {
         self.state.take().then(|| {
             // SAFETY: the slot is Completing by this thread's exchange, so nobody else touches the
@@ -87,7 +88,8 @@ impl Slot {
         })
     }
 
-    /// Writes when an abandoned operation was given up.
+    /// Writes the time at which an abandoned operation was given up, in nanoseconds after the
+    /// anchor.
     pub(super) fn set_abandoned_at(&self, ended: u64) {
         if let (Some(Phase::Unfinished), _) = self.state.load() {
             // SAFETY: in phase Unfinished only the exporter touches the body, and it is the only
@@ -98,7 +100,7 @@ impl Slot {
     }
 
     /// Notes that a request with this operation's span is made. Returns whether an earlier request
-    /// had it. Only the exporter calls this, for a slot that it has read as settled.
+    /// had the span. Only the exporter calls this, for a slot that it has read as settled.
     pub(super) fn note_sent(&self) -> bool {
         if !matches!(self.state.load(), (Some(Phase::Done | Phase::Unfinished), _)) {
             return false;
@@ -116,7 +118,7 @@ impl Slot {
     }
 }
 
-/// Exclusive access to the body of an operation that is being begun.
+/// Exclusive access to the body of an operation that is beginning.
 ///
 /// If it is dropped without [`Claim::publish`], the slot stays claimed. Nothing that PRE does in
 /// between can fail.

@@ -15,28 +15,28 @@
 //! | Completing | the thread in POST, alone |
 //! | Done, Unfinished | the exporter, alone |
 //!
-//! The table for what begins before there is a ledger has no exporter: there one thread takes a
-//! finished operation by `Done -> Completing` and frees the slot.
+//! The early table (early_table.rs) has no exporter. There one thread takes a finished operation by
+//! `Done -> Completing` and frees the slot.
 //!
 //! The word is `generation << 8 | phase`. `generation` (56 bits) counts the slot's operations, the
 //! current one included; freeing the slot does not reset it.
 //!
-//! Two steps are contended, and each is one compare-and-exchange, so exactly one thread succeeds:
-//! leaving `Open`, which POST and the exporter both try, and leaving `Free` in a ledger without an
-//! occupancy bitmap.
+//! Two steps are contended: leaving `Open`, which POST and the exporter both try, and leaving
+//! `Free` in a ledger without an occupancy bitmap. Each is one compare-and-exchange, so exactly one
+//! thread succeeds.
 
 use crate::sync::{AtomicU64, Ordering};
 
 /// Bits of a phase; the generation is above them.
 pub const PHASE_BITS: u32 = 8;
 
-/// Where a slot stands in its life.
+/// The phase of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
     /// Holds nothing.
     Free = 0,
-    /// PRE is writing it. If the host dies here, the operation is lost; it was not promised,
+    /// PRE is writing the slot. If the host dies here, the operation is lost. It was not promised,
     /// because PRE has not returned.
     Claimed = 1,
     /// PRE returned; the operation is under way.
@@ -74,7 +74,7 @@ fn word(generation: u64, phase: Phase) -> u64 {
     generation << 8 | phase as u64
 }
 
-/// A free slot's state: in a mapped file, zeros.
+/// A free slot's state. In a mapped file it is zeros.
 impl Default for State {
     fn default() -> Self {
         Self(AtomicU64::new(0))
@@ -91,7 +91,7 @@ impl State {
     }
 
     /// Free -> Claimed in a ledger without a bitmap. Returns the generation, or `None` if the slot
-    /// is not free or another thread takes it in this moment.
+    /// is not free or another thread takes it at this moment.
     pub fn try_claim(&self) -> Option<u64> {
         let found = self.0.load(Ordering::Relaxed);
         if found as u8 != Phase::Free as u8 {
@@ -118,8 +118,8 @@ impl State {
 
     /// Open -> Completing, if the slot is open in a generation that satisfies `expected`.
     ///
-    /// Returns that generation. `None` means that the handle is old, another process's or already
-    /// used, or that the exporter gave the operation up; the slot is then left as it is.
+    /// Returns that generation. `None` if the handle is old, already used or another process's, or
+    /// if the exporter has given the operation up. The slot then stays as it was.
     pub fn begin_completion(&self, expected: impl Fn(u64) -> bool) -> Option<u64> {
         let found = self.0.load(Ordering::Relaxed);
         let generation = found >> 8;
@@ -137,8 +137,8 @@ impl State {
             .map(|_| generation)
     }
 
-    /// Completing -> Open, because the caller found that the operation is not its own. What it
-    /// read and wrote happened before the next completion.
+    /// Completing -> Open, because the caller found that the operation is another one. What this
+    /// caller read and wrote happened before the next completion.
     pub fn reopen(&self, generation: u64) {
         self.0.store(word(generation, Phase::Open), Ordering::Release);
     }
@@ -160,7 +160,8 @@ impl State {
             .is_ok()
     }
 
-    /// Done -> Completing, where there is no exporter: only the thread that did it frees the slot.
+    /// Done -> Completing, in a table without an exporter. Only the thread that succeeds frees the
+    /// slot.
     pub fn take(&self) -> bool {
         let found = self.0.load(Ordering::Relaxed);
         found == word(found >> PHASE_BITS, Phase::Done)
@@ -175,8 +176,8 @@ impl State {
                 .is_ok()
     }
 
-    /// Done or Unfinished -> Free. Only the exporter calls this; if there is a bitmap, before it
-    /// clears the slot's bit.
+    /// Done or Unfinished -> Free. Only the exporter calls this. If there is a bitmap, the exporter
+    /// clears the slot's bit afterwards.
     pub fn release(&self) {
         let generation = self.0.load(Ordering::Relaxed) >> 8;
         self.0.store(word(generation, Phase::Free), Ordering::Release);

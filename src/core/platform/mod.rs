@@ -1,7 +1,7 @@
-//! What the operating system is asked for, the same functions on each.
+//! What the operating system is asked for. The functions are the same on each system.
 //!
-//! Nothing here calls WNet or the Shell, and nothing touches a path that could be remote: those
-//! re-enter MPR.
+//! No function here calls WNet or the Shell, or touches a path that could be remote: that would
+//! call MPR again.
 
 mod listed;
 pub use listed::Listed;

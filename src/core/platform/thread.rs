@@ -1,5 +1,5 @@
-//! Threads that a program's own thread starts, and waits for, while somebody else's call is under
-//! way: without the standard library's `spawn`, which allocates.
+//! Threads that are started while a host's call is under way. The standard library's `spawn` is not
+//! used, because it allocates.
 
 #![allow(unsafe_code)] // This file meets C and Win32.
 
@@ -8,16 +8,17 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Bytes of a thread's stack. TLS handshakes are the deepest thing that such a thread does.
+/// Bytes of a thread's stack. TLS handshakes need the most.
 pub const THREAD_STACK: usize = 512 * 1024;
 
-/// Starts a thread that runs `run` under the process' own token. Nobody ever waits for its end. A
-/// refusal is an error: nothing is allocated here but what the system takes for the thread.
+/// Starts a thread that runs `run` under the process' own token. No thread waits for its end. Only
+/// the system allocates memory for the thread; this function allocates nothing. An error means that
+/// the system refused.
 pub fn start_thread(run: fn()) -> io::Result<()> {
     system::start_thread(run)
 }
 
-/// Waits while `word` is `value`, until `limit` has passed. May be called by any number of threads.
+/// Waits while `word` is `value`, for `limit` at most. Any number of threads may call this.
 pub fn wait_while(word: &AtomicU32, value: u32, limit: Duration) {
     let since = Instant::now();
     while word.load(Ordering::Acquire) == value {
@@ -29,7 +30,7 @@ pub fn wait_while(word: &AtomicU32, value: u32, limit: Duration) {
     }
 }
 
-/// Wakes every thread that waits at `word`, which has changed.
+/// Wakes every thread that waits at `word`. The caller has changed the word.
 pub fn wake_all(word: &AtomicU32) {
     system::wake_all(word);
 }
@@ -42,14 +43,14 @@ pub fn park_for_ever() -> ! {
     }
 }
 
-/// Names the calling thread, which exports, for debuggers and lists of threads.
+/// Names the calling thread, which exports. Debuggers and lists of threads show the name.
 pub fn name_thread() {
     system::name_thread();
 }
 
-/// Runs what a thread was started for.
+/// Runs the function that a thread was started for.
 fn run_guarded(run: fn()) {
-    // A panic must not cross into the system; there is nobody to tell.
+    // A panic must not cross into the system. There is nobody to report it to.
     let _ = catch_unwind(run);
 }
 

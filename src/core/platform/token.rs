@@ -1,11 +1,12 @@
-//! Whose rights a thread works with.
+//! The rights that a thread works with.
 
-/// What is known of a thread's effective token: that which it impersonates with, or its process'.
+/// What is known of a thread's effective token. It is the token that the thread impersonates with,
+/// or else its process' token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Token {
     /// The Windows session.
     pub session_id: Option<u32>,
-    /// The LUID of its logon, which is unique until the machine restarts; 0 if it is not known.
+    /// The LUID of the token's logon, unique until the machine restarts; 0 if it is not known.
     pub logon_id: u64,
     /// Whether the thread impersonates.
     pub impersonated: bool,

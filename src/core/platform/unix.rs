@@ -1,4 +1,4 @@
-//! Linux and its kin: where mpr-otel is developed and tested.
+//! Linux and similar systems, on which mpr-otel is developed and tested.
 
 #![allow(unsafe_code)] // This file meets C.
 
@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 /// `os.type` of the semantic conventions.
 pub const OS_TYPE: &str = if cfg!(target_os = "linux") { "linux" } else { "unix" };
 
-/// The monotonic clock in nanoseconds, which on Linux does not count sleep. `Instant` reads the same clock and spends as much again on
-/// checked arithmetic.
+/// The monotonic clock in nanoseconds. On Linux it does not count sleep. `Instant` reads the same
+/// clock, but its checked arithmetic doubles the time that the call takes.
 pub fn awake_nanos() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is writable for the call, and this clock always exists.
@@ -26,33 +26,34 @@ pub fn awake_nanos() -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
-/// Which boot of the machine this is; 0 if that is unknown. The kernel makes a UUID for each boot
-/// (random(4)), of which this is the first half.
+/// The boot of the machine; 0 if it is not known. The kernel makes a UUID for each boot
+/// (random(4)), and this is the UUID's first half.
 pub fn boot_id() -> u64 {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
     u64::from_str_radix(&digits, 16).unwrap_or(0)
 }
 
-/// How long the machine has slept since its boot. Not asked for here: the monotonic clock does not
-/// count sleep, and what slept meanwhile matters on laptops with Windows.
+/// How long the machine has slept since its boot. Always 0 here: the monotonic clock does not count
+/// sleep, and sleep matters on laptops with Windows.
 pub fn asleep_nanos() -> u64 {
     0
 }
 
-/// There are no such tokens here.
+/// This system has no such tokens.
 pub fn effective_token() -> Token {
     Token::default()
 }
 
-/// Keeps the library loaded for the life of the process. The linker flag `-z nodelete` (build.rs)
-/// has done it already.
+/// Keeps the library loaded for the life of the process. Here the linker flag `-z nodelete`
+/// (build.rs) does it.
 pub fn pin_module() {}
 
 /// The calling thread's id, as the kernel counts them.
 pub fn thread_id() -> u32 {
     thread_local! {
-        // The system call costs more than all the rest of a notification: ask once a thread.
+        // The system call takes longer than the rest of a notification, so each thread makes it
+        // only once.
         static ID: Cell<u32> = const { Cell::new(0) };
     }
     ID.with(|id| {
@@ -67,7 +68,7 @@ pub fn thread_id() -> u32 {
     })
 }
 
-/// There are no sessions here.
+/// This system has no sessions.
 pub fn session_id() -> Option<u32> {
     None
 }
@@ -86,7 +87,7 @@ pub fn computer_name() -> Option<String> {
     host_name()
 }
 
-/// The id of this installation, as systemd and D-Bus keep it.
+/// The id of this installation, which systemd and D-Bus keep.
 pub fn installation_id() -> Option<String> {
     ["/etc/machine-id", "/var/lib/dbus/machine-id"]
         .iter()
@@ -95,12 +96,12 @@ pub fn installation_id() -> Option<String> {
         .filter(|id| !id.is_empty())
 }
 
-/// `host.arch`: the kernel's, in the words of the semantic conventions where they have one.
+/// `host.arch`: the kernel's architecture, in the semantic conventions' word if they have one.
 pub fn machine_arch() -> Option<String> {
     uname().map(|(_, machine)| arch(&machine).to_owned())
 }
 
-/// What uname(2) calls `machine`, in the words of the semantic conventions.
+/// What uname(2) calls `machine`, in the semantic conventions' word if they have one.
 fn arch(machine: &str) -> &str {
     match machine {
         "x86_64" | "amd64" => "amd64",
@@ -109,13 +110,13 @@ fn arch(machine: &str) -> &str {
         "ppc" => "ppc32",
         "ppc64" | "ppc64le" => "ppc64",
         arm if arm.starts_with("arm") => "arm32",
-        // ia64 and s390x among them, which the conventions call the same.
+        // For ia64 and s390x, for example, the conventions use the same word.
         other => other,
     }
 }
 
-/// `os.version` and `os.build_id`: the distribution's VERSION_ID, and its BUILD_ID or, where it
-/// has none, the release of the kernel.
+/// `os.version` and `os.build_id`: the distribution's VERSION_ID, and its BUILD_ID or else the
+/// kernel's release.
 pub fn os_version() -> (Option<String>, Option<String>) {
     // os-release(5)
     let release = ["/etc/os-release", "/usr/lib/os-release"]
@@ -126,7 +127,7 @@ pub fn os_version() -> (Option<String>, Option<String>) {
     (release_value(&release, "VERSION_ID"), build)
 }
 
-/// A value of os-release(5). Those that are asked for here need no escapes.
+/// A value of os-release(5). The values that are read here contain no escapes.
 fn release_value(release: &str, name: &str) -> Option<String> {
     let value =
         release.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='))?;
@@ -150,12 +151,12 @@ fn uname() -> Option<(String, String)> {
     Some((text(&names.release), text(&names.machine)))
 }
 
-/// There are no Active Directory sites here.
+/// This system has no Active Directory sites.
 pub fn site() -> Option<String> {
     None
 }
 
-/// Where this user's programs keep what is nobody else's; `None` for a user without a home.
+/// Where this user's programs keep their own data. `None` for a user without a home.
 pub fn state_dir() -> Option<PathBuf> {
     let absolute =
         |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -164,27 +165,27 @@ pub fn state_dir() -> Option<PathBuf> {
         .map(|folder| folder.join("mpr-otel"))
 }
 
-/// Where ledgers live unless a setting says otherwise: under the user's state folder.
+/// Where ledgers are if no setting names a folder: under the user's state folder.
 pub fn default_ledger_dir() -> PathBuf {
     state_dir().unwrap_or_else(|| std::env::temp_dir().join("mpr-otel")).join("ledger")
 }
 
-/// Whether `path` may be touched during a call. Here no path can re-enter MPR.
+/// Whether `path` may be touched during a call. On this system no path can call MPR again.
 pub fn is_local(_path: &Path) -> bool {
     true
 }
 
-/// New files are for their owner alone.
+/// Lets only the owner read and write new files.
 pub fn owner_only(options: &mut OpenOptions) {
     options.mode(0o600);
 }
 
-/// New files are for their owner to write and for everybody to read.
+/// Lets the owner write new files, and everybody read them.
 pub fn others_read(options: &mut OpenOptions) {
     options.mode(0o644);
 }
 
-/// Gives `file` its `size` in bytes, with all of the disk space that takes.
+/// Gives `file` its `size` in bytes, and takes all of its disk space now.
 pub fn allocate(file: &File, size: u64) -> io::Result<()> {
     let size = libc::off_t::try_from(size).map_err(io::Error::other)?;
     // SAFETY: the descriptor is open for as long as `file` is borrowed.
@@ -194,17 +195,18 @@ pub fn allocate(file: &File, size: u64) -> io::Result<()> {
     }
 }
 
-/// Opens a file for reading and writing, but only a plain one: no link, no device, no pipe, and
-/// with no second name elsewhere, through which writing would reach another file.
+/// Opens a file for reading and writing if it is a plain file. A link, a device or a pipe is
+/// refused, and so is a file with a second name elsewhere, because a write would change that file,
+/// too.
 pub fn open_plain(path: &Path) -> io::Result<File> {
     plain(OpenOptions::new().read(true).write(true), path)
 }
 
-/// Opens a file for reading alone, but only a plain one, as [`open_plain`] does. What is not one
-/// is an error of kind `InvalidData`.
+/// Opens a plain file for reading only, as [`open_plain`] does. An error of kind `InvalidData`
+/// means that it is not a plain file.
 pub fn open_plain_to_read(path: &Path) -> io::Result<File> {
     plain(OpenOptions::new().read(true), path).map_err(|error| match error.raw_os_error() {
-        // A link; a socket.
+        // It is a link or a socket.
         Some(libc::ELOOP | libc::ENXIO) => not_plain(),
         _ => error,
     })
@@ -215,7 +217,7 @@ fn plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
     match metadata.nlink() {
-        // Removed in this moment.
+        // The file was removed at this moment.
         0 => Err(io::ErrorKind::NotFound.into()),
         1 if metadata.is_file() => Ok(file),
         _ => Err(not_plain()),
@@ -226,13 +228,13 @@ fn not_plain() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it is not a plain file of one name")
 }
 
-/// Whether the file system says that `file` belongs to somebody who may tell this process what to
-/// do: root, or the user of this process.
+/// Whether `file` belongs to a user whose orders this process may follow: root, or the user of this
+/// process.
 pub fn owner_is_trusted(file: &File) -> io::Result<bool> {
     owner_of(file).map(|owner| owner.is_trusted)
 }
 
-/// Whom the file system says `file` belongs to.
+/// The user whom the file system says `file` belongs to.
 pub fn owner_of(file: &File) -> io::Result<FileOwner> {
     let owner = file.metadata()?.uid();
     // SAFETY: takes nothing and cannot fail.

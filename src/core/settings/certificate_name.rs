@@ -1,19 +1,20 @@
-//! How a setting names a certificate of the machine.
+//! How a setting names one of the machine's certificates.
 
 use std::fmt;
 
-/// Which certificate of the store `LocalMachine\My`.
+/// Names a certificate of the store `LocalMachine\My`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateName {
     /// The one with this SHA-1 hash.
     Thumbprint([u8; 20]),
-    /// One whose subject has this text in it.
+    /// A certificate whose subject contains this text.
     Subject(String),
 }
 
 impl CertificateName {
-    /// 40 hexadecimal digits are a thumbprint, as Windows shows it, with spaces and the invisible mark that
-    /// a copy from the certificate's window begins with; every other text is a part of a subject.
+    /// Reads a name. 40 hexadecimal digits are a thumbprint; they may have spaces, and the
+    /// invisible mark that Windows' certificate window puts before them. Every other text is a part
+    /// of a subject.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         const LEFT_TO_RIGHT: char = '\u{200E}';
         let digits: String =

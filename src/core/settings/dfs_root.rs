@@ -4,7 +4,7 @@ use super::pattern::fold;
 use crate::remote_name::RemoteName;
 use std::fmt;
 
-/// `\\server\share` or `\\domain\share`, below which each folder is a link to a share elsewhere.
+/// `\\server\share` or `\\domain\share`. Each folder below it is a link to a share elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DfsRoot {
     server: String,
@@ -12,7 +12,7 @@ pub struct DfsRoot {
 }
 
 impl DfsRoot {
-    /// The roots of a list, separated by semicolons.
+    /// Reads a list of roots that are separated by semicolons.
     pub(crate) fn list(text: &str) -> Result<Vec<Self>, String> {
         let roots = text.split(';').map(str::trim).filter(|root| !root.is_empty());
         roots
@@ -32,11 +32,11 @@ impl DfsRoot {
         }
     }
 
-    /// Whether `name` is this root, or below it.
+    /// Whether `name` is this root or below it.
     pub fn contains(&self, name: &RemoteName) -> bool {
         let same =
             |name: Option<&str>, other: &str| name.is_some_and(|name| fold(name) == fold(other));
-        // WebDAV knows no DFS.
+        // WebDAV has no DFS.
         name.protocol.is_none()
             && same(name.server.as_deref(), &self.server)
             && same(name.share.as_deref(), &self.share)

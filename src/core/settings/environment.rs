@@ -1,9 +1,9 @@
-//! Whether a process' environment counts on Windows, where it is the user's who started it.
+//! Whether a process' environment counts on Windows, where the user who starts a process sets it.
 
 /// The registry value that lets the environment count.
 pub const ALLOW_ENVIRONMENT: &str = "AllowEnvironment";
 
-/// What decides.
+/// The facts that decide it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Circumstances {
     /// The registry's AllowEnvironment.
@@ -23,8 +23,8 @@ impl Circumstances {
     }
 }
 
-/// Whether a process of this user (a SID) in this session is a service's. Session 0 is for services
-/// alone since Windows Vista.
+/// Whether a process of this user (a SID) in this session is a service. Since Windows Vista only
+/// services run in session 0.
 #[cfg_attr(not(windows), allow(dead_code))] // Elsewhere the environment always counts.
 pub(super) fn is_service(session: u32, user: &str) -> bool {
     // SYSTEM, LocalService, NetworkService, and the services' own accounts (Microsoft: Well-known
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_known_by_its_session_or_its_user() {
+    fn a_service_is_recognised_by_its_session_or_its_user() {
         let user = "S-1-5-21-1-2-3-1001";
         assert!(!is_service(1, user));
         assert!(is_service(0, user));

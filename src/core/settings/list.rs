@@ -1,5 +1,5 @@
-//! Every setting: the one place that says what there is. `install`'s flags and the table in
-//! docs/SETTINGS.md are made from it; if the page differs, its test prints the table as it should be.
+//! Every setting, in one place. `install`'s flags and the table in docs/SETTINGS.md are made from
+//! this list; if the page differs, its test prints the right table.
 
 use super::certificate_name::CertificateName;
 use super::dfs_root::DfsRoot;
@@ -17,9 +17,9 @@ use std::time::Duration;
 
 /// The registry value of the collector's URL.
 pub const ENDPOINT: &str = "Endpoint";
-/// The registry value that lets names travel in the clear.
+/// The registry value that allows plain http to other machines.
 pub const ALLOW_INSECURE: &str = "AllowInsecure";
-/// The registry value of the machine's certificate that the agent shows.
+/// The registry value that names the client certificate.
 pub const CLIENT_CERTIFICATE: &str = "ClientCertificate";
 /// `MPR_OTEL_DELIVERY`: a thread in the host sends.
 pub const DELIVERY_IN_PROCESS: &str = "in-process";
@@ -27,7 +27,7 @@ pub const DELIVERY_IN_PROCESS: &str = "in-process";
 pub const DELIVERY_AGENT: &str = "agent";
 
 settings! {
-    /// Switches everything off: `true` or `1`.
+    /// Switches all recording and sending off: `true` or `1`.
     disabled: bool {
         registry: "Disabled",
         value: "BOOLEAN",
@@ -37,8 +37,9 @@ settings! {
         show: bool::to_string,
     }
 
-    /// On Windows, `MPR_OTEL_*` and `TRACEPARENT` count in ordinary processes: `true` or `1`. Never in
-    /// one that is elevated, a service, or impersonating. Elsewhere they always count.
+    /// On Windows, lets `MPR_OTEL_*` and `TRACEPARENT` count in ordinary processes: `true` or `1`.
+    /// They never count in a process that is elevated, a service, or impersonating. On other
+    /// systems they always count.
     allow_environment: bool {
         registry: ALLOW_ENVIRONMENT,
         of_registry_alone: true,
@@ -49,8 +50,8 @@ settings! {
         show: bool::to_string,
     }
 
-    /// Plain http is a way to other machines, too: `true` or `1`. Everybody on the network can read
-    /// and change what is sent.
+    /// Allows plain http to other machines, too: `true` or `1`. Then everybody on the network can
+    /// read and change what is sent.
     allow_insecure: bool {
         registry: ALLOW_INSECURE,
         value: "BOOLEAN",
@@ -60,8 +61,8 @@ settings! {
         show: bool::to_string,
     }
 
-    /// Base URL of the collector: https, or http to this machine. `/v1/traces` is appended, except to
-    /// OpenTelemetry's variable for traces.
+    /// Base URL of the collector: https, or http to this machine. `/v1/traces` is appended, but not
+    /// to the value of OpenTelemetry's variable for traces.
     endpoint: Option<Uri> {
         registry: ENDPOINT,
         otel: ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
@@ -71,7 +72,8 @@ settings! {
             false => Some(Uri::from_static("http://127.0.0.1:4318/v1/traces")),
         },
         default_text: "none on Windows: recorded, not sent; elsewhere `http://127.0.0.1:4318`",
-        // OTLP spec: the traces variable is used as it is, a base URL gets the signal's path.
+        // The OTLP specification: the variable for traces is used as it is, and the signal's path
+        // is appended to a base URL.
         parse: |text, Context { source, allow_insecure }| {
             let url = match source {
                 Source::OtelEnvironment("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") => parse::url(text),
@@ -87,8 +89,8 @@ settings! {
         show: |url| url.as_ref().map_or_else(|| "none".to_owned(), parse::without_password),
     }
 
-    /// Headers of every request of the agent: `name=value,name=value`, values percent-encoded. Elsewhere
-    /// than on Windows those of programs, too, and the variables count.
+    /// Headers of every request of the agent: `name=value,name=value`, values percent-encoded. On
+    /// other systems than Windows, programs send them too, and the environment variables count.
     headers: Vec<(HeaderName, HeaderValue)> {
         registry: "Headers",
         otel: ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
@@ -100,8 +102,8 @@ settings! {
         mask: |headers| joined(headers.iter().map(|(name, _)| format!("{name}=***"))),
     }
 
-    /// PEM file of the authorities to trust instead of the system's, elsewhere than on Windows. There those of
-    /// the machine are trusted, to which group policy adds.
+    /// PEM file of the authorities to trust instead of the system's. Not on Windows: there the
+    /// machine's authorities are trusted, and group policy can add more.
     ca_certificate: Option<PathBuf> {
         registry: "CaCertificate",
         not_on_windows: true,
@@ -120,9 +122,9 @@ settings! {
         show: |path| path.as_deref().map_or_else(|| "system".to_owned(), path_text),
     }
 
-    /// Certificate of the machine that the agent shows to a collector, on Windows: its thumbprint, or a part
-    /// of its subject. It is in the store `LocalMachine\My`, with a private key that the agent's account may
-    /// read.
+    /// Certificate of the machine that the agent shows to a collector, on Windows: its thumbprint,
+    /// or a part of its subject. It must be in the store `LocalMachine\My`, with a private key that
+    /// the agent's account may read.
     client_certificate: Option<CertificateName> {
         registry: CLIENT_CERTIFICATE,
         value: "THUMBPRINT",
@@ -134,9 +136,9 @@ settings! {
         show: |name| name.as_ref().map_or_else(String::new, CertificateName::to_string),
     }
 
-    /// Proxy of the agent: `none`, `system` (what Windows' settings, a script or the network say), or a
-    /// URL, `http://proxy.corp.example:8080`. Programs that send by themselves use none, and so does what
-    /// goes to this machine.
+    /// Proxy of the agent: `none`, `system` (Windows' proxy settings, a proxy script, or the
+    /// network's automatic configuration), or a URL such as `http://proxy.corp.example:8080`. No
+    /// proxy is used by programs that send by themselves, nor for a collector on this machine.
     proxy: Proxy {
         registry: "Proxy",
         value: "PROXY",
@@ -146,8 +148,8 @@ settings! {
         show: Proxy::to_string,
     }
 
-    /// Milliseconds that a request may take in all, 1 to 600000. On Windows finding the server, connecting, sending
-    /// and waiting for the answer may take as long each.
+    /// The most milliseconds that a request may take, 1 to 600000. On Windows this limit holds for
+    /// each step: finding the server, connecting, sending, and waiting for the answer.
     timeout: Duration {
         registry: "TimeoutMs",
         otel: ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
@@ -246,7 +248,8 @@ settings! {
         show: milliseconds,
     }
 
-    /// Programs to leave alone, by file name: `msmpeng.exe,backup*.exe`. `*` stands for anything.
+    /// Programs that are not recorded, by file name: `msmpeng.exe,backup*.exe`. `*` stands for any
+    /// text.
     exclude_processes: Vec<NamePattern> {
         registry: "ExcludeProcesses",
         value: "NAME,...",
@@ -256,9 +259,9 @@ settings! {
         show: |patterns| joined(patterns.iter().map(|pattern| pattern.as_str().to_owned())),
     }
 
-    /// What of a name leaves the machine: `full` names, `share` (nothing below the share, no private
-    /// share's name), or `none` (no name of a share or drive). The server's name and no credentials
-    /// leave with each.
+    /// How much of a name leaves the machine: `full` (whole names), `share` (nothing below the
+    /// share, and no private share's name), or `none` (no name of a share or drive). The server's
+    /// name always leaves the machine, and credentials never do.
     privacy: PrivacyLevel {
         registry: "Privacy",
         value: "LEVEL",
@@ -271,8 +274,9 @@ settings! {
         show: |level| level.name().to_owned(),
     }
 
-    /// Shares whose names do not leave the machine with `Privacy=share`: `home$;users`. `*` stands for
-    /// anything. Never `C$` to `Z$`, `ADMIN$`, `IPC$`, `PRINT$` and `FAX$`.
+    /// Shares whose names do not leave the machine with `Privacy=share`: `home$;users`. `*` stands
+    /// for any text. The shares `C$` to `Z$`, `ADMIN$`, `IPC$`, `PRINT$` and `FAX$` are never
+    /// private.
     private_shares: Vec<NamePattern> {
         registry: "PrivateShares",
         value: "NAME;...",
@@ -282,7 +286,7 @@ settings! {
         show: |patterns| patterns.iter().map(NamePattern::as_str).collect::<Vec<_>>().join(";"),
     }
 
-    /// Roots of DFS namespaces, `\\corp.example\dfs;\\corp\dfs`: below these the next part of the
+    /// Roots of DFS namespaces, `\\corp.example\dfs;\\corp\dfs`. Below a root, the next part of the
     /// path is `mpr.dfs.link`.
     dfs_roots: Vec<DfsRoot> {
         registry: "DfsRoots",

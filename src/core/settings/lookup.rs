@@ -1,4 +1,4 @@
-//! Where raw values are read.
+//! Where the text of a setting is read from.
 
 use super::ENDPOINT;
 #[cfg(windows)]
@@ -17,23 +17,24 @@ pub trait Lookup {
     fn policy(&self, name: &str) -> Reading;
     /// Value `name` of the installer's registry key.
     fn machine(&self, name: &str) -> Reading;
-    /// Value `name` of the agent's registry key: the one place of a secret, and nothing for those who
-    /// are not to have it. `None` where there is no such key: a secret is there what every setting is.
+    /// Value `name` of the agent's registry key, the only place of a secret. Processes that must
+    /// not have the secret get nothing. `None` if this system has no such key: then a secret stands
+    /// where every other setting does.
     fn secret(&self, name: &str) -> Option<Reading>;
     /// Variable `name` of the process' environment, `MPR_OTEL_*` or `TRACEPARENT`, if it counts.
     fn environment(&self, name: &str) -> Option<String>;
-    /// OpenTelemetry's variable `name`, if those count.
+    /// OpenTelemetry's variable `name`, if OpenTelemetry's variables count.
     fn open_telemetry(&self, name: &str) -> Option<String>;
 }
 
-/// This machine and this process.
+/// The sources of this machine and this process.
 #[derive(Debug)]
 pub struct System {
     #[cfg(windows)]
     policy: Key,
     #[cfg(windows)]
     machine: Key,
-    /// `None`: no secret is for this process.
+    /// `None` if this process gets no secrets.
     #[cfg(windows)]
     agent: Option<Key>,
     environment: bool,
@@ -41,19 +42,19 @@ pub struct System {
 }
 
 impl System {
-    /// As a host or a service reads it: OpenTelemetry's variables are the program's own, or nobody's,
-    /// and do not count.
+    /// The sources for a host or a service. OpenTelemetry's variables do not count, because they
+    /// are the host program's own.
     pub fn host() -> Self {
         Self::open(false)
     }
 
-    /// As a program in the foreground reads it, whose environment a person set for it.
+    /// The sources for a program in the foreground, whose environment was set by a person for it.
     pub fn program() -> Self {
         Self::open(true)
     }
 
-    /// With the secrets, for the agent and for those who stand in for it: `drain` and `status`. Elsewhere
-    /// than on Windows everybody has them.
+    /// Adds the secrets, for the agent, `drain` and `status`. On other systems than Windows every
+    /// process has them.
     #[must_use]
     pub fn with_secrets(self) -> Self {
         #[cfg(windows)]
@@ -72,7 +73,7 @@ impl System {
         {
             let (policy, machine) = (Key::open(POLICY_KEY), Key::open(MACHINE_KEY));
             let allowed = [&policy, &machine].map(|key| key.read(ALLOW_ENVIRONMENT));
-            // What cannot be found out is taken for the worst.
+            // If a fact cannot be found out, the strictest answer is assumed.
             let circumstances = Circumstances {
                 allowed: is_on(allowed),
                 elevated: platform::is_elevated().unwrap_or(true),
@@ -130,7 +131,7 @@ impl Lookup for System {
     }
 }
 
-/// What `lookup` says, but for the endpoint if one is given: that one wins.
+/// The sources of `lookup`, except that an endpoint given here wins over all of them.
 #[derive(Debug)]
 pub struct WithEndpoint<'a, L> {
     lookup: L,
@@ -138,7 +139,7 @@ pub struct WithEndpoint<'a, L> {
 }
 
 impl<'a, L: Lookup> WithEndpoint<'a, L> {
-    /// With this endpoint, if any.
+    /// These sources with this endpoint, if there is one.
     pub fn new(lookup: L, endpoint: Option<&'a str>) -> Self {
         Self { lookup, endpoint }
     }

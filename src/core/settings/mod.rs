@@ -1,14 +1,15 @@
-//! The settings: where each comes from, what it may be, and what it is instead if it is malformed.
+//! The settings: where each value comes from, which values are valid, and what replaces a malformed
+//! one.
 //!
-//! Highest first: group policy, the installer's registry key, `MPR_OTEL_*`, some
-//! `OTEL_EXPORTER_OTLP_*`, the default. On Windows the environment counts only in ordinary processes,
-//! and only if the registry allows it; OpenTelemetry's variables never count in a host or a service.
-//! A malformed value is reported and replaced by the default, never by a lower source: a typing error
-//! in a policy must not hand the setting to the host's environment. A registry that does not let
-//! itself be read disables the process.
+//! The sources, highest first: group policy, the installer's registry key, `MPR_OTEL_*`, some
+//! `OTEL_EXPORTER_OTLP_*`, the default. On Windows the environment counts only in ordinary
+//! processes, and only if the registry allows it. OpenTelemetry's variables never count in a host
+//! or a service. A malformed value is reported and replaced by the default, never by a lower
+//! source, because a typing error in a policy must not give the setting to the host's environment.
+//! If the registry cannot be read, the process is disabled.
 //!
-//! On Windows a secret has one source, the agent's registry key, and one reader, the agent: a host has
-//! none, and none goes to an endpoint that the environment named.
+//! On Windows a secret has one source, the agent's registry key, and only the agent reads it. A
+//! host has no secret. No secret is sent to an endpoint that the environment named.
 
 mod certificate_name;
 mod dfs_root;
@@ -50,19 +51,19 @@ pub enum DeliveryMode {
     Agent,
 }
 
-/// What of a name leaves the machine.
+/// How much of a name leaves the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrivacyLevel {
     /// Whole names.
     Full,
     /// Nothing below the share, and no name of a private share.
     Share,
-    /// The server, and no name of a share or drive.
+    /// The server's name, but no name of a share or drive.
     None,
 }
 
 impl PrivacyLevel {
-    /// How the setting names it.
+    /// The level's name as it is written in the setting.
     pub fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -92,9 +93,9 @@ pub enum Source {
     Agent,
     /// The setting's own environment variable.
     Environment,
-    /// This variable of OpenTelemetry's own.
+    /// This variable of OpenTelemetry.
     OtelEnvironment(&'static str),
-    /// Nobody set it.
+    /// No source has a value.
     Default,
 }
 
@@ -111,18 +112,18 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// How each setting came to its value, in the order of the documentation. They are made only when
-/// somebody asks: a host makes none.
+/// Where each setting's value came from, in the order of the documentation. Reports are made only
+/// on request: a host makes none.
 #[derive(Clone, Debug)]
 pub struct Reports(Vec<SettingReport>);
 
 impl Reports {
-    /// Of the setting with this registry value.
+    /// The report of the setting with this registry value.
     pub fn of(&self, registry: &str) -> Option<&SettingReport> {
         self.iter().find(|report| report.name.registry == registry)
     }
 
-    /// Each.
+    /// All reports.
     pub fn iter(&self) -> std::slice::Iter<'_, SettingReport> {
         self.0.iter()
     }
@@ -148,7 +149,8 @@ pub struct SettingReport {
     pub source: Source,
     /// The value that was refused, and why.
     pub malformed: Option<Malformed>,
-    /// Where this secret stands for every user to read, if it does. It is not used from there.
+    /// The source in which every user can read this secret, if there is one. The secret is not used
+    /// from there.
     pub exposed: Option<Source>,
 }
 
@@ -180,7 +182,7 @@ impl Settings {
         settings
     }
 
-    /// Whether the host `executable` is to be left alone.
+    /// Whether the host `executable` must not be recorded.
     pub fn excludes(&self, executable: &str) -> bool {
         self.exclude_processes.iter().any(|pattern| pattern.matches(executable))
     }

@@ -1,4 +1,4 @@
-//! How values are read. Each error says what was wrong and what to write instead.
+//! Reads values. Each error says what was wrong and what to write instead.
 
 use crate::platform;
 use http::uri::{PathAndQuery, Uri};
@@ -39,7 +39,7 @@ pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, St
 
 /// An absolute http or https URL, used as it is.
 pub(super) fn url(text: &str) -> Result<Uri, String> {
-    // It may have a password in it: no message repeats it.
+    // The text may contain a password, so no message repeats it.
     let problem = || "not a URL such as http://127.0.0.1:4318".to_owned();
     let uri: Uri = text.parse().map_err(|_| problem())?;
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
@@ -47,12 +47,13 @@ pub(super) fn url(text: &str) -> Result<Uri, String> {
     (known && named).then_some(uri).ok_or_else(problem)
 }
 
-/// Whether nobody between here and the server can read what is sent: TLS, or no network at all.
+/// Whether nobody on the network can read what is sent: the URL uses TLS, or the server is on this
+/// machine.
 pub(super) fn is_private(url: &Uri) -> bool {
     url.scheme_str() == Some("https") || is_on_this_machine(url)
 }
 
-/// Whether the server is on this machine, by its name or address.
+/// Whether the server is on this machine, judged by its name or address.
 pub(crate) fn is_on_this_machine(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse();
@@ -75,7 +76,8 @@ pub(super) fn base_url(text: &str) -> Result<Uri, String> {
     Uri::from_parts(parts).map_err(|_| "not a URL".to_owned())
 }
 
-/// The URL without what stands before an `@`, and without its query, which may hold a key.
+/// The URL without the user and password before the `@`, and without its query, which may contain a
+/// key.
 pub(super) fn without_password(uri: &Uri) -> String {
     let whole = uri.to_string();
     let text = match whole.split_once('?') {
@@ -91,7 +93,7 @@ pub(super) fn without_password(uri: &Uri) -> String {
     }
 }
 
-/// `key=value,key=value` with percent-encoded values, as OTLP's environment variables have it.
+/// Reads `key=value,key=value` with percent-encoded values, as in OTLP's environment variables.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     text.split(',')
         .map(str::trim)
@@ -110,13 +112,13 @@ pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 pub(super) fn headers(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    // A header's value may be a secret: no message repeats it.
+    // A header's value may be a secret, so no message repeats it.
     pairs(text)
         .map_err(|_| "not a list of name=value,name=value with percent-encoded values".to_owned())?
         .into_iter()
         .map(|(name, value)| {
             let header: HeaderName =
-                name.parse().map_err(|_| format!("`{name}` is no header name"))?;
+                name.parse().map_err(|_| format!("`{name}` is not a header name"))?;
             let mut value = HeaderValue::from_str(&value).map_err(|_| {
                 format!("the value of header `{name}` has characters that a header cannot carry")
             })?;
@@ -134,7 +136,7 @@ pub(super) fn local_path(text: &str) -> Result<PathBuf, String> {
     }
     if !platform::is_local(path) {
         return Err(format!(
-            "`{text}` is not on a local disk; a file on a share would re-enter the operation that is measured"
+            "`{text}` is not on a local disk; to open a file on a share is an operation of its own"
         ));
     }
     Ok(path.to_owned())

@@ -1,11 +1,11 @@
-//! A pattern that names are compared with.
+//! A pattern for names.
 
-/// A name in which `*` stands for any run of characters; case does not count.
+/// A name in which `*` stands for any text. Upper and lower case are the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamePattern(String);
 
 impl NamePattern {
-    /// The patterns of a list, separated by commas or semicolons.
+    /// Reads a list of patterns that are separated by commas or semicolons.
     pub(crate) fn list(text: &str) -> Vec<Self> {
         text.split([',', ';'])
             .map(str::trim)
@@ -19,7 +19,7 @@ impl NamePattern {
         &self.0
     }
 
-    /// Whether the whole of `name` fits.
+    /// Whether the pattern fits the whole of `name`.
     pub fn matches(&self, name: &str) -> bool {
         let name = fold(name);
         let mut parts = self.0.split('*');
@@ -31,7 +31,7 @@ impl NamePattern {
         if parts.peek().is_none() {
             return rest.is_empty();
         }
-        // Each inner part as early as possible, the last one at the end.
+        // Finds each inner part as early as possible, and the last part at the end.
         while let Some(part) = parts.next() {
             if parts.peek().is_none() {
                 return rest.ends_with(part);
@@ -45,8 +45,8 @@ impl NamePattern {
     }
 }
 
-/// The name as it is compared: each character by itself, for `str::to_lowercase` looks at the
-/// neighbours of a sigma.
+/// The name in the form that is compared. Each character is changed by itself, because
+/// `str::to_lowercase` looks at the neighbours of a sigma.
 pub(super) fn fold(name: &str) -> String {
     name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }

@@ -4,14 +4,15 @@ use super::parse;
 use http::Uri;
 use std::fmt;
 
-/// Through what the agent sends to another machine.
+/// The proxy through which the agent sends to other machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proxy {
-    /// Through nothing.
+    /// No proxy.
     None,
-    /// Through what Windows' settings, a script or the network say. Elsewhere through nothing.
+    /// The proxy that Windows' settings, a proxy script or the network's automatic configuration
+    /// name. On other systems no proxy.
     System,
-    /// Through this one, an http URL without a path.
+    /// This proxy: an http URL without a path.
     Url(Uri),
 }
 
@@ -26,7 +27,7 @@ impl Proxy {
         if text.eq_ignore_ascii_case(Self::SYSTEM) {
             return Ok(Self::System);
         }
-        // It may have a password in it: no message repeats it.
+        // The text may contain a password, so no message repeats it.
         let problem =
             |_| "not none, system or a URL such as http://proxy.corp.example:8080".to_owned();
         let url = parse::url(text).map_err(problem)?;
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_and_a_password_not_repeated() {
+    fn a_text_that_is_not_a_proxy_is_refused_and_its_password_not_repeated() {
         for (text, complaint) in [
             ("proxy.corp.example:8080", "such as http://"),
             ("automatic", "such as http://"),

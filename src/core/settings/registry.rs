@@ -5,19 +5,19 @@ use crate::expand::expand;
 use crate::platform;
 use windows_registry::{LOCAL_MACHINE, Type, Value};
 
-/// Under `HKEY_LOCAL_MACHINE`: what group policy writes.
+/// Under `HKEY_LOCAL_MACHINE`: the key that group policy writes.
 pub const POLICY_KEY: &str = r"SOFTWARE\Policies\mpr-otel";
-/// Under `HKEY_LOCAL_MACHINE`: what the installer writes.
+/// Under `HKEY_LOCAL_MACHINE`: the key that the installer writes.
 pub const MACHINE_KEY: &str = r"SOFTWARE\mpr-otel";
-/// Under `HKEY_LOCAL_MACHINE`: the secrets, which the installer writes and administrators and the agent
-/// read.
+/// Under `HKEY_LOCAL_MACHINE`: the key of the secrets. The installer writes it; administrators and
+/// the agent read it.
 pub const AGENT_KEY: &str = r"SOFTWARE\mpr-otel\Agent";
 
 /// One of these keys.
 #[derive(Debug)]
 pub(super) struct Key {
     path: &'static str,
-    /// `None`: there is no such key.
+    /// `None` if the key does not exist.
     opened: Result<Option<windows_registry::Key>, RegistryError>,
 }
 
@@ -47,7 +47,7 @@ fn found<T>(
     result.map_or_else(|error| RegistryError::unless_absent(key, error.code().0), |it| Ok(Some(it)))
 }
 
-/// The text of a value of any type that a setting has.
+/// The text of a value, whose type may be any that a setting can have.
 fn text(value: Value) -> Result<String, String> {
     let read = match value.ty() {
         Type::String => String::try_from(value).ok(),
@@ -68,7 +68,5 @@ fn text(value: Value) -> Result<String, String> {
         },
         _ => None,
     };
-    read.ok_or_else(|| {
-        "no text of a setting; write it as REG_SZ, or a number as REG_DWORD".to_owned()
-    })
+    read.ok_or_else(|| "not a text; write the value as REG_SZ, or a number as REG_DWORD".to_owned())
 }

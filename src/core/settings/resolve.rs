@@ -1,19 +1,19 @@
-//! The rule that picks one value among the sources.
+//! Chooses one value for a setting among its sources.
 
 use super::lookup::Lookup;
 use super::reading::{Reading, RegistryError, Unusable, filled, is_on};
 use super::table::{Context, Name, Setting};
 use super::{ALLOW_INSECURE, ENDPOINT, Malformed, Reports, SettingReport, Source};
 
-/// Resolves one setting after another.
+/// Resolves the settings one after another.
 pub(super) struct Resolver<'a> {
     lookup: &'a dyn Lookup,
     allow_insecure: bool,
-    /// Where the endpoint came from, once it is resolved.
+    /// The source of the endpoint, once the endpoint is resolved.
     endpoint: Option<Source>,
     unreadable: Option<RegistryError>,
     withheld: Option<RegistryError>,
-    /// `None`: nobody asked for any.
+    /// `None` if no reports were asked for.
     reports: Option<Vec<SettingReport>>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Resolver<'a> {
                 }
             }
             Err((source, Unusable::Malformed(problem))) => refused(source, problem),
-            // It is for others. That says nothing about what programs are to do.
+            // This process must not read the agent's key. That does not disable the process.
             Err((Source::Agent, Unusable::Unreadable(error))) => {
                 self.withheld.get_or_insert(error);
                 ((setting.default)(), Source::Agent)
@@ -85,12 +85,12 @@ impl<'a> Resolver<'a> {
         value
     }
 
-    /// What the registry did not let be read.
+    /// The registry key that could not be read, if there is one.
     pub(super) fn unreadable(&self) -> Option<RegistryError> {
         self.unreadable
     }
 
-    /// The agent's key, if it did not let itself be read.
+    /// The agent's key, if this process could not read it.
     pub(super) fn withheld(&self) -> Option<RegistryError> {
         self.withheld
     }
@@ -99,7 +99,7 @@ impl<'a> Resolver<'a> {
         Reports(self.reports.unwrap_or_default())
     }
 
-    /// The highest source that has a value.
+    /// The value of the highest source that has one.
     fn first<T>(
         &self,
         setting: &Setting<T>,
@@ -133,7 +133,7 @@ impl<'a> Resolver<'a> {
         }))
     }
 
-    /// What the agent's key has for a secret. A user who names an endpoint is not to be sent it.
+    /// The secret in the agent's key. It is not sent to an endpoint that a user named.
     fn secret(&self, reading: Reading) -> Result<Option<(Source, String)>, Unusable> {
         let Some(text) = filled(reading?) else { return Ok(None) };
         match self.endpoint {
@@ -145,14 +145,16 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Credentials and trust belong to the endpoint they were meant for: OpenTelemetry's headers never
-    /// travel to an endpoint that somebody else configured.
+    /// Whether OpenTelemetry's variables count for settings that belong to the endpoint.
+    /// Credentials and trust belong to one endpoint: OpenTelemetry's headers are not sent to an
+    /// endpoint that another source named.
     fn endpoint_may_be_the_hosts(&self) -> bool {
         matches!(self.endpoint, Some(Source::OtelEnvironment(_) | Source::Default))
     }
 }
 
-/// Where a secret stands that everybody can read, and that is not used for it.
+/// The source in which every user can read this secret, if there is one. The secret is not used
+/// from there.
 fn exposed<T>(lookup: &dyn Lookup, setting: &Setting<T>) -> Option<Source> {
     let Name { registry } = setting.name;
     if !setting.secret || lookup.secret(registry).is_none() {
@@ -160,7 +162,7 @@ fn exposed<T>(lookup: &dyn Lookup, setting: &Setting<T>) -> Option<Source> {
     }
     let stands = |reading: Reading| match reading {
         Ok(text) => filled(text).is_some(),
-        // Of whatever type: somebody wrote it there.
+        // A value of any type counts, because somebody wrote it there.
         Err(Unusable::Malformed(_)) => true,
         Err(Unusable::Unreadable(_)) => false,
     };

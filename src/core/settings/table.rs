@@ -5,12 +5,12 @@ use super::Source;
 /// The names of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name {
-    /// Registry value, such as `TimeoutMs`. The other names follow from it.
+    /// The registry value, such as `TimeoutMs`. The other names are made from it.
     pub registry: &'static str,
 }
 
 impl Name {
-    /// Environment variable, such as `MPR_OTEL_TIMEOUT_MS`.
+    /// The environment variable, such as `MPR_OTEL_TIMEOUT_MS`.
     pub fn variable(self) -> String {
         let mut variable = "MPR_OTEL".to_owned();
         for letter in self.registry.chars() {
@@ -23,24 +23,24 @@ impl Name {
     }
 }
 
-/// What a person has to know of one setting. Texts are Markdown.
+/// What a person has to know about one setting. The texts are Markdown.
 #[derive(Debug)]
 pub struct Row {
     /// Its names.
     pub name: Name,
-    /// Whether the environment never sets it.
+    /// Whether the environment can never set it.
     pub of_registry_alone: bool,
-    /// Whether Windows has no use for it, so that nobody is offered it there.
+    /// Whether Windows does not use it, so that nobody is offered it there.
     pub not_on_windows: bool,
-    /// OpenTelemetry's own variables that are its fourth source, highest first.
+    /// OpenTelemetry's variables that are its fourth source, highest first.
     pub otel: &'static [&'static str],
-    /// What stands for the value in a command line's help.
+    /// The placeholder for the value in a command's help.
     pub value: &'static str,
-    /// What can be written.
+    /// Which values can be written.
     pub form: Form,
-    /// What it is if nobody sets it. Empty: nothing.
+    /// The value if no source has one. Empty means no value.
     pub default: fn() -> String,
-    /// Whether nobody but administrators and the agent may read the value: see
+    /// Whether only administrators and the agent may read the value: see
     /// [`Lookup::secret`](super::Lookup::secret).
     pub secret: bool,
     /// What it does, in whole sentences.
@@ -48,8 +48,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// The flag of `mpr-otel install`, such as `timeout-ms`. Everybody sees a command line, so a
-    /// secret's names a file.
+    /// The flag of `mpr-otel install`, such as `timeout-ms`. Every user can see a command line, so
+    /// the flag of a secret names a file.
     pub fn flag(&self) -> String {
         let variable = self.name.variable().to_ascii_lowercase();
         let flag = variable.trim_start_matches("mpr_otel_").replace('_', "-");
@@ -57,7 +57,7 @@ impl Row {
     }
 }
 
-/// What a setting's value looks like, for those who let a person choose one.
+/// The form of a setting's value, for programs that let a person choose one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// 0 or 1.
@@ -74,43 +74,43 @@ pub enum Form {
     Text,
 }
 
-/// What a setting's parser has to know beside the text.
+/// What a setting's parser has to know besides the text.
 pub(super) struct Context {
     pub(super) source: Source,
     /// The setting AllowInsecure.
     pub(super) allow_insecure: bool,
 }
 
-/// How one setting is resolved. Apart from [`Row`], so that the DLL has no texts in it.
+/// How one setting is resolved. It is apart from [`Row`], so that the DLL contains no texts.
 pub(super) struct Setting<T> {
     pub(super) name: Name,
     pub(super) of_registry_alone: bool,
     pub(super) otel: &'static [&'static str],
     /// OpenTelemetry's variables count only if the endpoint, too, is OpenTelemetry's or the default.
-    /// Such a setting stands below the endpoint.
+    /// Such a setting comes after the endpoint in the list.
     pub(super) of_endpoint: bool,
-    /// See [`Row::secret`]. Such a setting, too, stands below the endpoint.
+    /// See [`Row::secret`]. Such a setting, too, comes after the endpoint in the list.
     pub(super) secret: bool,
     pub(super) default: fn() -> T,
     pub(super) parse: fn(&str, &Context) -> Result<T, String>,
-    /// A secret's text is masked.
+    /// The value as text. A secret's is masked.
     pub(super) show: fn(&T) -> String,
 }
 
 /// Makes [`Settings`](super::Settings) and [`ALL`](super::ALL) from the settings.
 ///
-/// Above each setting stands what it does: its field's documentation, and what every page and
-/// every help says. Its columns, in this order:
+/// The comment above each setting says what it does. It is the field's documentation, and the text in every page and
+/// every help. A setting has these columns, in this order:
 ///
 /// - `registry`: the registry value, in camel case
-/// - `of_registry_alone`, if it is so: see [`Row::of_registry_alone`]
-/// - `not_on_windows`, if it is so: see [`Row::not_on_windows`]
+/// - `of_registry_alone`, if it is true: see [`Row::of_registry_alone`]
+/// - `not_on_windows`, if it is true: see [`Row::not_on_windows`]
 /// - `otel`, if there are any: see [`Row::otel`]
-/// - `of_endpoint`, if it is so: see [`Setting::of_endpoint`]
+/// - `of_endpoint`, if it is true: see [`Setting::of_endpoint`]
 /// - `value`: see [`Row::value`]
 /// - `form`: see [`Row::form`]; without it, [`Form::Text`]
 /// - `default`
-/// - `default_text`, if the default as it is shown is nothing that a person could write
+/// - `default_text`, if the text for the default is not a value that a person could write
 /// - `parse`
 /// - `show`, or for a [secret](Row::secret) `mask`: the value as text, of a secret no more than its
 ///   names
@@ -138,9 +138,9 @@ macro_rules! settings {
                 $(#[doc = $about])+
                 pub $field: $type,
             )+
-            /// What the registry did not let be read. Then the process is [`disabled`](Self::disabled).
+            /// The registry key that could not be read. Then the process is [`disabled`](Self::disabled).
             pub unreadable: Option<RegistryError>,
-            /// The agent's registry key, if this process wants secrets and may not read it. Then it
+            /// The agent's registry key, if this process wants secrets and may not read the key. Then it
             /// has none.
             pub withheld: Option<RegistryError>,
         }

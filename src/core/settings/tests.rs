@@ -2,13 +2,13 @@ use super::*;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// A machine of the test's own making.
+/// A machine whose sources the test sets.
 #[derive(Default)]
 struct Machine {
     policy: HashMap<String, String>,
     registry: HashMap<String, String>,
     environment: HashMap<String, String>,
-    /// What the agent's key has for this lookup; `None` where there is no such key.
+    /// What this process finds in the agent's key. `None` if there is no such key.
     secrets: Option<HashMap<String, Reading>>,
     /// A registry value that cannot be read.
     unreadable: Option<&'static str>,
@@ -27,13 +27,13 @@ impl Machine {
         self
     }
 
-    /// Like a Windows whose agent's key has nothing for this lookup.
+    /// Makes it like Windows; this process finds nothing in the agent's key.
     fn windows(mut self) -> Self {
         self.secrets.get_or_insert_default();
         self
     }
 
-    /// Like a Windows whose agent's key has this for this lookup.
+    /// Makes it like Windows; this process finds this value in the agent's key.
     fn secret(mut self, name: &str, reading: Reading) -> Self {
         self.secrets.get_or_insert_default().insert(name.into(), reading);
         self
@@ -85,7 +85,7 @@ impl Lookup for Machine {
     }
 }
 
-/// The endpoint where no setting names one.
+/// The endpoint if no setting names one.
 fn default_endpoint() -> String {
     if cfg!(windows) { "" } else { "http://127.0.0.1:4318/v1/traces" }.to_owned()
 }
@@ -238,7 +238,7 @@ fn a_file_of_authorities_is_refused_on_windows_with_what_to_do_instead() {
 }
 
 #[test]
-fn a_client_certificate_is_the_machines_and_so_on_windows_alone() {
+fn a_client_certificate_is_the_machines_and_only_for_windows() {
     let machine = Machine::default().policy("ClientCertificate", "agent01.corp.example");
     let report = machine.report("ClientCertificate");
     assert_eq!(report.malformed.is_none(), cfg!(windows), "{report:?}");
@@ -272,7 +272,7 @@ fn reports_hide_secrets() {
     assert_eq!(machine.report("Endpoint").value, "https://***@c:1/v1/traces");
 }
 
-/// A Windows whose registry names the endpoint, and the secret for the agent.
+/// A Windows machine whose registry names the endpoint and has the agent's secret.
 fn agents_windows() -> Machine {
     Machine::default()
         .registry("Endpoint", "https://c")
@@ -280,7 +280,7 @@ fn agents_windows() -> Machine {
 }
 
 #[test]
-fn on_windows_a_secret_comes_from_the_agents_key_alone() {
+fn on_windows_a_secret_comes_only_from_the_agents_key() {
     let agent = agents_windows();
     assert_eq!(agent.settings().headers[0].1, "secret");
     let report = agent.report("Headers");
@@ -297,7 +297,7 @@ fn on_windows_a_secret_comes_from_the_agents_key_alone() {
     assert!(elsewhere.settings().headers.is_empty());
     let report = elsewhere.report("Headers");
     assert_eq!((&*report.value, report.source), ("", Source::Default));
-    // Nothing else comes from the agent's key.
+    // Other settings do not come from the agent's key.
     let other = agents_windows().secret("Timeout", Ok(Some("1".to_owned())));
     assert_eq!(other.settings().timeout, Duration::from_secs(10));
 }
@@ -312,7 +312,8 @@ fn a_secret_that_every_user_can_read_is_named_and_not_used() {
     assert_eq!((report.exposed, &report.malformed), (Some(Source::Registry), &None));
     assert!(!format!("{report:?}").contains("public"), "{report:?}");
     assert_eq!(registry.registry("Headers", " ").report("Headers").exposed, None);
-    // Where there is no agent's key, and for what is no secret, that is the place.
+    // Without an agent's key, and for a setting that is not secret, the ordinary key is the right
+    // place.
     assert_eq!(Machine::default().registry("Headers", "a=1").report("Headers").exposed, None);
     let endpoint = Machine::default().windows().registry("Endpoint", "https://c");
     assert_eq!(endpoint.report("Endpoint").exposed, None);
@@ -338,7 +339,7 @@ fn a_secret_does_not_go_to_an_endpoint_that_the_environment_names() {
 }
 
 #[test]
-fn a_secret_that_is_not_for_this_process_is_missing_and_disables_nothing() {
+fn a_secret_that_this_process_may_not_read_is_missing_and_disables_nothing() {
     let key = RegistryError { key: "AGENT", ..DENIED };
     let machine = Machine::default()
         .registry("Endpoint", "https://c")
@@ -353,7 +354,7 @@ fn a_secret_that_is_not_for_this_process_is_missing_and_disables_nothing() {
     assert_eq!(agents_windows().settings().withheld, None);
 }
 
-/// Else nobody knows yet where the endpoint came from.
+/// The source of the endpoint has to be known before a secret is resolved.
 #[test]
 fn a_secret_stands_below_the_endpoint() {
     let place = |name: &str| ALL.iter().position(|row| row.name.registry == name).unwrap();
@@ -363,7 +364,7 @@ fn a_secret_stands_below_the_endpoint() {
 }
 
 #[test]
-fn an_endpoint_that_is_given_beats_every_source() {
+fn an_endpoint_given_by_the_caller_beats_every_source() {
     let machine = Machine::default().policy("Endpoint", "https://fleet").policy("BatchMax", "7");
     let settings = Settings::resolve(&WithEndpoint::new(machine, Some("https://here")));
     assert_eq!(settings.endpoint.unwrap().host(), Some("here"));
@@ -374,7 +375,7 @@ fn an_endpoint_that_is_given_beats_every_source() {
 }
 
 #[test]
-fn a_registry_that_cannot_be_read_disables_the_process_whichever_value_it_is() {
+fn a_registry_value_that_cannot_be_read_disables_the_process_whichever_it_is() {
     for Row { name, .. } in ALL {
         let machine = Machine { unreadable: Some(name.registry), ..Machine::default() }
             .registry("Disabled", "false");
@@ -397,7 +398,7 @@ fn the_environment_is_not_asked_whether_it_counts() {
 }
 
 #[test]
-fn plain_http_goes_to_this_machine_alone_unless_a_setting_allows_more() {
+fn plain_http_goes_only_to_this_machine_unless_a_setting_allows_more() {
     for private in [
         "http://127.0.0.1:4318",
         "http://127.9.9.9",
@@ -430,7 +431,7 @@ fn plain_http_goes_to_this_machine_alone_unless_a_setting_allows_more() {
 }
 
 #[test]
-fn reports_are_made_only_when_somebody_asks() {
+fn reports_are_made_only_on_request() {
     let machine = Machine::default();
     let mut resolver = Resolver::new(&machine);
     Settings::by(&mut resolver);
@@ -520,7 +521,7 @@ fn the_form_of_a_setting_is_what_its_parser_takes() {
                 assert!(problem("no such choice").is_some(), "{name}");
             }
             Form::List | Form::Text => {
-                // A word that means something is a choice.
+                // A text that has a meaning of its own is one of the choices.
                 let is_a_word_like_others = problem("none") == problem("another");
                 assert!(is_a_word_like_others || problem("none").is_some(), "{name}");
                 let other =

@@ -1,9 +1,10 @@
-//! Wakes a thread that waits for something to do.
+//! Wakes a thread that waits for work.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Shared by the thread that rings and the one that waits. A ring that nobody waits for ends the next wait.
+/// Shared by the thread that rings and the thread that waits. If a ring comes while nobody waits,
+/// the next wait ends at once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bell(Arc<(Mutex<bool>, Condvar)>);
 
@@ -13,7 +14,7 @@ impl Bell {
         self.0.1.notify_all();
     }
 
-    /// Waits until it rings, for `limit` at most.
+    /// Waits until the bell rings, for `limit` at most.
     pub(super) fn wait(&self, limit: Duration) {
         let rung = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.0.1.wait_timeout_while(rung, limit, |rung| !*rung);

@@ -1,4 +1,4 @@
-//! Files that are made in the ledger folder, as the system reports them.
+//! Reports files that are made in the ledger folder, as the system notices them.
 
 use super::bell::Bell;
 use mpr_otel_core::intake::Intake;
@@ -11,10 +11,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Names that are remembered until the intake asks; for more than these it lists the folder.
+/// The most names that are remembered until the intake asks. If there are more, the intake lists
+/// the folder.
 const NAMES: usize = 4096;
 
-/// Names that were made since the last time anybody asked.
+/// Names of files that were made since the intake last asked.
 #[derive(Debug)]
 pub(super) struct Births {
     names: Arc<Mutex<Names>>,
@@ -24,7 +25,7 @@ pub(super) struct Births {
 #[derive(Debug, Default)]
 struct Names {
     made: BTreeSet<OsString>,
-    /// Whether some may be missing.
+    /// Whether some names may be missing.
     incomplete: bool,
 }
 
@@ -42,7 +43,7 @@ impl Births {
         Ok(Self { names, _watcher: watcher })
     }
 
-    /// Tells the intake.
+    /// Passes the names to the intake.
     pub(super) fn tell(&self, intake: &mut Intake, now: Instant) -> io::Result<()> {
         let names = std::mem::take(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner));
         if names.incomplete {
@@ -52,7 +53,7 @@ impl Births {
     }
 }
 
-/// Notes what an event says. Returns whether that is anything new.
+/// Notes the names in an event. Returns whether there was a new one.
 fn note(event: notify::Result<Event>, names: &mut Names) -> bool {
     let made = match event {
         Ok(event) if event.need_rescan() => {

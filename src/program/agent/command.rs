@@ -9,15 +9,16 @@ use mpr_otel_core::stop::Stop;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Export what all programs of this machine recorded, until stopped.
+/// Send what all programs of this machine recorded, until stopped.
 ///
-/// Takes operations out of the ledgers of programs that have ended, of all users, and with delivery
-/// "agent" of the running ones, too; keeps them in its store, and sends them. Tells what it does on
-/// standard error, and sends metrics about itself to the collector. On Windows `mpr-otel install` makes it a service.
+/// Takes operations out of the ledgers of all users' programs that have ended, and with delivery
+/// "agent" also out of those of running programs. Keeps the operations in its store and sends them.
+/// Logs to standard error, and sends metrics about itself to the collector. On Windows `mpr-otel
+/// install` makes it a service.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel agent\n  \
     MPR_OTEL_ENDPOINT=https://collector.corp.example:4318 mpr-otel agent\n\n\
-    Ctrl-C or a termination signal stops it within seconds; nothing is lost by it.")]
+    Ctrl-C or a termination signal stops it within seconds, and nothing is lost.")]
 pub(crate) struct AgentCommand {
     /// Run under Windows' service manager.
     #[arg(long, hide = true)]

@@ -9,17 +9,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The heartbeat is not written more often.
+/// The shortest time between two heartbeats.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// How often the settings are resolved, and the page is opened anew: somebody may have removed it. A
-/// host is to hear of `Disabled` within a minute.
+/// How often the settings are resolved and the page is opened again, because the page may have been
+/// removed. Hosts must learn of `Disabled` within a minute.
 const RESOLVE_EVERY: Duration = Duration::from_secs(25);
 
 /// The control page of the agent's folder.
 #[derive(Debug)]
 pub(super) struct Control {
     path: PathBuf,
-    /// `None`: it can be neither opened nor made.
+    /// `None` if the page can neither be opened nor made.
     page: Option<ControlPageWriter>,
     /// What programs and agent may read, when the agent began.
     began_with: Settings,
@@ -46,10 +46,10 @@ impl Control {
         self.has_changed
     }
 
-    /// Beats, and says whether hosts are to stop, each if it is time for that.
+    /// Writes the heartbeat and the stop word, each if it is due.
     ///
-    /// The stop word is the last writer's. `uninstall` stops the service before it writes it, so
-    /// no agent of the service manager writes after it.
+    /// The last writer's stop word counts. `uninstall` stops the service before it writes, so the
+    /// service's agent does not write after it.
     pub(super) fn tend(&mut self) {
         if is_due(&mut self.resolved, RESOLVE_EVERY) {
             self.page = open(&self.path)
@@ -76,7 +76,7 @@ impl Control {
     }
 }
 
-/// Whether something that was last done at `last` is to be done again, and then is done now.
+/// Whether a task is due that was last done at `last`. If so, notes that it is done now.
 fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
     let due = last.is_none_or(|at| at.elapsed() >= every);
     if due {
@@ -91,7 +91,7 @@ fn open(path: &Path) -> io::Result<ControlPageWriter> {
         return Ok(page);
     }
     let page = ControlPageWriter::create(path)?;
-    // Until then hosts of users cannot read it.
+    // Before this, users' hosts cannot read the page.
     #[cfg(windows)]
     crate::windows::set_rights_of_own(path, crate::rights::Rights::ControlPage)?;
     Ok(page)

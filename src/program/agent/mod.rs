@@ -1,8 +1,8 @@
 //! The agent: takes operations over from the ledgers of all hosts of a machine, and sends them.
 //!
-//! One thread takes over, whether the collector answers or not: ledgers are emptied into the store as
-//! operations end. Another sends what is in the store. What was taken over is on the disk before its
-//! ledger is written to, so the agent can be killed at any instant.
+//! One thread takes operations over, whether the collector answers or not: it empties ledgers into
+//! the store as operations end. Another thread sends what is in the store. An operation is on the
+//! disk before its ledger is changed, so the agent can be killed at any time.
 
 mod bell;
 mod births;
@@ -40,18 +40,19 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use watchdog::Watchdog;
 
-/// However short the batch delay is, ledgers are not looked at more often.
+/// Ledgers are not read more often than this, even if the batch delay is shorter.
 const SHORTEST_LOOK: Duration = Duration::from_millis(50);
-/// However long it is, a live host's table must not become full meanwhile.
+/// Ledgers are read at least this often, even if the batch delay is longer, because a live host's
+/// table must not become full.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
-/// How often the agent says what it did.
+/// How often the agent reports its counts.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// How long the thread that sends sleeps unless it is woken.
+/// How long the thread that sends sleeps if nobody wakes it.
 const IDLE: Duration = Duration::from_secs(3600);
-/// How long the agent waits after the disk refused something.
+/// How long the agent waits after an error of the disk.
 const DISK_WAIT: Duration = Duration::from_secs(10);
 
-/// Why the collector, or the store, takes nothing.
+/// Why the collector or the store takes nothing.
 #[derive(Clone, Debug)]
 struct Trouble {
     since: SystemTime,
@@ -59,7 +60,7 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// Trouble for this `reason`, which began with what there was before.
+    /// The trouble now, with this `reason`. It keeps the beginning of the trouble `before`.
     fn go_on(before: Option<Self>, reason: Option<String>) -> Option<Self> {
         let since = before.map_or_else(SystemTime::now, |trouble| trouble.since);
         reason.map(|reason| Self { since, reason })
@@ -81,11 +82,11 @@ struct Agent {
     bell: Bell,
     /// Wakes the thread that sends.
     sending: Bell,
-    /// Why the collector did not take the last batch, as the thread that sends knows.
+    /// Why the collector did not take the last batch, as the sending thread found.
     trouble: Arc<Mutex<Option<Trouble>>>,
-    /// What administrators hear of.
+    /// Reports events to administrators.
     events: Arc<Events>,
-    /// The outages of the collector and of the store, as far as they were reported.
+    /// The outages of the collector and of the store, with what was reported of them.
     collector_outage: Outage,
     store_outage: Outage,
     /// Why the last round wrote nothing to the store.
@@ -93,12 +94,12 @@ struct Agent {
     /// How often the counts are reported.
     report_every: Duration,
     reported: Option<Instant>,
-    /// The latest date that is known, in nanoseconds since 1970.
+    /// The latest known date, in nanoseconds since 1970.
     latest: u64,
 }
 
-/// Takes over what there is now: `told` hears of each round. What the store does not take stays in its
-/// ledger.
+/// Takes over everything that there is now, and calls `told` after each round. Operations that the
+/// store does not take stay in their ledgers.
 pub(crate) fn take_over(
     intake: &mut Intake,
     store: &Store,
@@ -123,7 +124,7 @@ pub(crate) fn take_over(
 }
 
 impl Agent {
-    /// Becomes the agent of the settings' ledger folder. `bell` wakes it.
+    /// Becomes the agent of the settings' ledger folder. `bell` wakes the agent.
     fn new(settings: Settings, bell: Bell, events: Arc<Events>) -> Result<Self, AgentError> {
         let folder = LedgerFolder::new(&settings.ledger_dir);
         let place = Place::take(&folder)?;
@@ -139,13 +140,13 @@ impl Agent {
                 events.report(&Event::FolderExposed { folder, owner: ownership.owner });
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "cannot see whose the ledger folder is"),
+            Err(error) => tracing::warn!(%error, "cannot read the owner of the ledger folder"),
         }
         let store = Store::at(place.folder().join(STORE), Bounds::of(&settings));
         match store.open() {
-            // A full disk has room again some day.
+            // A full disk may have room again later.
             Err(error @ StoreError::File { .. }) => {
-                tracing::error!(%error, "what is recorded stays in its ledgers");
+                tracing::error!(%error, "recorded operations stay in their ledgers");
             }
             opened => opened?,
         }
@@ -209,7 +210,7 @@ impl Agent {
                 done.as_ref().err().map(ToString::to_string),
             );
             let wait = done.unwrap_or_else(|error| {
-                tracing::error!(%error, "what is recorded stays in its ledgers");
+                tracing::error!(%error, "recorded operations stay in their ledgers");
                 DISK_WAIT
             });
             self.report_events();
@@ -223,9 +224,9 @@ impl Agent {
         }
         self.report();
         self.sending.ring();
-        // A request may take longer than this process waits: then it ends here.
+        // A request may take longer than this process waits; the process then ends without it.
         if let Err(panic) = sends.join() {
-            // An agent that only takes over is to be started anew.
+            // An agent that only takes over must end, so that Windows starts it again.
             std::panic::resume_unwind(panic);
         }
         self.report();
@@ -236,10 +237,10 @@ impl Agent {
         }
     }
 
-    /// Takes over what there is, and says so. Returns for how long there is nothing to do.
+    /// Takes over what there is, and reports it. Returns how long there will be nothing to do.
     fn round(&mut self, watchdog: &Watchdog) -> Result<Duration, StoreError> {
         if let Err(error) = self.place.note_round() {
-            tracing::debug!(%error, "`mpr-otel status` shows an older round than this");
+            tracing::debug!(%error, "the date of this round cannot be written, so `mpr-otel status` shows an older one");
         }
         self.control.tend();
         #[cfg(windows)]
@@ -257,12 +258,15 @@ impl Agent {
             self.sending.ring();
         }
         let report_in = match self.reported.map(|reported| reported.elapsed()) {
-            // A sweep comes at nearly the same time, and one wake-up is enough for both.
+            // The next sweep comes at almost the same time, so one wake-up does both.
             Some(since) if since < self.report_every * 9 / 10 => self.report_every - since,
             _ => {
                 let old = self.store.age(clock::unix_nanos(SystemTime::now()))?;
                 if old > 0 {
-                    tracing::warn!(old, "operations that no collector took are given up");
+                    tracing::warn!(
+                        old,
+                        "operations that no collector took are lost, because they are too old"
+                    );
                 }
                 self.report();
                 self.report_every
@@ -271,14 +275,14 @@ impl Agent {
         let due = self.intake.due().map_or(mpr_otel_core::intake::SWEEP, |due| {
             due.saturating_duration_since(Instant::now())
         });
-        // A moment later than that, it is surely due.
+        // The added time makes sure that it is due at the next wake-up.
         Ok(due.min(report_in).max(SHORTEST_LOOK) + Duration::from_millis(5))
     }
 
     fn look_for_births(&mut self) -> io::Result<()> {
         let now = Instant::now();
         if self.births.is_none() {
-            // What was made before is listed below.
+            // Files that were made before this call are listed below.
             self.births = Births::watch(self.intake.folder().path(), self.bell.clone())
                 .inspect_err(
                     |error| tracing::debug!(%error, "the folder is listed from time to time"),
@@ -291,7 +295,7 @@ impl Agent {
         self.intake.sweep(now)
     }
 
-    /// Reports what is wrong, and what no longer is.
+    /// Reports new trouble, and trouble that has ended.
     fn report_events(&mut self) {
         let events = &self.events;
         if let Some(aside) = self.store.put_aside() {
@@ -320,7 +324,7 @@ impl Agent {
         });
     }
 
-    /// Says what was done, in metrics and in a file.
+    /// Reports the counts, in metrics and in a file.
     fn report(&mut self) {
         self.reported = Some(Instant::now());
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -331,15 +335,15 @@ impl Agent {
             Ok((report, grown)) => {
                 telemetry::counted(&grown, &report, sights);
                 if let Err(error) = report.write(self.place.folder()) {
-                    tracing::warn!(%error, "`mpr-otel status` shows older numbers than there are");
+                    tracing::warn!(%error, "the report cannot be written, so `mpr-otel status` shows older numbers");
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot tell what was done"),
+            Err(error) => tracing::warn!(%error, "cannot read the counts"),
         }
     }
 }
 
-/// Sends what is in the store, until it is asked to stop.
+/// Sends what is in the store, until a stop is asked for.
 fn send(
     sender: &mut Sender,
     stop: &Stop,

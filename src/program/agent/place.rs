@@ -1,4 +1,4 @@
-//! The agent's place: there is one agent for a ledger folder, and others can see that it is there.
+//! The agent's place: a ledger folder has one agent, and other processes can see whether it runs.
 
 use super::report::Report;
 use crate::store::StoreError;
@@ -10,19 +10,20 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// The file that an agent holds the lock of. Its date is the agent's last round.
+/// The file that the agent has locked. Its date is the date of the agent's last round.
 pub(crate) const LOCK: &str = "lock";
-/// The file with what was taken over and waits to be sent.
+/// The file with the operations that were taken over and wait to be sent.
 pub(crate) const STORE: &str = "store.redb";
 /// The folder with copies of damaged ledgers.
 pub(crate) const DAMAGED: &str = "damaged";
-/// How often the lock is tried: somebody who only looks ([`sight`]) holds it for a moment.
+/// How often the lock is tried, because a process that only looks ([`sight`]) holds it for a
+/// moment.
 const PATIENCE: u32 = 10;
 
 /// Why this process cannot be the agent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgentError {
-    /// There is one already.
+    /// There is another agent.
     #[error(
         "another agent empties {}; `mpr-otel status` shows it. Stop it first, or leave the work to it",
         folder.display()
@@ -31,10 +32,10 @@ pub(crate) enum AgentError {
         /// The ledger folder.
         folder: PathBuf,
     },
-    /// The file system said no.
+    /// The file system refused.
     #[error("cannot {what} {}: {source}; the agent must be able to write there", path.display())]
     File {
-        /// What was tried.
+        /// What was tried, as a verb.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -58,7 +59,7 @@ pub(crate) enum AgentError {
     Store(#[from] StoreError),
 }
 
-/// The right to be the agent, for as long as this lives.
+/// The right to be the agent. It lasts as long as this value.
 #[derive(Debug)]
 pub(crate) struct Place {
     folder: PathBuf,
@@ -66,7 +67,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Takes the agent's place, unless it is taken.
+    /// Takes the agent's place, unless another process has it.
     pub(crate) fn take(folder: &LedgerFolder) -> Result<Self, AgentError> {
         if !platform::is_local(folder.path()) {
             return Err(AgentError::NotLocal { path: folder.path().into() });
@@ -98,12 +99,12 @@ impl Place {
         Ok(Self { folder: place, lock })
     }
 
-    /// Where the agent keeps what is its own.
+    /// The agent's own folder.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Notes that the agent looks into the folder now.
+    /// Notes that the agent is looking into the folder now.
     pub(super) fn note_round(&self) -> io::Result<()> {
         self.lock.set_modified(SystemTime::now())
     }
@@ -112,15 +113,15 @@ impl Place {
 /// What another process can see of the agent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sight {
-    /// Whether it runs.
+    /// Whether the agent runs.
     pub(crate) is_running: bool,
     /// When an agent last looked into the folder.
     pub(crate) last_round: Option<SystemTime>,
-    /// What it last wrote down about itself.
+    /// The last report that it wrote.
     pub(crate) report: Option<Report>,
 }
 
-/// Looks at the agent of a folder, without disturbing it. An error where this user may not.
+/// Looks at the agent of a folder without disturbing it. An error if this user may not look.
 pub(crate) fn sight(folder: &LedgerFolder) -> io::Result<Sight> {
     let lock = match platform::open_plain(&folder.agent().join(LOCK)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sight::default()),

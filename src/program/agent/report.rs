@@ -1,4 +1,5 @@
-//! What the agent writes about itself once a minute: its store can be opened by one process only.
+//! The agent's report about itself, written once a minute, because only one process can open its
+//! store.
 
 use super::Trouble;
 use crate::store::{Store, StoreError};
@@ -12,27 +13,28 @@ use std::time::SystemTime;
 
 /// The file's name, in the agent's folder.
 pub(crate) const REPORT: &str = "status.json";
-/// The same, until it is whole.
+/// The report's file name until it is complete.
 pub(crate) const UNFINISHED_REPORT: &str = "status.new";
 
-/// What an agent says about itself. `seen = exported + pending + lost`, whenever it is read.
+/// An agent's report about itself. `seen = exported + pending + lost` always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// When it was written, in milliseconds since 1970.
+    /// When the report was written, in milliseconds since 1970.
     pub(crate) written_unix_ms: u64,
-    /// When a collector last took spans; `None` for never.
+    /// When a collector last took spans, in milliseconds since 1970; `None` for never.
     pub(crate) last_export_unix_ms: Option<u64>,
-    /// Since when the collector takes nothing; `None` if it does.
+    /// Since when the collector takes nothing, in milliseconds since 1970; `None` if it takes
+    /// spans.
     pub(crate) blocked_since_unix_ms: Option<u64>,
     /// Why it did not take the last batch.
     pub(crate) trouble: Option<String>,
     /// Operations that were taken over, and losses that were found.
     pub(crate) seen: u64,
-    /// Of these, operations whose span a collector took.
+    /// How many of these a collector has the span of.
     pub(crate) exported: u64,
-    /// Of these, operations in the store.
+    /// How many of these are in the store.
     pub(crate) pending: u64,
-    /// Of these, lost, by reason.
+    /// How many of these are lost, by reason.
     pub(crate) lost: BTreeMap<String, u64>,
     /// Operations that were taken over a second time, and spans that were sent a second time.
     pub(crate) repeated: u64,
@@ -40,16 +42,16 @@ pub(crate) struct Report {
     pub(crate) store_bytes: u64,
     /// Ledgers of live hosts.
     pub(crate) live: usize,
-    /// Files that are left alone.
+    /// Files that are not touched.
     pub(crate) refused: usize,
-    /// Users whose ledgers wait, because they have had their part of this hour.
+    /// Users whose ledgers wait because their quota for this hour is used up.
     pub(crate) deferred: usize,
     /// Copies of damaged ledgers.
     pub(crate) damaged: usize,
 }
 
 impl Report {
-    /// What there is to say now.
+    /// The report for this moment.
     pub(super) fn of(
         store: &Store,
         sights: Sights,
@@ -80,7 +82,7 @@ impl Report {
         serde_json::from_slice(&std::fs::read(folder.join(REPORT)).ok()?).ok()
     }
 
-    /// Writes it into `folder`, at once.
+    /// Writes the report into `folder`. A reader finds the old report or the new one, never a part.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
         let unfinished = folder.join(UNFINISHED_REPORT);
         std::fs::write(&unfinished, serde_json::to_vec(self)?)?;

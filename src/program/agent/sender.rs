@@ -19,24 +19,26 @@ pub(crate) struct Sender {
     courier: Courier,
     privacy: Privacy,
     batch_max: usize,
-    /// What was sent, and nobody knows whether it arrived.
+    /// Records that were sent and may or may not have arrived.
     unanswered: HashSet<Key>,
     suspects: Suspects<Key>,
 }
 
-/// What came of an attempt to send.
+/// The result of an attempt to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     /// There is nothing to send.
     Nothing,
-    /// A batch, but for so many spans that were refused for good: the next may follow at once.
+    /// A batch was taken, except for spans that were refused for good. The next batch may follow at
+    /// once.
     Batch {
         /// Spans that were taken.
         exported: u64,
         /// Spans that were refused for good.
         rejected: u64,
     },
-    /// Not now, but after this: the collector did not take the last batch, or it has just come back.
+    /// Nothing may be sent before this time has passed: the collector did not take the last batch,
+    /// or has just come back.
     Later(Duration),
 }
 
@@ -57,12 +59,13 @@ impl Sender {
         self.courier.trouble()
     }
 
-    /// Whether the collector is there, so that what it fails at is in a batch.
+    /// Whether the collector takes an empty batch. If it does, its failure at another batch is
+    /// about that batch.
     pub(crate) fn takes_empty_batches(&mut self) -> bool {
         self.courier.takes_empty_batches()
     }
 
-    /// Sends one batch, if it is time for that. Takes no longer than a request may.
+    /// Sends one batch if it is due. Takes no longer than a request may.
     pub(crate) fn send(&mut self) -> Result<Sent, StoreError> {
         let wait = self.courier.wait();
         if !wait.is_zero() {
@@ -85,7 +88,7 @@ impl Sender {
         }
         let count = spans.len() as u64;
         if count == 0 {
-            // It was given up meanwhile.
+            // The operation on trial was given up meanwhile.
             self.suspects.forget(trial.as_slice());
             return Ok(match (trial, unreadable.len()) {
                 (None, 0) => Sent::Nothing,
@@ -113,8 +116,8 @@ impl Sender {
         Ok(Sent::Batch { exported: count - rejected, rejected })
     }
 
-    /// What to send: a span that is on trial, or the next ones that are not suspected, or, if there are
-    /// none, those that are.
+    /// What to send next: the span on trial, or else the next spans that are not suspected, or else
+    /// the suspects.
     fn next(&mut self, trial: Option<Key>) -> Result<Vec<(Key, Stored)>, StoreError> {
         if let Some(key) = trial {
             return Ok(self.store.get(key)?.into_iter().collect());
@@ -138,7 +141,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::thread;
 
-    /// Answers each request with 500 if it has the poisoned span, else with 200.
+    /// Answers a request with 500 if it contains the poisoned span, and otherwise with 200.
     fn serve(connection: TcpStream) -> std::io::Result<()> {
         let mut requests = BufReader::new(connection.try_clone()?);
         loop {
@@ -184,7 +187,7 @@ mod tests {
         (store, sender)
     }
 
-    /// Sends until so many operations are in the store.
+    /// Sends until this many operations are left in the store.
     fn send_until(sender: &mut Sender, store: &Store, pending: u64) {
         for _ in 0..100 {
             if store.counts().unwrap().pending() == pending {
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_that_is_given_up_before_its_trial_is_counted_once_and_keeps_nobody_waiting() {
+    fn a_span_that_is_given_up_before_its_trial_is_counted_once_and_delays_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let (store, mut sender) = with_a_poisoned_span(folder.path());
         let poisoned = store.batch(1, &[]).unwrap()[0].0;

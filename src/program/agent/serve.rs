@@ -1,4 +1,4 @@
-//! The agent as a process: on a thread of its own, until it is asked to stop.
+//! Runs the agent as a process: on another thread, until a stop is asked for.
 
 use super::Agent;
 use super::bell::Bell;
@@ -14,11 +14,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// How long the agent may take to stop. What it has not sent by then is in its store.
+/// How long the agent may take to stop. Operations that it has not sent by then are in its store.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 
-/// Runs the agent, with the settings that `system` has for it, until `stop` is requested. `heard`:
-/// somebody reads standard error, so the log goes there. Calls `started` once nothing can be refused any more.
+/// Runs the agent with the settings from `system` until `stop` is asked for. `heard` says that
+/// somebody reads standard error, so the log goes there. Calls `started` when the agent has started
+/// and can no longer be refused.
 pub(super) fn serve(
     system: &System,
     stop: &Stop,
@@ -38,11 +39,11 @@ pub(super) fn serve(
         }
         if let Some(source) = report.exposed {
             let setting = report.name.registry;
-            tracing::warn!(setting, %source, "every user can read it there, so it is not used");
+            tracing::warn!(setting, %source, "every user can read this secret there, so it is not used");
         }
     }
     if let Some(error) = settings.withheld {
-        tracing::warn!(code = error.code, "no headers: administrators alone read them");
+        tracing::warn!(code = error.code, "no headers are sent: only administrators can read them");
         events.report(&Event::SecretsUnreadable { key: error.key, code: error.code });
     }
     if let Some(error) = settings.unreadable {
@@ -70,9 +71,9 @@ pub(super) fn serve(
     })
 }
 
-/// Does `work` on a thread of its own, which waits for `bell`, until it ends. If it has not ended [`GRACE`] after `stop` is
-/// asked, it is left where it stands: a collector that hangs must not hold up the machine's
-/// shutdown.
+/// Does `work` on another thread, which waits for `bell`, until it ends. If the work has not ended
+/// [`GRACE`] after `stop` was asked for, this returns without it: a collector that hangs must not
+/// delay the machine's shutdown.
 fn supervise(
     stop: &Stop,
     bell: &Bell,
@@ -82,7 +83,7 @@ fn supervise(
     let ending = Ending(stop.clone());
     thread::Builder::new().name("mpr-otel-agent".to_owned()).spawn(move || {
         let _ending = ending;
-        // Nobody is there to hear it if that took too long.
+        // The receiver is gone if the work took too long.
         let _ = done.send(work());
     })?;
     stop.wait_for_ever();
@@ -92,14 +93,14 @@ fn supervise(
         Err(RecvTimeoutError::Timeout) => Ok(()),
         Err(RecvTimeoutError::Disconnected) => {
             Err("the agent failed, which is a defect of mpr-otel; what it had not sent is in its \
-                 store. Start it again, and report what was said before this"
+                 store. Start it again, and report this with the log lines before it"
                 .into())
         }
     }
 }
 
-/// Asks to stop when it is dropped, by a panic too: a process whose agent is gone must end, or
-/// nobody starts it again.
+/// Asks for a stop when it is dropped, also by a panic. A process without its agent must end,
+/// because otherwise nobody starts it again.
 struct Ending(Stop);
 
 impl Drop for Ending {

@@ -38,21 +38,22 @@ const TAKEN: u32 = 3;
 const NO_LEDGERS: u32 = 4;
 const SETTINGS_CHANGED: u32 = 5;
 
-/// Longer than the agent takes to start or stop.
+/// Longer than the agent takes to start or to stop.
 const PATIENCE: Duration = GRACE.saturating_mul(3);
 
-/// What the handler shares with the service. Not in the handler: windows-service frees that when
-/// it gets the request to stop, and calls it again if the manager asks how it goes.
+/// What the handler shares with the service. It is not in the handler, because windows-service
+/// frees the handler at the request to stop, and calls it again if the manager asks for the
+/// service's state.
 static STOP: LazyLock<Stop> = LazyLock::new(Stop::default);
 static MANAGER: OnceLock<ServiceStatusHandle> = OnceLock::new();
 
 define_windows_service!(service_main, run);
 
-/// Hands this process to the service manager, until the service has stopped.
+/// Connects this process to the service manager until the service has stopped.
 pub(crate) fn dispatch() -> Result<ExitCode, Failure> {
     service_dispatcher::start(AGENT_SERVICE, service_main).map_err(|error| {
         format!(
-            "this is no service: {}; run `mpr-otel agent`, or make it one with \
+            "this process is not a service: {}; run `mpr-otel agent`, or make it one with \
              `mpr-otel install`",
             reason(&error)
         )
@@ -65,7 +66,7 @@ pub(crate) fn meaning(code: u32) -> &'static str {
     MEANINGS.iter().find(|(known, _)| *known == code).map_or("it does not say why", |known| known.1)
 }
 
-/// What Windows said.
+/// The message of Windows.
 pub(crate) fn reason(error: &windows_service::Error) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
@@ -100,12 +101,12 @@ fn run(_arguments: Vec<OsString>) {
     tell(&manager, ServiceState::Stopped, code);
 }
 
-/// The file with what agents before this one reported.
+/// The file with the events that earlier agents reported.
 fn recent() -> PathBuf {
     LedgerFolder::new(&Settings::resolve(&System::host()).ledger_dir).agent().join(RECENT)
 }
 
-/// Does what the service manager asks for, on its own thread.
+/// Carries out the service manager's request, on the manager's thread.
 fn handle(control: ServiceControl) -> ServiceControlHandlerResult {
     match control {
         ServiceControl::Interrogate => {}
@@ -120,15 +121,15 @@ fn handle(control: ServiceControl) -> ServiceControlHandlerResult {
     ServiceControlHandlerResult::NoError
 }
 
-/// Tells the service manager how it goes.
+/// Reports the service's state to the service manager.
 fn tell(manager: &ServiceStatusHandle, state: ServiceState, exit_code: ServiceExitCode) {
     let pending = matches!(state, ServiceState::StartPending | ServiceState::StopPending);
-    // Not before shutdown (PRESHUTDOWN): that is for services which lose something otherwise.
+    // PRESHUTDOWN is not asked for: it is for services that would otherwise lose something.
     let controls_accepted = match state {
         ServiceState::Running => ServiceControlAccept::STOP | ServiceControlAccept::SHUTDOWN,
         _ => ServiceControlAccept::empty(),
     };
-    // A manager that does not listen finds out by itself.
+    // If the manager does not take the state, it finds it out by itself.
     let _ = manager.set_service_status(ServiceStatus {
         service_type: ServiceType::OWN_PROCESS,
         current_state: state,
@@ -140,8 +141,8 @@ fn tell(manager: &ServiceStatusHandle, state: ServiceState, exit_code: ServiceEx
     });
 }
 
-/// Says in the log file, if there is one, why the agent ended. The agent's own telemetry may be
-/// what failed.
+/// Writes the reason for the agent's end to the log file, if there is one. The agent's own
+/// telemetry may be what failed.
 fn log(failure: &Failure) {
     let path = Settings::resolve(&System::host()).log;
     let file =

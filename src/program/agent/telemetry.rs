@@ -1,8 +1,8 @@
 //! The agent's telemetry about itself: OTLP metrics, and a span around each batch.
 //!
-//! The agent says what happens through `tracing`, under one target; layers of
-//! tracing-opentelemetry turn that into metrics and spans. Nothing that the exporters of those do
-//! has that target, so telemetry about telemetry is never made.
+//! The agent reports what happens through `tracing`, under one target. Layers of
+//! tracing-opentelemetry make metrics and spans of that. Nothing that their exporters do has this
+//! target, so there is never telemetry about telemetry.
 
 use super::report::Report;
 use super::watchdog::Watchdog;
@@ -39,7 +39,8 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// The target of events that are metrics, and of spans that are exported.
 const TARGET: &str = "mpr_otel::telemetry";
-/// An event that is a metric: its fields say what kind, by tracing-opentelemetry's prefixes.
+/// An event that is a metric. The prefixes of its fields say what kind, as tracing-opentelemetry
+/// defines.
 macro_rules! said {
     ($($fields:tt)*) => {
         tracing::event!(target: TARGET, Level::INFO, { $($fields)* })
@@ -48,9 +49,9 @@ macro_rules! said {
 
 /// Name of the instrumentation scope of the agent's own spans.
 const SCOPE: &str = "mpr-otel-agent";
-/// How long the agent's own spans wait for others: an agent that has nothing to do is to sleep.
+/// How long the agent's own spans wait for others. An agent without work should sleep.
 const SPAN_DELAY: Duration = Duration::from_secs(60);
-/// What the specification sets for `OTEL_METRIC_EXPORT_INTERVAL`.
+/// The default of `OTEL_METRIC_EXPORT_INTERVAL` in OpenTelemetry's specification.
 const METRIC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why there is no telemetry.
@@ -62,7 +63,7 @@ pub enum TelemetryError {
     /// opentelemetry-otlp would not build an exporter.
     #[error("cannot build an exporter: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// Somebody subscribed to this process' events before.
+    /// Another subscriber already gets this process' events.
     #[error("cannot subscribe to the agent's own events: {0}")]
     Subscriber(#[from] TryInitError),
 }
@@ -122,7 +123,8 @@ impl Telemetry {
         Ok(Self { metrics, traces })
     }
 
-    /// Tells how long ago the agent got on, whether or not it still does, and which version it is.
+    /// Adds gauges for the agent's version, and for how long ago it made progress, even if it
+    /// hangs.
     pub(super) fn watch(&self, watchdog: &Watchdog) {
         let Some(metrics) = &self.metrics else { return };
         let meter = metrics.meter(SCOPE);
@@ -143,9 +145,9 @@ impl Telemetry {
             .build();
     }
 
-    /// Sends what has not been sent. Takes as long as a request may.
+    /// Sends what has not been sent. May take as long as a request.
     pub fn finish(self) {
-        // Nothing is left to tell a failure to.
+        // If this fails, there is nowhere left to report it.
         if let Some(metrics) = self.metrics {
             let _ = metrics.shutdown();
         }
@@ -155,8 +157,8 @@ impl Telemetry {
     }
 }
 
-/// What sends the agent's own spans and metrics. Nothing does without an endpoint, and no metrics go
-/// to one that is for traces alone.
+/// The exporters of the agent's own spans and metrics. Without an endpoint there are none. If the
+/// endpoint is only for traces, there are none for metrics.
 fn exporters(
     settings: &Settings,
     resource: Resource,
@@ -189,8 +191,9 @@ fn exporters(
     Ok((Some(traces), Some(metrics)))
 }
 
-/// Writes what an event says. A collector, a user, a file or a path wrote some of it, and none of that may
-/// begin a line or steer a terminal: whatever a field holds, and the message itself, is a [`Printable`].
+/// Writes an event's fields. Collectors, users, files and paths wrote some of the texts, and such a
+/// text must not begin a line or control a terminal. So every field and the message is a
+/// [`Printable`].
 pub(super) fn printable_fields() -> impl for<'w> FormatFields<'w> + 'static {
     debug_fn(|writer, field, value| {
         let value = Printable::from(format!("{value:?}"));
@@ -207,15 +210,15 @@ fn open_log(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).open(path)
 }
 
-/// What is written for people: events that are no metrics, of `level` or above.
+/// The events for people: those of `level` or above that are not metrics.
 fn words(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + Clone> {
     FilterFn::new(move |metadata: &Metadata<'_>| {
         metadata.target() != TARGET && *metadata.level() <= level
     })
 }
 
-/// How often metrics are sent: `OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds. The agent is
-/// the product's own process, so here that variable is meant for it.
+/// How often metrics are sent: `OTEL_METRIC_EXPORT_INTERVAL`, in milliseconds. The agent is the
+/// product's own process, so this variable is meant for it.
 pub(super) fn metric_interval() -> Duration {
     std::env::var("OTEL_METRIC_EXPORT_INTERVAL")
         .ok()
@@ -224,7 +227,7 @@ pub(super) fn metric_interval() -> Duration {
         .map_or(METRIC_INTERVAL, Duration::from_millis)
 }
 
-/// Units, and buckets in seconds, which an event cannot carry.
+/// Adds units, and buckets in seconds. An event cannot contain them.
 fn view(instrument: &Instrument) -> Option<Stream> {
     let stream = |unit: &'static str| Stream::builder().with_unit(unit);
     let stream = match instrument.name() {
@@ -243,7 +246,7 @@ fn view(instrument: &Instrument) -> Option<Stream> {
     stream.build().ok()
 }
 
-/// A batch on its way.
+/// A batch that is being sent.
 pub(super) struct Export {
     span: Span,
     spans: u64,
@@ -251,7 +254,7 @@ pub(super) struct Export {
 }
 
 impl Export {
-    /// A request with `spans` spans is made.
+    /// Begins a request with `spans` spans.
     pub(super) fn begin(spans: u64) -> Self {
         said!("counter.otel.sdk.exporter.span.inflight" = spans as i64);
         let span = tracing::info_span!(
@@ -265,12 +268,12 @@ impl Export {
         Self { span, spans, started: Instant::now() }
     }
 
-    /// This became of it.
+    /// Ends the request with its verdict.
     pub(super) fn end(self, verdict: &Verdict) {
         let (exported, refused, error) = match verdict {
             Verdict::Accepted { rejected, .. } => (self.spans - rejected, *rejected, None),
             Verdict::Refused { .. } => (0, self.spans, Some("rejected")),
-            // Which of them are refused shows when its halves are sent.
+            // When its halves are sent, it shows which spans are refused.
             Verdict::Divide { .. } => (0, 0, Some("divided")),
             Verdict::Later { .. } => (0, self.spans, Some("unavailable")),
         };
@@ -297,7 +300,7 @@ impl Export {
     }
 }
 
-/// A round took over what it found.
+/// Reports that a round was taken over.
 pub(super) fn took_over(round: &Round) {
     if round.removed > 0 {
         said!("monotonic_counter.mpr.ledger.removed" = round.removed);
@@ -307,7 +310,7 @@ pub(super) fn took_over(round: &Round) {
     }
 }
 
-/// The counts grew by this, and came to what the report says.
+/// Reports the counts' increase, and the totals in `report`.
 pub(super) fn counted(grown: &Counts, report: &Report, sights: Sights) {
     said!("monotonic_counter.mpr.operation.seen" = grown.seen());
     said!("monotonic_counter.mpr.operation.exported" = grown.exported());
@@ -327,7 +330,7 @@ pub(super) fn counted(grown: &Counts, report: &Report, sights: Sights) {
             ),
         }
     }
-    // A dashboard distinguishes "none" from "not known".
+    // A dashboard has to distinguish zero from unknown.
     said!("monotonic_counter.mpr.ledger.removed" = 0_u64);
     said!("monotonic_counter.mpr.ledger.quarantined" = 0_u64);
     said!("gauge.mpr.operation.pending" = report.pending);

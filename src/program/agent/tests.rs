@@ -1,4 +1,4 @@
-//! What an agent reports to the event log.
+//! Tests of what an agent reports to the event log.
 
 use super::events::testing::Recording;
 use super::events::{Event, RECENT};
@@ -6,7 +6,7 @@ use super::*;
 use mpr_otel_core::settings::System;
 use tempfile::TempDir;
 
-/// An agent whose events are recorded. It does not run.
+/// An agent that does not run, and whose events are recorded.
 struct Observed {
     agent: Agent,
     log: Recording,
@@ -28,19 +28,19 @@ impl Observed {
         Self { agent, log, folder }
     }
 
-    /// What is reported now.
+    /// The events that are reported now.
     fn reported(&mut self) -> Vec<String> {
         self.agent.report_events();
         self.log.take()
     }
 
-    /// What is reported if the collector has taken nothing for so many seconds, and why.
+    /// The events that are reported if the collector has taken nothing for so many seconds.
     fn blocked(&mut self, seconds: u64, reason: &str) -> Vec<String> {
         *self.agent.trouble.lock().unwrap() = trouble_since(seconds, reason);
         self.reported()
     }
 
-    /// What is reported if the collector takes all.
+    /// The events that are reported if the collector takes everything.
     fn unblocked(&mut self) -> Vec<String> {
         *self.agent.trouble.lock().unwrap() = None;
         self.reported()
@@ -52,7 +52,7 @@ fn trouble_since(seconds: u64, reason: &str) -> Option<Trouble> {
     Some(Trouble { since, reason: reason.to_owned() })
 }
 
-/// The beginning of an event, of which there is one.
+/// Whether there is exactly one event, and it begins with this text.
 fn begins(events: &[String], expected: &str) -> bool {
     matches!(events, [event] if event.starts_with(expected))
 }
@@ -86,12 +86,12 @@ fn a_collector_that_comes_and_goes_is_reported_once_an_hour() {
 }
 
 #[test]
-fn what_cannot_be_stored_is_reported_when_that_lasts_and_when_it_is_over() {
+fn a_store_that_cannot_be_used_is_reported_when_that_lasts_and_when_it_is_over() {
     let mut observed = Observed::new();
     observed.agent.store_trouble = trouble_since(61, "cannot use the store: the disk is full");
     let reported = observed.reported();
     let expected = "8 Error: The agent has not been able to use its store for 61 s: \
-                    cannot use the store: the disk is full. What is recorded stays in the ledgers";
+                    cannot use the store: the disk is full. Operations stay in the ledgers";
     assert!(begins(&reported, expected), "{reported:?}");
     observed.agent.store_trouble = None;
     let reported = observed.reported();
@@ -145,7 +145,7 @@ fn the_start_is_reported_with_the_version_and_the_folder() {
     let stop = Stop::default();
     stop.ask();
     let watchdog = Watchdog::start(Arc::clone(&observed.agent.events)).unwrap();
-    // It ends its process, which is that of all tests.
+    // The watchdog would end the process of all tests.
     watchdog.rest(Duration::MAX);
     observed.agent.run(&stop, &watchdog).unwrap();
     let reported = observed.log.take();

@@ -1,8 +1,8 @@
 //! Ends the process if the agent makes no progress.
 //!
-//! A file that another user made, a file system or a driver can hold a thread for ever, whatever is
-//! checked before. The service manager starts a new agent then, and what the old one had not sent is in
-//! its store and in the ledgers.
+//! A file that another user made, a file system or a driver can block a thread for ever, whatever
+//! was checked before. If the process ends, the service manager starts a new agent. What the old
+//! agent had not sent is in its store and in the ledgers.
 
 use super::events::{Event, Events};
 use mpr_otel_core::platform;
@@ -15,16 +15,16 @@ use std::time::Duration;
 
 /// How long the agent may make no progress.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long the event log may take to hear that it made none.
+/// How long the process waits for the event log before it ends.
 const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
-/// Knows when the agent last made progress, or will: a time of the clock that does not count sleep.
+/// When the agent last made progress or will make it, by the clock that does not count sleep.
 #[derive(Clone, Debug)]
 pub(super) struct Watchdog(Arc<AtomicU64>);
 
 impl Watchdog {
-    /// Starts watching, on a thread that wakes when it would be too late. The event log hears of it before
-    /// the process ends.
+    /// Starts to watch, on another thread. If the agent is late, that thread writes to the event
+    /// log and then ends the process.
     pub(super) fn start(events: Arc<Events>) -> io::Result<Self> {
         let latest = Arc::new(AtomicU64::new(platform::awake_nanos()));
         let watched = Self(Arc::clone(&latest));
@@ -34,7 +34,7 @@ impl Watchdog {
             }
             tracing::error!(
                 seconds = LIMIT.as_secs(),
-                "the agent hangs; its process ends, so that a new one is started"
+                "the agent hangs; its process ends, so that a new agent is started"
             );
             // The event log may be what hangs.
             events.report_within(REPORT_WITHIN, Event::Hangs { limit: LIMIT });
@@ -43,29 +43,29 @@ impl Watchdog {
         Ok(watched)
     }
 
-    /// The agent got on.
+    /// Notes that the agent made progress.
     pub(super) fn progress(&self) {
         self.0.store(platform::awake_nanos(), Ordering::Relaxed);
     }
 
-    /// How long ago the agent got on; nothing while it rests.
+    /// How long ago the agent made progress; zero while it rests.
     pub(super) fn since_progress(&self) -> Duration {
         let latest = self.0.load(Ordering::Relaxed);
         Duration::from_nanos(platform::awake_nanos().saturating_sub(latest))
     }
 
-    /// The agent waits for so long, and gets on then.
+    /// Notes that the agent waits for so long and will then make progress.
     pub(super) fn rest(&self, wait: Duration) {
         let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         self.0.store(platform::awake_nanos().saturating_add(wait), Ordering::Relaxed);
     }
 }
 
-/// For how long the agent may still make no progress; `None` if it made none for too long.
+/// How long the agent may still make no progress. `None` if it made none for too long.
 fn left(latest: u64, now: u64) -> Option<Duration> {
     let limit = u64::try_from(LIMIT.as_nanos()).unwrap_or(u64::MAX);
     let end = latest.saturating_add(limit);
-    // A nanosecond more, because it may be late only after that.
+    // One nanosecond more, because it is late only after the limit.
     (now <= end).then(|| Duration::from_nanos(end - now + 1))
 }
 

@@ -1,8 +1,8 @@
-//! The agent as a service of Windows: made, updated, and taken back.
+//! The agent as a service of Windows: making it, updating it and removing it.
 //!
-//! It runs under an account of its own, which Windows makes for the service and which has no
-//! rights but those that the ledger folder gives it. Its program is in `Program Files`, because
-//! a user who can replace a service's program can run code as that service.
+//! The service runs under its own account, which Windows makes for it. The account has only the
+//! rights that the ledger folder gives it. The service's program is in `Program Files`, because a
+//! user who can replace a service's program can run code as that service.
 
 use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
@@ -30,29 +30,30 @@ use windows_sys::Win32::Foundation::{
 };
 
 const DISPLAY_NAME: &str = "mpr-otel agent";
-const DESCRIPTION: &str = "Sends what programs recorded of their drive and share mappings to an \
+const DESCRIPTION: &str = "Sends the drive and share mappings that programs recorded to an \
                            OpenTelemetry Collector.";
-/// In `Program Files`.
+/// The path below `Program Files`.
 const PROGRAM: &str = r"mpr-otel\mpr-otel.exe";
-/// All it needs: to reach a file by its path without rights to each folder on the way.
+/// The only privilege that the agent needs: to reach a file by its path without rights to each
+/// folder above it.
 const PRIVILEGES: [&str; 1] = ["SeChangeNotifyPrivilege"];
-/// Waits before it is started again: after the first, the second, and every further failure.
+/// The wait before each restart: after the first failure, the second, and every further one.
 const RESTARTS: [Duration; 3] =
     [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(60)];
-/// After this long without a failure, the next one counts as the first.
+/// After this time without a failure, the next failure counts as the first.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-/// The agent starts and stops within seconds.
+/// Longer than the agent takes to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Windows takes its time to put an account's profile away.
+/// How long Windows may take to free an account's profile.
 const PROFILE_PATIENCE: Duration = Duration::from_secs(5);
-/// How often Windows is asked.
+/// How often Windows is asked for the service's state.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The service, whether it is there or not.
+/// The service, whether it exists or not.
 pub(super) struct AgentService {
     manager: ServiceManager,
     service: Option<Service>,
-    /// Where its program belongs.
+    /// The path where its program belongs.
     program: PathBuf,
 }
 
@@ -61,27 +62,27 @@ pub(super) struct AgentService {
 pub(crate) struct Agent {
     /// Name of the service.
     pub(crate) service: &'static str,
-    /// What became of it.
+    /// What changed.
     pub(crate) change: ServiceChange,
     /// Why it does not run; `None` if it does.
     pub(crate) problem: Option<Printable>,
-    /// Its program.
+    /// The path of its program.
     pub(crate) program: String,
-    /// What it took to put the program there.
+    /// How the program was put there.
     pub(crate) placement: Placement,
 }
 
-/// What became of the service.
+/// What happened to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ServiceChange {
     Created,
-    /// There was one, which is now as this version wants it.
+    /// The service existed, and now has this version's configuration.
     Updated,
 }
 
 impl AgentService {
-    /// Looks for it.
+    /// Looks for the service.
     pub(super) fn find() -> Result<Self, Failure> {
         let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
         let manager = ServiceManager::local_computer(None::<&str>, access)
@@ -91,17 +92,17 @@ impl AgentService {
             service => Some(service.map_err(|error| cannot("open", &error))?),
         };
         let folder = windows::program_files()
-            .map_err(|error| format!("Windows does not tell its folder of programs: {error}"))?;
+            .map_err(|error| format!("Windows does not name its folder of programs: {error}"))?;
         Ok(Self { manager, service, program: folder.join(PROGRAM) })
     }
 
-    /// Stops it, if it is there and runs.
+    /// Stops the service if it exists and runs.
     pub(super) fn stop(&self) -> Result<(), Failure> {
         self.service.as_ref().map_or(Ok(()), stop)
     }
 
-    /// Makes the service, or brings it up to date, with a program of this content; and starts it. It is
-    /// stopped by now.
+    /// Makes or updates the service with a program of this content, and starts it. The service must
+    /// have been stopped.
     pub(super) fn install(
         mut self,
         program: &[u8],
@@ -124,14 +125,15 @@ impl AgentService {
             }
         };
         configure(&service, warnings)?;
-        // Programs record without it, and Windows starts it again when it starts itself.
+        // Programs record without the agent, and Windows starts the service again at its next
+        // start.
         let problem = start(&service).err().map(|error| Printable::from(error.to_string()));
         let program = self.program.display().to_string();
         Ok(Agent { service: AGENT_SERVICE, change, problem, program, placement })
     }
 
-    /// Stops and deletes it, and removes what Windows kept for its account and, unless that is somebody
-    /// else's to remove, its program.
+    /// Stops and deletes the service, and removes its account's profile. Also removes its program,
+    /// unless Windows Installer does that.
     pub(super) fn remove(
         mut self,
         keep_program: bool,
@@ -169,7 +171,7 @@ impl AgentService {
             launch_arguments: vec!["agent".into(), "--service".into()],
             dependencies: Vec::new(),
             account_name: Some(AGENT_ACCOUNT.into()),
-            // Windows alone knows it.
+            // Only Windows knows the password.
             account_password: None,
         }
     }
@@ -179,7 +181,8 @@ impl AgentService {
     }
 }
 
-/// Settles what the making of a service leaves open. What this Windows does not know is a warning.
+/// Sets what cannot be set when a service is made. If this Windows does not know one of the
+/// settings, that is a warning.
 fn configure(service: &Service, warnings: &mut Vec<String>) -> Result<(), Failure> {
     let restart = |delay| ServiceAction { action_type: ServiceActionType::Restart, delay };
     let restarts = ServiceFailureActions {
@@ -192,9 +195,10 @@ fn configure(service: &Service, warnings: &mut Vec<String>) -> Result<(), Failur
         ("description", service.set_description(DESCRIPTION)),
         ("delayed start", service.set_delayed_auto_start(true)),
         ("restarts", service.update_failure_actions(restarts)),
-        // Otherwise only a crash counts as a failure.
+        // Without this only a crash counts as a failure.
         ("restarts after an exit code", service.set_failure_actions_on_non_crash_failures(true)),
-        // It writes only where this SID may: to the ledger folder, and to its own account's profile.
+        // The service can write only where this SID may: to the ledger folder and to its account's
+        // profile.
         ("restricted SID", service.set_config_service_sid_info(ServiceSidType::Restricted)),
         (
             "list of its privileges",
@@ -211,7 +215,7 @@ fn configure(service: &Service, warnings: &mut Vec<String>) -> Result<(), Failur
     Ok(())
 }
 
-/// Starts the service and waits until it says that it runs.
+/// Starts the service and waits until it reports that it runs.
 fn start(service: &Service) -> Result<(), Failure> {
     service.start::<&str>(&[]).map_err(|error| cannot("start", &error))?;
     let begun = |status: &ServiceStatus| Ok(status.current_state != ServiceState::StartPending);
@@ -225,13 +229,13 @@ fn start(service: &Service) -> Result<(), Failure> {
     };
     Err(format!(
         "the service {AGENT_SERVICE} is installed, but ended at once: {why}; \
-         `mpr-otel status` and the file that --log names tell more. Then try again"
+         see `mpr-otel status` and the file that --log names, then try again"
     )
     .into())
 }
 
-/// Stops the service, if it runs, and waits until its process has ended: until then its program
-/// is in use.
+/// Stops the service if it runs, and waits until its process has ended, because its program is in
+/// use until then.
 fn stop(service: &Service) -> Result<(), Failure> {
     let mut process = None;
     settle(service, |status| {
@@ -239,7 +243,7 @@ fn stop(service: &Service) -> Result<(), Failure> {
             process = process.take().or_else(|| Process::open(id).ok());
             if let Err(error) = service.stop() {
                 match code(&error) {
-                    // It stops at this moment: the next look tells.
+                    // The service stops at this moment. The next look shows it.
                     Some(ERROR_SERVICE_CANNOT_ACCEPT_CTRL | ERROR_SERVICE_NOT_ACTIVE) => {}
                     _ => return Err(error),
                 }
@@ -253,8 +257,8 @@ fn stop(service: &Service) -> Result<(), Failure> {
     }
 }
 
-/// Removes what Windows keeps for the account, which is in use for a moment after the account's
-/// last process has ended.
+/// Removes the account's profile. It stays in use for a moment after the account's last process has
+/// ended.
 fn delete_profile() -> io::Result<Option<PathBuf>> {
     let deadline = Instant::now() + PROFILE_PATIENCE;
     loop {
@@ -265,7 +269,7 @@ fn delete_profile() -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// Asks how the service is until that is `settled`, but not for ever.
+/// Asks for the service's state until that is `settled`, for [`PATIENCE`] at most.
 fn settle(
     service: &Service,
     mut settled: impl FnMut(&ServiceStatus) -> windows_service::Result<bool>,
@@ -292,7 +296,7 @@ fn slow() -> Failure {
     .into()
 }
 
-/// Windows' code of an error.
+/// The Windows code in an error.
 fn code(error: &Error) -> Option<u32> {
     match error {
         Error::Winapi(error) => error.raw_os_error().map(i32::cast_unsigned),
@@ -300,11 +304,11 @@ fn code(error: &Error) -> Option<u32> {
     }
 }
 
-/// What could not be done with the service, why, and what to do.
+/// A failure: what could not be done with the service, why, and what to do.
 fn cannot(verb: &str, error: &Error) -> Failure {
     let next = match code(error) {
         Some(ERROR_SERVICE_MARKED_FOR_DELETE) => {
-            "it goes when all programs that show services are closed; close them and try again"
+            "the service is deleted when all programs that show services are closed; close them and try again"
         }
         Some(ERROR_SERVICE_LOGON_FAILED) => {
             r"the right to log on as a service must include NT SERVICE\ALL SERVICES"

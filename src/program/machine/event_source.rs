@@ -1,9 +1,10 @@
-//! What makes the agent known to Windows' Application log.
+//! Registers the agent with Windows' Application log.
 //!
-//! A viewer shows an event by a message of the source's file, with the event's text in it. Windows' own
-//! EventCreate.exe has the messages 1 to 1000, each of them the text alone: Microsoft says that the program
-//! `eventcreate` takes these numbers, and Go's golang.org/x/sys/windows/svc/eventlog has used its file
-//! for that since 2012. So no file of messages is to be installed, updated and removed.
+//! A viewer shows an event through a message in the source's message file. Windows' own
+//! EventCreate.exe has the messages 1 to 1000, and each of them is only the event's text: Microsoft
+//! says that the program `eventcreate` takes these numbers, and Go's
+//! golang.org/x/sys/windows/svc/eventlog has used the file since 2012. So mpr-otel needs no message
+//! file of its own.
 
 use super::Uninstalled;
 use super::registry::{cannot, remove_key};
@@ -12,13 +13,14 @@ use crate::answer::Failure;
 use std::io;
 use windows_registry::LOCAL_MACHINE;
 
-/// Under `HKEY_LOCAL_MACHINE`: the sources of the Application log. 32- and 64-bit programs share it.
+/// The sources of the Application log, under `HKEY_LOCAL_MACHINE`. 32- and 64-bit programs share
+/// them.
 const SOURCES: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application";
 const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
 /// EVENTLOG_ERROR_TYPE | EVENTLOG_WARNING_TYPE | EVENTLOG_INFORMATION_TYPE
 const LEVELS: u32 = 7;
 
-/// Makes the source known.
+/// Registers the source.
 pub(super) fn register() -> Result<(), Failure> {
     let path = format!(r"{SOURCES}\{SOURCE}");
     let write = || -> io::Result<()> {
@@ -30,7 +32,7 @@ pub(super) fn register() -> Result<(), Failure> {
     write().map_err(|error| cannot("write", &path, &error))
 }
 
-/// Makes it unknown. The log keeps its events, and a viewer shows their text as what was written with them.
+/// Removes the source. The log keeps its events, and a viewer then shows the text alone.
 pub(super) fn unregister(done: &mut Uninstalled) -> Result<(), Failure> {
     let path = format!(r"{SOURCES}\{SOURCE}");
     if remove_key(&path).map_err(|error| cannot("remove", &path, &error))? {

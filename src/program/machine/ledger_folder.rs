@@ -16,12 +16,12 @@ use mpr_otel_core::platform;
 use mpr_otel_core::settings::Settings;
 use std::path::{Path, PathBuf};
 
-/// What the agent keeps in its own folder; what is left of it if it dies; its lock; the page through
-/// which it and administrators reach hosts.
+/// The files in the agent's folder: the agent's own, the ones that it leaves if it dies, its lock,
+/// and the control page.
 const AGENT_FILES: [&str; 7] =
     [STORE, "store.damaged", REPORT, UNFINISHED_REPORT, RECENT, LOCK, CONTROL_PAGE];
 
-/// The folder, the agent's own in it, and the log beside it.
+/// The ledger folder, the agent's folder in it, and the log file beside it.
 #[derive(Debug)]
 pub(super) struct LedgerFolder {
     path: PathBuf,
@@ -30,13 +30,13 @@ pub(super) struct LedgerFolder {
 }
 
 impl LedgerFolder {
-    /// The one that these settings name.
+    /// The folder that these settings name.
     pub(super) fn of(settings: &Settings) -> Self {
         let Settings { ledger_dir, log, disabled, .. } = settings;
         Self { path: ledger_dir.clone(), log: log.clone(), disabled: *disabled }
     }
 
-    /// One that an earlier setting named.
+    /// A folder that an earlier setting named.
     pub(super) fn earlier(path: PathBuf) -> Self {
         Self { path, log: None, disabled: true }
     }
@@ -45,8 +45,8 @@ impl LedgerFolder {
         &self.path
     }
 
-    /// Refuses a place that is not safe, and, unless an earlier `install` made the folder, one with other
-    /// files in it: their rights would become the ledgers'.
+    /// Refuses a place that is not safe. Refuses a folder with other files, unless an earlier
+    /// `install` made it, because these files would get the ledgers' rights.
     pub(super) fn check(&self, record: &Record) -> Result<(), Failure> {
         check_place(self.outermost(), "--ledger-dir")?;
         if self.is_default() || record.ledger_folders.contains(&self.path) {
@@ -58,7 +58,7 @@ impl LedgerFolder {
         match foreign {
             None => Ok(()),
             Some(foreign) => Err(WrongUsage(format!(
-                "--ledger-dir: {} holds {}, which is no ledger; name a folder for ledgers alone",
+                "--ledger-dir: {} holds {}, which is not a ledger; name a folder for ledgers only",
                 self.path.display(),
                 foreign.file_name().unwrap_or_default().display()
             ))
@@ -66,8 +66,9 @@ impl LedgerFolder {
         }
     }
 
-    /// Makes it, so that every user can keep a ledger in it, and nobody but the agent read another's.
-    /// Outer folders first: then nobody else makes the inner ones. Returns what was put aside.
+    /// Makes the folder. Every user can keep a ledger in it, and only the agent can read another
+    /// user's. Outer folders are made first, so that nobody else can make the inner ones. Returns
+    /// the folders that were moved away.
     pub(super) fn make(&self, record: &mut Record) -> Result<Vec<PathBuf>, Failure> {
         let outer = match self.is_default() {
             true => vec![self.outermost().to_owned()],
@@ -80,7 +81,7 @@ impl LedgerFolder {
         if let Some(log) = &self.log {
             record.add_log(log);
         }
-        // Before they are made: then what a failure leaves is known.
+        // Written before the folders are made, so that `uninstall` knows them even after a failure.
         record.write()?;
         let outer = outer.into_iter().map(|folder| (folder, Rights::Outer));
         let inner = [(self.path.clone(), Rights::Shared), (self.agent(), Rights::AgentsOnly)];
@@ -98,7 +99,7 @@ impl LedgerFolder {
         Ok(aside)
     }
 
-    /// Whether there are ledgers in it, or operations that the agent took over.
+    /// Whether the folder holds ledgers, or operations that the agent took over.
     pub(super) fn holds_something(&self) -> bool {
         let ledger =
             |path: PathBuf| is_ledger_name(&path.file_name().unwrap_or_default().to_string_lossy());
@@ -109,13 +110,13 @@ impl LedgerFolder {
         self.path == platform::default_ledger_dir()
     }
 
-    /// The folder or, unless a setting chose its place, the one around it.
+    /// The ledger folder, or the folder around it if no setting chose the place.
     fn outermost(&self) -> &Path {
         self.path.parent().filter(|_| self.is_default()).unwrap_or(&self.path)
     }
 
-    /// Makes the control page, or takes it over as it is: hosts map it. Has them go on, unless the
-    /// settings disable them.
+    /// Makes the control page. An existing page is kept, because hosts map it. Removes the stop
+    /// word, unless the settings disable hosts.
     pub(super) fn make_control_page(&self) -> Result<(), Failure> {
         let path = self.control_page();
         let failed =
@@ -126,8 +127,8 @@ impl LedgerFolder {
         Ok(())
     }
 
-    /// Has every running host stop, through the control page, if there is one. A page that cannot
-    /// be written to reaches nobody, and is removed like the rest.
+    /// Writes the stop word to the control page, if there is one. A page that cannot be written to
+    /// reaches no host, and is removed with the other files.
     pub(super) fn stop_hosts(&self) {
         if let Ok(Some(page)) = ControlPageWriter::open(&self.control_page()) {
             page.set_stop(true);
@@ -138,13 +139,13 @@ impl LedgerFolder {
         folder::LedgerFolder::new(&self.path).control_page()
     }
 
-    /// Removes the ledgers, what the agent keeps, and the folders unless there is something else
-    /// in them.
+    /// Removes the ledgers and the agent's files. Removes the folders unless they hold something
+    /// else.
     pub(super) fn remove(&self, done: &mut Uninstalled) -> Result<(), Failure> {
         if let Some(log) = &self.log {
             done.delete(log)?;
         }
-        // Inner first.
+        // Inner folders first.
         let damaged = self.agent().join(DAMAGED);
         for owner in entries(&damaged) {
             entries(&owner).try_for_each(|copy| done.delete(&copy))?;
@@ -168,7 +169,7 @@ impl LedgerFolder {
     }
 }
 
-/// Whether a file has the name of a ledger, or of what the agent keeps.
+/// Whether a file has the name of a ledger or of one of the agent's files.
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     is_ledger_name(&name) || AGENT_FILES.contains(&&*name)

@@ -1,7 +1,8 @@
-//! What the program changes on a Windows machine, and takes back.
+//! Changes Windows to install the product, and changes it back.
 //!
-//! MPR finds the DLL through one value of a shared key, whose path means `System32` to 64-bit
-//! programs and `SysWOW64` to 32-bit ones. So there is a DLL in each, and a single value.
+//! MPR finds the DLL through one value of a registry key that all programs share. The path in it
+//! means `System32` to 64-bit programs and `SysWOW64` to 32-bit programs. So there is a DLL in both
+//! folders, and one value.
 
 mod agent_service;
 mod collector_folder;
@@ -44,7 +45,7 @@ const DELIVERY: &str = "Delivery";
 /// What `install` is asked for.
 pub(super) struct Request<'a> {
     pub(super) flags: &'a SettingFlags,
-    /// Whether programs are to send by themselves.
+    /// Whether programs have to send by themselves.
     pub(super) in_process: bool,
     /// State folder of a Collector on this machine.
     pub(super) collector_dir: Option<&'a Path>,
@@ -54,25 +55,25 @@ pub(super) struct Request<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct Installed {
     pub(super) dlls: Vec<Placed>,
-    /// Programs of each architecture that this machine runs.
+    /// The architectures of the programs that this machine runs.
     pub(super) programs: Vec<Programs>,
     /// Settings that were written or removed.
     pub(super) settings: Vec<Setting>,
-    /// Where every program keeps its ledger.
+    /// The folder of all programs' ledgers.
     pub(super) ledger_dir: Printable,
     /// State folder of a Collector, if one was asked for.
     pub(super) collector_dir: Option<Printable>,
-    /// What others had made in these folders' places, where it is now.
+    /// Where folders are now that others had made in these places.
     pub(super) put_aside: Vec<Printable>,
     /// The agent's service.
     pub(super) agent: Agent,
-    /// The collector, as it is in effect, without password; `None`: no setting names one.
+    /// The collector in effect, without its password. `None` if no setting names one.
     pub(super) endpoint: Option<Printable>,
-    /// Who sends: `agent` or `in-process`, as it is in effect.
+    /// Who sends: `agent` or `in-process`, the value in effect.
     pub(super) delivery: &'static str,
-    /// Where it is said that programs are to be left alone; `None`: they are not.
+    /// The source that disables recording. `None` if recording is not disabled.
     pub(super) disabled_by: Option<String>,
-    /// What is not as it could be.
+    /// Things that do not stop the installation but should be changed.
     pub(super) warnings: Vec<String>,
 }
 
@@ -80,7 +81,7 @@ pub(super) struct Installed {
 #[derive(Debug, Serialize)]
 pub(super) struct Programs {
     pub(super) architecture: Architecture,
-    /// Whether there is a DLL that they load.
+    /// Whether there is a DLL that these programs load.
     pub(super) have_dll: bool,
 }
 
@@ -89,25 +90,25 @@ pub(super) struct Programs {
 pub(super) struct Setting {
     /// Name of the registry value.
     pub(super) name: &'static str,
-    /// What was written, secrets masked; `None`: it was removed.
+    /// The value that was written, with secrets masked. `None` if the value was removed.
     pub(super) value: Option<Printable>,
-    /// What counts now.
+    /// The value in effect.
     pub(super) in_effect: Printable,
-    /// Where that comes from.
+    /// The source of the value in effect.
     pub(super) origin: String,
-    /// Whether that is a place which counts more than the one that was written to.
+    /// Whether that source is higher than the one that was written to.
     pub(super) is_overridden: bool,
 }
 
-/// Installs the DLLs beside this program and this program as the agent, with these settings. Does
-/// nothing twice.
+/// Installs the DLLs beside this program, and this program as the agent, with these settings. A
+/// second call changes nothing.
 ///
-/// The agent comes first and the registration last: no program has a DLL before the agent that reads
-/// what it records.
+/// The agent is installed first and the registration made last, so that no program loads a DLL
+/// before the agent can read what it records.
 pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
-    // A link that a user made leads nowhere. Not every Windows has that.
+    // Makes links that a user made lead nowhere. Not every Windows has this.
     let _ = windows::distrust_redirections();
-    // All that can be refused is refused before anything is changed.
+    // Everything that can be refused is refused before anything is changed.
     let (given, written) = with_delivery(request)?.read()?;
     let mut record = Record::read()?;
     let planned = Settings::resolve(&Machine { given: &given, system: System::host() });
@@ -130,7 +131,7 @@ pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
     if let Some(folder) = &collector_folder {
         put_aside.extend(folder.make(&mut record)?);
     }
-    // The agent writes to it when it starts.
+    // The agent writes to this log when it starts.
     event_source::register()?;
     let agent = service.install(&release.program, &mut warnings)?;
     folder.make_control_page()?;
@@ -138,7 +139,7 @@ pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
     for (dll, content) in &release.dlls {
         dlls.extend(dll.put(content.as_deref())?);
     }
-    // From here on programs load the DLL, and find all that it needs.
+    // From here on programs load the DLL, and everything that it needs is there.
     registry::register()?;
 
     let (settings, reports) = Settings::resolve_with_reports(&System::host().with_secrets());
@@ -183,7 +184,7 @@ pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
     })
 }
 
-/// The agent sends, unless the command line or an earlier one says otherwise.
+/// The agent sends, unless this command line or an earlier one chose otherwise.
 fn with_delivery(request: &Request<'_>) -> Result<SettingFlags, Failure> {
     let mut flags = request.flags.clone();
     if request.in_process {
@@ -210,46 +211,47 @@ impl Setting {
     }
 }
 
-/// What to know of earlier ledger folders in which there is something.
+/// Warnings about earlier ledger folders that still hold something.
 fn folders_left(record: &Record, now: &Path) -> Vec<String> {
     let earlier = record.ledger_folders.iter().filter(|folder| *folder != now);
     let filled =
         earlier.filter(|folder| LedgerFolder::earlier((*folder).clone()).holds_something());
     let warning = |folder: &PathBuf| {
         format!(
-            "{} still holds what programs recorded before, and the agent does not look there; to \
-             have it sent, install with --ledger-dir {0} again",
+            "{} still holds operations that programs recorded before, and the agent does not look there; to \
+             have them sent, install with --ledger-dir {0} again",
             folder.display()
         )
     };
     filled.map(warning).collect()
 }
 
-/// What `uninstall` leaves.
+/// What `uninstall` keeps.
 pub(super) struct Kept {
-    /// Settings, ledgers, and what the agent has not sent.
+    /// The settings, the ledgers, and the agent's unsent operations.
     pub(super) data: bool,
-    /// The program in `Program Files`, for Windows Installer to remove.
+    /// The program in `Program Files`, which Windows Installer removes.
     pub(super) program: bool,
 }
 
-/// Takes everything back but what is kept. Finding nothing is no failure.
+/// Removes everything except what is kept. It is not an error if nothing is found.
 pub(super) fn uninstall(kept: &Kept) -> Result<Uninstalled, Failure> {
     let _ = windows::distrust_redirections();
     registry::require_rights()?;
     let mut done = Uninstalled::default();
-    // Both before the keys go that say so.
+    // Both are read before the keys are removed that hold them.
     let record = Record::read()?;
     let settings = Settings::resolve(&System::host());
     let earlier = record.ledger_folders.iter().filter(|folder| **folder != settings.ledger_dir);
     let mut folders = vec![LedgerFolder::of(&settings)];
     folders.extend(earlier.map(|folder| LedgerFolder::earlier(folder.clone())));
-    // First: from here on no program loads the DLL.
+    // This is first: from here on no program loads the DLL.
     registry::unregister(record.made_list, &mut done)?;
-    // It would make ledger and lock anew.
+    // A running agent would make its ledger folder and lock again.
     AgentService::find()?.remove(kept.program, &mut done)?;
     event_source::unregister(&mut done)?;
-    // After the agent, which would have hosts go on; before anything that they use is removed.
+    // After the agent has ended, because it would remove the stop word. Before anything is removed
+    // that hosts use.
     folders.iter().for_each(LedgerFolder::stop_hosts);
     for dll in SystemDll::all()? {
         dll.remove(&mut done)?;

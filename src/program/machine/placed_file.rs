@@ -1,4 +1,4 @@
-//! A file of the product in one of the system's folders, which programs may be using.
+//! A file of the product in one of the system's folders. Programs may be using it.
 
 use super::Uninstalled;
 use crate::answer::Failure;
@@ -10,34 +10,34 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where the file belongs.
+/// The path where the file belongs.
 #[derive(Debug)]
 pub(super) struct PlacedFile<'a>(pub(super) &'a Path);
 
-/// What it took to put a file in place.
+/// How a file was put in place.
 #[derive(Debug, Serialize)]
 pub(crate) struct Placement {
     pub(crate) change: Change,
-    /// The version before it, under its new name: a running program uses it, and the agent removes it
-    /// when none does.
+    /// The previous version under its new name, if a running program still uses it. The agent
+    /// removes it when no program does.
     pub(crate) superseded: Option<String>,
 }
 
-/// What became of a file.
+/// What happened to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Change {
     Created,
     Replaced,
-    /// The same was there already.
+    /// A file with the same content was there.
     Unchanged,
-    /// This release has none, and that of another one is gone.
+    /// This release has no such file, and another release's was removed.
     Removed,
 }
 
 impl PlacedFile<'_> {
-    /// Puts a file with this content here. A file that a program uses cannot be overwritten, but it can
-    /// be given another name; at no time is there none.
+    /// Puts a file with this content here. A file in use cannot be overwritten, but it can be
+    /// renamed. At no time is the file missing.
     pub(super) fn put(&self, content: &[u8]) -> Result<Placement, Failure> {
         let failed = |error| format!("cannot write {}: {error}", self.0.display());
         let placed = |change| Placement { change, superseded: None };
@@ -45,7 +45,7 @@ impl PlacedFile<'_> {
             self.remove_superseded();
             return Ok(placed(Change::Unchanged));
         }
-        // Written whole before it has its name: no program finds half a file.
+        // The file is complete before it gets its name, so no program finds half a file.
         fs::write(self.unfinished(), content).map_err(failed)?;
         if !self.0.exists() {
             fs::rename(self.unfinished(), self.0).map_err(failed)?;
@@ -53,7 +53,8 @@ impl PlacedFile<'_> {
         }
         let aside = free_name(self.0);
         if let Err(error) = windows::replace_file(self.0, &self.unfinished(), &aside) {
-            // ERROR_UNABLE_TO_MOVE_REPLACEMENT_2: the old file has its new name, and the new one not yet.
+            // ERROR_UNABLE_TO_MOVE_REPLACEMENT_2: the old file has been renamed, and the new one
+            // has not.
             if self.0.exists() || fs::rename(self.unfinished(), self.0).is_err() {
                 return Err(failed(error).into());
             }
@@ -61,7 +62,7 @@ impl PlacedFile<'_> {
         Ok(self.superseded_by(Change::Replaced, &aside))
     }
 
-    /// Takes away what is here; `None` if there is nothing.
+    /// Removes the file that is here. `None` if there is none.
     pub(super) fn take_away(&self) -> Result<Option<Placement>, Failure> {
         if !self.0.exists() {
             return Ok(None);
@@ -72,24 +73,24 @@ impl PlacedFile<'_> {
         Ok(Some(self.superseded_by(Change::Removed, &aside)))
     }
 
-    /// What became of the file that is called `aside` now.
+    /// What happened to the file whose name is now `aside`.
     fn superseded_by(&self, change: Change, aside: &Path) -> Placement {
         self.remove_superseded();
         let superseded = aside.exists().then(|| aside.display().to_string());
         Placement { change, superseded }
     }
 
-    /// Removes what no program uses any more, and leaves the rest to the agent.
+    /// Removes old files that no program uses. The agent removes the others later.
     pub(super) fn remove_superseded(&self) {
         for old in superseded(self.0) {
             if fs::remove_file(&old).is_err() {
-                // Without it, the next `install` removes the file.
+                // If this fails, the next `install` removes the file.
                 let _ = windows::set_rights(&old, Rights::Superseded);
             }
         }
     }
 
-    /// Removes it and all that earlier installations could not.
+    /// Removes the file, and old files that earlier installations could not remove.
     pub(super) fn remove(&self, done: &mut Uninstalled) -> Result<(), Failure> {
         done.delete(&self.unfinished())?;
         for old in superseded(self.0) {
@@ -98,7 +99,7 @@ impl PlacedFile<'_> {
         match fs::remove_file(self.0) {
             Ok(()) => done.removed.push(self.0.display().to_string()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // In use. Under another name no program finds it from now on.
+            // The file is in use. Under another name no program finds it from now on.
             Err(_) => {
                 let aside = free_name(self.0);
                 match fs::rename(self.0, &aside) {
@@ -113,7 +114,7 @@ impl PlacedFile<'_> {
         Ok(())
     }
 
-    /// What the file is called until it is whole.
+    /// The file's name until it is complete.
     fn unfinished(&self) -> PathBuf {
         let name = self.0.file_name().unwrap_or_default().to_string_lossy();
         self.0.with_file_name(format!("{name}.new"))

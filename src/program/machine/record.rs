@@ -1,36 +1,36 @@
-//! What `install` made, for `uninstall`: by then settings may name other places.
+//! What `install` made. `uninstall` needs this, because the settings may name other places by then.
 
 use super::registry::{cannot, open_64};
 use crate::answer::Failure;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Under `HKEY_LOCAL_MACHINE`.
+/// The key, under `HKEY_LOCAL_MACHINE`.
 const RECORD_KEY: &str = r"SOFTWARE\mpr-otel\Install";
-/// Folders of ledgers (REG_MULTI_SZ).
+/// Ledger folders (REG_MULTI_SZ).
 const LEDGER_FOLDERS: &str = "LedgerFolders";
-/// Folders around those, and others, that were made (REG_MULTI_SZ); inner ones last.
+/// Other folders that were made, also those around ledger folders (REG_MULTI_SZ). Inner ones last.
 const FOLDERS: &str = "Folders";
-/// Files of `Log` (REG_MULTI_SZ).
+/// Files that the setting `Log` named (REG_MULTI_SZ).
 const LOGS: &str = "Logs";
-/// There if MPR's list of notification DLLs was not there before.
+/// The value exists if `install` made MPR's list of notification DLLs.
 const MADE_LIST: &str = "MadeNotifyees";
 
 /// What was made on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Folders of ledgers.
+    /// Ledger folders.
     pub(super) ledger_folders: Vec<PathBuf>,
-    /// Folders around those, and others; inner ones last.
+    /// Other folders, also those around ledger folders; inner ones last.
     pub(super) folders: Vec<PathBuf>,
     /// Logs of the agent.
     pub(super) logs: Vec<PathBuf>,
-    /// Whether MPR's list of notification DLLs was.
+    /// Whether `install` made MPR's list of notification DLLs.
     pub(super) made_list: bool,
 }
 
 impl Record {
-    /// What earlier installations wrote down.
+    /// Reads what earlier installations wrote.
     pub(super) fn read() -> Result<Self, Failure> {
         let read = || -> io::Result<Self> {
             let key = open_64(RECORD_KEY, false)?;
@@ -51,7 +51,7 @@ impl Record {
         }
     }
 
-    /// Writes it down.
+    /// Writes the record.
     pub(super) fn write(&self) -> Result<(), Failure> {
         let write = || -> io::Result<()> {
             let key = open_64(RECORD_KEY, true)?;
@@ -72,12 +72,12 @@ impl Record {
         write().map_err(|error| cannot("write", RECORD_KEY, &error))
     }
 
-    /// Adds a folder of ledgers.
+    /// Adds a ledger folder.
     pub(super) fn add_ledger_folder(&mut self, folder: &Path) {
         add(&mut self.ledger_folders, folder);
     }
 
-    /// Adds a log.
+    /// Adds a log file.
     pub(super) fn add_log(&mut self, log: &Path) {
         add(&mut self.logs, log);
     }

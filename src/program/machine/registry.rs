@@ -11,13 +11,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use windows_registry::{Key, LOCAL_MACHINE, Type, Value};
 
-/// Under `HKEY_LOCAL_MACHINE`; 32- and 64-bit programs share it.
+/// Under `HKEY_LOCAL_MACHINE`. 32- and 64-bit programs share it.
 const PROVIDERS: &str = r"SYSTEM\CurrentControlSet\Control\NetworkProvider";
 const NOTIFYEES: &str = r"SYSTEM\CurrentControlSet\Control\NetworkProvider\Notifyees";
 const SOFTWARE: &str = "SOFTWARE";
-/// Any name will do; each DLL has its own.
+/// The value's name. Any name is valid, and each DLL has its own.
 const VALUE: &str = "mpr-otel";
-/// Windows leads 32-bit programs to SysWOW64 instead.
+/// For 32-bit programs Windows replaces System32 by SysWOW64.
 const DATA: &str = r"%SystemRoot%\System32\mpr_otel.dll";
 
 /// A value of the list of notification DLLs.
@@ -34,21 +34,21 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// Whether MPR loads it: documented are REG_EXPAND_SZ and a path.
+    /// Whether MPR loads it. The documentation asks for REG_EXPAND_SZ and a path.
     pub(crate) fn is_well_formed(&self) -> bool {
         self.is_expanded && Path::new(&windows::expand(&self.data)).is_absolute()
     }
 
-    /// The path that it leads to: expanded, and without `..`, as Windows does before it redirects
-    /// 32-bit programs.
+    /// The path that it leads to. It is expanded and has no `..`, as Windows does before it
+    /// redirects 32-bit programs.
     pub(crate) fn path(&self) -> PathBuf {
         let path = PathBuf::from(windows::expand(&self.data));
         std::path::absolute(&path).unwrap_or(path)
     }
 }
 
-/// Looks for the DLL on the list: for the value that `install` writes, else for one that leads to
-/// a file of the DLL's name, which another installer may have written under any name.
+/// Looks for the DLL on the list. First for the value that `install` writes, and then for any value
+/// that leads to a file of the DLL's name, because another installer may use another name.
 pub(crate) fn listed() -> io::Result<Option<Listed>> {
     let key = match LOCAL_MACHINE.open(NOTIFYEES).map_err(io::Error::from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -76,7 +76,7 @@ pub(crate) fn listed() -> io::Result<Option<Listed>> {
     Ok(found)
 }
 
-/// Refuses those who may not do what follows.
+/// Refuses users without the rights for the next steps.
 pub(super) fn require_rights() -> Result<(), Failure> {
     for path in [PROVIDERS, SOFTWARE] {
         let opened = open_64(path, false);
@@ -89,12 +89,12 @@ pub(super) fn require_rights() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether there is a list of notification DLLs, empty or not.
+/// Whether the list of notification DLLs exists, empty or not.
 pub(super) fn list_is_there() -> bool {
     LOCAL_MACHINE.open(NOTIFYEES).is_ok()
 }
 
-/// Puts the product's DLL on the list. Others' values stay as they are.
+/// Puts the product's DLL on the list. Other DLLs' values stay as they are.
 pub(super) fn register() -> Result<(), Failure> {
     let write = || -> io::Result<()> {
         LOCAL_MACHINE.create(NOTIFYEES)?.set_expand_string(VALUE, DATA)?;
@@ -103,8 +103,8 @@ pub(super) fn register() -> Result<(), Failure> {
     write().map_err(|error| cannot("write", NOTIFYEES, &error))
 }
 
-/// Takes the product's DLL off the list, and the list away if `install` made it and nothing else is on
-/// it.
+/// Takes the product's DLL off the list. Removes the list, too, if `install` made it and it is
+/// empty.
 pub(super) fn unregister(made_list: bool, done: &mut Uninstalled) -> Result<(), Failure> {
     let mut remove = || -> io::Result<()> {
         let key = open_64(NOTIFYEES, false)?;
@@ -128,7 +128,7 @@ pub(super) fn unregister(made_list: bool, done: &mut Uninstalled) -> Result<(), 
     }
 }
 
-/// Writes the settings that were given, and removes those that were given empty.
+/// Writes the given settings, and removes those that were given empty.
 pub(super) fn write_settings(given: &GivenSettings) -> Result<(), Failure> {
     let write = || -> io::Result<()> {
         let key = open_64(MACHINE_KEY, true)?;
@@ -138,7 +138,7 @@ pub(super) fn write_settings(given: &GivenSettings) -> Result<(), Failure> {
                 value => key.set_string(name, value)?,
             }
         }
-        // Every user can read a secret that somebody left here.
+        // Every user can read a secret that was written here before.
         for (name, _) in given.secrets() {
             remove_value(&key, name)?;
         }
@@ -147,10 +147,10 @@ pub(super) fn write_settings(given: &GivenSettings) -> Result<(), Failure> {
     write().map_err(|error| cannot("write", MACHINE_KEY, &error))
 }
 
-/// Writes the secrets that were given, and removes those that were given empty.
+/// Writes the given secrets, and removes those that were given empty.
 ///
-/// Their key is made anew, with its rights from the first moment on: a user who has opened one that was
-/// there before, with rights that somebody else gave it, could read what is written to it.
+/// The key is made new, with its rights from the first moment on. Otherwise a user who had opened
+/// an older key with other rights could read what is written to it.
 pub(super) fn write_secrets(given: &GivenSettings) -> Result<(), Failure> {
     if given.secrets().next().is_none() {
         return Ok(());
@@ -174,7 +174,7 @@ pub(super) fn write_secrets(given: &GivenSettings) -> Result<(), Failure> {
     write().map_err(|error| cannot("write", AGENT_KEY, &error))
 }
 
-/// The values of the agent's key that were not given.
+/// The values of the agent's key that were not given now.
 fn kept_secrets(given: &GivenSettings) -> io::Result<Vec<(String, Value)>> {
     let key = match open_64(AGENT_KEY, false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -184,7 +184,7 @@ fn kept_secrets(given: &GivenSettings) -> io::Result<Vec<(String, Value)>> {
     Ok(key.values()?.filter(|(name, _)| !is_given(name)).collect())
 }
 
-/// Removes a value, if it is there.
+/// Removes a value if it exists.
 fn remove_value(key: &Key, name: &str) -> io::Result<()> {
     match key.get_type(name) {
         Ok(_) => Ok(key.remove_value(name)?),
@@ -192,7 +192,7 @@ fn remove_value(key: &Key, name: &str) -> io::Result<()> {
     }
 }
 
-/// Removes all settings that `install` wrote. Group policy's are not ours to remove.
+/// Removes all settings that `install` wrote. Group policy's settings stay.
 pub(super) fn remove_settings(done: &mut Uninstalled) -> Result<(), Failure> {
     if remove_key(MACHINE_KEY).map_err(|error| cannot("remove", MACHINE_KEY, &error))? {
         done.removed.push(format!(r"HKLM\{MACHINE_KEY}"));
@@ -200,7 +200,7 @@ pub(super) fn remove_settings(done: &mut Uninstalled) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes a key and all below it. Whether it was there.
+/// Removes a key and everything below it. Returns whether the key existed.
 pub(super) fn remove_key(path: &str) -> io::Result<bool> {
     let (parent, name) = path.rsplit_once('\\').unwrap_or(("", path));
     let remove = || -> io::Result<()> {
@@ -215,7 +215,7 @@ pub(super) fn remove_key(path: &str) -> io::Result<bool> {
     }
 }
 
-/// A key to read and write, in the view that 64-bit programs see.
+/// Opens a key to read and write, in the view of 64-bit programs.
 pub(super) fn open_64(path: &str, create: bool) -> io::Result<Key> {
     let mut options = LOCAL_MACHINE.options();
     options.read().write().wow64_64();

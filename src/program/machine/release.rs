@@ -1,4 +1,4 @@
-//! The files that a release brings.
+//! The files of a release.
 
 use super::Programs;
 use super::system_dll::SystemDll;
@@ -9,10 +9,11 @@ use crate::windows;
 use std::fs;
 use std::path::Path;
 
-/// The files that this program came with, each read once: what was checked is what is written.
+/// The files that came with this program. Each is read only once, so that the file that was checked
+/// is the file that is written.
 pub(super) struct Release {
     pub(super) program: Vec<u8>,
-    /// Without content: this release has none for such programs.
+    /// The content is `None` if this release has no DLL for these programs.
     pub(super) dlls: Vec<(SystemDll, Option<Vec<u8>>)>,
 }
 
@@ -29,7 +30,7 @@ impl Release {
             }
             if dll.is_for_wow64() && !source.exists() {
                 warnings.push(format!(
-                    "{} is missing, so {}-bit programs are not measured",
+                    "{} is missing, so {}-bit programs are not recorded",
                     source.display(),
                     dll.architecture.bits()
                 ));
@@ -51,7 +52,7 @@ impl Release {
         Ok(Self { program, dlls })
     }
 
-    /// Which programs of this machine it has a DLL for.
+    /// The programs of this machine that the release has a DLL for.
     pub(super) fn programs(&self) -> Vec<Programs> {
         let has = |programs: Architecture| {
             self.dlls.iter().any(|(dll, content)| {
@@ -64,7 +65,7 @@ impl Release {
     }
 }
 
-/// What an Arm64X DLL among them leads to and they do not have.
+/// A DLL that an Arm64X DLL leads to and that is missing.
 fn without_target(dlls: &[(SystemDll, Option<Vec<u8>>)]) -> Option<&SystemDll> {
     let contents = dlls.iter().filter_map(|(_, content)| content.as_deref());
     let leads = contents.into_iter().any(|content| DllFile::parse(content).is_arm64x);

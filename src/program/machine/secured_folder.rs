@@ -1,4 +1,4 @@
-//! A folder of the product in a place where others may have made one before.
+//! A folder of the product in a place where another user may have made one before.
 
 use crate::answer::{Failure, WrongUsage};
 use crate::rights::Rights;
@@ -8,13 +8,15 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// So often a folder is made: somebody may make one of its name meanwhile, again and again.
+/// How often making a folder is tried, because another user may make one of its name again and
+/// again.
 const ATTEMPTS: usize = 5;
-/// What was put aside has one of so many names.
+/// How many names there are for a folder that is moved away.
 const NAMES: u32 = 1000;
 
-/// Refuses a place where anybody but the system, administrators and services could give a folder on the
-/// way another place, and so put another one there: `flag` names the place.
+/// Refuses a place in which an untrusted user could move a folder above it, and so put another
+/// folder there. Trusted are the system, administrators and services. `flag` is the flag that named
+/// the place.
 pub(super) fn check_place(folder: &Path, flag: &str) -> Result<(), Failure> {
     let refused = |ancestor: &Path, problem: &dyn Display| -> Failure {
         WrongUsage(format!("{flag}: {}: {problem}", ancestor.display())).into()
@@ -42,7 +44,7 @@ pub(super) fn check_place(folder: &Path, flag: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The folders above `folder` that are not there, outermost first.
+/// The folders above `folder` that do not exist, outermost first.
 pub(super) fn missing_above(folder: &Path) -> Vec<PathBuf> {
     let missing = folder.ancestors().skip(1).take_while(|above| !above.exists());
     let mut missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
@@ -50,9 +52,9 @@ pub(super) fn missing_above(folder: &Path) -> Vec<PathBuf> {
     missing
 }
 
-/// Makes the folder with these rights, or gives them to the one that is there if nobody but
-/// administrators, the system and services can do with it what they like. Any other is put aside: who
-/// made it may have it open, with the rights that it had. Returns where it is then.
+/// Makes the folder with these rights. An existing folder gets the rights if only administrators,
+/// the system and services could change it. Any other folder is moved away, because the user who
+/// made it may have it open with its old rights. Returns the moved folder's new path.
 pub(super) fn secure(folder: &Path, rights: Rights) -> Result<Option<PathBuf>, Failure> {
     let mut aside = None;
     for _ in 0..ATTEMPTS {
@@ -72,13 +74,13 @@ pub(super) fn secure(folder: &Path, rights: Rights) -> Result<Option<PathBuf>, F
         aside = Some(put_aside(folder)?);
     }
     Err(format!(
-        "somebody makes {} whenever it is removed; see whose it is, and try again",
+        "another user makes {} again whenever it is removed; find out whose it is, and try again",
         folder.display()
     )
     .into())
 }
 
-/// Gives what is there another name.
+/// Renames the folder.
 fn put_aside(folder: &Path) -> Result<PathBuf, Failure> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let mut problem = io::Error::from(io::ErrorKind::AlreadyExists);
@@ -94,7 +96,7 @@ fn put_aside(folder: &Path) -> Result<PathBuf, Failure> {
         }
     }
     Err(format!(
-        "{} is another user's, and cannot be put aside: {problem}; end the programs that use it, or \
+        "{} is another user's, and cannot be moved away: {problem}; end the programs that use it, or \
          start Windows anew, and try again",
         folder.display()
     )

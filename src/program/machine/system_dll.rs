@@ -1,7 +1,8 @@
 //! The notification DLL in the system's folders.
 //!
-//! On Windows on Arm, native and emulated 64-bit programs find one file in one System32. The release for it
-//! brings an Arm64X DLL there, which leads each kind to a DLL of its own beside it.
+//! On Windows on Arm, native and emulated 64-bit programs load the same file from the same
+//! System32. The release for Arm puts an Arm64X DLL there. It leads each kind of program to another
+//! DLL beside it.
 
 use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
@@ -16,13 +17,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use windows_sys::Win32::Foundation::{ERROR_BAD_EXE_FORMAT, ERROR_MOD_NOT_FOUND};
 
-/// Where a DLL belongs.
+/// Where one of the DLLs belongs.
 #[derive(Debug)]
 pub(crate) struct SystemDll {
     pub(crate) path: PathBuf,
-    /// Architecture of the DLL, and of the programs that load it.
+    /// The architecture of the DLL and of the programs that load it.
     pub(crate) architecture: Architecture,
-    /// Whether an Arm64X DLL leads programs to it, and not MPR's list.
+    /// Whether programs find it through an Arm64X DLL and not through MPR's list.
     is_forwarded: bool,
 }
 
@@ -30,25 +31,25 @@ pub(crate) struct SystemDll {
 #[derive(Debug, Serialize)]
 pub(crate) struct Placed {
     pub(crate) path: String,
-    /// Width of the programs that load it.
+    /// The pointer width of the programs that load it, in bits.
     pub(crate) bits: u32,
-    /// What it took.
+    /// How the DLL was put in place.
     #[serde(flatten)]
     pub(crate) placement: Placement,
 }
 
 impl SystemDll {
-    /// One for 64-bit programs, and one for 32-bit programs where Windows runs them. Where Windows runs
-    /// arm64 programs, those to which an Arm64X DLL leads stand before it.
+    /// One DLL for 64-bit programs, and one for 32-bit programs if Windows runs them. If Windows
+    /// runs arm64 programs, the DLLs that an Arm64X DLL leads to come before it.
     pub(crate) fn all() -> Result<Vec<Self>, Failure> {
         let system = windows::system_folder()
-            .map_err(|error| format!("Windows does not tell its system folder: {error}"))?;
+            .map_err(|error| format!("Windows does not name its system folder: {error}"))?;
         let machine = windows::architectures();
         let wow64 = windows::wow64_folder().ok().filter(|folder| folder.is_dir());
         Ok(Self::places(&system, wow64.as_deref(), machine.contains(&Architecture::Arm64)))
     }
 
-    /// As [`all`](Self::all). Server Core may have no SysWOW64.
+    /// The same as [`all`](Self::all). Server Core may have no SysWOW64.
     fn places(system: &Path, wow64: Option<&Path>, is_arm64: bool) -> Vec<Self> {
         let listed = |folder: &Path, architecture| Self {
             path: folder.join(LIBRARY),
@@ -68,19 +69,19 @@ impl SystemDll {
         all
     }
 
-    /// The one that programs of this architecture load by MPR's list.
+    /// The DLL that programs of this architecture load through MPR's list.
     pub(crate) fn of(architecture: Architecture) -> Option<Self> {
         Self::all().ok()?.into_iter().find(|dll| dll.serves(architecture))
     }
 
-    /// The one to which an Arm64X DLL leads programs of this architecture.
+    /// The DLL that an Arm64X DLL leads programs of this architecture to.
     pub(crate) fn forwarded(architecture: Architecture) -> Option<Self> {
         let mut all = Self::all().ok()?.into_iter();
         all.find(|dll| dll.is_forwarded && dll.architecture == architecture)
     }
 
-    /// The Win32 code with which a program of this architecture could not load it, as far as its
-    /// file says. `None`: the file says nothing against it.
+    /// The Win32 code that a program of this architecture would get when it loads the DLL, judged
+    /// by the DLL's file. `None` if the file shows no reason against loading it.
     pub(crate) fn load_code(&self, architecture: Architecture) -> Option<u32> {
         match fs::read(&self.path).map(|bytes| DllFile::parse(&bytes)) {
             Err(error) if error.kind() == ErrorKind::NotFound => Some(ERROR_MOD_NOT_FOUND),
@@ -92,37 +93,37 @@ impl SystemDll {
         }
     }
 
-    /// Where it is in the folder of what ships.
+    /// The path of the DLL in the folder of the release.
     pub(super) fn source(&self, shipped: &Path) -> PathBuf {
         let name = self.path.file_name().unwrap_or_default();
         if self.is_for_wow64() { shipped.join("x86").join(name) } else { shipped.join(name) }
     }
 
-    /// Whether 32-bit programs beside wider ones load it. mpr-otel is of use without it.
+    /// Whether 32-bit programs load it on a 64-bit Windows. mpr-otel works without it.
     pub(super) fn is_for_wow64(&self) -> bool {
         self.architecture == Architecture::X86 && Architecture::OWN != Architecture::X86
     }
 
-    /// Whether it is of use only to an Arm64X DLL.
+    /// Whether only an Arm64X DLL leads to it.
     pub(super) fn is_forwarded(&self) -> bool {
         self.is_forwarded
     }
 
-    /// Whether programs of this architecture look for it here: on Arm, those of amd64 share the
+    /// Whether programs of this architecture look for it here. On Arm, amd64 programs share the
     /// folder with the native ones.
     pub(crate) fn serves(&self, programs: Architecture) -> bool {
         let narrow = |architecture| architecture == Architecture::X86;
         !self.is_forwarded && narrow(self.architecture) == narrow(programs)
     }
 
-    /// Reads what is to be put here. An error if programs could not load it, or if the agent, which is this
-    /// very program, could not read the ledgers that it makes.
+    /// Reads the file that belongs here. An error if programs could not load it, or if this
+    /// program, which becomes the agent, could not read its ledgers.
     pub(super) fn read(&self, source: &Path) -> Result<Vec<u8>, Failure> {
         let content = fs::read(source).map_err(|error| {
             format!("cannot read {}: {error}; unpack all files of the release", source.display())
         })?;
         let dll = DllFile::parse(&content);
-        // An Arm64X DLL in such a place would lead to itself.
+        // An Arm64X DLL in this place would lead to itself.
         if dll.architecture != Some(self.architecture) || self.is_forwarded && dll.is_arm64x {
             return Err(format!(
                 "{} is not the {}-bit DLL; unpack the release again",
@@ -133,7 +134,7 @@ impl SystemDll {
         }
         if dll.ledger_version.is_none_or(|version| version > NEWEST_VERSION) {
             return Err(format!(
-                "{} is of another release than this program, which does not read what it would record; \
+                "{} is from another release than this program, which does not read that release's ledgers; \
                  unpack the release again",
                 source.display()
             )
@@ -142,7 +143,7 @@ impl SystemDll {
         Ok(content)
     }
 
-    /// Puts a DLL with this content here; without one, takes away what an earlier release put here.
+    /// Puts a DLL with this content here. Without content, removes the DLL of an earlier release.
     pub(super) fn put(&self, content: Option<&[u8]>) -> Result<Option<Placed>, Failure> {
         let file = PlacedFile(&self.path);
         let placement = match content {
@@ -156,7 +157,7 @@ impl SystemDll {
         }))
     }
 
-    /// Removes it and all that earlier installations could not.
+    /// Removes the DLL, and old files that earlier installations could not remove.
     pub(super) fn remove(&self, done: &mut Uninstalled) -> Result<(), Failure> {
         PlacedFile(&self.path).remove(done)
     }
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_arm64x_dll_leads_to_is_in_place_before_it() {
+    fn the_dlls_behind_an_arm64x_dll_are_in_place_before_it() {
         let names = |is_arm64| -> Vec<String> {
             let places = places(is_arm64).into_iter();
             places.map(|dll| dll.path.display().to_string().replace('\\', "/")).collect()
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_programs_finds_one_dll_by_the_list() {
+    fn each_kind_of_program_finds_one_dll_by_the_list() {
         use Architecture::{Amd64, Arm64, X86};
         for (programs, found) in [(Arm64, "System32"), (Amd64, "System32"), (X86, "SysWOW64")] {
             let places = places(true).into_iter().filter(|dll| dll.serves(programs));

@@ -1,4 +1,4 @@
-//! What `uninstall` removes, and how.
+//! What `uninstall` removed, and how.
 
 use crate::answer::Failure;
 use crate::windows;
@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Uninstalled {
     pub(crate) removed: Vec<String>,
-    /// Files in use, which Windows deletes when it starts next.
+    /// Files in use, which Windows deletes when it starts the next time.
     pub(crate) at_restart: Vec<String>,
-    /// What is still there, and why.
+    /// What was not removed, and why.
     pub(crate) kept: Vec<String>,
 }
 
 impl Uninstalled {
-    /// Deletes a file, now or, if a program uses it, at the next start of Windows.
+    /// Deletes a file now, or at the next start of Windows if a program uses the file.
     pub(super) fn delete(&mut self, path: &Path) -> Result<(), Failure> {
         match fs::remove_file(path) {
             Ok(()) => self.removed.push(path.display().to_string()),
@@ -28,7 +28,7 @@ impl Uninstalled {
         Ok(())
     }
 
-    /// Deletes a folder, now or, if nothing is in it that stays, at the next start of Windows.
+    /// Deletes a folder now, or at the next start of Windows if everything in it is deleted then.
     pub(super) fn delete_folder(&mut self, folder: &Path) -> Result<(), Failure> {
         match fs::remove_dir(folder) {
             Ok(()) => self.removed.push(folder.display().to_string()),
@@ -37,20 +37,20 @@ impl Uninstalled {
                 self.delete_at_restart(folder)?;
             }
             Err(_) => {
-                self.kept.push(format!("{}, for it holds what is not ours", folder.display()));
+                self.kept.push(format!("{}, because it holds other files, too", folder.display()));
             }
         }
         Ok(())
     }
 
-    /// Whether a file or folder is on its way. One that a program has open may be listed until
-    /// the program ends, deleted or not.
+    /// Whether a file or folder is or will be deleted. A file that a program has open may be listed
+    /// until the program ends, even if it is deleted.
     fn goes(&self, path: &Path) -> bool {
         let path = path.display().to_string();
         self.removed.contains(&path) || self.at_restart.contains(&path)
     }
 
-    /// Whether something was said of it.
+    /// Whether the path is in one of the lists.
     pub(super) fn names(&self, path: &Path) -> bool {
         let kept = path.display().to_string() + ",";
         self.goes(path) || self.kept.iter().any(|text| text.starts_with(&kept))
@@ -65,7 +65,7 @@ impl Uninstalled {
     }
 }
 
-/// What is in a folder; nothing if the folder is elsewhere: any user may have put a link there.
+/// What is in a folder. Empty if the path is a link, because any user may have put a link there.
 pub(super) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
     let here = fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir());
     let listed = here.then(|| fs::read_dir(folder).ok()).flatten();

@@ -5,9 +5,9 @@
 //!           └─> Watch (core) ─> verdict ─> table
 //! ```
 //!
-//! The program lives until its ledger has been read. An operation was notified if a slot's
-//! generation grew, and delivered if that slot was freed within ten seconds; what names are in the
-//! slot is not looked at, for the agent may have freed it by then.
+//! The calling program lives until its ledger has been read. An operation was notified if a slot's
+//! generation grew. It was delivered if that slot was freed within ten seconds. The names in the
+//! slot are not read, because the agent may have freed the slot by then.
 
 #[cfg(windows)]
 mod session;
@@ -26,20 +26,21 @@ use clap::Args;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Map and cancel a share in each way that this machine has, and show which are measured.
+/// Map and cancel a share in each way that this machine has, and show which ways are recorded.
 ///
-/// mpr-otel, net, PowerShell and cscript do it, 64- and 32-bit. Needs no administrator, and leaves
-/// nothing mapped: a connection to the target that you have without a drive letter ends with it.
+/// The calls are made by mpr-otel, net, PowerShell and cscript, 64- and 32-bit. Needs no
+/// administrator. Leaves nothing mapped: if you have a connection to the target without a drive
+/// letter, it ends, too.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel probe\n  mpr-otel probe --json --target \
     \\\\files01\\projects\n  mpr-otel probe --only WNetAddConnection2W --only \"net use\"\n\n\
     Exit codes: 0 every way that this machine has is notified and delivered, 1 not every way, \
-    2 it could not be tried.")]
+    2 the ways could not be tried.")]
 pub(super) struct Probe {
     /// The share that is mapped.
     #[arg(long, value_name = r"\\SERVER\SHARE", default_value = r"\\localhost\IPC$")]
     target: String,
-    /// Try this way, as the table calls it, and no other but those named likewise.
+    /// Try only this way, named as in the table. Can be repeated.
     #[arg(long, value_name = "WAY")]
     only: Vec<String>,
     /// Print JSON.
@@ -72,6 +73,6 @@ impl Probe {
 
     #[cfg(not(windows))]
     fn report(&self, _out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        Err("probe needs Windows, for it is Windows' MPR that it tries".into())
+        Err("probe needs Windows, because it tries Windows' MPR".into())
     }
 }

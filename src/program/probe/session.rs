@@ -1,4 +1,4 @@
-//! One run of the probe: tries each way, and waits until what was recorded is delivered.
+//! One run of the probe: tries each way, and waits until the records are delivered.
 
 use super::table::Report;
 use super::verdict::{Machine, Observation, Outcome, Tried, exit_code, judge};
@@ -19,11 +19,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-/// How often ledgers and programs are looked at.
+/// How long the probe waits before it reads ledgers and programs again.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// How long a record may be on its way into the ledger after its call has returned.
+/// How long after the call's return its record may appear in the ledger.
 const RECORDED: Duration = Duration::from_secs(2);
-/// How long a record may be on its way to the collector.
+/// How long after that the record may take to reach the collector.
 const DELIVERED: Duration = Duration::from_secs(10);
 
 pub(super) struct Session {
@@ -33,13 +33,13 @@ pub(super) struct Session {
     folder: LedgerFolder,
     machine: Machine,
     seen: Vec<(Observation, Option<Watch>)>,
-    /// They live until all is seen.
+    /// The programs live until everything has been read.
     callers: Vec<Caller>,
-    /// What may be mapped.
+    /// Names that may still be mapped.
     mapped: BTreeSet<String>,
 }
 
-/// What becomes of a step, and what of it is still to be seen.
+/// The result of a step, and the watch on its record if there is one.
 type Tries = Result<(Tried, Option<Watch>), Outcome>;
 
 impl Session {
@@ -47,7 +47,9 @@ impl Session {
         let server = target.strip_prefix(r"\\").and_then(|rest| rest.split_once('\\'));
         let is_plain = Printable::from(target.to_owned()).to_string() == target;
         let Some((server, _)) = server.filter(|_| is_plain) else {
-            return Err(format!(r"--target: `{target}` is no share; write \\SERVER\SHARE").into());
+            return Err(
+                format!(r"--target: `{target}` is not a share; write \\SERVER\SHARE").into()
+            );
         };
         windows::show_no_boxes();
         let settings = Settings::resolve(&System::host());
@@ -79,7 +81,7 @@ impl Session {
         })
     }
 
-    /// Tries all ways, or those with these names.
+    /// Tries all ways, or only those with these names.
     pub(super) fn run(mut self, only: &[String]) -> Result<Report, Failure> {
         for way in &way::ALL {
             if only.is_empty() || only.iter().any(|name| name.eq_ignore_ascii_case(way.name)) {
@@ -140,7 +142,7 @@ impl Session {
         Ok(())
     }
 
-    /// Has a program that waits do it.
+    /// Asks a waiting program to make the call.
     fn ask(&mut self, caller: &mut Caller, way: &Way, step: &Step, of: Architecture) -> Tries {
         let ended = || Outcome::Untried("its program has ended".to_owned());
         let before = HostSlots::read(&self.folder, caller.pid()).map_err(unreadable)?;
@@ -161,7 +163,7 @@ impl Session {
         Ok((tried, watch))
     }
 
-    /// Has `net` do it, which ends by itself and is held at its end.
+    /// Starts `net` for the call. It ends by itself, and a debugger holds it at its end.
     fn net(&mut self, file: &Path, step: &Step, of: Architecture) -> Tries {
         let name = self.name(step);
         let mut command = Command::new(file);
@@ -182,7 +184,7 @@ impl Session {
         Ok((tried, watch))
     }
 
-    /// Looks into the program that has just returned from a call.
+    /// Reads the state of the program whose call has just returned.
     fn look(
         &self,
         tried: &mut Tried,
@@ -201,7 +203,7 @@ impl Session {
         Watch::begin(&self.folder, pid, before, limit).map_err(unreadable)
     }
 
-    /// Notes that nothing is mapped by this step, or nothing any more.
+    /// Notes that this step mapped nothing, or that it cancelled the mapping.
     fn end(&mut self, step: &Step, code: Option<u32>) {
         if code.is_some_and(|code| (code == 0) == step.cancels) {
             let name = self.name(step);
@@ -229,7 +231,7 @@ impl Session {
             outcome,
         };
         self.seen.push((observation, watch));
-        // What is delivered while others are tried has its time.
+        // Records can be delivered while other ways are tried.
         self.is_over();
     }
 
@@ -239,11 +241,11 @@ impl Session {
 
     fn is_over(&mut self) -> bool {
         let watches = self.seen.iter_mut().filter_map(|(_, watch)| watch.as_mut());
-        // Each is looked at.
+        // Every watch is updated, so the iteration does not stop early.
         watches.filter_map(|watch| (!watch.is_over(DELIVERED)).then_some(())).count() == 0
     }
 
-    /// Cancels what a program mapped that has ended before it could.
+    /// Cancels mappings of programs that ended before they could cancel them.
     fn cancel_all(&mut self) {
         for name in std::mem::take(&mut self.mapped) {
             Wnet::find("WNetCancelConnection2W").map(|cancel| cancel.call(&name));
@@ -254,7 +256,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.cancel_all();
-        // There is none if cscript is not.
+        // If cscript does not exist, there is no file.
         let _ = std::fs::remove_file(way::script());
     }
 }
@@ -267,8 +269,8 @@ fn has(modules: &[OsString], name: &OsStr) -> bool {
     modules.iter().any(|module| module.eq_ignore_ascii_case(name))
 }
 
-/// The code of `net`: 0, or the first number that it writes: "System error 67 has occurred.", in
-/// whatever language.
+/// The code of `net`: 0, or the first number that it writes, in any language: "System error 67 has
+/// occurred."
 fn net_code(output: &Output) -> Option<u32> {
     if output.status.success() {
         return Some(0);

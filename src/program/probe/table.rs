@@ -5,11 +5,11 @@ use crate::answer::Failure;
 use serde::Serialize;
 use std::io::Write;
 
-/// What the probe found.
+/// The result of the probe.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) target: String,
-    /// The share that does not exist.
+    /// The name of a share that does not exist.
     pub(super) missing: String,
     pub(super) exit_code: u8,
     pub(super) ways: Vec<Row>,
@@ -53,7 +53,9 @@ impl Report {
         let conclusion = match self.exit_code {
             0 => "Every way that this machine has is notified and delivered.",
             1 => "Not every way that this machine has is notified and delivered.",
-            _ => "It could not be tried whether every way is notified and delivered.",
+            _ => {
+                "The ways could not be tried, so it is not known whether they are notified and delivered."
+            }
         };
         writeln!(out, "\n{conclusion}")?;
         Ok(())

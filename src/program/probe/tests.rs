@@ -1,4 +1,4 @@
-//! The verdicts and the exit code, with observations of machines that are not at hand.
+//! Tests of the verdicts and the exit code, with observations that no available machine gives.
 
 use super::table::Report;
 use super::verdict::{Machine, Observation, Outcome, Row, Tried, Verdict, exit_code, judge};
@@ -7,7 +7,7 @@ use mpr_otel_core::folder::Recorded;
 use mpr_otel_core::settings::DeliveryMode;
 use std::time::Duration;
 
-/// Registered, with an agent that delivers.
+/// A machine with a registered DLL and an agent that delivers.
 fn machine() -> Machine {
     let delivery = DeliveryMode::Agent;
     Machine { unregistered: None, delivery, agent_runs: Some(true), disabled: false }
@@ -39,7 +39,7 @@ fn well() -> Tried {
     }
 }
 
-/// A call whose program did not load the DLL, with the code of loading it there.
+/// A call by a program that did not load the DLL, with the code of loading it there.
 fn not_loaded(load_code: Option<u32>) -> Tried {
     Tried { loaded: Some(false), load_code, record: None, ..well() }
 }
@@ -55,7 +55,7 @@ fn expect(row: &Row, result: Verdict, delivered: bool, detail: &str) {
 }
 
 #[test]
-fn what_is_recorded_and_freed_is_notified_and_delivered() {
+fn a_recorded_and_freed_operation_is_notified_and_delivered() {
     let row = judged(well());
     expect(&row, Verdict::Notified, true, "");
     assert_eq!(
@@ -74,7 +74,7 @@ fn another_status_than_posts_is_shown_and_is_no_failure() {
         (row.call_status, row.post_status, row.status_agrees),
         (Some(1222), Some(0), Some(false))
     );
-    // A program that does not say its code proves nothing.
+    // If a program does not report its code, nothing can be compared.
     assert_eq!(judged(Tried { code: None, ..well() }).status_agrees, None);
 }
 
@@ -91,7 +91,7 @@ fn the_code_of_loading_says_why_the_dll_is_not_in_the_program() {
         (Some(4551), CodeIntegrity),
         (Some(4556), CodeIntegrity),
         (Some(1114), LoadFailed),
-        // It loads, or nobody knows: MPR did not want it.
+        // The DLL can be loaded, or it is not known: MPR did not load it.
         (Some(0), NotNotified),
         (None, NotNotified),
     ] {
@@ -122,7 +122,7 @@ fn mpr_may_end_a_call_before_it_notifies() {
 }
 
 #[test]
-fn settings_and_registration_come_before_what_the_file_says() {
+fn settings_and_registration_come_before_the_files_state() {
     let verdict = |machine: &Machine, excluded, load_code| {
         let seen = Observation { excluded, ..observation(not_loaded(load_code)) };
         judge(machine, &seen).result
@@ -132,7 +132,7 @@ fn settings_and_registration_come_before_what_the_file_says() {
     assert_eq!(verdict(&machine(), true, Some(193)), Verdict::Excluded);
     assert_eq!(verdict(&unregistered, true, Some(193)), Verdict::NotRegistered);
     assert_eq!(verdict(&disabled, true, Some(193)), Verdict::Disabled);
-    // What is in the ledger counts, whatever the settings say by now.
+    // The ledger's content counts, whatever the settings are now.
     let seen = Observation { excluded: true, ..observation(well()) };
     assert_eq!(judge(&disabled, &seen).result, Verdict::Notified);
 }
@@ -150,7 +150,7 @@ fn a_32_bit_program_on_a_machine_without_the_32_bit_dll_is_shown_beside_the_othe
 }
 
 #[test]
-fn an_arm_machine_with_the_x64_dll_is_measured_in_emulated_programs_alone() {
+fn an_arm_machine_with_the_x64_dll_records_only_emulated_programs() {
     let native = Observation {
         way: "net use",
         architecture: Some(Architecture::Arm64),
@@ -185,7 +185,7 @@ fn why_a_record_was_not_delivered_depends_on_who_delivers() {
         (
             on(DeliveryMode::InProcess, Some(false)),
             &waiting(None, false, true),
-            "the program has ended and no agent runs: `mpr-otel drain` sends what it left",
+            "the program has ended and no agent runs: `mpr-otel drain` sends its operations",
         ),
         (
             machine(),

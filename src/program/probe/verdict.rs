@@ -1,5 +1,5 @@
-//! What was observed, and what it says: pure functions, so that they are tested with observations
-//! of machines that are not at hand.
+//! Decides what the observations mean. The functions are pure, so that tests can use observations
+//! that no available machine gives.
 
 use crate::architecture::Architecture;
 use crate::printable::Printable;
@@ -8,13 +8,13 @@ use mpr_otel_core::settings::DeliveryMode;
 use serde::Serialize;
 use std::time::Duration;
 
-/// What holds for every program of this machine.
+/// The facts that are the same for every program of this machine.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
-    /// Why MPR does not find the DLL in its list, if it does not.
+    /// Why MPR does not find the DLL in its list; `None` if it does.
     pub(super) unregistered: Option<String>,
     pub(super) delivery: DeliveryMode,
-    /// `None`: this user may not see it.
+    /// `None` if this user may not see it.
     pub(super) agent_runs: Option<bool>,
     /// The setting `Disabled`.
     pub(super) disabled: bool,
@@ -25,7 +25,7 @@ pub(super) struct Machine {
 pub(super) struct Observation {
     /// The function or command.
     pub(super) way: &'static str,
-    /// Of the program that called it; `None` if there is no such program.
+    /// The architecture of the calling program. `None` if there is no such program.
     pub(super) architecture: Option<Architecture>,
     pub(super) operation: &'static str,
     /// Whether the setting `ExcludeProcesses` names the program.
@@ -33,40 +33,41 @@ pub(super) struct Observation {
     pub(super) outcome: Outcome,
 }
 
-/// What became of the operation.
+/// What happened to the operation.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
-    /// The machine does not have this way: why.
+    /// The machine does not have this way, for this reason.
     Absent(String),
-    /// The machine has it, and it could not be tried or seen: why.
+    /// The machine has this way, but it could not be tried or watched, for this reason.
     Untried(String),
     Tried(Tried),
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tried {
-    /// The Win32 code that the call returned, if its program says so.
+    /// The Win32 code that the call returned. `None` if the program does not report it.
     pub(super) code: Option<u32>,
-    /// How long the call took, by the clock of its program.
+    /// How long the call took, by the calling program's clock.
     pub(super) took: Option<Duration>,
-    /// Whether the program has ended since.
+    /// Whether the program has ended since the call.
     pub(super) ended: bool,
-    /// Whether the DLL was in the program after the call.
+    /// Whether the program had loaded the DLL after the call.
     pub(super) loaded: Option<bool>,
-    /// If not: the Win32 code of loading it there, or what its file says of that; 0 for success.
+    /// If it had not: the Win32 code of loading the DLL there, or the code that its file suggests;
+    /// 0 for success.
     pub(super) load_code: Option<u32>,
-    /// What the call left in its program's ledger.
+    /// What the call recorded in its program's ledger.
     pub(super) record: Option<Recorded>,
 }
 
-/// What became of the notification.
+/// What happened to the notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {
     Notified,
     NotNotified,
     NotRegistered,
-    /// The DLL was not loaded, as in the next three.
+    /// The DLL was not loaded; the same holds for the next three.
     NotFound,
     WrongArchitecture,
     CodeIntegrity,
@@ -75,7 +76,7 @@ pub(super) enum Verdict {
     Disabled,
     /// The machine does not have this way.
     Absent,
-    /// It could not be tried, or not be seen.
+    /// The way could not be tried, or not be watched.
     Unknown,
 }
 
@@ -87,18 +88,18 @@ pub(super) struct Row {
     pub(super) operation: &'static str,
     pub(super) result: Verdict,
     pub(super) delivered: bool,
-    /// Why it was not notified, or not delivered.
+    /// Why the operation was not notified or not delivered.
     pub(super) detail: Option<String>,
     pub(super) call_status: Option<u32>,
     pub(super) post_status: Option<u32>,
     pub(super) status_agrees: Option<bool>,
     pub(super) call_ms: Option<f64>,
-    /// From PRE to POST.
+    /// The time from PRE to POST, in milliseconds.
     pub(super) span_ms: Option<f64>,
     pub(super) delivered_after_ms: Option<f64>,
 }
 
-/// What an observation says.
+/// The row for an observation.
 pub(super) fn judge(machine: &Machine, seen: &Observation) -> Row {
     let nothing = Tried::default();
     let (tried, (result, detail)) = match &seen.outcome {
@@ -121,7 +122,7 @@ pub(super) fn judge(machine: &Machine, seen: &Observation) -> Row {
         operation: seen.operation,
         result,
         delivered: result == Verdict::Notified && detail.is_none(),
-        // The registry and the system wrote parts of it.
+        // Parts of the text come from the registry and the system.
         detail: detail.map(|text| Printable::from(text).to_string()),
         call_status: tried.code,
         post_status: post.map(|(status, _)| status),
@@ -132,8 +133,8 @@ pub(super) fn judge(machine: &Machine, seen: &Observation) -> Row {
     }
 }
 
-/// 0 if every way that the machine has is notified and delivered, 1 if not, 2 if that could not be
-/// tried.
+/// 0 if every way that the machine has is notified and delivered, 1 if not, 2 if the ways could not
+/// be tried.
 pub(super) fn exit_code(rows: &[Row]) -> u8 {
     let here = || rows.iter().filter(|row| row.result != Verdict::Absent);
     if here().any(|row| row.result != Verdict::Unknown && !row.delivered) {
@@ -149,14 +150,14 @@ fn why_not_delivered(machine: &Machine, tried: &Tried, record: &Recorded) -> Opt
         (None, ..) if record.post.is_none() => "POST did not come",
         (None, DeliveryMode::Agent, Some(false)) => "no agent runs: `mpr-otel install`",
         (None, DeliveryMode::InProcess, Some(false)) if tried.ended => {
-            "the program has ended and no agent runs: `mpr-otel drain` sends what it left"
+            "the program has ended and no agent runs: `mpr-otel drain` sends its operations"
         }
         _ => "the collector did not take it: see `mpr-otel status`",
     };
     Some(why.to_owned())
 }
 
-/// Why a call left nothing in its program's ledger: the first reason that holds.
+/// Why a call recorded nothing in its program's ledger: the first reason that applies.
 fn why_not_notified(machine: &Machine, excluded: bool, tried: &Tried) -> (Verdict, Option<String>) {
     let code = tried.load_code.unwrap_or_default();
     let (verdict, why) = match code {

@@ -12,14 +12,14 @@ use std::process::Command;
 pub(super) struct Way {
     pub(super) name: &'static str,
     pub(super) program: Program,
-    /// In this order.
+    /// The operations, in this order.
     pub(super) steps: &'static [Step],
 }
 
-/// What calls it.
+/// The program that makes the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
-    /// This program.
+    /// This program, mpr-otel.
     Ours,
     PowerShell,
     Cscript,
@@ -29,12 +29,12 @@ pub(super) enum Program {
 /// One operation.
 #[derive(Debug)]
 pub(super) struct Step {
-    /// What the report calls it.
+    /// The operation's name in the report.
     pub(super) name: &'static str,
     pub(super) cancels: bool,
-    /// Whether it is about the share that does not exist.
+    /// Whether it uses the share that does not exist.
     pub(super) missing: bool,
-    /// Whether the report shows it. If not, another step needs it.
+    /// Whether the report shows it. A step that is not shown is one that another step needs.
     pub(super) shown: bool,
 }
 
@@ -45,7 +45,8 @@ const BY_PROGRAM: &[Step] = &[MAP, CANCEL, MAP_MISSING];
 const BY_ADD: &[Step] = &[MAP, Step { shown: false, ..CANCEL }, MAP_MISSING];
 const BY_CANCEL: &[Step] = &[Step { shown: false, ..MAP }, CANCEL];
 
-/// `net use` first: it ends at once, and where no agent runs, the next ones send what it left.
+/// `net use` is first: it ends at once, and if no agent runs, a later program's exporter may send
+/// its operation.
 pub(super) const ALL: [Way; 9] = [
     Way { name: "net use", program: Program::Net, steps: BY_PROGRAM },
     Way { name: "New-SmbMapping", program: Program::PowerShell, steps: BY_PROGRAM },
@@ -63,7 +64,7 @@ pub(super) fn script() -> PathBuf {
     std::env::temp_dir().join(format!("mpr-otel-probe-{}.js", std::process::id()))
 }
 
-/// This program, and the one for emulated programs that the release for Arm brings beside it.
+/// This program, and the program for emulated programs that the release for Arm has beside it.
 fn ours(own: &Path) -> Vec<(PathBuf, Architecture)> {
     let mut ours = vec![(own.to_owned(), Architecture::OWN)];
     let emulated = own.with_file_name("x64").join(own.file_name().unwrap_or_default());
@@ -77,7 +78,7 @@ fn ours(own: &Path) -> Vec<(PathBuf, Architecture)> {
 }
 
 impl Way {
-    /// The programs that do it, one for each architecture that the machine has it for.
+    /// The programs for this way, one for each architecture that the machine has.
     pub(super) fn programs(&self) -> io::Result<Vec<(PathBuf, Architecture)>> {
         let name = match self.program {
             Program::Ours => return Ok(ours(&std::env::current_exe()?)),
@@ -94,7 +95,7 @@ impl Way {
         Ok(here.collect())
     }
 
-    /// What starts one of them as a `Caller`.
+    /// The command that starts one of the programs as a `Caller`.
     pub(super) fn caller(&self, program: &Path) -> io::Result<Command> {
         let mut command = Command::new(program);
         match self.program {

@@ -1,4 +1,4 @@
-//! What `status` says of the control page.
+//! The control page in the report of `status`.
 
 use super::ledgers::ago;
 use crate::answer::Failure;
@@ -10,21 +10,23 @@ use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// The page through which running hosts are reached, as they see it.
+/// The control page as hosts see it.
 #[derive(Debug, Serialize)]
 pub(super) struct ControlPage {
-    /// Whether hosts are to record nothing.
+    /// Whether hosts must record nothing.
     stop: bool,
-    /// When an agent last beat, in milliseconds since 1970; `None`: never since the machine started.
+    /// When an agent last wrote a heartbeat, in milliseconds since 1970. `None` for never since the
+    /// machine started.
     last_heartbeat_unix_ms: Option<u64>,
     /// Whether hosts count the agent as alive.
     agent_lives: bool,
-    /// The newest version of a ledger that the last agent read; 0: there was none.
+    /// The newest version of a ledger that the last agent read; 0 if there was no agent.
     newest_ledger_version: u32,
 }
 
 impl ControlPage {
-    /// The page of the ledger folder at `path`; `None` if there is none that this user can read.
+    /// The control page of the ledger folder at `path`. `None` if there is none that this user can
+    /// read.
     pub(super) fn find(path: &Path) -> Option<Self> {
         let place = LedgerFolder::new(path).control_page();
         let page = control_page::ControlPage::open(&place).ok().flatten()?;
@@ -39,7 +41,7 @@ impl ControlPage {
 
     pub(super) fn write(page: Option<&Self>, out: &mut dyn Write) -> Result<(), Failure> {
         let state = match page {
-            None => "missing, so running programs hear neither of Disabled nor of the agent",
+            None => "missing, so running programs learn neither of Disabled nor of the agent",
             Some(Self { stop: true, .. }) => "stop: running programs record nothing",
             Some(Self { stop: false, .. }) => "go",
         };

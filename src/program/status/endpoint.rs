@@ -13,23 +13,24 @@ use std::io::Write;
 #[derive(Debug, Serialize)]
 pub(super) struct Endpoint {
     pub(super) url: Printable,
-    /// What it did with the batch.
+    /// The result.
     pub(super) collector: Collector,
-    /// What it said.
+    /// The collector's message.
     pub(super) detail: Printable,
 }
 
 impl Endpoint {
-    /// Sends it an empty batch. `report`: how the setting came to its value.
+    /// Sends the collector an empty batch. `report` says where the setting's value came from.
     pub(super) fn try_out(settings: &Settings, report: Option<&SettingReport>) -> Self {
         let url = report.map(|report| report.value.as_str().into()).unwrap_or_default();
         if settings.endpoint.is_none() {
-            let detail = "no setting names a collector: recorded, not sent".into();
+            let detail =
+                "no setting names a collector, so operations are recorded and not sent".into();
             return Self { url, collector: Collector::Unnamed, detail };
         }
-        // Without the headers that the agent sends it would say nothing about the agent.
+        // Without the agent's headers, the answer would not show what the agent gets.
         if settings.withheld.is_some() {
-            let detail = "not tried: administrators alone read the headers for it".into();
+            let detail = "not tried: only administrators can read its headers".into();
             return Self { url, collector: Collector::Untried, detail };
         }
         let mut courier = Courier::new(settings.clone()).of_agent(may_have_secrets);

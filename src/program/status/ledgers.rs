@@ -1,4 +1,4 @@
-//! What `status` says of the ledgers and of the agent.
+//! The ledgers and the agent in the report of `status`.
 
 use crate::agent::place::{Sight, sight};
 use crate::agent::report::Report;
@@ -20,23 +20,23 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, Serialize)]
 pub(super) struct Ledgers {
     folder: Printable,
-    /// Why the folder cannot be listed, if it cannot.
+    /// Why the folder cannot be listed; `None` if it can.
     pub(super) problem: Option<Printable>,
-    /// Whose the folder is; `None` if there is none, or this user may not see it.
+    /// The owner of the folder. `None` if there is no folder, or this user may not see the owner.
     ownership: Option<FolderOwnership>,
     files: usize,
     live: usize,
     bytes: u64,
-    /// Files that this user may not read, or that are damaged.
+    /// Files that are damaged or that this user may not read.
     unreadable: usize,
-    /// Damaged ledgers that were put aside.
+    /// Copies of damaged ledgers.
     quarantined: usize,
-    /// Operations that programs left which have ended.
+    /// Operations that ended programs left in their ledgers.
     orphaned: u64,
     operations: Operations,
     /// When a collector last took spans, in milliseconds since 1970.
     last_export_unix_ms: Option<u64>,
-    /// Why exporters in running programs failed last, a few of them.
+    /// Why exporters in running programs failed last; at most a few of them.
     last_errors: Vec<LastError>,
     pub(super) agent: Agent,
 }
@@ -49,7 +49,7 @@ struct LastError {
     text: Printable,
 }
 
-/// Whose the folder is, and whether others than administrators may take ledgers away.
+/// The owner of the folder, and whether untrusted users may remove ledgers.
 #[derive(Debug, Serialize)]
 struct FolderOwnership {
     owner: Printable,
@@ -71,17 +71,17 @@ impl FolderOwnership {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         if !self.owner_is_trusted {
             let owner = &self.owner;
-            writeln!(out, "  ! the folder belongs to {owner}, who can take any ledger away")?;
+            writeln!(out, "  ! the folder belongs to {owner}, who can remove any ledger")?;
         }
         if self.others_may_remove {
-            writeln!(out, "  ! other users may take any ledger away: correct the folder's rights")?;
+            writeln!(out, "  ! other users may remove any ledger: correct the folder's rights")?;
         }
         Ok(())
     }
 }
 
-/// What the ledgers that are there count, and the agent: what a host that sent by itself counted is
-/// gone with its ledger.
+/// The counts of the agent and of the ledgers that exist. A host that sends by itself loses its
+/// counts with its ledger.
 #[derive(Debug, Serialize)]
 struct Operations {
     seen: u64,
@@ -94,31 +94,32 @@ struct Operations {
     repeated: u64,
 }
 
-/// The agent, as far as this user may see it.
+/// The agent, as far as this user may see its state.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Agent {
-    /// `None`: this user may not see it.
+    /// `None` if this user may not see it.
     pub(super) running: Option<bool>,
-    /// When it last looked into the folder, in milliseconds since 1970; `None`: never, or this user
-    /// may not see it.
+    /// When the agent last looked into the folder, in milliseconds since 1970. `None` if it never
+    /// did, or this user may not see it.
     last_round_unix_ms: Option<u64>,
     last_export_unix_ms: Option<u64>,
-    /// When it said what follows, which it does once a minute.
+    /// When the agent wrote the following numbers, which it does once a minute, in milliseconds
+    /// since 1970.
     told_unix_ms: Option<u64>,
-    /// Operations that it took over and has not sent.
+    /// Operations that the agent took over and has not sent.
     pending: Option<u64>,
-    /// Bytes that it keeps of them.
+    /// Bytes of these operations.
     store_bytes: Option<u64>,
-    /// Users whose ledgers wait, because they have had their part of this hour.
+    /// Users whose ledgers wait because their quota for this hour is used up.
     deferred: Option<usize>,
-    /// Since when the collector takes nothing of it.
+    /// Since when the collector takes nothing from the agent, in milliseconds since 1970.
     blocked_since_unix_ms: Option<u64>,
-    /// Why the collector did not take its last batch.
+    /// Why the collector did not take the agent's last batch.
     trouble: Option<Printable>,
 }
 
 impl Agent {
-    /// How long ago it last looked into the folder.
+    /// How long ago the agent last looked into the folder.
     pub(super) fn last_round(&self) -> Option<Duration> {
         self.last_round_unix_ms.map(elapsed)
     }
@@ -132,7 +133,7 @@ impl From<&HostError> for LastError {
 }
 
 impl Operations {
-    /// What hosts count, and what the agent does.
+    /// The hosts' counts, and the agent's.
     fn of(tally: Tally, agent: &Report) -> Self {
         let hosts = |reason| {
             let known = Loss::ALL.iter().position(|loss| loss.name() == reason);
@@ -154,7 +155,7 @@ impl Operations {
 }
 
 impl Ledgers {
-    /// Counts what is in the folder.
+    /// Counts everything in the folder.
     pub(super) fn count(path: &Path) -> Self {
         let folder = LedgerFolder::new(path);
         let (census, problem) = match Census::take(&folder) {
@@ -198,10 +199,10 @@ impl Ledgers {
         )?;
         if self.unreadable > 0 {
             let count = self.unreadable;
-            writeln!(out, "  {count} cannot be read: other users', or damaged")?;
+            writeln!(out, "  {count} cannot be read: they are other users', or damaged")?;
         }
         if self.quarantined > 0 {
-            writeln!(out, "  {} damaged ones were put aside", self.quarantined)?;
+            writeln!(out, "  {} copies of damaged ledgers are kept", self.quarantined)?;
         }
         let operations = &self.operations;
         let lost: Vec<String> = operations
@@ -245,10 +246,13 @@ impl Ledgers {
         }
         if let (Some(pending), Some(bytes)) = (self.agent.pending, self.agent.store_bytes) {
             let (told, mib) = (ago(self.agent.told_unix_ms), bytes as f64 / f64::from(1 << 20));
-            writeln!(out, "  {pending} operations to send ({mib:.1} MiB), as it said {told}")?;
+            writeln!(
+                out,
+                "  {pending} operations to send ({mib:.1} MiB), as the agent reported {told}"
+            )?;
         }
         if let Some(users @ 1..) = self.agent.deferred {
-            writeln!(out, "  {users} users had their part of this hour: what they do waits")?;
+            writeln!(out, "  {users} users have used up this hour's quota: their operations wait")?;
         }
         if let Some(trouble) = &self.agent.trouble {
             let since = self.agent.blocked_since_unix_ms.map(elapsed).unwrap_or_default();
@@ -277,19 +281,19 @@ impl From<&io::Result<Sight>> for Agent {
     }
 }
 
-/// Milliseconds of a date in nanoseconds; `None` for never.
+/// A date in milliseconds, from nanoseconds; `None` for never.
 fn unix_ms(nanos: u64) -> Option<u64> {
     (nanos > 0).then_some(nanos / 1_000_000)
 }
 
-/// How long ago a date was; zero for one that is still to come.
+/// How long ago a date was; zero for a date in the future.
 fn elapsed(unix_ms: u64) -> Duration {
     let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
     let elapsed = date.and_then(|date| SystemTime::now().duration_since(date).ok());
     elapsed.unwrap_or_default()
 }
 
-/// How long ago a date was, for people.
+/// How long ago a date was, as text for people.
 pub(super) fn ago(unix_ms: Option<u64>) -> String {
     match unix_ms {
         None => "never".to_owned(),
@@ -299,7 +303,7 @@ pub(super) fn ago(unix_ms: Option<u64>) -> String {
 
 #[cfg(test)]
 impl Ledgers {
-    /// The ledgers of a folder that is called so and cannot be listed for that reason.
+    /// Ledgers of a folder with this name that cannot be listed for this reason.
     pub(super) fn of_folder(folder: &str, problem: &str) -> Self {
         Self {
             folder: folder.into(),
@@ -328,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_shown_in_the_unit_that_says_enough() {
+    fn dates_are_shown_in_a_fitting_unit() {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let before = |seconds| ago(Some((now - Duration::from_secs(seconds)).as_millis() as u64));
         assert_eq!(ago(None), "never");

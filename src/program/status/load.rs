@@ -1,11 +1,11 @@
-//! Whether a program could load the DLL, as the report says it.
+//! Whether a program could load the DLL, as the report shows it.
 
 #![cfg_attr(not(windows), allow(dead_code))] // Elsewhere only tests make one.
 
 use crate::printable::Printable;
 use serde::Serialize;
 
-/// The end of a trial to load a DLL.
+/// The result of a trial to load a DLL.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Loading {
@@ -18,9 +18,9 @@ pub(super) enum Loading {
 #[derive(Debug, Serialize)]
 pub(super) struct Load {
     pub(super) result: Loading,
-    /// Windows' error code if it was refused.
+    /// Windows' error code if loading was refused.
     pub(super) code: Option<u32>,
-    /// Why it was refused or not tried.
+    /// Why loading was refused or not tried.
     pub(super) detail: Option<Printable>,
 }
 

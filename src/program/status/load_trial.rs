@@ -1,8 +1,8 @@
-//! Whether a program could load a DLL: a child process tries.
+//! Tries in a child process whether a program could load a DLL.
 //!
-//! A child, because what a DLL or a security product does to a process that loads it must not
-//! befall `status`. The child takes no path: it loads what MPR's list names, which administrators
-//! write, so that this program is no means to load any DLL.
+//! A child process is used, because a DLL or a security product can harm the process that loads the
+//! DLL, and that must not be `status`. The child takes no path. It loads the DLL that MPR's list
+//! names, which only administrators write, so nobody can use this program to load another DLL.
 
 use super::load::{Load, Loading};
 use crate::answer::Failure;
@@ -17,9 +17,9 @@ use std::time::Duration;
 
 /// The hidden command that the child carries out.
 const COMMAND: &str = "try-load";
-/// What the child says if it loaded the DLL; else it says the error's code.
+/// What the child prints if it loaded the DLL. Otherwise it prints the error's code.
 const LOADED: &str = "loaded";
-/// A scan by a security product takes a second or two.
+/// How long the child may take. A scan by a security product takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Load the registered DLL and say `loaded`, or the code of the error.
@@ -37,7 +37,7 @@ impl TryLoad {
     }
 }
 
-/// Has a child process load the registered DLL.
+/// Starts a child process that loads the registered DLL.
 pub(super) fn run() -> Load {
     match said_by_child() {
         Ok(said) if said.trim() == LOADED => {
@@ -70,20 +70,20 @@ fn said_by_child() -> io::Result<String> {
         .spawn()?;
     let heard = listen(&mut child);
     let said = heard.recv_timeout(PATIENCE).map_err(|_| io::ErrorKind::TimedOut);
-    // It may have ended by itself.
+    // The child may have ended already.
     let _ = child.kill();
     child.wait()?;
     said?
 }
 
-/// What the child says until it ends.
+/// What the child prints until it ends.
 fn listen(child: &mut Child) -> mpsc::Receiver<io::Result<String>> {
     let (saying, heard) = mpsc::channel();
     let output = child.stdout.take();
     thread::spawn(move || {
         let mut said = String::new();
         let read = output.map_or(Ok(0), |mut output| output.read_to_string(&mut said));
-        // Nobody waits any more if it took too long.
+        // The receiver is gone if the child took too long.
         let _ = saying.send(read.map(|_| said));
     });
     heard

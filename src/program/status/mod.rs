@@ -1,5 +1,5 @@
-//! `mpr-otel status`: what is registered, what each setting is and why, what was counted, whether
-//! the collector answers, and what all that means.
+//! `mpr-otel status`: the registration, each setting and its source, the counts, the collector's
+//! answer, and what all that means.
 
 mod control_page;
 mod endpoint;
@@ -29,14 +29,14 @@ use std::io::Write;
 use std::process::ExitCode;
 use verdict::{ExposedSecret, MalformedSetting, Observations, Verdict};
 
-/// The registry value of the setting that switches everything off.
+/// The registry value of the setting that disables everything.
 const DISABLED: &str = "Disabled";
 
 /// Show registration, settings, ledgers, the agent, the collector's answer, and what is wrong.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel status\n  mpr-otel status --json\n\n\
-    Exits with 0 if what is done on this machine arrives, with 1 if all or a part of it never \
-    arrives as things are, and with 3 if only the collector is away.")]
+    Exits with 0 if this machine's operations arrive, with 1 if all or some of them never \
+    arrive with this configuration, and with 3 if only the collector is away.")]
 pub(super) struct Status {
     /// Print JSON.
     #[arg(long)]
@@ -46,12 +46,12 @@ pub(super) struct Status {
 #[derive(Serialize)]
 struct Report {
     version: &'static str,
-    /// `None` where there is no MPR.
+    /// `None` on systems without MPR.
     registration: Option<Registration>,
     protections: Vec<Protection>,
     settings: Vec<Setting>,
     ledgers: Ledgers,
-    /// `None`: there is none that this user can read.
+    /// `None` if there is none that this user can read.
     control_page: Option<ControlPage>,
     endpoint: Endpoint,
     verdict: Verdict,
@@ -68,7 +68,7 @@ struct Setting {
 
 impl Status {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        // What hosts go by, and the agent's secrets.
+        // The settings as hosts read them, and the agent's secrets.
         let system = System::host().with_secrets();
         let (settings, reports) = Settings::resolve_with_reports(&system);
         let mut report = Report {
@@ -112,7 +112,7 @@ impl From<&SettingReport> for Setting {
     }
 }
 
-/// The secret that a report says every user can read.
+/// The secret that every user can read, according to this report.
 fn exposed(report: &SettingReport) -> Option<ExposedSecret> {
     Some(ExposedSecret {
         registry: report.name.registry,
@@ -157,7 +157,7 @@ impl Report {
         writeln!(out, "mpr-otel {}", self.version)?;
         match &self.registration {
             Some(registration) => registration.write(out)?,
-            None => writeln!(out, "\nRegistration: Windows alone has such a thing")?,
+            None => writeln!(out, "\nRegistration: only Windows has one")?,
         }
         if !self.protections.is_empty() {
             writeln!(out, "\nWindows' protections, as the registry says")?;
@@ -191,7 +191,7 @@ mod tests {
     use crate::printable::testing::{first_forbidden, first_forbidden_in, hostile};
     use proptest::prelude::*;
 
-    /// A report with these texts wherever a file, a setting or a server has one.
+    /// A report that has these texts wherever a file, a setting or a server provides one.
     fn report(texts: &[String; 17]) -> Report {
         let [name, kind, data, path, version, refusal, unlisted, key, number, rest @ ..] = texts;
         let [value, malformed, folder, problem, url, detail, what, to_do] = rest;
@@ -263,7 +263,7 @@ mod tests {
             let report = report(&texts.try_into().unwrap());
             let shown = written(&report);
             prop_assert_eq!(first_forbidden(&shown), None);
-            // No text begins a line of its own.
+            // No text may begin a line of its own.
             let plain = written(&self::report(&Default::default()));
             prop_assert_eq!(shown.lines().count(), plain.lines().count());
             prop_assert_eq!(first_forbidden_in(&serde_json::to_value(&report).unwrap()), None);

@@ -1,6 +1,6 @@
-//! What the registry says of Windows' own protections that decide which DLLs programs load.
+//! Windows' own protections that decide which DLLs programs load, as the registry sets them.
 //!
-//! Facts, not causes: whether they refuse the DLL, the trial of loading it says.
+//! These are facts and not causes. Whether they refuse the DLL is shown by the trial of loading it.
 
 #![cfg_attr(not(windows), allow(dead_code))] // Windows alone has a registry.
 
@@ -9,20 +9,20 @@ use crate::printable::Printable;
 use serde::Serialize;
 use std::io::Write;
 
-/// A value of the registry that switches a protection.
+/// A registry value that switches a protection.
 #[derive(Debug, Serialize)]
 pub(super) struct Protection {
-    /// Its name.
+    /// The protection's name.
     pub(super) name: &'static str,
     /// The registry value, below `HKEY_LOCAL_MACHINE`.
     pub(super) registry: Printable,
-    /// What it is; `None`: not set.
+    /// The value; `None` if it is not set.
     pub(super) value: Option<Printable>,
-    /// What that means, where Microsoft documents it.
+    /// What the value means, if Microsoft documents it.
     pub(super) meaning: Option<&'static str>,
 }
 
-/// Where the registry has it, and what its values mean.
+/// The place of a protection in the registry, and the meaning of its values.
 struct Row {
     name: &'static str,
     key: &'static str,
@@ -30,7 +30,7 @@ struct Row {
     meanings: &'static [(u32, &'static str)],
 }
 
-/// Each with the page of Microsoft's documentation that names the value.
+/// Each row names the page of Microsoft's documentation that has the value.
 const ROWS: &[Row] = &[
     // "Test your app with Smart App Control": 0 off, 1 on, 2 evaluation.
     Row {
@@ -57,7 +57,7 @@ const ROWS: &[Row] = &[
         value: "EnableVirtualizationBasedSecurity",
         meanings: &[(0, "off"), (1, "on")],
     },
-    // As above; it is about kernel code, so about no DLL of programs.
+    // The same page. This protection is about kernel code, so it refuses no program's DLL.
     Row {
         name: "memory_integrity",
         key: r"SYSTEM\CurrentControlSet\Control\DeviceGuard\Scenarios\HypervisorEnforcedCodeIntegrity",
@@ -73,15 +73,15 @@ const ROWS: &[Row] = &[
             (0, "off"),
             (
                 1,
-                "on: svchost.exe loads only DLLs that Microsoft signed, so what services of \
-                 Windows map (group policy's drives) is not measured",
+                "on: svchost.exe loads only DLLs that Microsoft signed, so mappings by services of \
+                 Windows (group policy's drives) are not recorded",
             ),
         ],
     },
 ];
 
 impl Protection {
-    /// Reads all of them.
+    /// Reads all protections.
     #[cfg(windows)]
     pub(super) fn all() -> Vec<Self> {
         ROWS.iter().map(Self::read).collect()
@@ -100,7 +100,7 @@ impl Protection {
         Self { name: row.name, registry, value, meaning }
     }
 
-    /// Windows alone has such things.
+    /// Only Windows has such protections.
     #[cfg(not(windows))]
     pub(super) fn all() -> Vec<Self> {
         Vec::new()

@@ -1,4 +1,4 @@
-//! What MPR finds when it looks for notification DLLs, for each architecture of programs.
+//! The notification DLLs that MPR finds, for each architecture of programs.
 
 #![cfg_attr(not(windows), allow(dead_code))] // Windows alone has such a list.
 
@@ -13,12 +13,12 @@ use std::io::Write;
 /// MPR's list, and the files that it leads to.
 #[derive(Debug, Serialize)]
 pub(super) struct Registration {
-    /// The value in MPR's list; `None`: there is none, or the list cannot be read.
+    /// The value in MPR's list. `None` if there is none, or the list cannot be read.
     pub(super) entry: Option<Entry>,
-    /// Why the list cannot be read.
+    /// Why the list cannot be read; `None` if it can.
     pub(super) problem: Option<Printable>,
-    /// One for each architecture that programs on this machine have. If nothing is registered,
-    /// the DLLs that `install` put there, if any.
+    /// One DLL for each architecture of programs on this machine. If nothing is registered, the
+    /// DLLs that `install` put there, if there are any.
     pub(super) dlls: Vec<Dll>,
 }
 
@@ -31,33 +31,36 @@ pub(super) struct Entry {
     pub(super) kind: Printable,
     /// The path as it is written there.
     pub(super) data: Printable,
-    /// Whether MPR loads it: documented are REG_EXPAND_SZ and an absolute path.
+    /// Whether MPR loads it. The documentation asks for REG_EXPAND_SZ and an absolute path.
     pub(super) well_formed: bool,
 }
 
 /// The DLL that programs of one architecture load.
 #[derive(Debug, Serialize)]
 pub(super) struct Dll {
-    /// The programs'.
+    /// The architecture of the programs.
     pub(super) programs: Architecture,
-    /// The path, expanded, and led to the folder that Windows leads such programs to.
+    /// The path, expanded, and in the folder to which Windows leads such programs.
     pub(super) path: Printable,
-    /// The file to which that one leads these programs, if it is Arm64X. What follows is of this file then.
+    /// The file to which an Arm64X DLL leads these programs. If there is one, the following fields
+    /// are about it.
     pub(super) leads_to: Option<Printable>,
-    /// Why it cannot be read, if it cannot.
+    /// Why the file cannot be read; `None` if it can.
     pub(super) problem: Option<Printable>,
-    /// The DLL's own architecture (PE header); `None` if it is no DLL, or of another one.
+    /// The DLL's own architecture (PE header). `None` if the file is not a DLL, or has an unknown
+    /// architecture.
     pub(super) architecture: Option<Architecture>,
     /// Its file version (version resource).
     pub(super) version: Option<Printable>,
-    /// Whether it is the very file that `install` put on this machine; `None` if there is none.
+    /// Whether it is the same file that `install` put on this machine. `None` if `install` put none
+    /// there.
     pub(super) installed: Option<bool>,
     /// Whether a program could load it.
     pub(super) load: Load,
 }
 
 impl Registration {
-    /// The list's state, for the verdict.
+    /// The list's state, as the verdict needs it.
     pub(super) fn state(&self) -> Registered {
         match (&self.entry, &self.problem) {
             (_, Some(problem)) => Registered::Unknown(problem.clone()),
@@ -88,7 +91,7 @@ impl Registration {
 }
 
 impl Dll {
-    /// What programs find there, for the verdict.
+    /// What programs find there, as the verdict needs it.
     pub(super) fn state(&self) -> DllState {
         let path = self.leads_to.as_ref().unwrap_or(&self.path);
         if let Some(problem) = &self.problem {
@@ -152,7 +155,7 @@ mod finding {
     use std::path::{Path, PathBuf};
 
     impl Registration {
-        /// Looks at the registry and at the files.
+        /// Reads the registry and the files.
         pub(in crate::status) fn find() -> Self {
             let installed = SystemDll::all().unwrap_or_default();
             match listed() {
@@ -162,7 +165,7 @@ mod finding {
             }
         }
 
-        /// Nothing leads to the DLLs that are there.
+        /// The registration if nothing leads to the DLLs that are there.
         fn unlisted(problem: Option<Printable>, installed: &[SystemDll]) -> Self {
             let there = installed.iter().filter(|dll| dll.path.exists());
             let dlls = there
@@ -196,7 +199,7 @@ mod finding {
     }
 
     impl Dll {
-        /// Looks at the file, and tries to load it if programs would.
+        /// Reads the file. Tries to load it if programs would load it.
         fn look_at(
             programs: Architecture,
             path: &Path,
@@ -218,7 +221,7 @@ mod finding {
                 && facts.is_arm64x
                 && let Some(target) = SystemDll::forwarded(programs)
             {
-                // It leads to a file beside it.
+                // The Arm64X DLL leads to a file beside it.
                 let path = path.with_file_name(target.path.file_name().unwrap_or_default());
                 found = Found::at(&path, Some(&target));
                 dll.leads_to = Some(path.display().to_string().into());
@@ -237,7 +240,7 @@ mod finding {
             dll.load = if !listed {
                 Load::not_tried("MPR's list does not lead programs to it")
             } else if dll.architecture != Some(programs) {
-                Load::not_tried("it is no DLL of their architecture")
+                Load::not_tried("it is not a DLL of their architecture")
             } else if programs != Architecture::OWN {
                 Load::not_tried(
                     "this program is of another architecture; `mpr-otel probe` tries it",
@@ -252,7 +255,7 @@ mod finding {
     /// A DLL that can be read.
     struct Found {
         facts: DllFile,
-        /// Whether it is the very file that is in this place.
+        /// Whether it is the same file that is in this place.
         installed: Option<bool>,
     }
 
@@ -269,8 +272,8 @@ mod finding {
         }
     }
 
-    /// Where Windows leads programs of an architecture that ask for `path`: 32-bit ones find
-    /// SysWOW64 in the place of System32 (Microsoft: File System Redirector).
+    /// The path that Windows opens when a program of this architecture asks for `path`. 32-bit
+    /// programs get SysWOW64 instead of System32 (Microsoft: File System Redirector).
     fn seen_by(programs: Architecture, path: &Path) -> PathBuf {
         let folders = (windows::system_folder(), windows::wow64_folder());
         let (Architecture::X86, (Ok(system), Ok(wow64))) = (programs, folders) else {
@@ -293,7 +296,7 @@ mod finding {
 mod tests {
     use super::*;
 
-    /// A DLL that is where it belongs and that a program loads.
+    /// A DLL in its place that programs load.
     fn good() -> Dll {
         Dll {
             programs: Architecture::Amd64,

@@ -1,7 +1,7 @@
-//! What the observations mean: whether what is done on this machine arrives, what is wrong, and
-//! what to do about it.
+//! The verdict of `status`: whether this machine's operations arrive, what is wrong, and what to do
+//! about it.
 //!
-//! Nothing is looked at here: the same observations always give the same verdict.
+//! This code reads nothing from the machine: the same observations always give the same verdict.
 
 use crate::architecture::Architecture;
 use crate::printable::Printable;
@@ -10,61 +10,61 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// An agent that has not looked into the ledger folder for this long hangs: a round waits for one
-/// request at most, and a request takes ten minutes at most (`TimeoutMs`).
+/// If the agent has not looked into the ledger folder for this long, it hangs. A round waits for
+/// one request at most, and a request takes ten minutes at most (`TimeoutMs`).
 const AGENT_HANGS_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// What `status` saw, as far as it counts.
+/// The facts that `status` found and that the verdict needs.
 #[derive(Clone, Debug)]
 pub(super) struct Observations {
-    /// What the registry did not let be read.
+    /// The registry key that could not be read, if there is one.
     pub(super) unreadable: Option<Printable>,
-    /// Where `Disabled` comes from, if it is true.
+    /// The source of `Disabled` if it is true.
     pub(super) disabled_by: Option<String>,
     /// Who sends.
     pub(super) delivery: DeliveryMode,
-    /// Settings that were refused.
+    /// Settings whose value was refused.
     pub(super) malformed: Vec<MalformedSetting>,
     /// Secrets that every user can read.
     pub(super) exposed: Vec<ExposedSecret>,
-    /// How MPR finds the DLL; `None` where there is no MPR.
+    /// How MPR finds the DLL. `None` on systems without MPR.
     pub(super) registered: Option<Registered>,
-    /// The DLL for each architecture; empty where there is no MPR.
+    /// The DLL for each architecture. Empty on systems without MPR.
     pub(super) dlls: Vec<(Architecture, DllState)>,
-    /// Whether the agent runs; `None`: this user may not see it.
+    /// Whether the agent runs. `None` if this user may not see it.
     pub(super) agent_runs: Option<bool>,
     /// How long ago the agent last looked into the folder.
     pub(super) agent_round: Option<Duration>,
-    /// Why the ledger folder cannot be listed, if it cannot.
+    /// Why the ledger folder cannot be listed; `None` if it can.
     pub(super) ledgers: Option<Printable>,
-    /// What the collector did with an empty batch, with what it said.
+    /// What the collector did with an empty batch, and its message.
     pub(super) collector: (Collector, Printable),
 }
 
-/// A setting that was refused.
+/// A setting whose value was refused.
 #[derive(Clone, Debug)]
 pub(super) struct MalformedSetting {
     /// Its registry value.
     pub(super) registry: &'static str,
     /// What is wrong with it.
     pub(super) problem: Printable,
-    /// Whether it names the collector: then spans go elsewhere.
+    /// Whether it names the collector. If so, spans go to another endpoint.
     pub(super) is_endpoint: bool,
 }
 
-/// A secret that stands where every user can read it.
+/// A secret in a place where every user can read it.
 #[derive(Clone, Debug)]
 pub(super) struct ExposedSecret {
     /// Its registry value.
     pub(super) registry: &'static str,
-    /// Where it stands.
+    /// The place where it is now.
     pub(super) place: String,
-    /// The flag of `install` that writes it to its own place.
+    /// The flag of `install` that writes it to the right place.
     pub(super) flag: String,
 }
 
 impl ExposedSecret {
-    /// What is wrong with it.
+    /// What is wrong with the secret.
     pub(super) fn problem(&self) -> String {
         format!(
             "readable by every user, in the {}; move it with install --{}",
@@ -73,14 +73,14 @@ impl ExposedSecret {
     }
 }
 
-/// What MPR's list of notification DLLs says.
+/// What MPR's list of notification DLLs has for the product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Registered {
-    /// A path, as MPR's documentation wants it.
+    /// A path of the documented form.
     Well,
-    /// Nothing.
+    /// No value.
     Not,
-    /// Something that MPR does not load.
+    /// A value that MPR does not load.
     Malformed(Printable),
     /// The list could not be read.
     Unknown(Printable),
@@ -89,13 +89,13 @@ pub(super) enum Registered {
 /// What programs of one architecture find at the registered path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum DllState {
-    /// A DLL that they load, as far as it was tried.
+    /// A DLL that they load, or whose loading was not tried.
     Good,
-    /// A good DLL, and not the file that `install` put on this machine.
+    /// A DLL that works and is not the file that `install` put on this machine.
     Other(Printable),
-    /// No file, or one that cannot be read.
+    /// There is no file, or it cannot be read.
     Missing(Printable),
-    /// A file of another architecture, or no DLL at all.
+    /// A file of another architecture, or not a DLL.
     Wrong(Option<Architecture>, Printable),
     /// A DLL that a program could not load, with Windows' error code if it gave one.
     Refused(Option<u32>, Printable),
@@ -105,61 +105,61 @@ pub(super) enum DllState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Collector {
-    /// It took it.
+    /// The collector took it.
     Accepts,
-    /// It refused it for good.
+    /// The collector refused it for good.
     Refuses,
-    /// It did not answer, or wants to be asked again.
+    /// The collector did not answer, or asks to be asked later.
     Away,
-    /// No setting says which it is.
+    /// No setting names a collector.
     Unnamed,
-    /// Nobody asked it: this user may not read the secrets that the agent sends.
+    /// The collector was not asked, because this user may not read the agent's secrets.
     Untried,
-    /// It is sent nothing: who listens there is not to have the secrets.
+    /// Nothing is sent, because the process that listens there must not get the secrets.
     Withheld,
 }
 
-/// What becomes of what is done on this machine, the worst last.
+/// What happens to this machine's operations. The worst is last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Arrival {
-    /// It arrives.
+    /// They arrive.
     #[default]
     Arrives,
-    /// It is kept and sent when the collector answers.
+    /// They are kept, and sent when the collector answers.
     Waits,
-    /// Some of it never arrives, as things are.
+    /// Some of them never arrive with this configuration.
     Partly,
-    /// Nothing ever arrives, as things are.
+    /// None of them ever arrives with this configuration.
     Never,
 }
 
-/// The end of `status`.
+/// The last part of the report of `status`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Verdict {
-    /// What becomes of what is done on this machine.
+    /// What happens to this machine's operations.
     pub(super) arrival: Arrival,
     /// The program's exit code.
     pub(super) exit_code: u8,
-    /// What is wrong, in the order in which to put it right.
+    /// What is wrong. The first problem should be corrected first.
     pub(super) problems: Vec<Problem>,
 }
 
-/// Something that is wrong.
+/// One thing that is wrong.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Problem {
-    /// Its name, which stays the same from version to version.
+    /// The problem's name, which never changes between versions.
     pub(super) name: &'static str,
-    /// What becomes of what is done on this machine if all else is well.
+    /// What happens to this machine's operations if this is the only problem.
     pub(super) arrival: Arrival,
-    /// What was seen.
+    /// What was found.
     pub(super) what: Printable,
-    /// What to do.
+    /// What a person should do.
     pub(super) to_do: Printable,
 }
 
 impl Verdict {
-    /// Judges.
+    /// The verdict on these observations.
     pub(super) fn on(observations: &Observations) -> Self {
         let mut verdict = Self::default();
         verdict.settings(observations);
@@ -181,7 +181,7 @@ impl Verdict {
             self.found(
                 "settings_unreadable",
                 Arrival::Never,
-                format!("{error}; until then programs are left alone"),
+                format!("{error}; until then nothing is recorded"),
                 "repair the key's permissions with regedit, and run `mpr-otel status` again",
             );
         }
@@ -205,7 +205,7 @@ impl Verdict {
             self.found(
                 "secret_exposed",
                 Arrival::Arrives,
-                format!("every user can read {registry} in the {place}, so it is not used from there"),
+                format!("every user can read {registry} in the {place}, so its value there is not used"),
                 format!(
                     "move it with `mpr-otel install --{flag} FILE` as administrator, remove it from \
                      the {place}, and have the collector accept another"
@@ -225,7 +225,7 @@ impl Verdict {
                     "MPR's list of notification DLLs does not name mpr_otel.dll",
                     "run `mpr-otel install` as administrator",
                 );
-                // Nobody looks for the DLLs.
+                // Then no program looks for the DLLs.
                 return;
             }
             Some(Registered::Malformed(found)) => self.found(
@@ -262,7 +262,7 @@ impl Verdict {
             DllState::Missing(error) => self.found(
                 "dll_missing",
                 broken,
-                format!("{programs} programs are not measured: {error}"),
+                format!("{programs} programs are not recorded: {error}"),
                 AGAIN,
             ),
             DllState::Wrong(found, path) => {
@@ -270,7 +270,7 @@ impl Verdict {
                 self.found(
                     "dll_of_wrong_architecture",
                     broken,
-                    format!("{programs} programs are not measured: {path} is {found} DLL"),
+                    format!("{programs} programs are not recorded: {path} is {found} DLL"),
                     AGAIN,
                 );
             }
@@ -351,12 +351,12 @@ impl Verdict {
                 format!("the collector was {said}"),
                 "run `mpr-otel status` as administrator",
             ),
-            // A setting that is malformed names it already.
+            // The malformed setting already says it.
             Collector::Unnamed if seen.malformed.iter().any(|setting| setting.is_endpoint) => {}
             Collector::Unnamed => self.found(
                 "no_endpoint",
                 Arrival::Never,
-                "no setting names a collector, so what is recorded is not sent",
+                "no setting names a collector, so recorded operations are not sent",
                 "run `mpr-otel install --endpoint https://...` as administrator, or set Endpoint by \
                  group policy",
             ),
@@ -373,14 +373,14 @@ impl Verdict {
         self.problems.push(Problem { name, arrival, what: what.into(), to_do: to_do.into() });
     }
 
-    /// Writes the line and the list that `status` ends with.
+    /// Writes the last line and the list of problems.
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let line = match (self.arrival, self.problems.is_empty()) {
-            (Arrival::Arrives, true) => "all is well: what is done on this machine arrives",
-            (Arrival::Arrives, false) => "what is done on this machine arrives; this is not well",
-            (Arrival::Waits, _) => "the collector is away: what is done is sent when it answers",
-            (Arrival::Partly, _) => "a part of what is done on this machine never arrives",
-            (Arrival::Never, _) => "nothing that is done on this machine arrives",
+            (Arrival::Arrives, true) => "all is well: this machine's operations arrive",
+            (Arrival::Arrives, false) => "this machine's operations arrive, but something is wrong",
+            (Arrival::Waits, _) => "the collector is away: operations are sent when it answers",
+            (Arrival::Partly, _) => "some of this machine's operations never arrive",
+            (Arrival::Never, _) => "none of this machine's operations arrives",
         };
         writeln!(out, "\nVerdict: {line}")?;
         for Problem { what, to_do, .. } in &self.problems {
@@ -390,7 +390,7 @@ impl Verdict {
     }
 }
 
-/// What to do about a code with which Windows refused to load a DLL (winerror.h).
+/// What to do about a Windows code for a DLL that was not loaded (winerror.h).
 fn refusal(code: u32) -> Option<&'static str> {
     const SIGNED: &str = "App Control for Business, Smart App Control or AppLocker allows no such \
                           DLL: allow it there, or install a signed release";

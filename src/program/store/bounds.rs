@@ -1,4 +1,4 @@
-//! How much the store keeps, and for how long.
+//! How much the store keeps, and how long.
 
 use super::{Key, OVERHEAD, Outcome, RECORDS, SHARES, boxed, give_up, of_owner, table};
 use mpr_otel_core::ledger::Loss;
@@ -6,30 +6,30 @@ use mpr_otel_core::settings::Settings;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use std::time::{Duration, Instant};
 
-/// Why an operation is lost: there was no room for it.
+/// The reason of a loss when there was no room for the operation.
 pub(super) const STORE_FULL: &str = "store_full";
-/// For how long age removes no more than a tenth: a clock that jumps costs no more than that until
-/// somebody has seen it.
+/// In this time at most a tenth of the records is removed for their age. If the clock jumps, only
+/// that much is lost before somebody notices.
 const HOUR: Duration = Duration::from_secs(3600);
-/// Records that are removed at a time to make room.
+/// How many records are removed at a time to make room.
 const AT_ONCE: usize = 64;
 
-/// How much is kept, and for how long. 0 is no bound.
+/// How much is kept, and how long. 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     /// Bytes of the records.
     pub(crate) bytes: u64,
-    /// Time since the intake.
+    /// The age, counted from the intake.
     pub(crate) age: Duration,
 }
 
 impl Bounds {
-    /// What the settings say.
+    /// The bounds in the settings.
     pub(crate) fn of(settings: &Settings) -> Self {
         Self { bytes: settings.store_max_mib << 20, age: settings.store_max_age }
     }
 
-    /// Removes the oldest records of the owner with most, until all keep within the bytes.
+    /// Removes the oldest records of the owner who has most, until all records fit.
     pub(super) fn keep(&self, transaction: &WriteTransaction) -> Outcome<()> {
         if self.bytes == 0 {
             return Ok(());
@@ -70,8 +70,8 @@ impl Bounds {
         Ok(!self.old(&records, &shares, now, 1)?.is_empty())
     }
 
-    /// Removes what is too old, but no more than a tenth of what was there in any hour. Returns how
-    /// much.
+    /// Removes records that are too old, but in any hour no more than a tenth of those that were
+    /// there. Returns how many were removed.
     pub(super) fn remove_old(
         &self,
         transaction: &WriteTransaction,
@@ -100,7 +100,8 @@ impl Bounds {
         Ok(keys.len() as u64)
     }
 
-    /// The first `limit` records that are too old. One that was taken in after `now` is not.
+    /// The first `limit` records that are too old. A record that was taken in after `now` is not
+    /// old.
     fn old(
         &self,
         records: &impl ReadableTable<Key, (u64, &'static [u8])>,

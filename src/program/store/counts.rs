@@ -1,4 +1,4 @@
-//! What happened to operations, as the agent counts it when it does it.
+//! What happened to operations, counted by the agent as it happens.
 
 use super::bounds::STORE_FULL;
 use super::{COUNTS, Outcome, SHARES, TOLD, boxed, table};
@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 
 /// Operations that were taken over, and losses that were found.
 pub(super) const SEEN: &str = "seen";
-/// Operations whose span a collector took.
+/// Operations whose span a collector has.
 pub(super) const EXPORTED: &str = "exported";
 /// Operations lost, by reason.
 pub(super) const LOST: &str = "lost";
-/// Every reason that an operation is lost for.
+/// Every reason for which an operation is lost.
 pub(crate) const LOSSES: [&str; 8] = {
     let [a, b, c, d, e, f] = Loss::ALL;
     [a.name(), b.name(), c.name(), d.name(), e.name(), f.name(), POWER_LOSS, STORE_FULL]
@@ -22,15 +22,15 @@ pub(crate) const LOSSES: [&str; 8] = {
 pub(super) const REPEATED: &str = "repeated";
 /// Operations that were taken over, by outcome and class.
 pub(super) const ENDED: &str = "ended";
-/// Operations in the store: computed, and never stored.
+/// Operations in the store. Computed, and never stored.
 pub(super) const PENDING: &str = "pending";
 
-/// Numbers by what they count, and up to two words more: a reason, or an outcome and a class.
+/// Numbers, by what they count and by up to two more words: a reason, or an outcome and a class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts(BTreeMap<(String, String, String), u64>);
 
 impl Counts {
-    /// Counts so many more.
+    /// Adds `count` to one of the numbers.
     pub(super) fn add(&mut self, (what, first, second): (&str, &str, &str), count: u64) {
         if count > 0 {
             *self.0.entry((what.to_owned(), first.to_owned(), second.to_owned())).or_default() +=
@@ -47,7 +47,7 @@ impl Counts {
         self.sum(SEEN)
     }
 
-    /// Operations whose span a collector took.
+    /// Operations whose span a collector has.
     pub(crate) fn exported(&self) -> u64 {
         self.sum(EXPORTED)
     }
@@ -68,13 +68,13 @@ impl Counts {
         lost.map(|((_, reason, _), count)| (reason.clone(), *count)).collect()
     }
 
-    /// Operations that were taken over, with their outcome and class; no class for most outcomes.
+    /// Operations that were taken over, by outcome and class. Most outcomes have no class.
     pub(crate) fn ended(&self) -> impl Iterator<Item = (&str, &str, u64)> {
         let ended = self.0.iter().filter(|((what, ..), _)| what == ENDED);
         ended.map(|((_, outcome, class), count)| (outcome.as_str(), class.as_str(), *count))
     }
 
-    /// Whether all that is counted has been reported.
+    /// Whether everything that is counted has been reported.
     pub(super) fn is_told(transaction: &ReadTransaction) -> Outcome<bool> {
         Ok(Self::in_table(transaction, COUNTS)? == Self::in_table(transaction, TOLD)?)
     }
@@ -90,7 +90,7 @@ impl Counts {
         Ok(counts)
     }
 
-    /// What is counted in a store.
+    /// The counts in a store.
     pub(super) fn of(transaction: &ReadTransaction) -> Outcome<Self> {
         let mut counts = Self::in_table(transaction, COUNTS)?;
         if let Some(shares) = table(transaction.open_table(SHARES))? {
@@ -112,7 +112,7 @@ impl Counts {
         Ok(())
     }
 
-    /// Adds these to what is counted.
+    /// Adds these numbers to the counts in the store.
     pub(super) fn add_to(&self, transaction: &WriteTransaction) -> Outcome<()> {
         let mut stored = transaction.open_table(COUNTS).map_err(boxed)?;
         for ((what, first, second), count) in &self.0 {
@@ -123,7 +123,7 @@ impl Counts {
         Ok(())
     }
 
-    /// What was counted since this was asked last.
+    /// What was counted since the last call.
     pub(super) fn tell(transaction: &WriteTransaction) -> Outcome<Self> {
         let (mut now, mut grown) = (Self::default(), Self::default());
         now.read(&transaction.open_table(COUNTS).map_err(boxed)?)?;

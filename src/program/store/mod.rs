@@ -1,9 +1,10 @@
-//! What was taken over from ledgers and waits to be sent: one file, of which nobody else reads a byte.
+//! Operations that were taken over from ledgers and wait to be sent. They are in one file that only
+//! the agent reads.
 //!
-//! Every change is one transaction, and what it counts is counted in it: at each instant, whenever the
-//! process is killed, `seen = exported + pending + lost`. A ledger's slot is freed after the operation
-//! is in here. A process that dies between the two finds the operation in the ledger again, and knows
-//! it by its ledger's seed and its number.
+//! Every change is one transaction, which includes its counts. So `seen = exported + pending +
+//! lost` holds at any time, even if the process is killed. A ledger's slot is freed after its
+//! operation is in the store. If the process dies between the two steps, the next one finds the
+//! operation in the ledger again, and recognises it by its ledger's seed and its number.
 
 mod bounds;
 mod counts;
@@ -30,22 +31,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A record's place: its owner's number, and its own, which grows.
+/// A record's place: its owner's number, and its own number, which grows.
 pub(crate) type Key = (u32, u64);
-/// What an operation is known by: its ledger's seed, and its number.
+/// What identifies an operation: its ledger's seed, and its number.
 type Identity = [u8; 32];
 
-/// When it was taken in, in nanoseconds since 1970, and a [`Stored`].
+/// The value: when the record was taken in, in nanoseconds since 1970, and a [`Stored`].
 const RECORDS: TableDefinition<Key, (u64, &[u8])> = TableDefinition::new("records");
 /// Numbers of owners who have records.
 const OWNERS: TableDefinition<&str, u32> = TableDefinition::new("owners");
-/// Bytes and records of each owner.
+/// Bytes and number of records of each owner.
 const SHARES: TableDefinition<u32, (u64, u64)> = TableDefinition::new("shares");
 /// Operations that may still be in a ledger.
 const TAKEN: TableDefinition<&Identity, ()> = TableDefinition::new("taken");
 /// See [`Counts`].
 const COUNTS: TableDefinition<(&str, &str, &str), u64> = TableDefinition::new("counts");
-/// The counts that were reported as metrics.
+/// The counts that were already reported as metrics.
 const TOLD: TableDefinition<(&str, &str, &str), u64> = TableDefinition::new("told");
 /// Numbers of the store itself.
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
@@ -57,23 +58,24 @@ const LATEST: &str = "latest";
 /// In [`NUMBERS`]: when a collector last took something, in nanoseconds since 1970.
 const LAST_EXPORT: &str = "last_export";
 
-/// In place of an operation's number: the losses of a ledger.
+/// Stands in place of an operation's number for the losses of a ledger.
 const LOSSES_OF_LEDGER: u64 = u64::MAX;
 
 /// Memory for the file's pages.
 const CACHE: usize = 16 << 20;
-/// What a record takes beside its own bytes, in the file and in the bounds.
+/// Bytes that a record needs besides its own bytes, in the file and for the bounds.
 const OVERHEAD: u64 = 64;
-/// A file that is so much larger than what is in it is written anew when it is opened.
+/// If the file is larger than its contents by this many bytes, it is written again when it is
+/// opened.
 const SLACK: u64 = 64 << 20;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// Another process has it.
-    #[error("{} is used by another process; it is not needed twice: leave the work to that one", .0.display())]
+    /// Another process uses it.
+    #[error("{} is used by another process; leave the work to that one", .0.display())]
     Taken(PathBuf),
-    /// The file system said no, or the disk is full.
+    /// The file system refused, or the disk is full.
     #[error("cannot use the store {}: {source}; it needs room on the disk, and this process the right to write there", path.display())]
     File {
         /// The file.
@@ -95,31 +97,32 @@ pub(crate) struct Store {
 struct State {
     /// `None` after a failure: the next access opens it again.
     database: Option<Database>,
-    /// What the last round took in: by the next one, its ledgers have been written to.
+    /// What the last round took in. When the next round comes, its ledgers have been written to.
     last_round: Vec<Identity>,
-    /// Whether what an earlier process took in has been found again, as far as it is still there.
+    /// Whether everything that an earlier process took in has been found again or is gone.
     is_caught_up: bool,
-    /// Where a damaged store was put, until somebody asks.
+    /// Where a damaged store was moved to, until a caller asks.
     put_aside: Option<PathBuf>,
-    /// When age began to remove records, and how many it may remove until an hour later.
+    /// When records began to be removed for their age, and how many may still be removed within an
+    /// hour of that.
     ageing: Option<(Instant, u64)>,
 }
 
 type Outcome<T> = Result<T, Box<redb::Error>>;
 
-/// Turns each of redb's errors into the one that has them all.
+/// Turns every error of redb into the type that holds all of them.
 fn boxed(error: impl Into<redb::Error>) -> Box<redb::Error> {
     Box::new(error.into())
 }
 
 impl Store {
-    /// The store at `path`, which is opened or made by the first access.
+    /// The store at `path`. The first access opens or makes the file.
     pub(crate) fn at(path: PathBuf, bounds: Bounds) -> Self {
         Self { path, bounds, state: Mutex::default() }
     }
 
-    /// Opens or makes the file. One that is no store, or a damaged one, is put aside; one that is much
-    /// larger than what is in it is written anew.
+    /// Opens or makes the file. A file that is damaged or is not a store is moved away. A file that
+    /// is much larger than its contents is written again.
     pub(crate) fn open(&self) -> Result<(), StoreError> {
         self.with(|state| {
             let Some(database) = &mut state.database else { return Err(boxed(closed())) };
@@ -137,13 +140,13 @@ impl Store {
         &self.path
     }
 
-    /// Where a damaged store was put since this was asked last.
+    /// Where a damaged store was moved to since the last call.
     pub(crate) fn put_aside(&self) -> Option<PathBuf> {
         self.lock().put_aside.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A thread that panicked had a transaction open, and that is undone.
+        // If a thread panicked, its open transaction was undone, so the state is valid.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -164,7 +167,7 @@ impl Store {
         done.map_err(|source| StoreError::File { path: self.path.clone(), source })
     }
 
-    /// Does `work` in one transaction, which is on the disk when this returns.
+    /// Does `work` in one transaction. When this returns, the transaction is on the disk.
     fn change<T>(
         &self,
         work: impl FnOnce(&WriteTransaction, &mut State) -> Outcome<T>,
@@ -188,8 +191,8 @@ impl Store {
         })
     }
 
-    /// Writes down what a round found, at this date in nanoseconds since 1970. Afterwards the round is
-    /// to be concluded before the next one is taken in.
+    /// Stores a round, at this date in nanoseconds since 1970. The round must be concluded before
+    /// the next one is taken in.
     pub(crate) fn take_in(&self, round: &Round, now: u64) -> Result<(), StoreError> {
         if round.is_empty() && self.lock().is_caught_up {
             return Ok(());
@@ -207,8 +210,8 @@ impl Store {
             }
             for (ledger, losses) in &round.losses {
                 let identity = of_number(*ledger, LOSSES_OF_LEDGER);
-                // A live ledger may have lost more in each round: only what an earlier process took in
-                // and did not conclude is the same.
+                // A live ledger may lose more in each round. So losses are known already only if an
+                // earlier process took them in and did not conclude the round.
                 let is_known = taken.insert(&identity, ()).map_err(boxed)?.is_some();
                 if !is_known || state.last_round.contains(&identity) {
                     intake.lose(losses);
@@ -231,8 +234,9 @@ impl Store {
         })
     }
 
-    /// The next records to send, at most `limit` and not those of `except`, of each owner in turn and the
-    /// oldest of each first. Nothing is removed. Records that cannot be read are, and count as lost.
+    /// The next records to send: at most `limit`, none of `except`, from each owner in turn, the
+    /// oldest first. They are not removed. A record that cannot be read is removed and counted as
+    /// lost.
     pub(crate) fn batch(
         &self,
         limit: usize,
@@ -267,7 +271,7 @@ impl Store {
         Ok(batch)
     }
 
-    /// One record, if it is still there and can be read.
+    /// One record. `None` if it is gone or cannot be read.
     pub(crate) fn get(&self, key: Key) -> Result<Option<(Key, Stored)>, StoreError> {
         self.read(|transaction| {
             let Some(records) = table(transaction.open_table(RECORDS))? else { return Ok(None) };
@@ -277,8 +281,9 @@ impl Store {
         })
     }
 
-    /// Removes records that a collector took at this date, but for `rejected` of them, which it refused
-    /// for good. `repeated` of them had been sent before, and nobody knew whether they had arrived.
+    /// Removes records that a collector answered at this date. It took them, except `rejected` of
+    /// them, which it refused for good. `repeated` of them had been sent before, and it was not
+    /// known whether they had arrived.
     pub(crate) fn settle(
         &self,
         keys: &[Key],
@@ -306,7 +311,7 @@ impl Store {
         self.change(|transaction, _| give_up(transaction, keys, reason))
     }
 
-    /// Removes what is too old at this date.
+    /// Removes records that are too old at this date, in nanoseconds since 1970.
     pub(crate) fn age(&self, now: u64) -> Result<u64, StoreError> {
         let has_old = self.read(|transaction| self.bounds.has_old(transaction, now))?;
         if !has_old {
@@ -322,9 +327,9 @@ impl Store {
         self.read(Counts::of)
     }
 
-    /// What was counted since this was asked last.
+    /// What was counted since the last call.
     pub(crate) fn tell(&self) -> Result<Counts, StoreError> {
-        // Most of the time there is nothing new, and nothing to write.
+        // Usually nothing is new, and then nothing is written.
         if self.read(Counts::is_told)? {
             return Ok(Counts::default());
         }
@@ -360,7 +365,8 @@ impl Store {
     }
 }
 
-/// Opens or makes the file, for nobody else to read. What is no store is put aside, and where to is noted.
+/// Opens or makes the file, so that no other user can read it. A file that is not a store is moved
+/// away, and its new path is noted.
 fn database(path: &Path, put_aside: &mut Option<PathBuf>) -> Result<Database, StoreError> {
     let failed = |source| StoreError::File { path: path.into(), source };
     let open = || {
@@ -372,7 +378,7 @@ fn database(path: &Path, put_aside: &mut Option<PathBuf>) -> Result<Database, St
         let made =
             Database::builder().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?);
         if is_new && made.is_err() {
-            // A beginning of a store is no store: the disk may be full.
+            // A half-made store is removed: the disk may be full.
             let _ = std::fs::remove_file(path);
         }
         made
@@ -388,7 +394,7 @@ fn database(path: &Path, put_aside: &mut Option<PathBuf>) -> Result<Database, St
         Err(error) => {
             let aside = path.with_extension("damaged");
             let store = path.display();
-            tracing::error!(%error, %store, aside = %aside.display(), "a damaged store is put aside");
+            tracing::error!(%error, %store, aside = %aside.display(), "a damaged store was moved away");
             std::fs::rename(path, &aside)
                 .map_err(|error| failed(boxed(StorageError::Io(error))))?;
             *put_aside = Some(aside);
@@ -435,7 +441,7 @@ fn of_number(seed: [u64; 3], number: u64) -> Identity {
     identity
 }
 
-/// Removes these records, as far as they are there: how many were.
+/// Removes these records. Returns how many of them were there.
 fn remove(transaction: &WriteTransaction, keys: &[Key]) -> Outcome<u64> {
     let mut records = transaction.open_table(RECORDS).map_err(boxed)?;
     let mut shares = transaction.open_table(SHARES).map_err(boxed)?;
@@ -466,7 +472,7 @@ fn give_up(transaction: &WriteTransaction, keys: &[Key], reason: &str) -> Outcom
     counts.add_to(transaction)
 }
 
-/// What is written while a round is taken in.
+/// What is changed while a round is taken in.
 struct Intake<'a> {
     transaction: &'a WriteTransaction,
     records: redb::Table<'a, Key, (u64, &'static [u8])>,

@@ -1,4 +1,4 @@
-//! An operation as it is stored: what was read, and what all operations of its ledger have in common.
+//! An operation as it is stored: its record, and what all operations of its ledger have in common.
 
 use mpr_otel_core::intake::Taken;
 use mpr_otel_core::ledger::{Body, NO_SESSION, Record};
@@ -11,11 +11,12 @@ use mpr_otel_core::trace_context::{IdSource, Parent};
 use opentelemetry_sdk::trace::SpanData;
 use std::sync::Arc;
 
-/// What a server is called if its owner named too many in one hour.
+/// The name that replaces a server's if its owner named too many in one hour.
 const OTHER: &str = "other";
 
-/// A record. Protocol Buffers skip fields that a version does not know, so that an older agent reads
-/// what a newer one left. The fields mean what those of the same name mean in [`Origin`] and [`Body`].
+/// A record. Protocol Buffers skip fields that a version does not know, so an older agent can read
+/// what a newer one stored. A field means the same as the field of that name in [`Origin`] and
+/// [`Body`].
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Stored {
     #[prost(bytes = "vec", tag = "1")]
@@ -74,7 +75,7 @@ pub(crate) struct Stored {
     resource_type: u32,
     #[prost(uint32, tag = "28")]
     status: u32,
-    /// UTF-16, little endian, as the two after it.
+    /// UTF-16, little endian; so are the next two fields.
     #[prost(bytes = "vec", tag = "29")]
     remote: Vec<u8>,
     #[prost(bytes = "vec", tag = "30")]
@@ -83,7 +84,7 @@ pub(crate) struct Stored {
     provider: Vec<u8>,
     #[prost(bytes = "vec", tag = "32")]
     user_sid: Vec<u8>,
-    /// Losses of its host that its span reports.
+    /// How many losses of its host the span reports.
     #[prost(uint64, tag = "33")]
     lost: u64,
     #[prost(bool, tag = "34")]
@@ -91,7 +92,7 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// What is stored of an operation.
+    /// What is stored of an operation that was taken over.
     pub(super) fn of(taken: &Taken) -> Self {
         let Origin { identity, parent, ids, anchor_unix_nanos, boot_id, recovered } =
             &*taken.origin;
@@ -136,7 +137,8 @@ impl Stored {
         }
     }
 
-    /// The span that is sent, with what `privacy` lets out; `None` if it is no operation.
+    /// The span that is sent, with only what `privacy` lets leave the machine. `None` if the record
+    /// is not an operation.
     pub(crate) fn span(&self, privacy: &Privacy) -> Option<SpanData> {
         let record = Record { unfinished: self.unfinished, number: self.number, body: self.body() };
         let mut operation = Operation::decode(&record)?;
@@ -204,7 +206,7 @@ impl Stored {
     }
 }
 
-/// UTF-16, little endian.
+/// The name's units as UTF-16, little endian.
 fn bytes(name: &[u16]) -> Vec<u8> {
     name.iter().flat_map(|unit| unit.to_le_bytes()).collect()
 }

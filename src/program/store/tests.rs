@@ -33,7 +33,7 @@ impl Shelf {
     }
 }
 
-/// An operation of this owner, with a number that no other has.
+/// An operation of this owner. No other operation has its number.
 fn taken(owner: &str, number: u64) -> Taken {
     taken_of(owner, number, r"\\files01\projects")
 }
@@ -42,7 +42,7 @@ fn taken(owner: &str, number: u64) -> Taken {
 pub(crate) fn taken_of(owner: &str, number: u64, remote: &str) -> Taken {
     let mut body = Body::empty();
     body.kind = KIND_ADD;
-    // In steps that dates of Windows can have.
+    // A multiple of 100 ns, as dates of Windows are.
     (body.started, body.ended) = (100, 200 + 100 * number);
     for unit in remote.encode_utf16() {
         body.text[usize::from(body.remote_units)] = unit;
@@ -80,7 +80,7 @@ pub(crate) fn round(taken: Vec<Taken>) -> Round {
     round
 }
 
-/// The same, with losses.
+/// A round with these operations and losses.
 fn losing(taken: Vec<Taken>, losses: &[([u64; 3], Losses)]) -> Round {
     let mut round = round(taken);
     round.losses = losses.to_vec();
@@ -91,7 +91,7 @@ fn keys(batch: &[(Key, Stored)]) -> Vec<Key> {
     batch.iter().map(|(key, _)| *key).collect()
 }
 
-/// What must hold of a store at every instant.
+/// Checks what must hold at any time, and returns the counts.
 fn adds_up(store: &Store) -> (u64, u64, u64, u64) {
     let counts = store.counts().unwrap();
     let lost = counts.lost().values().sum();
@@ -101,7 +101,7 @@ fn adds_up(store: &Store) -> (u64, u64, u64, u64) {
 }
 
 #[test]
-fn what_is_stored_is_sent_as_it_would_have_been_sent_at_once() {
+fn a_stored_operation_is_sent_as_it_would_have_been_sent_at_once() {
     let store = Shelf::new(UNBOUND);
     let store = store.open();
     let mut all: Vec<Taken> = (0..6).map(|number| taken("uid 1", number)).collect();
@@ -119,7 +119,7 @@ fn what_is_stored_is_sent_as_it_would_have_been_sent_at_once() {
 }
 
 #[test]
-fn a_server_too_many_is_another_one() {
+fn one_server_name_too_many_becomes_other() {
     let shelf = Shelf::new(UNBOUND);
     let store = shelf.open();
     let one = Taken { server_is_other: true, ..taken("uid 1", 1) };
@@ -149,13 +149,14 @@ fn each_owner_is_sent_in_turn_and_the_oldest_of_each_first() {
 }
 
 #[test]
-fn what_is_found_again_after_a_death_is_counted_and_not_stored_again() {
+fn an_operation_found_again_after_a_death_is_counted_and_not_stored_again() {
     let shelf = Shelf::new(UNBOUND);
     let losses = vec![([1, 2, 3], Losses::from([("table_full", 5)]))];
     let found = || losing(vec![taken("a", 1), taken("a", 2)], &losses);
     shelf.open().take_in(&found(), 1).unwrap();
 
-    // It died before the ledgers were written to; the next finds one of the two first.
+    // The process died before it wrote to the ledgers. The next one finds one of the two operations
+    // first.
     let store = shelf.open();
     let mut first = round(vec![taken("a", 2), taken("a", 3)]);
     first.more = true;
@@ -165,24 +166,24 @@ fn what_is_found_again_after_a_death_is_counted_and_not_stored_again() {
     assert_eq!(adds_up(&store), (8, 0, 3, 5));
     assert_eq!(store.counts().unwrap().repeated(), 3);
 
-    // A slot that was freed and used again has another number; a ledger loses more.
+    // A slot that was freed and used again has another number. A ledger may lose more.
     store.take_in(&losing(vec![taken("a", 4)], &losses), 1).unwrap();
     assert_eq!(adds_up(&store), (14, 0, 4, 10));
 }
 
 #[test]
-fn what_an_earlier_process_took_in_is_forgotten_once_all_has_been_looked_at() {
+fn operations_of_an_earlier_process_are_forgotten_once_all_ledgers_were_read() {
     let shelf = Shelf::new(UNBOUND);
     shelf.open().take_in(&round(vec![taken("a", 1)]), 1).unwrap();
     let store = shelf.open();
-    // Its ledger was gone already.
+    // The ledger no longer existed.
     store.take_in(&Round::default(), 1).unwrap();
     store.take_in(&round(vec![taken("a", 1)]), 1).unwrap();
     assert_eq!(adds_up(&store).0, 2);
 }
 
 #[test]
-fn what_is_settled_is_gone_and_counted_once() {
+fn a_settled_record_is_removed_and_counted_once() {
     let shelf = Shelf::new(UNBOUND);
     let store = shelf.open();
     store.take_in(&round((0..10).map(|number| taken("a", number)).collect()), 1).unwrap();
@@ -202,7 +203,7 @@ fn what_is_settled_is_gone_and_counted_once() {
 }
 
 #[test]
-fn the_owner_with_most_makes_room() {
+fn the_owner_with_the_most_records_makes_room() {
     let shelf = Shelf::new(Bounds { bytes: 20_000, ..UNBOUND });
     let store = shelf.open();
     store.take_in(&round((0..10).map(|number| taken("small", number)).collect()), 1).unwrap();
@@ -215,13 +216,13 @@ fn the_owner_with_most_makes_room() {
         (owners.iter().filter(|owner| **owner == 1).count(), owners.len() as u64),
         (10, pending)
     );
-    // The newest are there.
+    // The newest records are still there.
     let last = store.batch(2000, &[]).unwrap().last().unwrap().1.clone();
     assert_eq!(last, Stored::of(&taken("large", 1009)));
 }
 
 #[test]
-fn a_clock_that_jumps_costs_a_tenth_and_what_came_in_after_now_is_not_old() {
+fn a_clock_that_jumps_loses_a_tenth_and_a_record_from_after_now_is_not_old() {
     let hour = 3_600_000_000_000;
     let shelf = Shelf::new(Bounds { age: Duration::from_secs(3600), ..UNBOUND });
     let store = shelf.open();
@@ -236,7 +237,7 @@ fn a_clock_that_jumps_costs_a_tenth_and_what_came_in_after_now_is_not_old() {
 }
 
 #[test]
-fn the_latest_date_that_was_known_never_falls() {
+fn the_latest_known_date_never_falls() {
     let shelf = Shelf::new(UNBOUND);
     let store = shelf.open();
     assert_eq!(store.latest().unwrap(), 0);
@@ -246,7 +247,7 @@ fn the_latest_date_that_was_known_never_falls() {
 }
 
 #[test]
-fn what_was_reported_is_not_reported_again() {
+fn reported_counts_are_not_reported_again() {
     let shelf = Shelf::new(UNBOUND);
     let store = shelf.open();
     store.take_in(&round(vec![taken("a", 1), taken("a", 2)]), 1).unwrap();
@@ -258,7 +259,7 @@ fn what_was_reported_is_not_reported_again() {
 }
 
 #[test]
-fn a_store_is_one_processs_and_for_nobody_else_to_read() {
+fn a_store_belongs_to_one_process_and_no_other_user_can_read_it() {
     let shelf = Shelf::new(UNBOUND);
     let store = shelf.open();
     let second = Store::at(shelf.path(), UNBOUND).open();
@@ -273,7 +274,7 @@ fn a_store_is_one_processs_and_for_nobody_else_to_read() {
 }
 
 #[test]
-fn what_is_no_store_is_put_aside_and_a_new_one_begins() {
+fn a_file_that_is_not_a_store_is_moved_away_and_a_new_store_begins() {
     for text in [&b"no store at all"[..], &[0; 100_000]] {
         let shelf = Shelf::new(UNBOUND);
         std::fs::write(shelf.path(), text).unwrap();
@@ -285,7 +286,7 @@ fn what_is_no_store_is_put_aside_and_a_new_one_begins() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_lost_and_keeps_nobody_waiting() {
+fn a_record_that_cannot_be_read_is_lost_and_delays_no_other() {
     let shelf = Shelf::new(UNBOUND);
     let store = shelf.open();
     store.take_in(&round((0..3).map(|number| taken("a", number)).collect()), 1).unwrap();
@@ -302,14 +303,14 @@ fn a_record_that_cannot_be_read_is_lost_and_keeps_nobody_waiting() {
     assert_eq!(store.counts().unwrap().lost()["corrupt"], 1);
 }
 
-/// What happens to a store next.
+/// One step of a test with random steps.
 #[derive(Clone, Debug)]
 enum Step {
     TakeIn {
         owner: u8,
         count: u64,
     },
-    /// The same once more, as after a death.
+    /// The same operations again, as after a death.
     DieAndTakeIn,
     Settle {
         limit: usize,

@@ -1,15 +1,15 @@
-//! What Windows keeps of an account.
+//! What Windows keeps for an account.
 
 use super::wide;
 use std::io;
 use std::path::PathBuf;
 use windows_sys::Win32::UI::Shell::DeleteProfileW;
 
-/// The profiles that Windows made, each under its account's SID.
+/// The profiles on this machine, each under its account's SID.
 const PROFILES: &str = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList";
 
-/// Removes the profile of an account, which Windows makes when a service under it first starts.
-/// Returns its folder; `None` if there is none.
+/// Removes the profile of an account. Windows makes the profile when a service of this account
+/// first starts. Returns the profile's folder; `None` if there is none.
 pub(crate) fn delete_profile(sid: &str) -> io::Result<Option<PathBuf>> {
     let key = windows_registry::LOCAL_MACHINE
         .options()

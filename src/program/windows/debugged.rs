@@ -1,4 +1,4 @@
-//! A program that is held at its end, with all its handles open, by debugging it.
+//! A program that is debugged so that it stops at its end, with all its handles open.
 //!
 //! Windows documents that after `EXIT_PROCESS_DEBUG_EVENT` the process' handles stay open until
 //! its debugger continues it ("Debugging Events").
@@ -20,19 +20,19 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
 };
 use windows_sys::Win32::System::Threading::{DEBUG_ONLY_THIS_PROCESS, INFINITE};
 
-/// A program at its end. It goes when this is dropped or released.
+/// A program at its end. It ends completely when this is dropped or released.
 #[derive(Debug)]
 pub(crate) struct Debugged {
     program: Option<Child>,
-    /// The process and the thread that wait to be continued.
+    /// The process and the thread that wait until the debugger continues them.
     held: Option<(u32, u32)>,
     /// File names of the DLLs that it loaded.
     pub(crate) loaded: Vec<OsString>,
 }
 
 impl Debugged {
-    /// Runs a program to its end, however long that takes. Its debugger is this thread, which must
-    /// not debug another program meanwhile.
+    /// Runs a program to its end, however long that takes. This thread is its debugger and must not
+    /// debug another program at the same time.
     pub(crate) fn run(command: &mut Command) -> io::Result<Self> {
         let program = command.creation_flags(DEBUG_ONLY_THIS_PROCESS).spawn()?;
         let mut debugged = Self { program: Some(program), held: None, loaded: Vec::new() };
@@ -56,7 +56,8 @@ impl Debugged {
                 EXCEPTION_DEBUG_EVENT => {
                     // SAFETY: as above.
                     let code = unsafe { event.u.Exception.ExceptionRecord.ExceptionCode };
-                    // Windows breaks into each debugged program once, into a 32-bit one twice.
+                    // Windows stops each debugged program once at its start, and a 32-bit program
+                    // twice.
                     if ![EXCEPTION_BREAKPOINT, STATUS_WX86_BREAKPOINT].contains(&code) {
                         answer = DBG_EXCEPTION_NOT_HANDLED;
                     }
@@ -72,7 +73,7 @@ impl Debugged {
         self.program.as_ref().map_or(0, Child::id)
     }
 
-    /// Lets it go, and reads what it wrote.
+    /// Lets the program end, and reads its output.
     pub(crate) fn release(mut self) -> io::Result<Output> {
         self.continue_with(DBG_CONTINUE);
         match self.program.take() {
@@ -92,14 +93,14 @@ impl Debugged {
 impl Drop for Debugged {
     fn drop(&mut self) {
         if let Some(program) = &mut self.program {
-            // It may have ended.
+            // The program may have ended already.
             let _ = program.kill();
         }
         self.continue_with(DBG_CONTINUE);
     }
 }
 
-/// The name of an event's file, whose handle is the debugger's to close.
+/// The name of an event's file. The debugger has to close the file's handle.
 fn file_name(file: HANDLE) -> Option<OsString> {
     if file.is_null() {
         return None;

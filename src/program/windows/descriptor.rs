@@ -13,7 +13,7 @@ use windows_sys::Win32::Security::{
     OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID,
 };
 
-/// A security descriptor that Windows made for us.
+/// A security descriptor that Windows allocated.
 pub(super) struct Descriptor(PSECURITY_DESCRIPTOR);
 
 impl Descriptor {
@@ -32,13 +32,13 @@ impl Descriptor {
         if parsed == 0 { Err(io::Error::last_os_error()) } else { Ok(Self(descriptor)) }
     }
 
-    /// Gives an object this owner and this access control list, protected against what is around it. The
-    /// handle has WRITE_DAC and WRITE_OWNER.
+    /// Gives an object this owner and this access control list, and stops inheritance. The handle
+    /// needs WRITE_DAC and WRITE_OWNER.
     pub(super) fn give(&self, handle: HANDLE, kind: SE_OBJECT_TYPE) -> io::Result<()> {
         self.set(handle, kind, Some(self.owner()?))
     }
 
-    /// The same without the owner. The handle has WRITE_DAC.
+    /// The same without the owner. The handle needs WRITE_DAC.
     pub(super) fn give_list(&self, handle: HANDLE, kind: SE_OBJECT_TYPE) -> io::Result<()> {
         self.set(handle, kind, None)
     }
@@ -58,12 +58,12 @@ impl Descriptor {
         }
     }
 
-    /// The descriptor itself, which lives as long as `self`.
+    /// The descriptor itself, valid as long as `self`.
     pub(super) fn as_raw(&self) -> PSECURITY_DESCRIPTOR {
         self.0
     }
 
-    /// Its owner, which lies in it.
+    /// Its owner, which is part of it.
     fn owner(&self) -> io::Result<PSID> {
         let (mut owner, mut defaulted) = (std::ptr::null_mut(), 0);
         // SAFETY: the descriptor is a valid one; both results are writable.
@@ -71,7 +71,7 @@ impl Descriptor {
         if found == 0 { Err(io::Error::last_os_error()) } else { Ok(owner) }
     }
 
-    /// Its access control list, which lies in it.
+    /// Its access control list, which is part of it.
     fn list(&self) -> io::Result<*const ACL> {
         let (mut present, mut list, mut defaulted) = (0, std::ptr::null_mut(), 0);
         // SAFETY: the descriptor is a valid one; the three results are writable.
@@ -80,7 +80,7 @@ impl Descriptor {
         if found == 0 {
             return Err(io::Error::last_os_error());
         }
-        // A missing list would let everybody do everything.
+        // Without a list everybody could do everything.
         if present == 0 || list.is_null() {
             return Err(io::ErrorKind::InvalidData.into());
         }

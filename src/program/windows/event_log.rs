@@ -7,19 +7,19 @@ use windows_sys::Win32::System::EventLog::{
     RegisterEventSourceW, ReportEventW,
 };
 
-/// How grave an event is.
+/// The level of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventType {
     /// For the record.
     Information,
-    /// It will matter unless somebody sees to it.
+    /// There will be harm if nobody acts.
     Warning,
-    /// Something is lost, or does not work.
+    /// Something is lost or does not work.
     Error,
 }
 
-/// Writes an event of `source` to the log in which that is registered. `text` takes the place of `%1` in the message
-/// `id` of the source's file, and has 31,839 characters at most (ReportEventW).
+/// Writes an event of `source` to the log with which `source` is registered. `text` replaces `%1`
+/// in the message `id` of the source's file. It has 31,839 characters at most (ReportEventW).
 pub(crate) fn report_event(source: &str, kind: EventType, id: u32, text: &str) -> io::Result<()> {
     let (source, text) = (wide(source.as_ref()), wide(text.as_ref()));
     let kind = match kind {

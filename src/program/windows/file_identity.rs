@@ -1,4 +1,4 @@
-//! Which file it is, whatever path led to it.
+//! The identity of a file, which is the same for all of its paths.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_ID_INFO, FileIdInfo, GetFileInformationByHandleEx,
 };
 
-/// A file's volume and its id there, which all of its paths share.
+/// A file's volume, and its id on that volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileIdentity {
     volume: u64,
@@ -16,7 +16,7 @@ pub(crate) struct FileIdentity {
 }
 
 impl FileIdentity {
-    /// That of an open file. It is another file's at the earliest when this one is deleted.
+    /// The identity of an open file. No other file gets it before this file is deleted.
     pub(crate) fn of(file: &File) -> io::Result<Self> {
         let mut info = FILE_ID_INFO::default();
         // SAFETY: the handle is open for as long as `file` is, and `info` is the structure of this

@@ -1,4 +1,4 @@
-//! Makes folders, and sets who may do what in a folder or with a file.
+//! Makes folders, and sets the rights of folders and files.
 
 use super::descriptor::Descriptor;
 use super::wide;
@@ -21,8 +21,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::IO::DeviceIoControl;
 use windows_sys::Win32::System::Ioctl::FSCTL_SET_COMPRESSION;
 
-/// Makes the folder at `path` with these rights from the first moment on. An error if there is
-/// something of that name.
+/// Makes the folder at `path`. It has these rights from the first moment on. An error if the name
+/// exists.
 pub(crate) fn create_folder(path: &Path, rights: Rights) -> io::Result<()> {
     let descriptor = Descriptor::parse(rights.sddl())?;
     let attributes = SECURITY_ATTRIBUTES {
@@ -36,10 +36,10 @@ pub(crate) fn create_folder(path: &Path, rights: Rights) -> io::Result<()> {
     if made == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Gives what is at `path`, a folder, a file or a link and not what it leads to, the name `to`, which
-/// must be free.
+/// Renames the folder, file or link at `path` to `to`, which must be free. A link is renamed
+/// itself, and not the file that it leads to.
 pub(crate) fn rename(path: &Path, to: &Path) -> io::Result<()> {
-    // Whatever its own rights say: those of the folder around it let administrators do this.
+    // The rights of the folder around it allow this to administrators, whatever its own rights are.
     let file = OpenOptions::new()
         .access_mode(DELETE | FILE_READ_ATTRIBUTES | SYNCHRONIZE)
         .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
@@ -48,10 +48,11 @@ pub(crate) fn rename(path: &Path, to: &Path) -> io::Result<()> {
     let name = wide(to.as_os_str());
     const NAME: usize = offset_of!(FILE_RENAME_INFO, FileName);
     let bytes = size_of_val(name.as_slice());
-    // In units of eight bytes, to which the structure is aligned; it ends in one unit of the name.
+    // In units of eight bytes, because the structure is aligned to eight bytes. It ends in one unit
+    // of the name.
     let mut buffer = vec![0_u64; (NAME + bytes).div_ceil(size_of::<u64>()) + 1];
     let info = buffer.as_mut_ptr().cast::<FILE_RENAME_INFO>();
-    // Without the NUL.
+    // The length does not include the NUL.
     let length = (bytes - size_of::<u16>()) as u32;
     // SAFETY: the buffer is aligned for the structure and larger, and its other fields stay zero.
     unsafe { (*info).FileNameLength = length };
@@ -70,7 +71,8 @@ pub(crate) fn rename(path: &Path, to: &Path) -> io::Result<()> {
     if renamed == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Has the file `new` take the place of `path`, which becomes `aside`, a name that is free.
+/// Puts the file `new` in the place of `path`, and renames the old file to `aside`, which must be
+/// free.
 pub(crate) fn replace_file(path: &Path, new: &Path, aside: &Path) -> io::Result<()> {
     let [path, new, aside] = [path, new, aside].map(|path| wide(path.as_os_str()));
     // SAFETY: the three names end in NUL; the last two are reserved.
@@ -87,8 +89,8 @@ pub(crate) fn replace_file(path: &Path, new: &Path, aside: &Path) -> io::Result<
     if replaced == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Has Windows compress no file that is made in this folder: a mapped file must have its space on the
-/// disk.
+/// Tells Windows not to compress files that are made in this folder, because a mapped file must
+/// have its space on the disk.
 pub(crate) fn uncompress(path: &Path) -> io::Result<()> {
     let folder = open(path, Rights::Shared, FILE_GENERIC_WRITE)?;
     if folder.metadata()?.file_attributes() & FILE_ATTRIBUTE_COMPRESSED == 0 {
@@ -111,21 +113,21 @@ pub(crate) fn uncompress(path: &Path) -> io::Result<()> {
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Gives the folder or file at `path` these rights, and the files in a folder what they inherit. It
-/// becomes the administrators'. A link is refused: any user may have put it there.
+/// Gives the folder or file at `path` these rights, and lets the files in a folder inherit them.
+/// Its owner becomes the administrators. A link is refused, because any user may have put it there.
 pub(crate) fn set_rights(path: &Path, rights: Rights) -> io::Result<()> {
     let file = open(path, rights, WRITE_DAC | WRITE_OWNER)?;
     Descriptor::parse(rights.sddl())?.give(file.as_raw_handle(), SE_FILE_OBJECT)
 }
 
-/// Gives the folder or file at `path`, which this user made, these rights, and leaves it this user's:
-/// only administrators can give it away to the administrators.
+/// Gives the folder or file at `path` these rights. This user made it and stays its owner, because
+/// only administrators can change that.
 pub(crate) fn set_rights_of_own(path: &Path, rights: Rights) -> io::Result<()> {
     let file = open(path, rights, WRITE_DAC)?;
     Descriptor::parse(rights.sddl())?.give_list(file.as_raw_handle(), SE_FILE_OBJECT)
 }
 
-/// Opens the very folder or file, and not what it may lead to.
+/// Opens the folder or file itself. A link is not followed.
 fn open(path: &Path, rights: Rights, access: u32) -> io::Result<File> {
     let file = OpenOptions::new()
         .access_mode(FILE_GENERIC_READ | access)

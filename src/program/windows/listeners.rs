@@ -20,13 +20,13 @@ use windows_sys::Win32::System::Threading::{
     OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION, QueryFullProcessImageNameW,
 };
 
-/// The kernel, whose sockets are those of http.sys.
+/// The kernel's process id. The sockets of http.sys belong to the kernel.
 const SYSTEM_PROCESS: u32 = 4;
-/// A table that grows is asked for again, so often.
+/// How often the table is asked for, because it may grow between two calls.
 const ATTEMPTS: usize = 5;
 
-/// The processes that listen on `port`, at whatever address of whichever family: one that a program
-/// may reach by `localhost` is among them.
+/// The processes that listen on `port`, at any address of any family. So the process that a program
+/// reaches by `localhost` is among them.
 pub(crate) fn listeners(port: u16) -> io::Result<Vec<Listener>> {
     let mut processes: Vec<u32> = Vec::new();
     let table = table(AF_INET.into())?;
@@ -44,12 +44,12 @@ pub(crate) fn listeners(port: u16) -> io::Result<Vec<Listener>> {
     Ok(processes.into_iter().map(listener).collect())
 }
 
-/// The port of a row: the low 16 bits, in the network's order.
+/// The port in a row: the low 16 bits, in network byte order.
 fn port_of(field: u32) -> u16 {
     u16::from_be((field & 0xFFFF) as u16)
 }
 
-/// The table of all sockets that listen, in memory that is aligned for it.
+/// The table of all listening sockets, in memory that is aligned for it.
 fn table(family: u32) -> io::Result<Vec<u32>> {
     let mut buffer = vec![0_u32; 1024];
     for _ in 0..ATTEMPTS {
@@ -67,7 +67,7 @@ fn table(family: u32) -> io::Result<Vec<u32>> {
         };
         match code {
             ERROR_SUCCESS => return Ok(buffer),
-            // With some to spare: it may grow meanwhile.
+            // With some extra room, because the table may grow before the next call.
             ERROR_INSUFFICIENT_BUFFER => buffer.resize((bytes as usize).div_ceil(4) + 1024, 0),
             code => return Err(io::Error::from_raw_os_error(code.cast_signed())),
         }
@@ -75,8 +75,8 @@ fn table(family: u32) -> io::Result<Vec<u32>> {
     Err(io::ErrorKind::OutOfMemory.into())
 }
 
-/// The rows of a table, which begin `at` bytes behind its start, where their number is. Rows consist
-/// of integers alone.
+/// The rows of a table. They begin `at` bytes after its start, and the number of rows is at the
+/// start. Rows consist only of integers.
 fn rows<Row: Copy>(table: &[u32], at: usize) -> impl Iterator<Item = Row> {
     let room = (size_of_val(table) - at) / size_of::<Row>();
     let count = table.first().map_or(0, |count| *count as usize).min(room);
@@ -91,7 +91,8 @@ fn listener(process: u32) -> Listener {
     let program = opened.as_ref().and_then(|process| image(process).ok());
     let account = match process {
         SYSTEM_PROCESS => Some("LocalSystem".to_owned()),
-        // A service may not look into another's process, and may ask which services there are.
+        // A service may not open another service's process, but it may ask which services there
+        // are.
         process => {
             service_account(process).or_else(|| platform::user_sid_of(opened.as_ref()?).ok())
         }
@@ -120,14 +121,14 @@ fn image(process: &OwnedHandle) -> io::Result<String> {
     }
 }
 
-/// The account of the service that runs in this process, as every user reads it in the registry.
+/// The account of the service that runs in this process. Every user can read it in the registry.
 fn service_account(process: u32) -> Option<String> {
     let name = services().ok()?.into_iter().find(|(_, id)| *id == process)?.0;
     let key = LOCAL_MACHINE.open(format!(r"SYSTEM\CurrentControlSet\Services\{name}")).ok()?;
     key.get_string("ObjectName").ok()
 }
 
-/// The services that run, and their processes.
+/// The running services, and their processes.
 fn services() -> io::Result<Vec<(String, u32)>> {
     let manager = Manager::open()?;
     let mut buffer = vec![0_u64; 8 * 1024];

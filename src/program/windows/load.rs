@@ -1,4 +1,4 @@
-//! Loading a DLL, to see whether Windows lets this process.
+//! Loads a DLL, to find out whether Windows allows it.
 
 use super::wide;
 use std::io;
@@ -8,8 +8,8 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
 };
 use windows_sys::Win32::System::LibraryLoader::{LOAD_LIBRARY_SEARCH_SYSTEM32, LoadLibraryExW};
 
-/// Has Windows fail where it would show a box: nobody may be there to close it. Processes that are
-/// started from here inherit it.
+/// Makes Windows return an error where it would show a message box, because nobody may be there to
+/// close the box. Child processes inherit this.
 pub(crate) fn show_no_boxes() {
     // SAFETY: takes numbers only.
     unsafe {
@@ -17,9 +17,9 @@ pub(crate) fn show_no_boxes() {
     };
 }
 
-/// Loads the DLL at an absolute path into this process, for good. What it imports is looked for
-/// in System32 alone: this program may lie in a folder that anybody writes to. An error is
-/// Windows' code.
+/// Loads the DLL at an absolute path into this process, for the rest of its life. The DLL's imports
+/// come only from System32, because this program may be in a folder that any user can write to. An
+/// error is Windows' code.
 pub(crate) fn load(path: &Path) -> Result<(), u32> {
     show_no_boxes();
     let path = wide(path.as_os_str());

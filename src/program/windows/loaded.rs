@@ -1,4 +1,4 @@
-//! What other processes have loaded.
+//! The DLLs that other processes have loaded.
 
 use std::ffi::OsString;
 use std::io;

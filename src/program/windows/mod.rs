@@ -1,4 +1,5 @@
-//! What installing and serving ask of Windows, beyond what every process of mpr-otel asks (core).
+//! What installing and the service need from Windows. Core has what every process of mpr-otel
+//! needs.
 
 #![allow(unsafe_code)] // This folder meets Win32.
 
@@ -43,8 +44,8 @@ use windows_sys::Win32::System::SystemInformation::{
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, IsWow64Process2};
 
-/// `Program Files`, which only administrators write to. From the registry: the environment is the
-/// user's to change, and programs that others run are put there.
+/// `Program Files`, which only administrators can write to. The path comes from the registry: the
+/// user can change the environment, and the programs that are put there are run by others.
 pub(crate) fn program_files() -> io::Result<PathBuf> {
     let folder = windows_registry::LOCAL_MACHINE
         .options()
@@ -55,7 +56,7 @@ pub(crate) fn program_files() -> io::Result<PathBuf> {
     Ok(PathBuf::from(folder))
 }
 
-/// `System32`, where the system's DLLs of this program's width are.
+/// `System32`, the folder of the system's DLLs for programs of this width.
 pub(crate) fn system_folder() -> io::Result<PathBuf> {
     let mut folder = [0_u16; 512];
     // SAFETY: writes at most as many units as `folder` has.
@@ -63,8 +64,8 @@ pub(crate) fn system_folder() -> io::Result<PathBuf> {
     filled(&folder, units)
 }
 
-/// `SysWOW64`, where a 64-bit Windows leads 32-bit programs that ask for `System32`. An error
-/// where there are no 32-bit programs.
+/// `SysWOW64`, to which a 64-bit Windows leads 32-bit programs that ask for `System32`. An error if
+/// Windows runs no 32-bit programs.
 pub(crate) fn wow64_folder() -> io::Result<PathBuf> {
     let mut folder = [0_u16; 512];
     // SAFETY: writes at most as many units as `folder` has.
@@ -74,8 +75,8 @@ pub(crate) fn wow64_folder() -> io::Result<PathBuf> {
 
 /// The architectures of the programs that this machine runs, its own first.
 ///
-/// An x86 program needs SysWOW64, which Server Core may lack. Windows 11 on Arm runs programs of
-/// amd64, too, and leads them to the same System32 as its own (Microsoft: Arm64X PE files).
+/// x86 programs need SysWOW64, which Server Core may not have. Windows 11 on Arm runs amd64
+/// programs, too, and they use the same System32 as its own programs (Microsoft: Arm64X PE files).
 pub(crate) fn architectures() -> Vec<Architecture> {
     let (mut process, mut native) = (0, 0);
     // SAFETY: takes nothing, and gives a pseudo-handle that is always valid.
@@ -93,7 +94,7 @@ pub(crate) fn architectures() -> Vec<Architecture> {
     all
 }
 
-/// A path that a function wrote and whose length it returned, 0 being a failure.
+/// A path that a function wrote. The function returned the path's length, or 0 for a failure.
 fn filled(buffer: &[u16], units: u32) -> io::Result<PathBuf> {
     match buffer.get(..units as usize) {
         Some([]) => Err(io::Error::last_os_error()),
@@ -117,7 +118,7 @@ pub(crate) fn expand(text: &str) -> String {
     }
 }
 
-/// Has Windows delete a file, or a folder that is empty by then, when it starts next.
+/// Tells Windows to delete a file at its next start. A folder is deleted if it is empty by then.
 pub(crate) fn delete_at_restart(path: &Path) -> io::Result<()> {
     let path = wide(path.as_os_str());
     // SAFETY: `path` ends in NUL; NULL as the new name stands for deletion.
@@ -125,7 +126,7 @@ pub(crate) fn delete_at_restart(path: &Path) -> io::Result<()> {
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The text with a NUL.
+/// The text as UTF-16 with a NUL at its end.
 fn wide(text: &OsStr) -> Vec<u16> {
     text.encode_wide().chain([0]).collect()
 }

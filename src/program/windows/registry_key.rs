@@ -13,8 +13,8 @@ use windows_sys::Win32::System::Registry::{
     REG_OPTION_NON_VOLATILE, RegCreateKeyExW,
 };
 
-/// Makes a key below `HKEY_LOCAL_MACHINE`, in the view that 64-bit programs see, with the security
-/// descriptor `sddl`. An error if there is one of that name: its rights are not these.
+/// Makes a key below `HKEY_LOCAL_MACHINE`, in the view of 64-bit programs, with the security
+/// descriptor `sddl`. An error if the key exists, because it may have other rights.
 pub(crate) fn create_key(path: &str, sddl: &str) -> io::Result<Key> {
     let descriptor = Descriptor::parse(sddl)?;
     let attributes = SECURITY_ATTRIBUTES {
@@ -47,7 +47,7 @@ pub(crate) fn create_key(path: &str, sddl: &str) -> io::Result<Key> {
     if disposition != REG_CREATED_NEW_KEY {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    // Wine makes keys without their descriptor.
+    // Wine ignores the descriptor when it makes the key.
     descriptor.give(key.as_raw(), SE_REGISTRY_KEY)?;
     Ok(key)
 }

@@ -1,4 +1,4 @@
-//! What the crate windows-service leaves out, and what a service asks for itself.
+//! Functions for services that the crate windows-service does not have.
 
 use super::wide;
 use std::io;
@@ -19,8 +19,9 @@ const NO_LOW_MANDATORY_LABEL_IMAGES: u32 = 2;
 const PREFER_SYSTEM_32_IMAGES: u32 = 4;
 const DISABLE_EXTENSION_POINTS: u32 = 1;
 
-/// Has Windows follow no junction and no mount point for this process that a user made who is no
-/// administrator (PROCESS_MITIGATION_REDIRECTION_TRUST_POLICY). An error where Windows does not know it.
+/// Tells Windows not to follow junctions and mount points for this process if a user without
+/// administrator rights made them (PROCESS_MITIGATION_REDIRECTION_TRUST_POLICY). An error if this
+/// Windows does not have that policy.
 pub(crate) fn distrust_redirections() -> io::Result<()> {
     set_mitigation(ProcessRedirectionTrustPolicy, ENFORCE_REDIRECTION_TRUST)
 }
@@ -43,9 +44,9 @@ fn set_mitigation(policy: PROCESS_MITIGATION_POLICY, flags: u32) -> io::Result<(
     if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Takes all privileges but these from a service, from its next start on.
+/// Removes all privileges except these from a service, from its next start on.
 pub(crate) fn keep_privileges(service: &Service, privileges: &[&str]) -> io::Result<()> {
-    // Each ends in NUL, and the list in another.
+    // Each name ends in NUL, and the list ends in one more NUL.
     let mut list: Vec<u16> = privileges.iter().flat_map(|name| wide(name.as_ref())).collect();
     list.push(0);
     let info = SERVICE_REQUIRED_PRIVILEGES_INFOW { pmszRequiredPrivileges: list.as_mut_ptr() };

@@ -1,5 +1,5 @@
-//! The functions of mpr.dll that map and cancel (winnetwk.h), each looked up when it is called:
-//! not every Windows has all of them.
+//! The functions of mpr.dll that map and cancel (winnetwk.h). Each is looked up when it is called,
+//! because not every Windows has all of them.
 
 use super::wide;
 use std::ffi::CString;
@@ -13,13 +13,13 @@ use windows_sys::Win32::System::LibraryLoader::{
 };
 use windows_sys::core::BOOL;
 
-/// What GetProcAddress gives.
+/// The type that GetProcAddress returns.
 type Function = unsafe extern "system" fn() -> isize;
 type AddConnection2 =
     unsafe extern "system" fn(*const NETRESOURCEW, *const u16, *const u16, u32) -> u32;
 type AddConnection3 =
     unsafe extern "system" fn(HWND, *const NETRESOURCEW, *const u16, *const u16, u32) -> u32;
-/// Its credentials and options are buffers, NULL for none.
+/// The credentials and options are buffers; NULL means none.
 type AddConnection4 = unsafe extern "system" fn(
     HWND,
     *const NETRESOURCEW,
@@ -54,7 +54,8 @@ pub(crate) enum Wnet {
 }
 
 impl Wnet {
-    /// The function of that name; `None` if mpr.dll does not have it, or it is another function.
+    /// The function of that name. `None` if mpr.dll does not have it, or it is not one of these
+    /// functions.
     pub(crate) fn find(name: &str) -> Option<Self> {
         macro_rules! typed {
             ($type:ty) => {{
@@ -74,8 +75,8 @@ impl Wnet {
         })
     }
 
-    /// Maps `\\server\share` without a local device, or cancels that. Nothing is remembered for
-    /// the next logon, and nobody is asked for a password. Returns the Win32 code.
+    /// Maps `\\server\share` without a local device, or cancels that mapping. The mapping is not
+    /// remembered for the next logon, and nobody is asked for a password. Returns the Win32 code.
     pub(crate) fn call(self, remote_name: &str) -> u32 {
         macro_rules! call {
             ($function:ident($($argument:expr),*)) => {

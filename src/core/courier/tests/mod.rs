@@ -1,4 +1,5 @@
-//! What a courier sends, and what it makes of what it gets: the same with WinHTTP and with ureq.
+//! Tests what a courier sends, and its verdict on each answer. WinHTTP and ureq pass the same
+//! tests.
 
 mod server;
 
@@ -15,9 +16,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// Longer than anything takes that is not to time out.
+/// Longer than any step takes that must not time out.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a server may take that is to be given up.
+/// A time-out for servers that never answer in full.
 const SHORT: Duration = Duration::from_millis(500);
 
 fn settings(endpoint: &str) -> Settings {
@@ -40,7 +41,7 @@ fn send(courier: &mut Courier) -> Verdict {
     courier.send_request(&export(), 1)
 }
 
-/// What a courier makes of this answer, and the one request that the server had.
+/// The courier's verdict on this answer, and the one request that the server got.
 fn judged(answer: Vec<u8>) -> (Verdict, Request) {
     let server = Server::answering(answer);
     let verdict = send(&mut agent(settings(&server.endpoint())));
@@ -53,7 +54,7 @@ fn accepted() -> Verdict {
     Verdict::Accepted { rejected: 0, message: String::new() }
 }
 
-/// Why it is to be sent again, and when.
+/// Why the batch is to be sent again, and after what time.
 fn later(verdict: Verdict) -> (Cause, String, Option<Duration>) {
     match verdict {
         Verdict::Later { cause, reason, after } => (cause, reason, after),
@@ -61,7 +62,7 @@ fn later(verdict: Verdict) -> (Cause, String, Option<Duration>) {
     }
 }
 
-/// What is said of nobody who answered.
+/// The reason in a verdict that says that nobody answered.
 fn silent(verdict: Verdict) -> String {
     let (cause, reason, after) = later(verdict);
     assert_eq!((cause, after), (Cause::Silence, None), "{reason}");
@@ -115,7 +116,7 @@ fn a_request_of_a_megabyte_arrives_whole_and_plain_if_the_settings_want_that() {
 }
 
 #[test]
-fn a_path_goes_as_it_is_written_and_credentials_of_a_url_as_a_header() {
+fn a_path_is_sent_as_it_is_written_and_a_urls_credentials_as_a_header() {
     let server = Server::answering(answer(200, "", b""));
     let endpoint =
         format!("http://Aladdin:open%20sesame@{}/a%20b/v1/traces?k=1%2F2", server.address);
@@ -138,7 +139,7 @@ fn retry_after_is_read_as_seconds_and_as_a_date() {
 }
 
 #[test]
-fn nobody_logs_on_whatever_a_server_or_a_proxy_asks_for() {
+fn a_courier_does_not_log_on_when_a_server_or_a_proxy_asks_for_it() {
     for (status, challenge) in [(401, "www-authenticate"), (407, "proxy-authenticate")] {
         for scheme in ["Negotiate", "NTLM", "Basic realm=\"x\"", "Digest realm=\"x\", nonce=\"1\""]
         {
@@ -179,8 +180,8 @@ fn a_cookie_is_not_kept() {
 }
 
 #[test]
-fn what_is_answered_is_not_unpacked() {
-    // An empty gzip file, which would be a good answer if it were unpacked.
+fn an_answer_is_not_unpacked() {
+    // An empty gzip file. Unpacked, it would be a good answer.
     let empty = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let headers = "content-encoding: gzip\r\ncontent-type: application/x-protobuf\r\n";
     let (verdict, request) = judged(answer(200, headers, &empty));
@@ -189,7 +190,7 @@ fn what_is_answered_is_not_unpacked() {
 }
 
 #[test]
-fn the_page_of_a_guest_network_is_no_answer_of_a_collector() {
+fn the_page_of_a_guest_network_is_not_a_collectors_answer() {
     for body in [&b"<html>Welcome to our network"[..], &[b'x'; 100_000], b"OK"] {
         let (verdict, _) = judged(answer(200, "content-type: text/html\r\n", body));
         let (cause, reason, _) = later(verdict);
@@ -221,14 +222,15 @@ fn an_answer_without_an_end_is_cut_off() {
 }
 
 #[test]
-fn an_answer_that_comes_byte_by_byte_costs_one_time_out() {
+fn an_answer_that_comes_byte_by_byte_takes_one_time_out() {
     const BYTES: usize = 400;
     let server = Server::doing(|_: &Request, connection: &mut dyn Stream| {
         let head = format!("HTTP/1.1 200 X\r\ncontent-length: {BYTES}\r\n\r\n");
         connection.write_all(head.as_bytes())?;
         for _ in 0..BYTES {
             connection.write_all(b"x")?;
-            // How slow it is: a client that waits for each byte waits eight seconds for them all.
+            // The server is slow: a client that starts its time-out again at each byte waits eight
+            // seconds.
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -241,7 +243,7 @@ fn an_answer_that_comes_byte_by_byte_costs_one_time_out() {
 }
 
 #[test]
-fn a_server_that_takes_a_request_and_says_nothing_costs_one_time_out() {
+fn a_server_that_takes_a_request_and_does_not_answer_takes_one_time_out() {
     let server = Server::mute();
     let mut settings = settings(&server.endpoint());
     settings.timeout = SHORT;
@@ -251,7 +253,7 @@ fn a_server_that_takes_a_request_and_says_nothing_costs_one_time_out() {
 }
 
 #[test]
-fn a_server_that_says_nothing_of_tls_costs_one_time_out() {
+fn a_server_that_does_not_answer_in_tls_takes_one_time_out() {
     let server = Server::mute();
     let endpoint = format!("https://localhost:{}/v1/traces", server.address.port());
     let mut settings = settings(&endpoint);
@@ -262,7 +264,7 @@ fn a_server_that_says_nothing_of_tls_costs_one_time_out() {
 }
 
 #[test]
-fn a_broken_or_foreign_answer_and_a_refused_connection_are_nobodys_answer() {
+fn a_broken_or_foreign_answer_or_a_refused_connection_counts_as_no_answer() {
     let breaks = |said: &'static [u8]| {
         let server = Server::doing(move |_: &Request, connection: &mut dyn Stream| {
             connection.write_all(said)?;
@@ -276,12 +278,12 @@ fn a_broken_or_foreign_answer_and_a_refused_connection_are_nobodys_answer() {
         );
     };
     breaks(b"");
-    // An empty body would be a success.
+    // An empty body would be a success, so these must not count as one.
     breaks(b"HTTP/1.1 200 X\r\ncontent-length: 100\r\n\r\n");
     breaks(b"HTTP/1.1 200 X\r\ncontent-length: 100\r\n\r\nhalf");
     breaks(b"SSH-2.0-OpenSSH_9.9\r\n");
     if !cfg!(windows) {
-        // Wine takes what there is for the whole answer; what Windows does is not run.
+        // Wine takes the part that arrived for the whole answer. On Windows this was not run.
         breaks(b"HTTP/1.1 200 X\r\ncontent-le");
         breaks(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n");
         breaks(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n4\r\nha");
@@ -293,7 +295,7 @@ fn a_broken_or_foreign_answer_and_a_refused_connection_are_nobodys_answer() {
 }
 
 #[test]
-fn one_connection_serves_several_requests_and_one_that_was_closed_is_made_again() {
+fn one_connection_serves_several_requests_and_a_closed_one_is_replaced() {
     let server = Server::answering(answer(200, "", b""));
     let mut courier = agent(settings(&server.endpoint()));
     for _ in 0..3 {
@@ -335,7 +337,7 @@ fn a_collector_whose_authority_nobody_trusts_gets_nothing() {
     assert!(server.requests.try_recv().is_err());
 }
 
-/// A proxy, and what it is asked for first. It takes what comes after that for the server.
+/// A proxy. It reports the first request that it gets, and then plays the server as well.
 fn proxy() -> Server {
     Server::doing(|request: &Request, connection: &mut dyn Stream| {
         let is_tunnel = request.line.starts_with("CONNECT ");
@@ -347,7 +349,7 @@ fn proxy() -> Server {
     })
 }
 
-/// Of TEST-NET-1 (RFC 5737): nobody has it.
+/// An address of TEST-NET-1 (RFC 5737), which no machine has.
 const ELSEWHERE: &str = "http://192.0.2.1:4318/v1/traces";
 
 #[test]
@@ -361,7 +363,7 @@ fn the_agent_goes_through_the_proxy_of_the_settings() {
 }
 
 #[test]
-fn what_goes_to_this_machine_goes_through_no_proxy() {
+fn a_request_to_this_machine_goes_through_no_proxy() {
     let (proxy, collector) = (proxy(), Server::answering(answer(200, "", b"")));
     let mut settings = settings(&collector.endpoint());
     settings.proxy = Proxy::Url(format!("http://{}", proxy.address).parse().unwrap());

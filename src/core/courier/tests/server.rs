@@ -1,4 +1,4 @@
-//! A server that does what a test says, on a free loopback port. Its threads end with the process.
+//! A server that does what a test asks, on a free loopback port. Its threads end with the process.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// How long a server waits for its client's next word, or for its end.
+/// How long a server waits for its client's next bytes, or for the end of the connection.
 const SERVERS_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection of any kind.
@@ -32,7 +32,7 @@ impl Request {
     }
 }
 
-/// What becomes of a request. An error closes the connection.
+/// What the server does with a request. An error closes the connection.
 pub(super) trait Deed:
     Fn(&Request, &mut dyn Stream) -> io::Result<()> + Send + Sync + 'static
 {
@@ -41,26 +41,26 @@ impl<F: Fn(&Request, &mut dyn Stream) -> io::Result<()> + Send + Sync + 'static>
 
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    /// Requests whose deed is done or going on.
+    /// The requests that the server has read.
     pub(super) requests: mpsc::Receiver<Request>,
-    /// Of each connection that was closed, by either side, what the server met with.
+    /// For each closed connection, the error that the server met, if any.
     pub(super) closed: mpsc::Receiver<Option<io::ErrorKind>>,
     connections: Arc<AtomicUsize>,
 }
 
 impl Server {
-    /// Does `deed` with each request.
+    /// A server that does `deed` with each request.
     pub(super) fn doing(deed: impl Deed) -> Self {
         Self::accepting(|connection| Ok(Box::new(connection)), deed)
     }
 
-    /// Answers each request with these bytes.
+    /// A server that answers each request with these bytes.
     pub(super) fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::doing(move |_: &Request, connection: &mut dyn Stream| connection.write_all(&answer))
     }
 
-    /// The same over TLS.
+    /// A server that does the same over TLS.
     pub(super) fn over_tls(config: Arc<rustls::ServerConfig>, deed: impl Deed) -> Self {
         Self::accepting(
             move |connection| {
@@ -72,7 +72,7 @@ impl Server {
         )
     }
 
-    /// Takes what it is sent, and says nothing.
+    /// A server that takes every request and does not answer.
     pub(super) fn mute() -> Self {
         let nothing = |_: &Request, _: &mut dyn Stream| Ok(());
         Self::accepting(
@@ -101,7 +101,7 @@ impl Server {
                 let (sender, closing) = (sender.clone(), closing.clone());
                 thread::spawn(move || {
                     let served = serve(connection, &*accept, &*deed, &sender);
-                    // A test may have ended.
+                    // The test that listens may have ended.
                     let _ = closing.send(served.err().map(|error| error.kind()));
                 });
             }
@@ -116,7 +116,7 @@ impl Server {
     /// Waits until a client has closed its connection.
     pub(super) fn until_given_up(&self) {
         let met_with = self.closed.recv_timeout(2 * SERVERS_PATIENCE).expect("a connection's end");
-        // Which of them it is depends on the system.
+        // The system decides which of these errors it is.
         let server_gave_up =
             matches!(met_with, Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut));
         assert!(!server_gave_up, "the client waited longer than the server");

@@ -1,7 +1,7 @@
-//! One POST at a time over HTTP: what carries it is WinHTTP on Windows, and ureq elsewhere.
+//! One POST at a time over HTTP: by WinHTTP on Windows, and by ureq elsewhere.
 //!
-//! Either follows no redirect, keeps no cookie, answers no challenge of a server or a proxy, unpacks no
-//! answer, and trusts the authorities that the machine trusts.
+//! Both follow no redirect, keep no cookie, log on to no server or proxy and unpack no answer. Both
+//! trust the authorities that the machine trusts.
 
 #[cfg(not(windows))]
 mod portable;
@@ -19,13 +19,14 @@ pub(super) use windows::WinHttp as SystemTransport;
 
 /// The User-Agent of all requests.
 const USER_AGENT: &str = concat!("mpr-otel/", env!("CARGO_PKG_VERSION"));
-/// A collector's answer has a few bytes; more than this is not one.
+/// The most bytes of an answer. A collector's answer has a few bytes; a longer one is not a
+/// collector's.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// Carries requests to one endpoint, one at a time, on the calling thread.
 pub(super) trait Transport: Debug + Send + Sync + Sized {
-    /// To `endpoint`, through `proxy`; with `certificate` for a server that asks for one. Loads nothing yet,
-    /// and connects to nobody.
+    /// A transport to `endpoint` through `proxy`. It shows `certificate` to a server that asks for
+    /// one. Loads no library and makes no connection yet.
     fn new(
         settings: &Settings,
         endpoint: &Uri,
@@ -33,7 +34,8 @@ pub(super) trait Transport: Debug + Send + Sync + Sized {
         certificate: Option<&CertificateName>,
     ) -> Result<Self, ClientError>;
 
-    /// Posts `body`, with these headers and those that HTTP asks for. An error says why there is no answer.
+    /// Posts `body` with these headers and those that HTTP requires. An error says why there is no
+    /// answer.
     fn post(&self, headers: &[(HeaderName, HeaderValue)], body: &[u8]) -> Result<Response, String>;
 }
 

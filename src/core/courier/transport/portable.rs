@@ -1,4 +1,4 @@
-//! Over ureq and rustls, where mpr-otel is developed.
+//! HTTP by ureq and rustls, for the systems that mpr-otel is developed on.
 
 use super::{LARGEST_ANSWER, Response, Transport, USER_AGENT};
 use crate::courier::ClientError;
@@ -12,7 +12,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-/// How long a connection is kept that nothing is sent over.
+/// How long a connection is kept open while it is not used.
 const IDLE_CONNECTION: Duration = Duration::from_secs(150);
 
 /// A blocking client of ureq.
@@ -35,7 +35,8 @@ impl Transport for Ureq {
                 .map_err(|problem| ClientError::CaCertificate { path: path.clone(), problem })?,
         };
         let proxy = match proxy {
-            // The variables of the environment may be a host's; there is nothing else that a system says.
+            // The environment may be a host's, so its proxy variables are not used. No other
+            // setting of the system names a proxy.
             Proxy::None | Proxy::System => None,
             Proxy::Url(url) => Some(
                 ureq::Proxy::new(&url.to_string())
@@ -50,7 +51,8 @@ impl Transport for Ureq {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(proxy)
-            // An agent that sends its metrics once a minute makes no new connection for each.
+            // Longer than a minute, so that an agent that sends its metrics once a minute keeps its
+            // connection.
             .max_idle_age(IDLE_CONNECTION)
             .user_agent(USER_AGENT)
             .tls_config(tls.build())
@@ -98,9 +100,9 @@ fn failure(error: &ureq::Error) -> String {
     }
 }
 
-/// Looks names up on the calling thread. ureq's own resolver starts a thread for each look-up
-/// to enforce the time-out; in a foreign process one more thread is worse than a slow look-up,
-/// which the system's resolver bounds itself.
+/// Looks names up on the calling thread. ureq's own resolver starts a thread for each look-up, to
+/// enforce the time-out. In a host another thread is worse than a slow look-up, and the system's
+/// resolver has a time-out of its own.
 #[derive(Debug)]
 struct CallingThread;
 

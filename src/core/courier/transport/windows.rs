@@ -1,8 +1,9 @@
-//! Over WinHTTP, with Windows' own TLS, authorities and proxies.
+//! HTTP by WinHTTP, with Windows' own TLS, authorities and proxies.
 //!
-//! Each step of a request has a limit of its own: resolving, connecting to each address, sending, and the
-//! head of the answer may take as long as the settings let a request take, or what is left of that. The
-//! body is read only as far as it is there, and a clock is looked at between two parts.
+//! Each step of a request has its own limit. The steps are resolving, connecting to each address,
+//! sending, and receiving the head of the answer. Each step may take as long as the settings let a
+//! request take, or the rest of that time. The body is read in parts that have already arrived, and
+//! the time is checked between two parts.
 
 use super::{LARGEST_ANSWER, Response, Transport, USER_AGENT};
 use crate::courier::ClientError;
@@ -15,18 +16,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use windows_sys::Win32::Networking::WinHttp as winhttp;
 
-/// The protocols that TLS may be, the newest first: Windows refuses a set with one that it does not know.
+/// The TLS versions that are offered, the newest first. Windows refuses a set that has a version
+/// that it does not know.
 const PROTOCOLS: [u32; 2] = [
     winhttp::WINHTTP_FLAG_SECURE_PROTOCOL_TLS1_2 | winhttp::WINHTTP_FLAG_SECURE_PROTOCOL_TLS1_3,
     winhttp::WINHTTP_FLAG_SECURE_PROTOCOL_TLS1_2,
 ];
-/// WSAETIMEDOUT and WSAECONNREFUSED (winsock2.h), which come through where WinHTTP has no error of its own.
+/// WSAETIMEDOUT and WSAECONNREFUSED (winsock2.h). They are returned if WinHTTP has no error code of
+/// its own.
 const WSA_TIMED_OUT: u32 = 10060;
 const WSA_REFUSED: u32 = 10061;
 /// How much of an answer is read at once, in bytes.
 const PART: usize = 4096;
 
-/// A server, and what requests to it have in common.
+/// A server, and what all requests to it have in common.
 #[derive(Debug)]
 pub(in crate::courier) struct WinHttp {
     access: Access,
@@ -36,11 +39,11 @@ pub(in crate::courier) struct WinHttp {
     secure: bool,
     certificate: Option<CertificateName>,
     timeout: Duration,
-    /// Made by the thread that sends first. One request at a time.
+    /// Made by the thread that sends first. Used for one request at a time.
     connected: Mutex<Option<Connected>>,
 }
 
-/// What WinHTTP has of it. The server has to go before its session.
+/// WinHTTP's handles. The connection's has to be closed before its session's.
 #[derive(Debug)]
 struct Connected {
     server: Server,
@@ -91,7 +94,8 @@ impl Transport for WinHttp {
             lines.push_str(&format!("{name}: {value}\r\n"));
         }
         self.exchange(certificate.as_ref(), &lines, body, until).map_err(|failure| match failure {
-            // Of a time-out in the middle of TLS, say, the library says that TLS failed.
+            // If a time-out hits in the middle of TLS, for example, WinHTTP reports that TLS
+            // failed.
             Failure::Of(error) if Instant::now() < until => self.explain(error),
             Failure::CutShort => "the connection broke in the middle of the answer".to_owned(),
             _ => {
@@ -121,7 +125,8 @@ impl WinHttp {
         let limit = |option| request.set(option, left(until).cast_unsigned());
         limit(winhttp::WINHTTP_OPTION_RECEIVE_RESPONSE_TIMEOUT)?;
         request.send(headers, body)?;
-        // What is left now. Where Windows takes no new limit of a request that was sent, the first one holds.
+        // The rest of the time. If Windows takes no new limit for a request that was sent, the
+        // first limit stays.
         let _ = limit(winhttp::WINHTTP_OPTION_RECEIVE_RESPONSE_TIMEOUT);
         let _ = limit(winhttp::WINHTTP_OPTION_RECEIVE_TIMEOUT);
         request.receive()?;
@@ -139,14 +144,15 @@ impl WinHttp {
         let session = Session::open(USER_AGENT, &self.access)?;
         let protocols = |set| session.set(winhttp::WINHTTP_OPTION_SECURE_PROTOCOLS, set);
         protocols(PROTOCOLS[0]).or_else(|_| protocols(PROTOCOLS[1]))?;
-        // A host's own connections have its user's certificates and logons. Windows before 11 does not know
-        // this option.
+        // Without this the connections of the host program, with its user's certificates and
+        // logons, could be shared. Windows before 11 does not know this option.
         let _ = session.set(winhttp::WINHTTP_OPTION_DISABLE_GLOBAL_POOLING, 1);
         let server = session.connect(&self.host, self.port)?;
         Ok(Connected { server, _session: session })
     }
 
-    /// What a request must not do. One that cannot be kept from it is not sent.
+    /// Forbids what a request must not do. If Windows refuses one of these options, the request is
+    /// not sent.
     fn restrict(
         &self,
         request: &Request,
@@ -157,7 +163,7 @@ impl WinHttp {
             winhttp::WINHTTP_OPTION_REDIRECT_POLICY,
             winhttp::WINHTTP_OPTION_REDIRECT_POLICY_NEVER,
         )?;
-        // By default a server on the intranet, or a proxy, that asks for it is logged on to as the user.
+        // By default WinHTTP logs on as the user if an intranet server or a proxy asks for it.
         request.set(
             winhttp::WINHTTP_OPTION_AUTOLOGON_POLICY,
             winhttp::WINHTTP_AUTOLOGON_SECURITY_LEVEL_HIGH,
@@ -169,13 +175,13 @@ impl WinHttp {
                 | winhttp::WINHTTP_DISABLE_REDIRECTS,
         )?;
         if self.secure {
-            // Without this WinHTTP might look for a certificate of the user's.
+            // Without this WinHTTP might use one of the user's certificates.
             request.set_client_certificate(certificate)?;
         }
         Ok(())
     }
 
-    /// What a failure means, and what to do.
+    /// Says what a failure means, and what to do about it.
     fn explain(&self, error: WinHttpError) -> String {
         let proxy = match &self.access {
             Access::Direct => "",
@@ -241,11 +247,11 @@ fn find(name: &CertificateName) -> Result<Certificate, String> {
 
 /// Why there is no answer.
 enum Failure {
-    /// What WinHTTP says.
+    /// An error of WinHTTP.
     Of(WinHttpError),
-    /// It took too long.
+    /// The request took too long.
     TimedOut,
-    /// The answer ends before its end.
+    /// The connection ended before the answer was complete.
     CutShort,
 }
 
@@ -255,7 +261,7 @@ impl From<WinHttpError> for Failure {
     }
 }
 
-/// The milliseconds until that is past. Not 0, which stands for ever.
+/// The milliseconds until that time. Never 0, which WinHTTP takes for no limit.
 fn left(until: Instant) -> i32 {
     let left = until.saturating_duration_since(Instant::now()).as_millis();
     i32::try_from(left).unwrap_or(i32::MAX).saturating_add(1)
@@ -271,13 +277,15 @@ fn read_body(request: &Request, until: Instant) -> Result<Option<Vec<u8>>, Failu
         if Instant::now() >= until {
             return Err(Failure::TimedOut);
         }
-        // As above.
+        // See above: if Windows takes no new limit, the first one stays.
         let _ = request.set(winhttp::WINHTTP_OPTION_RECEIVE_TIMEOUT, left(until).cast_unsigned());
         let there = request.available()?;
-        // At the end too: only a body that was read to its end leaves its connection to the next request.
+        // The last read is needed, too: only if a body was read to its end is its connection used
+        // again.
         let read = request.read(&mut part[..there.clamp(1, PART)])?;
         if read == 0 {
-            // An empty body would be a success. WinHTTP does not say that it was to be a longer one.
+            // An empty body would be a success. WinHTTP does not report that the body was to be
+            // longer.
             let is_whole = length.is_none_or(|length| body.len() >= length);
             return if is_whole { Ok(Some(body)) } else { Err(Failure::CutShort) };
         }

@@ -1,4 +1,4 @@
-//! The slots of version 1, to read what it left.
+//! The slots of version 1, so that ledgers of that version can be read.
 
 use super::{Body, HEADER_SIZE, LOCAL_UNITS, PROVIDER_UNITS, REMOTE_UNITS, TEXT_UNITS};
 use std::mem::{offset_of, size_of};
@@ -47,7 +47,7 @@ impl StoredSlot {
         unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() }
     }
 
-    /// What it says, as version 2 would have: `anchor` and `session` are those of its header.
+    /// The slot's operation as version 2 records it. The anchor and the session are the header's.
     pub fn body(&self, anchor_unix_nanos: u64, session_id: u32) -> Body {
         let mut body = Body {
             sent: self.sent,
@@ -70,7 +70,7 @@ impl StoredSlot {
         body.text.copy_from_slice(kept);
         let names = usize::from(self.remote_units) + usize::from(self.local_units);
         let room = TEXT_UNITS.saturating_sub(names);
-        // A provider whose length cannot be right stays so.
+        // A provider's length that cannot be right stays wrong, so that the reader finds the damage.
         body.provider_units = match usize::from(self.provider_units) {
             units @ 0..=PROVIDER_UNITS => units.min(room) as u16,
             _ => u16::MAX,

@@ -1,5 +1,5 @@
-//! A folder that stays the same one for as long as it is open, and files that any user may have put
-//! into it.
+//! An open folder, which stays the same folder as long as it is open, and the files in it, which
+//! any user may have made.
 
 use crate::platform::{Listed, Ownership, Refused};
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// How a file is opened that any user may have made: each flag of open(2), and why.
+/// How a file is opened that any user may have made: each flag of open(2), and the reason for it.
 const FOREIGN: [(libc::c_int, &str); 5] = [
     (libc::O_RDWR, "the lock, the freed slots and the file's date are written"),
     (libc::O_NOFOLLOW, "a link leads to a file that is not in the folder"),
@@ -24,7 +24,7 @@ const FOREIGN: [(libc::c_int, &str); 5] = [
 /// An open folder.
 #[derive(Debug)]
 pub struct Directory {
-    /// Where it was when it was opened.
+    /// The path at which the folder was opened.
     path: PathBuf,
     file: File,
 }
@@ -37,18 +37,18 @@ impl Directory {
         Ok(Self { path: path.into(), file })
     }
 
-    /// Where it was when it was opened: for people, and for names in messages.
+    /// The path at which the folder was opened, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it has not been removed.
+    /// Whether the folder still exists.
     pub fn is_there(&self) -> bool {
         self.file.metadata().is_ok_and(|folder| folder.nlink() > 0)
     }
 
-    /// Opens the file called `name` for reading and writing. It waits for nobody, follows no link,
-    /// and refuses what is not a plain file of one name.
+    /// Opens the file `name` for reading and writing. Does not wait for other programs and follows
+    /// no link. Refuses every file that is not plain or has a second name.
     pub fn open_file(&self, name: &OsStr) -> Result<File, Refused> {
         let name = one_name(name)?;
         let flags = FOREIGN.iter().fold(0, |flags, (flag, _)| flags | flag);
@@ -67,16 +67,16 @@ impl Directory {
             return Err(Refused::NoFile);
         }
         match metadata.nlink() {
-            // Removed in this moment.
+            // The file was removed at this moment.
             0 => Err(Refused::System(io::ErrorKind::NotFound.into())),
             1 => Ok(file),
             _ => Err(Refused::SecondName),
         }
     }
 
-    /// Lists what is in the folder, a buffer at a time, without opening any of it.
+    /// Lists the folder, one buffer at a time, without opening its files.
     pub fn list(&self) -> io::Result<List<'_>> {
-        // A description of its own: a duplicate would share its place in the list with others.
+        // A second open file description: a duplicate would share its position in the list.
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
         // SAFETY: the descriptor is open for as long as `self` is, and the name ends in NUL.
         let again = unsafe { libc::openat(self.fd(), c".".as_ptr(), flags) };
@@ -94,16 +94,16 @@ impl Directory {
         Ok(List { directory: self, stream })
     }
 
-    /// Removes the name `name`, if it is still that of `file`. Anybody who may rename files here can
-    /// do so between the two steps; where [`ownership`](Self::ownership) is safe, that is the file's
-    /// own user and administrators alone.
+    /// Removes the name `name` if it is still the name of `file`. A user who may rename files here
+    /// can do so between the two steps. If [`ownership`](Self::ownership) is safe, only the file's
+    /// own user and administrators can.
     pub fn remove(&self, name: &OsStr, file: File) -> io::Result<()> {
         let name = self.name_of(name, &file)?;
         // SAFETY: the descriptor is open for as long as `self` is, and `name` ends in NUL.
         check(unsafe { libc::unlinkat(self.fd(), name.as_ptr(), 0) })
     }
 
-    /// Whom the folder belongs to, and what others may do in it.
+    /// The user whom the folder belongs to, and what others may do in it.
     pub fn ownership(&self) -> io::Result<Ownership> {
         let metadata = self.file.metadata()?;
         // SAFETY: takes nothing and cannot fail.
@@ -138,7 +138,7 @@ impl Directory {
     }
 }
 
-/// The folder's list, which is read a buffer at a time.
+/// The folder's list, read one buffer at a time.
 #[derive(Debug)]
 pub struct List<'a> {
     directory: &'a Directory,
@@ -161,7 +161,7 @@ impl Iterator for List<'_> {
             if name == c"." || name == c".." {
                 continue;
             }
-            // Gone in this moment, if it cannot be seen.
+            // If the file cannot be read, it was removed at this moment.
             let Ok(seen) = self.directory.look_at(name) else { continue };
             return Some(Listed {
                 name: OsString::from_vec(name.to_bytes().to_vec()),
@@ -180,7 +180,7 @@ impl Drop for List<'_> {
     }
 }
 
-/// A date of stat(2); the one of the epoch for dates before it.
+/// A date of stat(2). A date before the epoch becomes the epoch.
 fn date(seconds: i64, nanos: i64) -> SystemTime {
     let since = u64::try_from(seconds).ok().zip(u32::try_from(nanos).ok());
     since
@@ -190,7 +190,7 @@ fn date(seconds: i64, nanos: i64) -> SystemTime {
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// A name, and not a path that leads out of the folder.
+/// A single name. A path that leads out of the folder is an error.
 fn one_name(name: &OsStr) -> io::Result<CString> {
     if name.is_empty() || name == "." || name == ".." || name.as_bytes().contains(&b'/') {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -198,13 +198,13 @@ fn one_name(name: &OsStr) -> io::Result<CString> {
     Ok(CString::new(name.as_bytes())?)
 }
 
-/// What open(2) says of files that it does not open.
+/// Why open(2) did not open a file.
 fn refusal(error: io::Error) -> Refused {
     match error.raw_os_error() {
         Some(libc::EWOULDBLOCK) => Refused::Leased,
         Some(libc::ELOOP) => Refused::Link,
         Some(libc::EISDIR) => Refused::Directory,
-        // A socket; a device without a driver.
+        // It is a socket, or a device without a driver.
         Some(libc::ENXIO | libc::ENODEV) => Refused::NoFile,
         _ => Refused::System(error),
     }
@@ -212,7 +212,8 @@ fn refusal(error: io::Error) -> Refused {
 
 fn ownership(owner: u32, mode: u32, user: u32) -> Ownership {
     let others_write = mode & (libc::S_IWGRP | libc::S_IWOTH) != 0;
-    // With it, only a file's owner and the folder's may remove the file (rename(2), EPERM).
+    // With the sticky bit, only the file's owner and the folder's owner may remove the file
+    // (rename(2), EPERM).
     let sticky = mode & libc::S_ISVTX != 0;
     Ownership {
         owner: format!("uid {owner}"),
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_file_of_one_name_is_refused_for_what_it_is() {
+    fn a_file_that_is_not_plain_is_refused_with_its_own_reason() {
         let folder = Folder::new();
         let path = |name: &str| folder.place.path().join(name);
         folder.write("plain", "text");
@@ -296,7 +297,7 @@ mod tests {
         let folder = Folder::new();
         folder.write("leased", "text");
         let holder = File::open(folder.place.path().join("leased")).unwrap();
-        // The signal that the lease is asked for would end this program.
+        // The kernel signals that the lease is asked for; the signal would end this program.
         // SAFETY: ignoring a signal touches no memory.
         unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
         // SAFETY: the descriptor is open.

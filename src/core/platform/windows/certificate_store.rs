@@ -1,6 +1,7 @@
 //! The machine's own certificates: the store `LocalMachine\My`.
 //!
-//! The functions are those of wincrypt.h. The library is loaded when a certificate is looked for.
+//! The functions are declared in wincrypt.h. The library is loaded when a certificate is looked
+//! for.
 
 use super::system_library::{Function, SystemLibrary, system_functions};
 use std::ffi::c_void;
@@ -41,8 +42,8 @@ impl Certificate {
         unsafe { Self::find(CERT_FIND_SHA1_HASH, (&raw const blob).cast()) }
     }
 
-    /// The machine's certificate with a private key whose subject has this text in it, in upper or lower case:
-    /// of those that are valid now, the one that is valid longest.
+    /// The machine's certificate with a private key whose subject contains this text, in upper or
+    /// lower case. If several such certificates are valid now, the one that expires last.
     pub fn by_subject(text: &str) -> io::Result<Option<Self>> {
         let text: Vec<u16> = text.encode_utf16().chain([0]).collect();
         // SAFETY: a subject is looked for by a text that ends in NUL, which lives for the call.
@@ -85,7 +86,7 @@ impl Certificate {
         }
     }
 
-    /// For WinHTTP, as long as this lives.
+    /// The pointer for WinHTTP, valid as long as this lives.
     pub(super) fn as_ptr(&self) -> *const CERT_CONTEXT {
         self.context
     }
@@ -115,7 +116,7 @@ impl Certificate {
         unsafe { (self.functions.time_validity)(null(), self.info()) == 0 }
     }
 
-    /// In units of 100 ns.
+    /// When the certificate expires, in units of 100 ns since 1601.
     fn valid_until(&self) -> u64 {
         // SAFETY: the information belongs to the context, which is not freed before this is dropped.
         let until = unsafe { (*self.info()).NotAfter };
@@ -168,7 +169,7 @@ impl Drop for Store {
 mod tests {
     use super::*;
 
-    /// The signatures are tested when this is compiled, the names when it runs.
+    /// The signatures are tested at compile time, and the names when the test runs.
     #[test]
     fn every_function_is_there_and_is_the_one_that_windows_declares() {
         let _declared = Crypt32::of_windows_sys();

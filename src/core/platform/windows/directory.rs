@@ -1,5 +1,5 @@
-//! A folder that stays the same one for as long as it is open, and files that any user may have put
-//! into it.
+//! An open folder, which stays the same folder as long as it is open, and the files in it, which
+//! any user may have made.
 
 use super::security::Security;
 use crate::platform::{Listed, Ownership, Refused};
@@ -35,7 +35,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 
-/// How a file is opened that any user may have made: each option of NtCreateFile, and why.
+/// How a file is opened that any user may have made: each option of NtCreateFile, and the reason
+/// for it.
 const FOREIGN: [(u32, &str); 5] = [
     (FILE_COMPLETE_IF_OPLOCKED, "an oplock that is not given up would be waited for without end"),
     (FILE_OPEN_REPARSE_POINT, "a link leads to a file that is not in the folder"),
@@ -44,10 +45,11 @@ const FOREIGN: [(u32, &str); 5] = [
     (FILE_SYNCHRONOUS_IO_NONALERT, "ReadFile, LockFile and their kin return when they are done"),
 ];
 
-/// What others may do with the file meanwhile: all that they could without us.
+/// What others may do with the file at the same time: everything that they could do without this
+/// process.
 const SHARED: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
 
-/// Attributes of files that are refused, in this order.
+/// File attributes that are refused, in this order.
 const UNWANTED: [(u32, fn() -> Refused); 8] = [
     (FILE_ATTRIBUTE_REPARSE_POINT, || Refused::Link),
     (FILE_ATTRIBUTE_DIRECTORY, || Refused::Directory),
@@ -62,7 +64,7 @@ const UNWANTED: [(u32, fn() -> Refused); 8] = [
 /// An open folder.
 #[derive(Debug)]
 pub struct Directory {
-    /// Where it was when it was opened.
+    /// The path at which the folder was opened.
     path: PathBuf,
     file: File,
 }
@@ -84,18 +86,18 @@ impl Directory {
         Ok(Self { path: path.into(), file })
     }
 
-    /// Where it was when it was opened: for people, and for names in messages.
+    /// The path at which the folder was opened, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it has not been removed.
+    /// Whether the folder still exists.
     pub fn is_there(&self) -> bool {
         information(&self.file).is_ok_and(|folder| folder.nNumberOfLinks > 0)
     }
 
-    /// Opens the file called `name` for reading and writing. It waits for nobody, follows no link,
-    /// and refuses what is not a plain file of one name.
+    /// Opens the file `name` for reading and writing. Does not wait for other programs and follows
+    /// no link. Refuses every file that is not plain or has a second name.
     pub fn open_file(&self, name: &OsStr) -> Result<File, Refused> {
         self.open_with(name, FILE_GENERIC_READ | FILE_GENERIC_WRITE)
     }
@@ -137,7 +139,7 @@ impl Directory {
         }
         // SAFETY: it was opened just now, and nobody else closes it.
         let file = unsafe { File::from_raw_handle(handle.cast()) };
-        // A success: the handle is there, and the first thing that is done with it would wait.
+        // The call succeeded and the handle is open, but the first use of the handle would wait.
         if status == STATUS_OPLOCK_BREAK_IN_PROGRESS {
             return Err(Refused::Leased);
         }
@@ -150,7 +152,7 @@ impl Directory {
         Ok(file)
     }
 
-    /// Lists what is in the folder, a buffer at a time, without opening any of it. The folder has one
+    /// Lists the folder, one buffer at a time, without opening its files. The folder has only one
     /// list: do not begin another before this one is dropped.
     pub fn list(&self) -> io::Result<List<'_>> {
         let mut list = List {
@@ -162,7 +164,7 @@ impl Directory {
         Ok(list)
     }
 
-    /// Removes `file`, which was opened as `name`, and no other.
+    /// Removes `file`, which was opened as `name`. Never removes another file.
     pub fn remove(&self, name: &OsStr, file: File) -> io::Result<()> {
         let again = self.open_with(name, DELETE | FILE_READ_ATTRIBUTES)?;
         if identity(&information(&again)?) != identity(&information(&file)?) {
@@ -174,7 +176,8 @@ impl Directory {
         let flags = FILE_DISPOSITION_FLAG_DELETE | FILE_DISPOSITION_FLAG_POSIX_SEMANTICS;
         let at_once = FILE_DISPOSITION_INFO_EX { Flags: flags };
         set_information(&again, FileDispositionInfoEx, &at_once).or_else(|_| {
-            // A file system without it: the name goes when the last handle does.
+            // This file system does not have that operation. The name is removed when the last
+            // handle is closed.
             set_information(
                 &again,
                 FileDispositionInfo,
@@ -183,7 +186,7 @@ impl Directory {
         })
     }
 
-    /// Whom the folder belongs to, and what others may do in it.
+    /// The user whom the folder belongs to, and what others may do in it.
     pub fn ownership(&self) -> io::Result<Ownership> {
         let security = Security::of(&self.file)?;
         Ok(Ownership {
@@ -193,8 +196,8 @@ impl Directory {
         })
     }
 
-    /// Whether nobody but the system, administrators, services and this process' user can give what is
-    /// in the folder another place, or the folder itself, unless it is a root.
+    /// Whether nobody but the system, administrators, services and this process' user can move the
+    /// folder's contents, or the folder itself. A root folder cannot be moved.
     pub fn keeps_its_place(&self) -> io::Result<bool> {
         let security = Security::of(&self.file)?;
         let is_root = self.path.parent().is_none();
@@ -202,21 +205,21 @@ impl Directory {
     }
 }
 
-/// Bytes of the folder's list that are read at a time: some hundred names.
+/// Bytes of the folder's list that are read at a time: a few hundred names.
 const BUFFER: usize = 64 * 1024;
 
 /// The folder's list.
 #[derive(Debug)]
 pub struct List<'a> {
     directory: &'a Directory,
-    /// In units of eight bytes, to which the entries are aligned.
+    /// The unit is eight bytes, because the entries are aligned to eight bytes.
     buffer: Box<[u64]>,
-    /// Where in the buffer the next entry is.
+    /// The offset of the next entry in the buffer.
     next: Option<usize>,
 }
 
 impl List<'_> {
-    /// Reads the next entries. At the end there are none.
+    /// Reads the next entries. At the end of the list there are none.
     fn fill(&mut self, class: i32) -> io::Result<()> {
         // SAFETY: the handle is open as long as the directory is, and the buffer is writable.
         let filled = unsafe {
@@ -233,7 +236,7 @@ impl List<'_> {
         if filled != 0 || at_end { Ok(()) } else { Err(error) }
     }
 
-    /// The entry at `place` of the buffer, and where the next one is.
+    /// The entry at `place` of the buffer, and the offset of the next one.
     fn entry(&self, place: usize) -> Option<(Listed, Option<usize>)> {
         const NAME: usize = offset_of!(FILE_ID_BOTH_DIR_INFO, FileName);
         let room = size_of_val(&*self.buffer).checked_sub(place)?;
@@ -270,7 +273,7 @@ impl Iterator for List<'_> {
     fn next(&mut self) -> Option<Listed> {
         loop {
             let Some(place) = self.next else {
-                // What cannot be read is the end of the list.
+                // If the list cannot be read further, it ends here.
                 self.fill(FileIdBothDirectoryInfo).ok()?;
                 self.next?;
                 continue;
@@ -284,7 +287,7 @@ impl Iterator for List<'_> {
     }
 }
 
-/// A date of Windows: units of 100 ns since 1601; the one of 1970 for dates before it.
+/// A date of Windows, in units of 100 ns since 1601. A date before 1970 becomes 1970.
 fn date(ticks: i64) -> SystemTime {
     const TO_1970: i64 = 116_444_736_000_000_000;
     let since = u64::try_from(ticks.saturating_sub(TO_1970)).unwrap_or(0);
@@ -292,7 +295,7 @@ fn date(ticks: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// A name, and not a path that leads out of the folder, nor a stream of a file.
+/// A single name. A path that leads out of the folder, or a stream of a file, is an error.
 fn one_name(name: &OsStr) -> io::Result<Vec<u16>> {
     let units: Vec<u16> = name.encode_wide().collect();
     let outside = |unit: &u16| [b'\\', b'/', b':', 0].map(u16::from).contains(unit);
@@ -302,7 +305,7 @@ fn one_name(name: &OsStr) -> io::Result<Vec<u16>> {
     Ok(units)
 }
 
-/// What NtCreateFile says of files that it does not open.
+/// Why NtCreateFile did not open a file.
 fn refusal(status: NTSTATUS) -> Refused {
     if status == STATUS_FILE_IS_A_DIRECTORY {
         return Refused::Directory;
@@ -312,7 +315,7 @@ fn refusal(status: NTSTATUS) -> Refused {
     Refused::System(io::Error::from_raw_os_error(code.cast_signed()))
 }
 
-/// Refuses what is not a plain file of one name, with all its bytes on this disk.
+/// Refuses every file that is not plain, has a second name, or has bytes that are not on this disk.
 fn accept(attributes: u32, links: u32) -> Result<(), Refused> {
     match UNWANTED.iter().find(|(attribute, _)| attributes & attribute != 0) {
         Some((_, refused)) => Err(refused()),
@@ -321,7 +324,7 @@ fn accept(attributes: u32, links: u32) -> Result<(), Refused> {
     }
 }
 
-/// What tells a file from every other of the machine.
+/// Numbers that only this file of the machine has.
 fn identity(file: &BY_HANDLE_FILE_INFORMATION) -> (u32, u32, u32) {
     (file.dwVolumeSerialNumber, file.nFileIndexHigh, file.nFileIndexLow)
 }
@@ -382,7 +385,7 @@ mod tests {
     #[test]
     fn a_folder_is_listed_and_its_files_are_opened_and_removed() {
         let place = tempfile::tempdir().unwrap();
-        // More than one buffer's worth.
+        // More names than one buffer holds.
         for number in 0..1000 {
             let name = format!("{number:064}");
             std::fs::write(place.path().join(name), "x".repeat(number)).unwrap();

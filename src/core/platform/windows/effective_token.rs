@@ -8,12 +8,12 @@ use windows_sys::Win32::Security::{
     TokenImpersonation, TokenSessionId, TokenStatistics,
 };
 
-/// `GetCurrentThreadEffectiveToken` (processthreadsapi.h): a constant that stands for the token, and
+/// `GetCurrentThreadEffectiveToken` (processthreadsapi.h): a constant that stands for the token and
 /// need not be closed.
 const EFFECTIVE_TOKEN: HANDLE = -6_isize as HANDLE;
 
-/// The calling thread's effective token. What Windows does not tell stays unknown. Three system
-/// calls; nothing is opened, and nothing is allocated.
+/// The calling thread's effective token. Facts that Windows does not give stay unknown. Takes three
+/// system calls, opens nothing and allocates nothing.
 pub fn effective_token() -> Token {
     let mut token = Token::default();
     let mut session = 0_u32;
@@ -33,7 +33,7 @@ pub fn effective_token() -> Token {
     token
 }
 
-/// Asks for information of a fixed size, of which `answer` is the type. Returns whether it came.
+/// Asks for information of a fixed size, which `answer` holds. Returns whether Windows gave it.
 fn ask<T: Copy>(class: TOKEN_INFORMATION_CLASS, answer: &mut T) -> bool {
     let mut length = 0;
     let place: *mut c_void = std::ptr::from_mut(answer).cast();

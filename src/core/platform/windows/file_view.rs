@@ -1,8 +1,8 @@
 //! The bytes of a file that its host has locked.
 //!
-//! A lock refuses ReadFile and WriteFile, not a mapped view. A page of a view that cannot be read from
-//! the disk is an exception where it is touched, which would end the process; where the system copies
-//! ([ReadProcessMemory]), it is an error.
+//! A lock refuses ReadFile and WriteFile, but not a mapped view. If a page of a view cannot be read
+//! from the disk, touching it raises an exception, which would end the process. If the system
+//! copies the page ([ReadProcessMemory]), it returns an error instead.
 //!
 //! [ReadProcessMemory]: https://learn.microsoft.com/windows/win32/api/memoryapi/nf-memoryapi-readprocessmemory
 
@@ -13,18 +13,20 @@ use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Diagnostics::Debug::{ReadProcessMemory, WriteProcessMemory};
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-/// A view of a file, which is touched by the system alone.
+/// A view of a file. Only the system touches its bytes.
 #[derive(Debug)]
 pub struct FileView(MmapRaw);
 
 impl FileView {
-    /// Maps the first `length` bytes of `file`; `None` of an empty one, which has nothing to map.
+    /// Maps the first `length` bytes of `file`. `None` if the file is empty, because nothing can be
+    /// mapped then.
     pub fn of(file: &File, length: usize) -> io::Result<Option<Self>> {
         let map = || MmapOptions::new().len(length).map_raw(file).map(Self);
         (length > 0).then(map).transpose()
     }
 
-    /// Copies bytes out. Returns how many there were: fewer than asked for at the view's end.
+    /// Copies bytes out. Returns how many bytes were copied: fewer than asked for at the view's
+    /// end.
     pub fn read_at(&self, offset: usize, into: &mut [u8]) -> io::Result<usize> {
         let wanted = into.len().min(self.0.len().saturating_sub(offset));
         if wanted == 0 {
@@ -48,7 +50,7 @@ impl FileView {
         Ok(wanted)
     }
 
-    /// Writes bytes into the view, which must have room for them.
+    /// Writes bytes into the view. They must fit.
     pub fn write_at(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let end = offset.checked_add(bytes.len());
         if end.is_none_or(|end| end > self.0.len()) {
@@ -74,7 +76,7 @@ impl FileView {
     }
 }
 
-/// The handle that stands for this process, and needs no closing.
+/// The handle that stands for this process. It needs no closing.
 fn this_process() -> HANDLE {
     // SAFETY: takes nothing and cannot fail.
     unsafe { GetCurrentProcess() }
@@ -85,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_go_into_a_locked_file_and_out_of_it_and_end_where_it_ends() {
+    fn bytes_are_written_to_a_locked_file_and_read_from_it_up_to_its_end() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         io::Write::write_all(&mut file, b"0123456789").unwrap();
         let other = file.reopen().unwrap();
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error_and_not_an_exception() {
+    fn a_page_that_cannot_be_read_is_an_error_and_not_an_exception() {
         let mut byte = [0];
         // SAFETY: the system checks the range, in which nothing is mapped, and copies nothing.
         let copied = unsafe {

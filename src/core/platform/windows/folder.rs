@@ -1,11 +1,11 @@
-//! Windows' own folders. None is taken from the environment, which is the user's to change.
+//! Windows' own folders. They are not read from the environment, because the user can change it.
 
 use crate::expand::expand;
 use std::path::PathBuf;
 use windows_registry::LOCAL_MACHINE;
 use windows_sys::Win32::System::SystemInformation::GetSystemWindowsDirectoryW;
 
-/// The folder of Windows, such as `C:\Windows`, and what `%SystemRoot%` stands for.
+/// The folder of Windows, such as `C:\Windows`. `%SystemRoot%` stands for it.
 pub fn windows_folder() -> Option<String> {
     let mut folder = [0_u16; 512];
     // SAFETY: writes at most as many units as `folder` has.
@@ -14,7 +14,7 @@ pub fn windows_folder() -> Option<String> {
     String::from_utf16(folder).ok()
 }
 
-/// What `%ProgramData%` stands for: where Windows' list of profiles says it is.
+/// The folder that `%ProgramData%` stands for, as Windows' list of profiles says.
 pub fn program_data() -> Option<String> {
     let windows = windows_folder()?;
     let drive = windows.get(..2).filter(|drive| drive.ends_with(':'))?;
@@ -33,13 +33,13 @@ pub fn program_data() -> Option<String> {
     .ok()
 }
 
-/// Where this user's programs keep what is nobody else's; `None` for a user without a profile.
+/// Where this user's programs keep their own data. `None` for a user without a profile.
 pub fn state_dir() -> Option<PathBuf> {
     let folder = std::env::var_os("LOCALAPPDATA").map(PathBuf::from);
     folder.filter(|path| path.is_absolute()).map(|path| path.join("mpr-otel"))
 }
 
-/// Where ledgers live unless a setting says otherwise.
+/// Where ledgers are if no setting names a folder.
 pub fn default_ledger_dir() -> PathBuf {
     let folder = program_data().map(PathBuf::from);
     folder

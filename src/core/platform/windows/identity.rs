@@ -1,6 +1,6 @@
 //! Which machine this is, and which Windows runs on it.
 //!
-//! Every process of a machine, a 32-bit or emulated one too, gets the same answers.
+//! Every process of a machine gets the same answers, also a 32-bit or an emulated one.
 
 use std::ffi::c_void;
 use windows_registry::{Key, LOCAL_MACHINE};
@@ -20,8 +20,8 @@ pub fn host_name() -> Option<String> {
     name(ComputerNameDnsFullyQualified)
 }
 
-/// The computer's own name: its DNS host name without a domain, which joining a domain and a
-/// cluster's virtual names do not change.
+/// The computer's own name: its DNS host name without a domain. Joining a domain or a cluster's
+/// virtual names do not change it.
 pub fn computer_name() -> Option<String> {
     name(ComputerNamePhysicalDnsHostname)
 }
@@ -41,8 +41,8 @@ pub fn installation_id() -> Option<String> {
     key.get_string("MachineGuid").ok().filter(|id| !id.is_empty())
 }
 
-/// `os.version` and `os.build_id`, from the registry: what the version functions say depends on
-/// how a program is to be kept compatible.
+/// `os.version` and `os.build_id`, from the registry. The version functions are not used, because
+/// their answer depends on the program's compatibility settings.
 pub fn os_version() -> (Option<String>, Option<String>) {
     let Some(key) = open(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion") else {
         return (None, None);
@@ -53,24 +53,24 @@ pub fn os_version() -> (Option<String>, Option<String>) {
     (version(release, build.as_deref()), build_id(build.as_deref(), number("UBR")))
 }
 
-/// Such as `10.0.26100`.
+/// The version, such as `10.0.26100`.
 fn version(release: Option<(u32, u32)>, build: Option<&str>) -> Option<String> {
     let ((major, minor), build) = release.zip(build)?;
     Some(format!("{major}.{minor}.{build}"))
 }
 
-/// Such as `26100.2314`: the build and its revision, which is 0 before the first update.
+/// The build and its revision, such as `26100.2314`. The revision is 0 before the first update.
 fn build_id(build: Option<&str>, revision: Option<u32>) -> Option<String> {
     Some(format!("{}.{}", build?, revision.unwrap_or(0)))
 }
 
-/// The Active Directory site that Netlogon found last, as it stands in the registry.
+/// The Active Directory site that Netlogon found last, as the registry has it.
 pub fn site() -> Option<String> {
     let key = open(r"SYSTEM\CurrentControlSet\Services\Netlogon\Parameters")?;
     key.get_string("DynamicSiteName").ok()
 }
 
-/// A key of the machine, the one that 64-bit programs see.
+/// Opens a key of the machine, in the view of 64-bit programs.
 fn open(path: &str) -> Option<Key> {
     LOCAL_MACHINE.options().read().wow64_64().open(path).ok()
 }
@@ -87,9 +87,10 @@ pub fn machine_arch() -> Option<String> {
     Some(name.to_owned())
 }
 
-/// An `IMAGE_FILE_MACHINE_` value.
+/// The machine's own `IMAGE_FILE_MACHINE_` value.
 fn native_machine() -> u16 {
-    /// wow64apiset.h. Since Windows 10 version 1709, so it is not linked to: Server 2016 is older.
+    /// Declared in wow64apiset.h. It exists since Windows 10 version 1709, and Server 2016 is
+    /// older, so it is looked up at run time.
     type IsWow64Process2 = unsafe extern "system" fn(HANDLE, *mut u16, *mut u16) -> BOOL;
     // SAFETY: the name ends in NUL. Every process has kernel32, for its whole life.
     let kernel = unsafe { GetModuleHandleW(w!("kernel32.dll")) };
@@ -107,7 +108,7 @@ fn native_machine() -> u16 {
             return native;
         }
     }
-    // What is older runs on no machine that emulates another.
+    // An older Windows emulates no other machine.
     let mut system = SYSTEM_INFO::default();
     // SAFETY: `system` is writable for the call, which cannot fail.
     unsafe { GetNativeSystemInfo(&mut system) };

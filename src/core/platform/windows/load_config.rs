@@ -1,10 +1,12 @@
-//! The load configuration of a file that is not linked by MSVC: its imports come from System32 alone.
+//! The load configuration of a file that MSVC did not link: it says that imports come only from
+//! System32.
 //!
-//! A DLL's static imports are otherwise looked up in the folder of the program that loads it first.
-//! MSVC's C runtime brings a load configuration, and its linker has `/DEPENDENTLOADFLAG`; mingw-w64 has
-//! neither. LLVM's linker makes what is called `_load_config_used` the file's load configuration, and
-//! `cargo xtask` checks that it did. What is left out of IMAGE_LOAD_CONFIG_DIRECTORY (winnt.h) is zero:
-//! no SafeSEH table, no cookie. DependentLoadFlags is LOAD_LIBRARY_SEARCH_SYSTEM32 (libloaderapi.h).
+//! Otherwise Windows looks for a DLL's static imports first in the folder of the program that loads
+//! it. MSVC's C runtime has a load configuration, and its linker has `/DEPENDENTLOADFLAG`;
+//! mingw-w64 has neither. LLVM's linker takes the symbol `_load_config_used` as the file's load
+//! configuration, and `cargo xtask` checks that it did. All other fields of
+//! IMAGE_LOAD_CONFIG_DIRECTORY (winnt.h) are zero, so there is no SafeSEH table and no cookie.
+//! DependentLoadFlags is LOAD_LIBRARY_SEARCH_SYSTEM32 (libloaderapi.h).
 
 use core::arch::global_asm;
 
@@ -21,7 +23,7 @@ global_asm!(
     ".text",
 );
 
-// C's names have an underscore more there.
+// On 32 bits C's names have one more underscore.
 #[cfg(all(target_pointer_width = "32", not(target_abi = "llvm")))]
 global_asm!(
     ".section .rdata,\"dr\"",
@@ -35,8 +37,8 @@ global_asm!(
     ".text",
 );
 
-// With Control Flow Guard: the linker defines the tables, their sizes and the flags, and mingw-w64's
-// runtime over UCRT the pointers through which code asks whether it may call.
+// With Control Flow Guard. The linker defines the tables, their sizes and the flags. mingw-w64's
+// runtime for UCRT defines the pointers to the functions that check a call.
 #[cfg(all(target_pointer_width = "64", target_abi = "llvm"))]
 global_asm!(
     ".section .rdata,\"dr\"",
@@ -88,8 +90,8 @@ global_asm!(
     ".text",
 );
 
-// Before the loader sets the pointer, and where Control Flow Guard is off, it leads here: every call may be
-// made. mingw-w64 has this in a file of assembly, which zig leaves out.
+// The loader sets this pointer if Control Flow Guard is on. Until then the pointer leads here, and
+// every call is allowed. mingw-w64 has this code in an assembly file, which zig leaves out.
 #[cfg(all(target_arch = "x86_64", target_abi = "llvm"))]
 global_asm!(
     ".text",

@@ -50,8 +50,8 @@ pub fn awake_nanos() -> u64 {
     counter_nanos().saturating_sub(asleep_nanos())
 }
 
-/// How long the machine has slept since its boot: `InterruptTimeBias` of KUSER_SHARED_DATA
-/// (ntddk.h), a page that every process has at this address.
+/// How long the machine has slept since its boot. Read from `InterruptTimeBias` of
+/// KUSER_SHARED_DATA (ntddk.h), a page that every process has at this address.
 pub fn asleep_nanos() -> u64 {
     const SHARED_PAGE: usize = 0x7FFE_0000;
     const INTERRUPT_TIME_BIAS: usize = 0x3B0;
@@ -62,15 +62,15 @@ pub fn asleep_nanos() -> u64 {
         let first = unsafe { bias.read_volatile() };
         // SAFETY: as above.
         let second = unsafe { bias.read_volatile() };
-        // On 32 bits a load is two; the field changes when the machine wakes up, and not otherwise.
+        // On 32 bits one load is two reads. The field changes only when the machine wakes up.
         if cfg!(target_pointer_width = "64") || first == second {
-            // In units of 100 ns.
+            // The field is in units of 100 ns.
             return second.wrapping_mul(100);
         }
     }
 }
 
-/// The performance counter in nanoseconds, which counts sleep.
+/// The performance counter in nanoseconds. It counts sleep.
 fn counter_nanos() -> u64 {
     static FREQUENCY: AtomicU64 = AtomicU64::new(0);
     let mut frequency = FREQUENCY.load(Ordering::Relaxed);
@@ -94,9 +94,9 @@ fn counter_nanos() -> u64 {
     }
 }
 
-/// Which boot of the machine this is, counted by Windows; 0 if that is unknown.
+/// The boot of the machine, counted by Windows; 0 if it is not known.
 pub fn boot_id() -> u64 {
-    // KUSER_SHARED_DATA (ntddk.h) is at this address in every process, and its BootId, a ULONG, at
+    // KUSER_SHARED_DATA (ntddk.h) is at this address in every process. Its BootId, a ULONG, is at
     // this offset.
     const BOOT_ID: *const u32 = (0x7FFE_0000_usize + 0x2C4) as *const u32;
     // SAFETY: Windows maps that page, read-only, into every process for its whole life. The place
@@ -104,8 +104,8 @@ pub fn boot_id() -> u64 {
     u64::from(unsafe { BOOT_ID.read_volatile() })
 }
 
-/// Keeps this module loaded for the life of the process, even if the host calls FreeLibrary: a thread of the
-/// library must never wake up in code that is gone.
+/// Keeps this module loaded for the life of the process, even if the host calls FreeLibrary.
+/// Otherwise a thread of the library could wake up in code that was unloaded.
 pub fn pin_module() {
     let mut module: HMODULE = std::ptr::null_mut();
     let inside: *const c_void = (pin_module as fn()) as *const c_void;
@@ -120,7 +120,7 @@ pub fn pin_module() {
     };
 }
 
-/// The calling thread's id: one read of the thread's own block.
+/// The calling thread's id. It takes one read of the thread's own block.
 pub fn thread_id() -> u32 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { GetCurrentThreadId() }
@@ -134,9 +134,9 @@ pub fn session_id() -> Option<u32> {
     (found != 0).then_some(session)
 }
 
-/// Whether `path` is on a disk of this machine, by its spelling and by what its drive
-/// letter stands for in the object manager's namespace. No file is opened: opening one on a
-/// dead server takes twenty seconds, and a UNC path re-enters MPR.
+/// Whether `path` is on a disk of this machine, judged by its spelling and by the device that its
+/// drive letter stands for. No file is opened, because opening one on a dead server takes twenty
+/// seconds, and a UNC path calls MPR again.
 pub fn is_local(path: &Path) -> bool {
     let Some(Component::Prefix(prefix)) = path.components().next() else {
         return false;

@@ -1,4 +1,4 @@
-//! Files that any user may have put where they are: what they are, and whose.
+//! Files that any user may have made: what kind they are, and whom they belong to.
 
 use super::security::Security;
 use crate::platform::FileOwner;
@@ -14,14 +14,15 @@ use windows_sys::Win32::Storage::FileSystem::{
     GetFileInformationByHandle, GetFileType,
 };
 
-/// Opens a file for reading and writing, but only a plain one: no link, no device, no pipe, and
-/// with no second name elsewhere, through which writing would reach another file.
+/// Opens a file for reading and writing if it is a plain file. A link, a device or a pipe is
+/// refused, and so is a file with a second name elsewhere, because a write would change that file,
+/// too.
 pub fn open_plain(path: &Path) -> io::Result<File> {
     plain(OpenOptions::new().read(true).write(true), path)
 }
 
-/// Opens a file for reading alone, but only a plain one, as [`open_plain`] does. What is not one
-/// is an error of kind `InvalidData`.
+/// Opens a plain file for reading only, as [`open_plain`] does. An error of kind `InvalidData`
+/// means that it is not a plain file.
 pub fn open_plain_to_read(path: &Path) -> io::Result<File> {
     plain(OpenOptions::new().read(true), path)
 }
@@ -47,14 +48,14 @@ fn plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether `file` may tell this process what to do. Here the rights that the installer gave the
-/// file and its folder say who writes to it, and its owner does not.
+/// Whether this process may follow orders in `file`. Always true here: the installer set the rights
+/// of the file and its folder, and those rights say who can write to it.
 pub fn owner_is_trusted(_file: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whom the file system says `file` belongs to, by its SID: its name might be asked for over the
-/// network.
+/// The user whom the file system says `file` belongs to. The name is a SID, because a user's name
+/// might be looked up over the network.
 pub fn owner_of(file: &File) -> io::Result<FileOwner> {
     let security = Security::of(file)?;
     Ok(FileOwner { name: security.owner()?, is_trusted: security.owner_is_trusted()? })

@@ -1,4 +1,4 @@
-//! Whom a file or a folder belongs to, and what others may do with it.
+//! The user whom a file or a folder belongs to, and what others may do with it.
 
 use super::token;
 use std::fs::File;
@@ -17,11 +17,11 @@ use windows_sys::Win32::Storage::FileSystem::{
     DELETE, FILE_DELETE_CHILD, FILE_WRITE_ATTRIBUTES, WRITE_DAC, WRITE_OWNER,
 };
 
-/// `AceType` of an ACE that refuses (ACCESS_DENIED_ACE_TYPE of winnt.h): it gives nothing away.
+/// `AceType` of an ACE that refuses (ACCESS_DENIED_ACE_TYPE of winnt.h): it gives no rights.
 const DENIED: u8 = 1;
-/// `AceType` of the ACE that is a [`ACCESS_ALLOWED_ACE`] (ACCESS_ALLOWED_ACE_TYPE of winnt.h).
+/// `AceType` of an [`ACCESS_ALLOWED_ACE`] (ACCESS_ALLOWED_ACE_TYPE of winnt.h).
 const ALLOWED: u8 = 0;
-/// Rights on a folder with which its files can be removed or replaced. GENERIC_* stand for others.
+/// Rights on a folder that let a user remove or replace its files. GENERIC_* rights include others.
 const REMOVING: u32 = FILE_DELETE_CHILD
     | FILE_WRITE_ATTRIBUTES
     | WRITE_DAC
@@ -29,11 +29,12 @@ const REMOVING: u32 = FILE_DELETE_CHILD
     | GENERIC_ALL
     | GENERIC_WRITE;
 
-/// Rights on a folder with which what is in it can be given another place, or its rights. Users may add
-/// files to `%ProgramData%` and set its attributes: that makes no link of a folder that is not empty.
+/// Rights on a folder that let a user move its contents or change its rights. Users may add files
+/// to `%ProgramData%` and set its attributes, but they cannot make a link of a folder that is not
+/// empty.
 const MOVING: u32 = FILE_DELETE_CHILD | WRITE_DAC | WRITE_OWNER | GENERIC_ALL;
 
-/// Owner and access list, inside the descriptor that Windows made for us.
+/// The owner and the access list, inside the descriptor that Windows made.
 pub(super) struct Security {
     /// The owner, valid while this lives.
     pub(super) owner: PSID,
@@ -80,21 +81,21 @@ impl Security {
         unsafe { is_trusted(self.owner) }
     }
 
-    /// Whether anybody else may remove or replace what is in the folder.
+    /// Whether anybody who is not trusted may remove or replace the folder's contents.
     pub(super) fn others_may_remove(&self) -> io::Result<bool> {
         self.others_may(REMOVING)
     }
 
-    /// Whether anybody else may give what is in the folder another place. Of a folder that is no root,
-    /// whether they may do so with the folder itself, as far as its own rights say.
+    /// Whether anybody who is not trusted may move the folder's contents. If the folder is not a
+    /// root: also whether its own rights let them move the folder itself.
     pub(super) fn others_may_move(&self, is_root: bool) -> io::Result<bool> {
         self.others_may(if is_root { MOVING } else { MOVING | DELETE })
     }
 
-    /// Whether the list gives anybody else one of these rights.
+    /// Whether the list gives one of these rights to anybody who is not trusted.
     fn others_may(&self, rights: u32) -> io::Result<bool> {
         if self.list.is_null() {
-            // A file without a list is everybody's.
+            // A file without a list is open to everybody.
             return Ok(true);
         }
         // SAFETY: the list is valid while `self` lives.
@@ -112,7 +113,8 @@ impl Security {
                 continue;
             }
             if header.AceType != ALLOWED {
-                // An ACE with a condition or an object: not read here, so not trusted.
+                // An ACE with a condition or an object. This code does not read it and so does not
+                // trust it.
                 return Ok(true);
             }
             let ace = ace.cast::<ACCESS_ALLOWED_ACE>();
@@ -149,7 +151,8 @@ unsafe fn is_trusted(sid: PSID) -> io::Result<bool> {
     Ok(is_of_the_system(&text) || unsafe { token::is_mine(sid) }?)
 }
 
-/// Well-known SIDs: LocalSystem, BUILTIN\Administrators, and NT SERVICE\*, which only services have.
+/// Well-known SIDs: LocalSystem, BUILTIN\Administrators, and NT SERVICE\*, which only services
+/// have.
 fn is_of_the_system(sid: &str) -> bool {
     sid == "S-1-5-18" || sid == "S-1-5-32-544" || sid.starts_with("S-1-5-80-")
 }
@@ -163,7 +166,7 @@ mod tests {
     use windows_sys::Win32::Security::{GetSecurityDescriptorDacl, GetSecurityDescriptorOwner};
 
     impl Security {
-        /// Of a descriptor in its definition language (SDDL).
+        /// Reads a descriptor in its definition language (SDDL).
         fn parse(sddl: &str) -> Self {
             let text: Vec<u16> = sddl.encode_utf16().chain([0]).collect();
             let null = std::ptr::null_mut();
@@ -198,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn windows_own_folders_can_hold_ours_and_those_of_users_cannot() {
+    fn folders_of_windows_can_hold_the_ledger_folder_and_folders_of_users_cannot() {
         // As icacls shows them on Windows 10 and 11.
         let root = "O:S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464\
             D:PAI(A;;LC;;;AU)(A;OICIIO;SDGXGWGR;;;AU)(A;;FA;;;SY)(A;OICIIO;GA;;;SY)\
             (A;OICIIO;GA;;;BA)(A;;FA;;;BA)(A;OICI;0x1200a9;;;BU)";
         let program_data = "O:SYD:PAI(A;OICIIO;GA;;;CO)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)\
             (A;OICI;0x1200a9;;;BU)(A;CI;DCLCRPCR;;;BU)";
-        // The root of a second disk, and what a user makes there.
+        // The root of a second disk, and a folder that a user makes there.
         let disk =
             "O:BAD:PAI(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1301bf;;;AU)(A;OICI;0x1200a9;;;BU)";
         let users = "O:S-1-5-21-1-2-3-1001D:AI(A;OICIID;FA;;;BA)(A;OICIID;FA;;;SY)";
@@ -216,7 +219,7 @@ mod tests {
         };
         assert!(judge(root, true));
         assert!(judge(program_data, false));
-        // Nobody renames a root, and what `install` makes in it inherits nothing.
+        // Nobody can rename a root, and the folder that `install` makes there inherits no rights.
         assert!(judge(disk, true));
         assert!(!judge(disk, false));
         assert!(!judge(users, false));
@@ -225,7 +228,7 @@ mod tests {
         let mut security = Security::parse(denied);
         security.list = std::ptr::null_mut();
         assert!(security.others_may_move(false).unwrap());
-        // But they are no place for ledgers.
+        // But these folders are not safe for ledgers.
         assert!(Security::parse(program_data).others_may_remove().unwrap());
     }
 
@@ -234,7 +237,7 @@ mod tests {
         for trusted in ["S-1-5-18", "S-1-5-32-544", "S-1-5-80-956008885-3418522649"] {
             assert!(is_of_the_system(trusted), "{trusted}");
         }
-        // Users, everybody, authenticated users, local services, CREATOR OWNER, a user.
+        // BUILTIN\Users, everyone, authenticated users, LocalService, CREATOR OWNER, one user.
         for other in
             ["S-1-5-32-545", "S-1-1-0", "S-1-5-11", "S-1-5-19", "S-1-3-0", "S-1-5-21-1-2-3-1001"]
         {

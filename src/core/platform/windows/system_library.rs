@@ -1,8 +1,9 @@
-//! A library of Windows that is loaded when something is asked of it.
+//! A library of Windows that is loaded only when it is used.
 //!
-//! What a module imports, Windows loads with it, and looks for in the program's own folder first unless it is
-//! a known DLL: any program that maps a drive would load what somebody put there under that name. What
-//! is loaded here comes from System32 alone, and only into a process that needs it.
+//! Windows loads a module's imports together with the module. If an import is not a known DLL,
+//! Windows looks for it first in the program's own folder. So every program that maps a drive would
+//! load a file of that name that somebody put there. A library that is loaded here comes only from
+//! System32, and only into a process that needs it.
 
 use std::io;
 use windows_sys::Win32::Foundation::HMODULE;
@@ -14,11 +15,11 @@ use windows_sys::core::{PCSTR, PCWSTR};
 /// A function whose type is not known yet.
 pub(super) type Function = unsafe extern "system" fn() -> isize;
 
-/// Stays loaded for the life of the process: it may have threads of its own.
+/// The library stays loaded for the life of the process, because it may have threads of its own.
 pub(super) struct SystemLibrary(HMODULE);
 
 impl SystemLibrary {
-    /// Loads it from System32.
+    /// Loads the library from System32.
     ///
     /// # Safety
     ///
@@ -30,7 +31,7 @@ impl SystemLibrary {
         if module.is_null() { Err(io::Error::last_os_error()) } else { Ok(Self(module)) }
     }
 
-    /// A function of it.
+    /// Looks up one of its functions.
     ///
     /// # Safety
     ///
@@ -43,8 +44,8 @@ impl SystemLibrary {
 
 /// Makes a struct of a library's functions, with a `get` that looks all of them up once.
 ///
-/// `of_windows_sys`, in tests alone, has them from windows-sys, which imports them: so the compiler compares
-/// each signature with the one that is made from Windows' metadata.
+/// `of_windows_sys` exists only in tests. It takes the functions from windows-sys, which imports
+/// them. So the compiler compares each signature with the one that is made from Windows' metadata.
 macro_rules! system_functions {
     (
         $(#[doc = $about:literal])+

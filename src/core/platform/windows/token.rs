@@ -1,4 +1,4 @@
-//! Under whose rights this process and this thread run.
+//! The rights that this process and this thread have.
 
 use super::wide_text;
 use std::io;
@@ -25,7 +25,8 @@ pub fn user_sid() -> io::Result<String> {
     user_of(&Token::of_process()?)
 }
 
-/// The SID of another process' user. Its handle has PROCESS_QUERY_LIMITED_INFORMATION.
+/// The SID of another process' user. `process` must have the right
+/// PROCESS_QUERY_LIMITED_INFORMATION.
 pub fn user_sid_of(process: &OwnedHandle) -> io::Result<String> {
     user_of(&Token::of(process.as_raw_handle())?)
 }
@@ -57,8 +58,8 @@ pub fn is_impersonating() -> io::Result<bool> {
     }
 }
 
-/// Whether `sid` is the user of this process, or the owner of its new files: for an
-/// administrator that may be the group of administrators.
+/// Whether `sid` is the user of this process, or the owner of its new files. For an administrator
+/// that owner may be the group of administrators.
 ///
 /// # Safety
 ///
@@ -116,7 +117,8 @@ impl Token {
         Ok(Self(unsafe { OwnedHandle::from_raw_handle(token) }))
     }
 
-    /// A fact about the token, in memory that is aligned for every structure of it.
+    /// One kind of information about the token, in memory that is aligned for each of its
+    /// structures.
     fn information(&self, class: i32) -> io::Result<Vec<u64>> {
         // The largest SID has 68 bytes.
         let mut buffer = vec![0_u64; 32];

@@ -1,7 +1,8 @@
-//! WinHTTP, one request at a time on the calling thread: handles that close themselves, and no policy.
+//! WinHTTP, one request at a time on the calling thread. Handles close themselves. The callers
+//! decide everything else.
 //!
-//! The functions are those of winhttp.h. The library is loaded by the first [`Session`]. It has threads of its
-//! own, which run none of our code: no callback is set.
+//! The functions are declared in winhttp.h. The first [`Session`] loads the library. The library's
+//! own threads run no code of mpr-otel, because no callback is set.
 
 use super::certificate_store::Certificate;
 use super::system_library::{Function, SystemLibrary, system_functions};
@@ -32,7 +33,7 @@ system_functions! {
     set_timeouts: WinHttpSetTimeouts(Raw, i32, i32, i32, i32) -> BOOL;
 }
 
-/// What failed.
+/// A function of WinHTTP failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{function} failed (error {code})")]
 pub struct WinHttpError {
@@ -49,14 +50,15 @@ impl WinHttpError {
     }
 }
 
-/// Which proxy the requests of a [`Session`] go through.
+/// The proxy that the requests of a [`Session`] go through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// None.
+    /// No proxy.
     Direct,
-    /// What Windows' settings, a script or the network say.
+    /// The proxy that Windows' settings, a proxy script or the network's automatic configuration
+    /// name.
     Automatic,
-    /// This one, as `host:port`.
+    /// This proxy, as `host:port`.
     Through(String),
 }
 
@@ -111,7 +113,8 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-/// As Windows' functions take texts. They have no NUL in them; one that had would end there.
+/// A text as Windows' functions take it. It must contain no NUL: the function would end the text
+/// there.
 fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
 }
@@ -120,12 +123,13 @@ fn check(function: &'static str, done: BOOL) -> Result<(), WinHttpError> {
     if done == 0 { Err(WinHttpError::last(function)) } else { Ok(()) }
 }
 
-/// What holds for several requests.
+/// What several requests have in common.
 #[derive(Debug)]
 pub struct Session(Handle);
 
 impl Session {
-    /// Loads WinHTTP if it is not loaded yet. `agent` is the User-Agent of all requests.
+    /// Opens a session, and loads WinHTTP if it is not loaded yet. `agent` is the User-Agent of all
+    /// requests.
     pub fn open(agent: &str, access: &Access) -> Result<Self, WinHttpError> {
         use windows_sys::Win32::Networking::WinHttp::{
             WINHTTP_ACCESS_TYPE_AUTOMATIC_PROXY, WINHTTP_ACCESS_TYPE_NAMED_PROXY,
@@ -153,7 +157,7 @@ impl Session {
         self.0.set(option, value)
     }
 
-    /// The server that requests go to. Connects to nobody yet.
+    /// The server that requests go to. Makes no connection yet.
     pub fn connect(&self, host: &str, port: u16) -> Result<Server, WinHttpError> {
         let host = wide(host);
         // SAFETY: the handle is open, and the text ends in NUL and outlives the call.
@@ -162,12 +166,13 @@ impl Session {
     }
 }
 
-/// One server of a [`Session`], which has to outlive it.
+/// One server of a [`Session`]. The session has to outlive it.
 #[derive(Debug)]
 pub struct Server(Handle);
 
 impl Server {
-    /// A POST to `path`, which is sent as it is written, over TLS if it is `secure`.
+    /// A POST to `path`. The path is sent as it is written. The request uses TLS if `secure` is
+    /// true.
     pub fn post(&self, path: &str, secure: bool) -> Result<Request, WinHttpError> {
         let path = wide(path);
         let flags = WINHTTP_FLAG_ESCAPE_DISABLE | if secure { WINHTTP_FLAG_SECURE } else { 0 };
@@ -198,15 +203,16 @@ impl Request {
         self.0.set(option, value)
     }
 
-    /// Milliseconds that resolving a name, connecting to an address, sending and receiving may take.
+    /// Limits resolving a name, connecting to an address, sending and receiving to this many
+    /// milliseconds each.
     pub fn set_timeouts(&self, each: i32) -> Result<(), WinHttpError> {
         // SAFETY: the handle is open.
         let done = unsafe { (self.0.functions.set_timeouts)(self.0.raw, each, each, each, each) };
         check("WinHttpSetTimeouts", done)
     }
 
-    /// The certificate to show to a server that asks for one; `None` for no certificate. Unless this is
-    /// set, such a server's request fails.
+    /// The certificate for a server that asks for one; `None` for no certificate. If this is not
+    /// set, a request to such a server fails.
     pub fn set_client_certificate(
         &self,
         certificate: Option<&Certificate>,
@@ -229,7 +235,7 @@ impl Request {
         check("WinHttpSetOption", done)
     }
 
-    /// Resolves, connects and sends. `headers`: lines that end in CR and LF.
+    /// Resolves, connects and sends. `headers` are lines that end in CR and LF.
     pub fn send(&self, headers: &str, body: &[u8]) -> Result<(), WinHttpError> {
         let headers = wide(headers);
         let length = body.len() as u32;
@@ -249,14 +255,15 @@ impl Request {
         check("WinHttpSendRequest", done)
     }
 
-    /// Waits for the head of the answer.
+    /// Waits until the head of the answer is there.
     pub fn receive(&self) -> Result<(), WinHttpError> {
         // SAFETY: the handle is open, and the reserved pointer is null, as it must be.
         let done = unsafe { (self.0.functions.receive_response)(self.0.raw, null_mut()) };
         check("WinHttpReceiveResponse", done)
     }
 
-    /// A header of the answer, `WINHTTP_QUERY_*`; `None` if there is none, or it has more than 2,047 units.
+    /// A header of the answer, `WINHTTP_QUERY_*`. `None` if the answer does not have it, or it has
+    /// more than 2,047 units.
     pub fn header(&self, which: u32) -> Option<String> {
         let mut text = [0_u16; 2048];
         let mut bytes = size_of_val(&text) as u32;
@@ -276,7 +283,8 @@ impl Request {
         (done != 0).then(|| String::from_utf16_lossy(&text[..units]))
     }
 
-    /// Waits until a part of the answer's body is there: its bytes, or 0 at its end.
+    /// Waits until the next part of the body is there. Returns its bytes, or 0 at the end of the
+    /// body.
     pub fn available(&self) -> Result<usize, WinHttpError> {
         let mut bytes = 0;
         // SAFETY: the handle is open, and `bytes` is writable for the call.
@@ -284,7 +292,7 @@ impl Request {
         check("WinHttpQueryDataAvailable", done).map(|()| bytes as usize)
     }
 
-    /// Reads a part of the answer's body; returns how many bytes.
+    /// Reads a part of the answer's body. Returns how many bytes were read.
     pub fn read(&self, buffer: &mut [u8]) -> Result<usize, WinHttpError> {
         let mut bytes = 0;
         // SAFETY: the handle is open; at most as many bytes are written as `buffer` has, and `bytes` is
@@ -305,7 +313,7 @@ impl Request {
 mod tests {
     use super::*;
 
-    /// The signatures are tested when this is compiled, the names when it runs.
+    /// The signatures are tested at compile time, and the names when the test runs.
     #[test]
     fn every_function_is_there_and_is_the_one_that_windows_declares() {
         let _declared = WinHttp::of_windows_sys();

@@ -1,6 +1,6 @@
 //! Windows' Application log.
 
-/// The name under which `install` makes the agent known to the log.
+/// The name under which `install` registers the agent with the log.
 #[cfg(windows)]
 pub(crate) const SOURCE: &str = "mpr-otel";
 
@@ -26,9 +26,9 @@ impl super::EventLog for ApplicationLog {
     }
 }
 
-/// The text as viewers show it: they replace `%` and a number by a string of the event, again and again,
-/// and what follows `%%` or `%{` by something else, and nothing marks a `%` that stands for itself
-/// (ReportEventW; \[MS-EVEN\] 3.2.4.1.5). A space between the two keeps them apart, as Microsoft advises (KB934640).
+/// The text in a form that viewers show unchanged. They replace `%` and a number by a string of the
+/// event, again and again, and replace `%%` and `%{`, too; a `%` cannot be escaped (ReportEventW;
+/// \[MS-EVEN\] 3.2.4.1.5). So a space goes after each `%`, as Microsoft advises (KB934640).
 fn literal(text: &str) -> String {
     let mut literal = String::with_capacity(text.len());
     for character in text.chars() {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_viewer_would_replace_is_kept_apart() {
+    fn a_space_separates_the_signs_that_a_viewer_would_replace() {
         for (text, expected) in [
             ("fe80::1%12 refused it", "fe80::1% 12 refused it"),
             ("%%5 and %{S-1-5-18}", "% % 5 and % {S-1-5-18}"),

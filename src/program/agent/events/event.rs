@@ -1,14 +1,14 @@
-//! What the agent reports: each event's number, level and words.
+//! What the agent reports: each event's number, level and text.
 
 use crate::printable::Printable;
 use crate::rounded::rounded;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Characters of a text that others wrote: a reason, a path.
+/// The most characters of a text that another program wrote, such as a reason or a path.
 const LONGEST: usize = 1000;
 
-/// Something that an administrator is to know.
+/// An event that an administrator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::agent) enum Event {
     /// The agent has begun its work.
@@ -16,41 +16,41 @@ pub(in crate::agent) enum Event {
         version: &'static str,
         /// The folder that it empties.
         ledgers: PathBuf,
-        /// The collector's host.
+        /// The host name of the collector's URL.
         collector: Option<String>,
     },
-    /// The agent was asked to stop, and has.
+    /// The agent was asked to stop and has stopped.
     Stopped,
     /// The agent has ended, or could not start.
     Failed { reason: String },
-    /// The agent makes no progress, and ends.
+    /// The agent makes no progress, so its process ends.
     Hangs {
-        /// For how long it made none.
+        /// How long it made no progress.
         limit: Duration,
     },
-    /// The collector has taken nothing for so long.
+    /// The collector has taken nothing for this long.
     CollectorTakesNothing { lasted: Duration, reason: String },
-    /// It does again.
+    /// The collector takes operations again.
     CollectorTakes {
-        /// For how long it had taken nothing.
+        /// How long it took nothing.
         lasted: Duration,
-        /// Operations that wait to be sent; `None` if the store does not say.
+        /// Operations that wait to be sent. `None` if the store cannot be read.
         pending: Option<u64>,
     },
-    /// The store was no store, and is kept under another name.
+    /// The store was damaged, and is kept under another name.
     StoreDamaged { aside: PathBuf },
     /// Nothing can be written to the store.
     StoreUnusable { lasted: Duration, reason: String },
-    /// It can again.
+    /// The store can be written again.
     StoreUsable {
-        /// For how long it could not.
+        /// How long it could not be written.
         lasted: Duration,
     },
-    /// Other users can take ledgers out of the folder.
+    /// Other users can remove ledgers from the folder.
     FolderExposed { folder: PathBuf, owner: String },
-    /// The registry did not let a setting be read.
+    /// A setting in the registry could not be read.
     SettingsUnreadable { reason: String },
-    /// The registry did not let the agent read the secrets.
+    /// The agent could not read the secrets in the registry.
     SecretsUnreadable {
         /// The key, under `HKEY_LOCAL_MACHINE`.
         key: &'static str,
@@ -59,20 +59,20 @@ pub(in crate::agent) enum Event {
     },
 }
 
-/// How grave an event is, by the names that Windows gives the levels.
+/// The level of an event, in Windows' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::agent) enum Level {
     /// For the record.
     Information,
-    /// It will matter unless somebody sees to it.
+    /// There will be harm if nobody acts.
     Warning,
-    /// Something is lost, or does not work.
+    /// Something is lost or does not work.
     Error,
 }
 
 impl Event {
-    /// The event's number, from 1 to 1000: what searches and alerts are made of. A number keeps its
-    /// meaning for ever; a new event has the next one.
+    /// The event's number, from 1 to 1000. Searches and alerts use it, so a number keeps its
+    /// meaning for ever. A new event gets the next number.
     pub(in crate::agent) fn id(&self) -> u32 {
         match self {
             Self::Started { .. } => 1,
@@ -106,12 +106,12 @@ impl Event {
         }
     }
 
-    /// Whether it says that something is over which was reported.
+    /// Whether it reports the end of an earlier event.
     pub(super) fn is_an_end(&self) -> bool {
         matches!(self, Self::Stopped | Self::CollectorTakes { .. } | Self::StoreUsable { .. })
     }
 
-    /// What happened, and what to do: one line, of whole sentences.
+    /// What happened and what to do, as one line of whole sentences.
     pub(in crate::agent) fn text(&self) -> String {
         format!("{} {}", self.what(), self.advice())
     }
@@ -184,41 +184,41 @@ impl Event {
         }
     }
 
-    /// What follows, and what to do.
+    /// The consequence, and what to do.
     fn advice(&self) -> &'static str {
         match self {
-            Self::Started { .. } => "`mpr-otel status` shows how it does.",
+            Self::Started { .. } => "`mpr-otel status` shows its state.",
             Self::Stopped => {
-                "What programs record waits in the ledgers until the service mpr-otel-agent is started."
+                "Recorded operations wait in the ledgers until the service mpr-otel-agent is started."
             }
             Self::Failed { .. } => {
-                "Windows starts it again. If it fails again, correct what is named here. What was \
-                 recorded waits in the ledgers and in the store."
+                "Windows starts it again. If it fails again, correct the cause that is named here. Recorded \
+                 operations wait in the ledgers and in the store."
             }
             Self::Hangs { .. } => {
-                "Windows starts it again, and nothing is lost. If it hangs again, look at what \
+                "Windows starts it again, and nothing is lost. If it hangs again, find out what \
                  other programs do with the ledger folder, and report it."
             }
             Self::CollectorTakesNothing { .. } => {
-                "What is recorded waits in the store; beyond StoreMaxMib or StoreMaxAgeHours it is \
+                "Operations wait in the store; above StoreMaxMib or StoreMaxAgeHours they are \
                  lost, and counted. Check the collector, and the settings that `mpr-otel status` shows."
             }
             Self::CollectorTakes { .. } => "There is nothing to do.",
             Self::StoreDamaged { .. } => {
-                "What was in it and not sent is lost, and not counted. Check the disk; then delete \
+                "Operations in it that were not sent are lost and not counted. Check the disk; then delete \
                  the file, or send it with a report."
             }
             Self::StoreUnusable { .. } => {
-                "What is recorded stays in the ledgers, and a program whose ledger is full counts \
-                 what it loses. Make room on the disk, and let the agent's account write to the folder."
+                "Operations stay in the ledgers, and a program whose ledger is full counts \
+                 its losses. Make room on the disk, and let the agent's account write to the folder."
             }
             Self::StoreUsable { .. } => "There is nothing to do.",
             Self::FolderExposed { .. } => {
-                "What they take is lost without a count. Correct the folder's owner and rights, \
+                "Operations in ledgers that they take are lost without a count. Correct the folder's owner and rights, \
                  which `mpr-otel status` shows."
             }
             Self::SettingsUnreadable { .. } => {
-                "Until it can, programs record nothing, and defaults stand for what it could not \
+                "Until it can, programs record nothing, and defaults replace the settings that it could not \
                  read. Correct the key's rights, and start the service mpr-otel-agent again."
             }
             Self::SecretsUnreadable { .. } => {
@@ -229,7 +229,7 @@ impl Event {
     }
 }
 
-/// A text that others wrote, as part of a sentence.
+/// Another program's text, shown as part of a sentence.
 fn shown(text: &str) -> String {
     let text = Printable::from(text.trim().trim_end_matches('.'));
     match text.char_indices().nth(LONGEST) {
@@ -249,7 +249,7 @@ mod tests {
     /// winerror.h
     const E_ACCESSDENIED: i32 = 0x8007_0005_u32.cast_signed();
 
-    /// An example of the event after this one. A new event without one does not compile.
+    /// An example of the event after this one. A new event without an example does not compile.
     fn next(event: Option<&Event>) -> Option<Event> {
         let folder = r"C:\ProgramData\mpr-otel\ledger";
         let key = r"SOFTWARE\mpr-otel";
@@ -306,7 +306,7 @@ mod tests {
         iter::successors(next(None), |event| next(Some(event)))
     }
 
-    /// Events with this text in each place where others' text can be.
+    /// Events that have this text wherever another program's text can be.
     fn with(text: &str) -> Vec<Event> {
         let (reason, lasted) = (text.to_owned(), Duration::ZERO);
         vec![
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn however_long_others_text_is_the_event_fits() {
+    fn an_event_fits_however_long_another_programs_text_is() {
         for event in with(&"x".repeat(100_000)) {
             let units = event.text().encode_utf16().count();
             assert!((1000..3000).contains(&units), "{units}: {event:?}");

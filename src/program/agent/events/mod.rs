@@ -1,7 +1,8 @@
-//! The agent's event log: what an administrator is to hear of without looking for it.
+//! The agent's event log: events that an administrator should learn of without looking for them.
 //!
-//! A service writes to Windows' Application log. The agent in the foreground, and any other system, has
-//! none: what it says is on standard error and in its log file. docs/OPERATE.md lists the events.
+//! A service writes to Windows' Application log. The agent in the foreground, and the agent on
+//! other systems, have no event log: they write to standard error and their log file.
+//! docs/OPERATE.md lists the events.
 
 #[cfg(any(windows, test))]
 mod application_log;
@@ -29,7 +30,7 @@ use std::time::{Duration, SystemTime};
 
 /// Where events are written.
 pub(super) trait EventLog: fmt::Debug + Send + Sync {
-    /// Writes one event. A log that cannot be written to is no reason to stop.
+    /// Writes one event. The agent goes on if the log cannot be written to.
     fn report(&self, event: &Event);
 }
 
@@ -41,7 +42,7 @@ impl EventLog for Nowhere {
     fn report(&self, _event: &Event) {}
 }
 
-/// The way to the event log, which lets no event through again and again.
+/// Reports events, and does not report the same one again and again.
 #[derive(Debug)]
 pub(super) struct Events {
     log: Box<dyn EventLog>,
@@ -49,32 +50,33 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Events go to `log`. What was reported of late is kept in the file `recent`, because an agent that
-    /// fails is started again and again.
+    /// Events go to `log`. The file `recent` keeps what was reported lately, because Windows starts
+    /// a failed agent again and again.
     pub(super) fn to(log: impl EventLog + 'static, recent: PathBuf) -> Self {
         Self { log: Box::new(log), recent: Mutex::new(Recent::kept_in(recent)) }
     }
 
-    /// Events go nowhere.
+    /// Events are not written anywhere.
     pub(super) fn nowhere() -> Self {
         Self { log: Box::new(Nowhere), recent: Mutex::default() }
     }
 
-    /// Writes an event, unless it is too much alike to one of the last hour. Whether it was written.
+    /// Writes an event, unless a similar one was written in the last hour. Returns whether it was
+    /// written.
     pub(super) fn report(&self, event: &Event) -> bool {
         self.report_at(event, SystemTime::now())
     }
 
-    /// Writes an event as [`Self::report`] does, on a thread of its own, and waits no longer than `limit` until
-    /// it is written.
+    /// Writes an event as [`Self::report`] does, on another thread, and waits for that for `limit`
+    /// at most.
     pub(super) fn report_within(self: Arc<Self>, limit: Duration, event: Event) {
         let (done, reported) = mpsc::channel();
         let report = move || {
             self.report(&event);
-            // Nobody may be waiting any more.
+            // The receiver may have stopped waiting.
             let _ = done.send(());
         };
-        // Without a thread nobody sends: then the wait is over at once.
+        // If there is no thread, the sender is dropped, and the wait ends at once.
         let _ = thread::Builder::new().name("mpr-otel-report".to_owned()).spawn(report);
         let _ = reported.recv_timeout(limit);
     }
@@ -95,7 +97,7 @@ impl Events {
 pub(super) mod testing {
     use super::*;
 
-    /// Keeps what was reported.
+    /// Keeps the reported events.
     #[derive(Clone, Debug, Default)]
     pub(in crate::agent) struct Recording(Arc<Mutex<Vec<String>>>);
 
@@ -111,7 +113,7 @@ pub(super) mod testing {
     }
 
     impl Recording {
-        /// The number, level and text of each event since this was asked last.
+        /// The number, level and text of each event since the last call.
         pub(in crate::agent) fn take(&self) -> Vec<String> {
             std::mem::take(&mut self.0.lock().unwrap())
         }
@@ -125,7 +127,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// A process of the agent, which has the file `recent` of those before it.
+    /// A process of the agent. The file `recent` is from the processes before it.
     fn process(recent: &std::path::Path) -> (Recording, Events) {
         let log = Recording::default();
         (log.clone(), Events::to(log, recent.into()))
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn each_start_and_stop_that_somebody_asked_for_is_reported() {
+    fn each_requested_start_and_stop_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(RECENT);
         for _ in 0..3 {
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_what_was_reported_is_reported_within_an_hour_of_another_end() {
+    fn the_end_of_a_reported_event_is_reported_within_an_hour_of_another_end() {
         let folder = tempfile::tempdir().unwrap();
         let (_, events) = process(&folder.path().join(RECENT));
         let blocked = Event::CollectorTakesNothing { lasted: MINUTE, reason: "away".to_owned() };
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_to_come_silences_nothing() {
+    fn a_date_in_the_future_suppresses_no_event() {
         let folder = tempfile::tempdir().unwrap();
         let (_, events) = process(&folder.path().join(RECENT));
         let now = SystemTime::UNIX_EPOCH + MINUTE * 1_000_000;
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_nothing_can_be_kept_in_silences_nothing() {
+    fn a_folder_that_cannot_be_written_to_suppresses_no_event() {
         let folder = tempfile::tempdir().unwrap();
         let (log, events) = process(&folder.path().join("missing").join(RECENT));
         assert!(events.report(&started()));
@@ -207,19 +209,19 @@ mod tests {
         assert_eq!(log.take().len(), 1);
     }
 
-    /// A log that takes an event once somebody lets it.
+    /// A log that does not return from an event until the test lets it.
     #[derive(Debug)]
     struct Held(Mutex<mpsc::Receiver<()>>);
 
     impl EventLog for Held {
         fn report(&self, _event: &Event) {
-            // An error is the end of the test.
+            // An error means that the test has ended.
             let _ = self.0.lock().unwrap().recv();
         }
     }
 
     #[test]
-    fn a_log_that_hangs_keeps_no_agent_that_is_to_end() {
+    fn a_log_that_hangs_does_not_keep_an_agent_from_ending() {
         let folder = tempfile::tempdir().unwrap();
         let (_release, held) = mpsc::channel();
         let events = Events::to(Held(Mutex::new(held)), folder.path().join(RECENT));

@@ -1,22 +1,23 @@
-//! Trouble that lasts: when it is reported, and its end.
+//! Trouble that lasts: when it and its end are reported.
 
 use crate::agent::Trouble;
 use std::time::{Duration, SystemTime};
 
-/// Trouble that is over sooner is not reported.
+/// Trouble that ends sooner is not reported.
 const LASTS: Duration = Duration::from_secs(60);
 
-/// One thing that may not work for a while.
+/// Something that may not work for a while.
 #[derive(Debug, Default)]
 pub(in crate::agent) struct Outage {
-    /// The trouble that was last seen, if it was reported: with the reason that was reported.
+    /// The trouble that was seen last, with the reason that was reported. `None` if it was not
+    /// reported.
     reported: Option<Trouble>,
 }
 
-/// What there is to report of an outage.
+/// What is to be reported of an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::agent) enum News<'a> {
-    /// It lasts, or has another reason than was reported.
+    /// The outage lasts, or its reason has changed.
     Lasts {
         /// How long it has lasted.
         lasted: Duration,
@@ -31,8 +32,8 @@ pub(in crate::agent) enum News<'a> {
 }
 
 impl Outage {
-    /// There is this trouble now, or none. `report` gets what is to be reported of it, if anything is, and
-    /// returns whether it was.
+    /// Notes the trouble that there is now, or that there is none. Calls `report` if something is
+    /// to be reported; it returns whether it reported that.
     pub(in crate::agent) fn see(
         &mut self,
         trouble: Option<&Trouble>,
@@ -65,17 +66,18 @@ impl Outage {
 mod tests {
     use super::*;
 
-    /// An outage, and what was reported of it: at each look, how many seconds it had lasted, and why.
+    /// An outage, and what was reported: for each report, after how many seconds and with which
+    /// reason.
     #[derive(Default)]
     struct Seen {
         outage: Outage,
         reported: Vec<(u64, String)>,
-        /// The log takes nothing more within the hour.
+        /// Whether the log takes nothing more within the hour.
         refuses: bool,
     }
 
     impl Seen {
-        /// Looks `at` this many seconds, when there is this trouble since so many seconds.
+        /// Looks at second `at`, with trouble that began at the given second.
         fn look(&mut self, at: u64, trouble: Option<(u64, &str)>) {
             let date = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
             let trouble = trouble
@@ -92,7 +94,7 @@ mod tests {
             });
         }
 
-        /// What was reported since this was asked last.
+        /// The reports since the last call.
         fn reported(&mut self) -> Vec<(u64, String)> {
             std::mem::take(&mut self.reported)
         }
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_what_the_log_did_not_take_is_not_reported() {
+    fn the_end_of_an_outage_that_the_log_did_not_take_is_not_reported() {
         let mut seen = Seen { refuses: true, ..Seen::default() };
         seen.look(60, Some((0, "status 401")));
         seen.refuses = false;
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_makes_no_outage_shorter_than_nothing() {
+    fn a_clock_that_was_set_back_makes_no_outage_shorter_than_zero() {
         let mut seen = Seen::default();
         seen.look(60, Some((0, "status 401")));
         seen.look(0, Some((3600, "status 401")));

@@ -1,4 +1,4 @@
-//! What was reported within the last hour, by this process or those before it.
+//! The events that this process and those before it reported within the last hour.
 
 use super::event::Event;
 use mpr_otel_core::clock;
@@ -11,15 +11,15 @@ use std::time::{Duration, SystemTime};
 
 /// The file's name, in the agent's folder.
 pub(crate) const RECENT: &str = "events.json";
-/// An event that repeats is not reported again before this.
+/// The same event is not reported again before this time has passed.
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// A longer file is not the agent's.
+/// A longer file was not written by the agent.
 const LONGEST: u64 = 1 << 20;
 
 /// The last event of each number.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    /// `None`: this process alone remembers.
+    /// `None` if only this process remembers.
     file: Option<PathBuf>,
     last: BTreeMap<u32, Last>,
 }
@@ -32,7 +32,7 @@ struct Last {
 }
 
 impl Recent {
-    /// What earlier processes left in the file; nothing if it is missing, or cannot be read.
+    /// What earlier processes wrote to the file. Empty if the file is missing or cannot be read.
     pub(super) fn kept_in(file: PathBuf) -> Self {
         let last = read(&file).unwrap_or_default();
         Self { file: Some(file), last }
@@ -40,21 +40,23 @@ impl Recent {
 
     /// Whether the event is to be reported.
     ///
-    /// One that ends another always is, because that one was reported. Of the others there is one of each
-    /// number in an hour, but a failure for another reason is another failure.
+    /// An event that ends another is always reported, because the other one was. For each other
+    /// number, one event is reported in an hour; but a failure with another reason counts as
+    /// another event.
     pub(super) fn admits(&self, event: &Event, now: SystemTime) -> bool {
         let Some(last) = self.last.get(&event.id()) else { return true };
         let since = unix_seconds(now).checked_sub(last.unix_seconds);
-        // A date to come says nothing: the clock was set.
+        // A date in the future does not count: the clock was set.
         let is_recent = since.is_some_and(|seconds| seconds < HOUR.as_secs());
         let is_other = matches!(event, Event::Failed { .. }) && last.text != event.text();
         !is_recent || is_other || event.is_an_end()
     }
 
-    /// Notes that it was reported.
+    /// Notes that the event was reported.
     pub(super) fn note(&mut self, event: &Event, now: SystemTime) {
         if matches!(event, Event::Stopped) {
-            // Somebody asked for it, and is to hear of all that is wrong after the next start.
+            // A person asked for this stop, and should see everything that is wrong after the next
+            // start.
             self.last.clear();
         } else {
             let last = Last { unix_seconds: unix_seconds(now), text: event.text() };

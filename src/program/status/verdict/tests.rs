@@ -1,7 +1,7 @@
 use super::*;
 use std::collections::BTreeSet;
 
-/// A machine on which all is well.
+/// A machine without a problem.
 fn well() -> Observations {
     Observations {
         unreadable: None,
@@ -18,8 +18,7 @@ fn well() -> Observations {
     }
 }
 
-/// A machine on which all is well but what `change` changes: its problems, what becomes of what
-/// is done there, and the exit code.
+/// The problems, the arrival and the exit code of a machine whose only fault is `change`.
 fn judged(change: impl FnOnce(&mut Observations)) -> (Vec<&'static str>, Arrival, u8) {
     let mut observations = well();
     change(&mut observations);
@@ -38,7 +37,7 @@ fn away() -> (Collector, Printable) {
 
 type Change = fn(&mut Observations);
 
-/// What changes, the problems that come of it, what becomes of what is done, the exit code.
+/// The change, its problems, the arrival, and the exit code.
 const TABLE: &[(Change, &[&str], Arrival, u8)] = &[
     (|_| (), &[], Arrival::Arrives, 0),
     (|seen| seen.agent_runs = Some(true), &[], Arrival::Arrives, 0),
@@ -164,7 +163,7 @@ const TABLE: &[(Change, &[&str], Arrival, u8)] = &[
         Arrival::Arrives,
         0,
     ),
-    // Only administrators see it: nothing is claimed.
+    // Only administrators can see the agent, so the verdict claims nothing.
     (
         |seen| {
             seen.delivery = DeliveryMode::Agent;
@@ -229,7 +228,7 @@ fn the_worst_of_several_things_decides() {
 }
 
 #[test]
-fn where_there_is_no_mpr_nothing_is_missing() {
+fn on_a_system_without_mpr_nothing_is_missing() {
     let elsewhere = judged(|seen| {
         seen.registered = None;
         seen.dlls = Vec::new();
@@ -238,7 +237,7 @@ fn where_there_is_no_mpr_nothing_is_missing() {
 }
 
 #[test]
-fn on_windows_on_arm_a_dll_for_emulated_programs_alone_measures_a_part() {
+fn on_windows_on_arm_a_dll_for_emulated_programs_only_records_a_part() {
     let path = || Printable::from(r"C:\Windows\System32\mpr_otel.dll");
     let (names, arrival, code) = judged(|seen| {
         seen.dlls = vec![
@@ -259,7 +258,7 @@ fn each_problem_says_what_was_seen_and_what_to_do() {
     Verdict::on(&observations).write(&mut shown).unwrap();
     assert_eq!(
         String::from_utf8(shown).unwrap(),
-        "\nVerdict: nothing that is done on this machine arrives\n  \
+        "\nVerdict: none of this machine's operations arrives\n  \
          - MPR's list of notification DLLs does not name mpr_otel.dll;\n    \
          what to do: run `mpr-otel install` as administrator\n  \
          - the collector does not answer;\n    \
