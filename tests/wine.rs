@@ -2465,6 +2465,10 @@ fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
     assert_eq!(windows.reg(&added).code, Some(0));
     assert_eq!(verdict(&windows).2, ["malformed_setting"]);
     windows.install(&["--endpoint", &at(&plain), "--ca-certificate", ""]);
+    let misspelt = ["add", SETTINGS, "/v", "EndPiont", "/d", "https://c.corp.example", "/f"];
+    assert_eq!(windows.reg(&misspelt).code, Some(0));
+    assert_eq!(verdict(&windows), judged(0, "arrives", &["unknown_setting"]));
+    assert_eq!(windows.reg(&["delete", SETTINGS, "/v", "EndPiont", "/f"]).code, Some(0));
     assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
     windows.json(&["uninstall", "--json"]);
 }

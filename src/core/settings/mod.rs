@@ -38,7 +38,7 @@ pub use pattern::NamePattern;
 pub use proxy::Proxy;
 pub use reading::{Reading, RegistryError, Unusable};
 #[cfg(windows)]
-pub use registry::{AGENT_KEY, MACHINE_KEY, POLICY_KEY};
+pub use registry::{AGENT_KEY, MACHINE_KEY, POLICY_KEY, unknown_values};
 use resolve::Resolver;
 pub use table::{Form, Name, Row};
 

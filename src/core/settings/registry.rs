@@ -1,5 +1,6 @@
 //! The settings in Windows' registry.
 
+use super::list::ALL;
 use super::reading::{Reading, RegistryError, Unusable};
 use crate::expand::expand;
 use crate::platform;
@@ -38,6 +39,22 @@ impl Key {
             Some(value) => text(value).map(Some).map_err(Unusable::Malformed),
         }
     }
+}
+
+/// Values of group policy's key and of the machine's that are not settings, each as `HKLM\KEY\NAME`: their
+/// names may be misspelt. Of a key that cannot be read there are none.
+pub fn unknown_values() -> Vec<String> {
+    let mut unknown = Vec::new();
+    for path in [POLICY_KEY, MACHINE_KEY] {
+        let Ok(Some(key)) = Key::open(path).opened else { continue };
+        let names = key.values().into_iter().flatten().map(|(name, _)| name);
+        let is_setting =
+            |name: &String| ALL.iter().any(|row| row.name.registry.eq_ignore_ascii_case(name));
+        unknown.extend(
+            names.filter(|name| !is_setting(name)).map(|name| format!(r"HKLM\{path}\{name}")),
+        );
+    }
+    unknown
 }
 
 fn found<T>(

@@ -121,6 +121,14 @@ fn exposed(report: &SettingReport) -> Option<ExposedSecret> {
     })
 }
 
+/// What stands beside the settings in the registry.
+fn unknown_values() -> Vec<Printable> {
+    #[cfg(windows)]
+    return mpr_otel_core::settings::unknown_values().into_iter().map(Printable::from).collect();
+    #[cfg(not(windows))]
+    Vec::new()
+}
+
 impl Report {
     fn observations(&self, settings: &Settings, reports: &Reports) -> Observations {
         let refused =
@@ -143,6 +151,7 @@ impl Report {
             disabled_by: disabled_by.map(|report| report.source.to_string()),
             delivery: settings.delivery,
             malformed: malformed.collect(),
+            unknown: unknown_values(),
             exposed: reports.iter().filter_map(exposed).collect(),
             registered: registration.map(Registration::state),
             dlls: dlls.unwrap_or_default(),

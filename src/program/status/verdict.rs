@@ -25,6 +25,8 @@ pub(super) struct Observations {
     pub(super) delivery: DeliveryMode,
     /// Settings whose value was refused.
     pub(super) malformed: Vec<MalformedSetting>,
+    /// Values in the settings' registry keys that are not settings.
+    pub(super) unknown: Vec<Printable>,
     /// Secrets that every user can read.
     pub(super) exposed: Vec<ExposedSecret>,
     /// How MPR finds the DLL. `None` on systems without MPR.
@@ -199,6 +201,14 @@ impl Verdict {
                 if *is_endpoint { Arrival::Never } else { Arrival::Arrives },
                 format!("the setting {registry} is malformed, so its default counts: {problem}"),
                 "correct it where it comes from",
+            );
+        }
+        for value in &seen.unknown {
+            self.found(
+                "unknown_setting",
+                Arrival::Arrives,
+                format!("there is no setting for the registry value {value}, so it has no effect"),
+                "correct its name, or remove it; docs/SETTINGS.md lists the settings",
             );
         }
         for ExposedSecret { registry, place, flag } in &seen.exposed {

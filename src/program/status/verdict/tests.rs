@@ -8,6 +8,7 @@ fn well() -> Observations {
         disabled_by: None,
         delivery: DeliveryMode::InProcess,
         malformed: Vec::new(),
+        unknown: Vec::new(),
         exposed: Vec::new(),
         registered: Some(Registered::Well),
         dlls: vec![(Architecture::Amd64, DllState::Good), (Architecture::X86, DllState::Good)],
@@ -88,6 +89,12 @@ const TABLE: &[(Change, &[&str], Arrival, u8)] = &[
             });
         },
         &["secret_exposed"],
+        Arrival::Arrives,
+        0,
+    ),
+    (
+        |seen| seen.unknown.push(r"HKLM\SOFTWARE\mpr-otel\EndPiont".into()),
+        &["unknown_setting"],
         Arrival::Arrives,
         0,
     ),
