@@ -285,17 +285,7 @@ impl Intake {
             self.files.insert(name, file);
             return;
         }
-        let opened = match file.held.take() {
-            Some(ledger) => Ok(Opened::Ledger(Box::new(ledger))),
-            None => open(directory, &name, now.saturating_duration_since(file.since)),
-        };
-        let opened = opened.and_then(|opened| match opened {
-            Opened::Ledger(mut ledger) => {
-                ledger.look(self.unfinished_after).map(|found| (Opened::Ledger(ledger), found))
-            }
-            other => Ok((other, Found::default())),
-        });
-        match opened {
+        match self.open(directory, &name, &mut file, now) {
             Ok((Opened::Ledger(ledger), found)) => {
                 let mut ledger = *ledger;
                 if ledger.is_live() && found.is_empty() {
@@ -329,6 +319,27 @@ impl Intake {
                 file.put_off(Sight::Refused, now, STUCK_FOR);
                 self.files.insert(name, file);
             }
+        }
+    }
+
+    /// Opens one file, if it is not held open, and looks what is in it.
+    fn open(
+        &self,
+        directory: &Arc<Directory>,
+        name: &OsStr,
+        file: &mut Watched,
+        now: Instant,
+    ) -> Result<(Opened, Found), LedgerError> {
+        let opened = match file.held.take() {
+            Some(ledger) => Opened::Ledger(Box::new(ledger)),
+            None => open(directory, name, now.saturating_duration_since(file.since))?,
+        };
+        match opened {
+            Opened::Ledger(mut ledger) => {
+                let found = ledger.look(self.unfinished_after)?;
+                Ok((Opened::Ledger(ledger), found))
+            }
+            other => Ok((other, Found::default())),
         }
     }
 
