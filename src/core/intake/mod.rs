@@ -17,6 +17,7 @@ mod round;
 mod watched;
 
 pub use round::{Losses, POWER_LOSS, Round, Taken};
+pub use watched::SWEEP;
 
 use crate::folder::LedgerFolder;
 use crate::ledger::{Access, LedgerError, Loss, Record, is_ledger_name};
@@ -37,12 +38,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use watched::{Sight, Watched};
+use watched::{STUCK_FOR, Sight, Watched};
 
-/// How often the folder is listed, and a file is looked at that may have become one to take.
-pub const SWEEP: Duration = Duration::from_secs(30);
-/// How long a ledger that could not be written to is left alone.
-const STUCK_FOR: Duration = Duration::from_secs(3600);
 /// Longer than any operation takes.
 const LONGEST: u64 = 7 * DAY;
 /// How far a date may be ahead of the latest that is known: clocks are set.

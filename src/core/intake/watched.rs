@@ -4,6 +4,10 @@ use super::foreign::ForeignLedger;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How often the folder is listed, and a file is looked at that may have become one to take.
+pub const SWEEP: Duration = Duration::from_secs(30);
+/// How long a ledger that could not be written to is left alone.
+pub(super) const STUCK_FOR: Duration = Duration::from_secs(3600);
 /// The first wait of a file that is to be looked at again; each is twice as long as the one before.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 

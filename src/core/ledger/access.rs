@@ -8,9 +8,9 @@
 //! is mapped, and the system copies (`platform::FileView`): a page that cannot be read is an error
 //! of that file, where a load would end the process.
 
+use super::LedgerError;
 use super::image::{HeaderImage, SlotImage};
-use super::layout::LARGEST_FILE;
-use super::{HEADER_SIZE, LedgerError};
+use super::layout::{HEADER_SIZE, LARGEST_FILE};
 #[cfg(windows)]
 use crate::platform::FileView;
 use crate::platform::{Directory, Refused};

@@ -50,6 +50,16 @@ pub enum DeliveryMode {
     Agent,
 }
 
+impl DeliveryMode {
+    /// How the setting names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InProcess => DELIVERY_IN_PROCESS,
+            Self::Agent => DELIVERY_AGENT,
+        }
+    }
+}
+
 /// What of a name leaves the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrivacyLevel {

@@ -17,6 +17,7 @@ mod serve;
 #[cfg(windows)]
 pub(crate) mod service;
 mod telemetry;
+mod trouble;
 mod watchdog;
 
 use crate::store::{Bounds, Store, StoreError};
@@ -38,6 +39,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use trouble::Trouble;
 use watchdog::Watchdog;
 
 /// However short the batch delay is, ledgers are not looked at more often.
@@ -50,21 +52,6 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long the agent waits after the disk refused something.
 const DISK_WAIT: Duration = Duration::from_secs(10);
-
-/// Why the collector, or the store, takes nothing.
-#[derive(Clone, Debug)]
-struct Trouble {
-    since: SystemTime,
-    reason: String,
-}
-
-impl Trouble {
-    /// Trouble for this `reason`, which began with what there was before.
-    fn go_on(before: Option<Self>, reason: Option<String>) -> Option<Self> {
-        let since = before.map_or_else(SystemTime::now, |trouble| trouble.since);
-        reason.map(|reason| Self { since, reason })
-    }
-}
 
 /// The one process that empties a ledger folder.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What the agent writes about itself once a minute: its store can be opened by one process only.
 
-use super::Trouble;
+use super::trouble::Trouble;
 use crate::store::{Store, StoreError};
 use mpr_otel_core::clock;
 use mpr_otel_core::intake::Sights;

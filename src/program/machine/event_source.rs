@@ -5,8 +5,8 @@
 //! `eventcreate` takes these numbers, and Go's golang.org/x/sys/windows/svc/eventlog has used its file
 //! for that since 2012. So no file of messages is to be installed, updated and removed.
 
-use super::Uninstalled;
 use super::registry::{cannot, remove_key};
+use super::uninstalled::Uninstalled;
 use crate::agent::events::SOURCE;
 use crate::answer::Failure;
 use std::io;

@@ -17,10 +17,10 @@ mod uninstalled;
 
 pub(super) use placed_file::Placement;
 pub(super) use registry::{Listed, listed};
+pub(super) use release::Programs;
 pub(super) use system_dll::SystemDll;
 
 use crate::answer::{Failure, WrongUsage};
-use crate::architecture::Architecture;
 use crate::printable::Printable;
 use crate::setting_flags::{GivenSettings, Machine, SettingFlags};
 use crate::windows;
@@ -36,7 +36,7 @@ use release::Release;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use system_dll::Placed;
-use uninstalled::{Uninstalled, entries};
+use uninstalled::Uninstalled;
 
 /// The registry value that says who sends.
 const DELIVERY: &str = "Delivery";
@@ -74,14 +74,6 @@ pub(super) struct Installed {
     pub(super) disabled_by: Option<String>,
     /// What is not as it could be.
     pub(super) warnings: Vec<String>,
-}
-
-/// Programs of one architecture.
-#[derive(Debug, Serialize)]
-pub(super) struct Programs {
-    pub(super) architecture: Architecture,
-    /// Whether there is a DLL that they load.
-    pub(super) have_dll: bool,
 }
 
 /// A setting in the registry.
@@ -158,10 +150,7 @@ pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
             .as_ref()
             .and(reports.of(ENDPOINT))
             .map(|it| it.value.clone().into()),
-        delivery: match settings.delivery {
-            DeliveryMode::Agent => DELIVERY_AGENT,
-            DeliveryMode::InProcess => DELIVERY_IN_PROCESS,
-        },
+        delivery: settings.delivery.name(),
         disabled_by: settings.disabled.then(|| origin("Disabled").unwrap_or_default()),
         warnings,
     })

@@ -1,13 +1,21 @@
 //! The files that a release brings.
 
-use super::Programs;
 use super::system_dll::SystemDll;
 use crate::answer::Failure;
 use crate::architecture::Architecture;
 use crate::dll_file::DllFile;
 use crate::windows;
+use serde::Serialize;
 use std::fs;
 use std::path::Path;
+
+/// Programs of one architecture.
+#[derive(Debug, Serialize)]
+pub(crate) struct Programs {
+    pub(crate) architecture: Architecture,
+    /// Whether there is a DLL that they load.
+    pub(crate) have_dll: bool,
+}
 
 /// The files that this program came with, each read once: what was checked is what is written.
 pub(super) struct Release {

@@ -3,8 +3,8 @@
 //! On Windows on Arm, native and emulated 64-bit programs find one file in one System32. The release for it
 //! brings an Arm64X DLL there, which leads each kind to a DLL of its own beside it.
 
-use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
+use super::uninstalled::Uninstalled;
 use crate::answer::Failure;
 use crate::architecture::Architecture;
 use crate::dll_file::{DllFile, FORWARDED, LIBRARY};

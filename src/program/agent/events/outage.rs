@@ -1,6 +1,6 @@
 //! Trouble that lasts: when it is reported, and its end.
 
-use crate::agent::Trouble;
+use crate::agent::trouble::Trouble;
 use std::time::{Duration, SystemTime};
 
 /// Trouble that is over sooner is not reported.
