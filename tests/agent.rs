@@ -105,9 +105,9 @@ fn an_operation_whose_host_dies_in_the_middle_is_unfinished_and_ends_when_it_was
 fn a_live_host_that_leaves_the_export_to_the_agent_has_no_thread_no_socket_and_no_end_of_slots() {
     let stage = Stage::new();
     let agent = agent(&stage);
-    // More operations than a table has slots, with time for the agent to empty it.
-    let steps = vec![Step { takes_ms: 3, ..add(r"\\server\share") }; 1500];
-    let (host, report) = start(agent_host(&stage), &lane(steps));
+    // More operations than a table has slots; the agent empties it again and again.
+    let steps = vec![add(r"\\server\share"); 1500];
+    let (host, report) = stage.start_in_parts(agent_host(&stage), &steps, Stage::seen_by_agent);
     assert_eq!((report.untracked, report.breaches.len()), (0, 0));
     let process = PathBuf::from(format!("/proc/{}", host.pid()));
     // The host's own thread that played is gone when its report is there, but for the kernel's
@@ -131,7 +131,8 @@ fn a_live_host_that_leaves_the_export_to_the_agent_has_no_thread_no_socket_and_n
 fn a_host_that_dies_under_the_agents_eyes_loses_nothing() {
     let stage = Stage::new();
     let agent = agent(&stage);
-    let (host, _) = start(agent_host(&stage), &lane(vec![add(r"\\server\share"); 100]));
+    let steps = vec![add(r"\\server\share"); 100];
+    let (host, _) = stage.start_in_parts(agent_host(&stage), &steps, Stage::seen_by_agent);
     host.kill();
     assert_eq!(span_ids(&stage.spans(100)).len(), 100);
     stage.until(|| ledgers(&stage).is_empty());
@@ -144,14 +145,20 @@ fn an_operation_open_for_too_long_in_a_live_host_is_sent_once_and_its_late_end_f
     let mut command = stage.agent();
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "100");
     let agent = spawn(&mut command);
-    let slow = Step { takes_ms: 1500, ..add(r"\\server\slow") };
-    let (host, _) = start(agent_host(&stage), &lane(vec![slow, add(r"\\server\after")]));
-    let spans = stage.spans(2);
-    assert_eq!(spans[0].get("mpr.outcome").as_deref(), Some("unfinished"));
-    assert!(spans[0].duration() >= Duration::from_millis(100));
-    assert_eq!(spans[1].get("mpr.share.name").as_deref(), Some("after"));
-    assert_eq!(spans[1].get("mpr.outcome").as_deref(), Some("success"));
-    stage.report_when(2, 2, 0);
+    let mut command = stage.c("late");
+    command.env("MPR_OTEL_DELIVERY", "agent");
+    let mut host = spawn(&mut command);
+    assert_eq!(host.line(), "begun");
+    stage.spans(1);
+    assert_eq!(host.ask(), "open");
+    let given_up = stage.spans(1).remove(0);
+    assert_eq!(given_up.get("mpr.outcome").as_deref(), Some("unfinished"));
+    assert!(given_up.duration() >= Duration::from_millis(100));
+    assert_eq!(host.ask(), "ended");
+    let after = stage.spans(1).remove(0);
+    assert_eq!(after.get("mpr.share.name").as_deref(), Some("after"));
+    assert_eq!(after.get("mpr.outcome").as_deref(), Some("success"));
+    stage.report_when(3, 3, 0);
     host.end_quietly();
     stage.until(|| ledgers(&stage).is_empty());
     assert!(stage.receiver.requests().try_iter().all(|request| received(request).is_empty()));

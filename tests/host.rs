@@ -7,11 +7,9 @@ use mpr_otel_core::folder::{Census, LedgerFolder};
 use mpr_otel_core::ledger::{Loss, NEWEST_VERSION};
 use mpr_otel_core::platform;
 use mpr_otel_core::settings::{DELIVERY_AGENT, DELIVERY_IN_PROCESS};
-use mpr_otel_lab::double::Step;
 use mpr_otel_lab::equipment::library;
 use mpr_otel_lab::equipment::stage::{
-    PATIENCE, Received, Stage, add, add_ending, counting_c_host, lane, received, spawn, start,
-    start_c,
+    PATIENCE, Received, Stage, add, counting_c_host, lane, received, spawn, start, start_c,
 };
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -338,16 +336,19 @@ fn setting_the_clock_back_an_hour_changes_no_duration_and_each_span_has_the_date
 #[test]
 fn an_operation_open_for_too_long_is_unfinished_and_its_late_post_is_not_trusted() {
     let stage = Stage::new();
-    let mut command = stage.host();
+    let mut command = stage.c("late");
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "100");
-    let slow = Step { takes_ms: 2000, ..add_ending(r"\\server\slow", 0) };
-    let (host, report) = start(command, &lane(vec![slow, add(r"\\server\after")]));
-    assert_eq!(report.breaches, Vec::<String>::new());
-    let spans = stage.spans(2);
+    let mut host = spawn(&mut command);
+    assert_eq!(host.line(), "begun");
+    stage.spans(1);
+    assert_eq!(host.ask(), "open");
+    let given_up = stage.spans(1).remove(0);
+    assert_eq!(host.ask(), "ended");
+    stage.spans(1);
     let tally = stage.tally_when(|tally| tally.pending() == 0);
     host.end_quietly();
-    assert_eq!((tally.seen, tally.exported, tally.unmatched), (2, 2, 1));
-    let given_up = find(&spans, "mpr.outcome", "unfinished");
+    assert_eq!((tally.seen, tally.exported, tally.unmatched), (3, 3, 1));
+    assert_eq!(given_up.get("mpr.outcome").as_deref(), Some("unfinished"));
     assert_eq!(given_up.get("error.type").as_deref(), Some("unfinished"));
     assert_eq!(given_up.get("mpr.status.code"), None);
     assert_eq!(given_up.get("mpr.error.class"), None);
@@ -440,8 +441,9 @@ fn a_full_disk_costs_the_protection_and_nothing_else() {
 #[test]
 fn hosts_that_share_a_folder_do_not_disturb_each_other() {
     let stage = Stage::new();
-    let hosts: Vec<_> =
-        (0..8).map(|_| start(stage.host(), &lane(vec![add(r"\\server\share"); 20])).0).collect();
+    let steps = vec![add(r"\\server\share"); 20];
+    let begin = |_| stage.start_in_parts(stage.host(), &steps, Stage::seen_by_hosts).0;
+    let hosts: Vec<_> = (0..8).map(begin).collect();
     stage.spans(8 * 20);
     let tally = stage.tally_when(|tally| tally.exported == 8 * 20);
     assert_eq!((tally.seen, tally.lost_in_all()), (8 * 20, 0));

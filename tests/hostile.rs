@@ -5,6 +5,7 @@
 #![cfg(unix)]
 
 use mpr_otel_lab::equipment::stage::{Received, Stage, start_c};
+use std::collections::HashSet;
 use std::process::Command;
 
 /// The C host in hostile mode, under valgrind if asked for.
@@ -41,24 +42,43 @@ fn calls_that_break_the_contract_harm_nobody_and_are_counted() {
     assert_eq!(tally.malformed, 12);
     assert_eq!(tally.unmatched, 2 + 100_000 + 1 + 1 + 1);
 
-    let by = |key: &str, value: &str| -> Vec<&Received> {
-        spans.iter().filter(|span| span.get(key).as_deref() == Some(value)).collect()
-    };
-    let one = |key: &str, value: &str| -> &Received {
-        let found = by(key, value);
+    let spans = Spans(spans);
+    the_first_of_two_posts_counts(&spans);
+    null_and_empty_names_say_nothing(&spans);
+    a_vast_name_is_cut(&spans);
+    odd_names_arrive(&spans);
+    unknown_types_codes_and_flags_are_numbers(&spans);
+    each_thread_has_its_operations(&spans);
+    let ids: HashSet<_> = spans.0.iter().map(|span| &span.span.span_id).collect();
+    assert_eq!(ids.len(), operations);
+}
+
+/// What the hostile host's calls became.
+struct Spans(Vec<Received>);
+
+impl Spans {
+    fn by(&self, key: &str, value: &str) -> Vec<&Received> {
+        self.0.iter().filter(|span| span.get(key).as_deref() == Some(value)).collect()
+    }
+
+    fn one(&self, key: &str, value: &str) -> &Received {
+        let found = self.by(key, value);
         assert_eq!(found.len(), 1, "{key} = {value}");
         found[0]
-    };
+    }
+}
 
-    // POST twice: the first one counts.
-    let shares = by("mpr.remote.name", r"\\server\share");
+fn the_first_of_two_posts_counts(spans: &Spans) {
+    let shares = spans.by("mpr.remote.name", r"\\server\share");
     let mut codes: Vec<_> = shares.iter().map(|span| span.get("mpr.status.code")).collect();
     codes.sort();
     assert_eq!(codes, [Some("0".to_owned()), Some("67".to_owned())]);
+}
 
-    // NULL and empty names say nothing.
+fn null_and_empty_names_say_nothing(spans: &Spans) {
     let nameless = |operation: &str| {
-        by("mpr.operation.name", operation)
+        spans
+            .by("mpr.operation.name", operation)
             .into_iter()
             .filter(|span| span.get("mpr.remote.name").is_none())
             .inspect(|span| {
@@ -69,33 +89,36 @@ fn calls_that_break_the_contract_harm_nobody_and_are_counted() {
     };
     assert_eq!(nameless("add"), 2);
     assert_eq!(nameless("cancel"), 1);
+}
 
-    // 40,000 units are cut, and the span says so.
-    let vast = one("mpr.truncated", "true");
+/// 40,000 units are cut, and the span says so.
+fn a_vast_name_is_cut(spans: &Spans) {
+    let vast = spans.one("mpr.truncated", "true");
     assert_eq!(vast.get("mpr.remote.name").unwrap().len(), 256);
     assert_eq!(vast.get("server.address").as_deref(), Some("xxxxxx"));
     assert_eq!(vast.get("mpr.local.name").unwrap().len(), 24);
+}
 
+fn odd_names_arrive(spans: &Spans) {
     // Unpaired surrogates are replaced; a well-formed UTF-8 string arrives.
-    one("mpr.remote.name", "\\\\\u{FFFD}a\u{FFFD}\\\u{FFFD}s");
+    spans.one("mpr.remote.name", "\\\\\u{FFFD}a\u{FFFD}\\\u{FFFD}s");
+    spans.one("mpr.remote.name", r"\\edge\share");
+    spans.one("mpr.local.name", "X:");
+    spans.one("server.address", "odd");
+}
 
-    one("mpr.remote.name", r"\\edge\share");
-    one("mpr.local.name", "X:");
-    one("server.address", "odd");
-
-    let unknown = one("mpr.remote.name", r"\\server\unknown");
+fn unknown_types_codes_and_flags_are_numbers(spans: &Spans) {
+    let unknown = spans.one("mpr.remote.name", r"\\server\unknown");
     assert_eq!(unknown.get("mpr.resource.type").as_deref(), Some("unknown"));
     assert_eq!(unknown.get("error.type").as_deref(), Some("0xFFFFFFFF"));
     assert_eq!(unknown.get("mpr.error.class").as_deref(), Some("other"));
     let flags = unknown.get("mpr.connect.flags").unwrap();
     assert!(flags.ends_with(",0xFFF80000]"), "{flags}");
+}
 
-    let threads = by("mpr.share.name", "threads");
+fn each_thread_has_its_operations(spans: &Spans) {
+    let threads = spans.by("mpr.share.name", "threads");
     assert_eq!(threads.len(), 128);
-    let ids: std::collections::HashSet<_> =
-        threads.iter().map(|span| span.get("thread.id")).collect();
+    let ids: HashSet<_> = threads.iter().map(|span| span.get("thread.id")).collect();
     assert_eq!(ids.len(), 64);
-    let span_ids: std::collections::HashSet<_> =
-        spans.iter().map(|span| span.span.span_id.clone()).collect();
-    assert_eq!(span_ids.len(), operations);
 }

@@ -159,7 +159,7 @@ fn agent_and_host(stage: &Stage, steps: Vec<Step>) -> (Running, Running) {
     let agent = spawn(&mut stage.agent());
     let mut command = stage.host();
     command.env("MPR_OTEL_DELIVERY", "agent");
-    let (host, report) = start(command, &lane(steps));
+    let (host, report) = stage.start_in_parts(command, &steps, Stage::seen_by_agent);
     assert_eq!(report.untracked, 0);
     (agent, host)
 }
@@ -343,7 +343,7 @@ fn a_span_that_is_refused_costs_no_other_one_and_few_requests() {
     steps[SPANS / 3] = add(&format!(r"\\server\{POISON}"));
     let mut command = stage.host();
     command.env("MPR_OTEL_BATCH_MAX", SPANS.to_string()).env("MPR_OTEL_BATCH_DELAY_MS", "3000");
-    let (host, _) = start(command, &lane(steps));
+    let (host, _) = stage.start_in_parts(command, &steps, Stage::seen_by_hosts);
     let tally = stage.tally_when(|tally| tally.pending() == 0);
     assert_eq!((tally.exported, tally.lost[3], tally.lost_in_all()), (SPANS as u64 - 1, 1, 1));
     let taken = stage.receiver.requests().try_iter().filter(|request| !is_poisoned(request));
@@ -362,7 +362,7 @@ fn a_span_at_which_the_collector_fails_keeps_no_other_one_in_its_host() {
     });
     let mut steps = vec![add(r"\\server\share"); SPANS];
     steps[SPANS / 3] = add(&format!(r"\\server\{POISON}"));
-    let (host, report) = start(stage.host(), &lane(steps));
+    let (host, report) = stage.start_in_parts(stage.host(), &steps, Stage::seen_by_hosts);
     assert_eq!(report.untracked, 0);
     let tally = stage.tally_when(|tally| tally.pending() == 0);
     assert_eq!((tally.exported, tally.lost[3], tally.lost_in_all()), (SPANS as u64 - 1, 1, 1));
@@ -387,9 +387,8 @@ fn poisoned_among_a_thousand(status: u16) {
     let stage = Stage::behaving(move |request: &Request| {
         Answer::status(if is_poisoned(request) { status } else { 200 })
     });
-    let slow = |name: &str| Step { takes_ms: 1, ..add(name) };
-    let mut steps = vec![slow(r"\\server\share"); SPANS];
-    steps[SPANS / 3] = slow(&format!(r"\\server\{POISON}"));
+    let mut steps = vec![add(r"\\server\share"); SPANS];
+    steps[SPANS / 3] = add(&format!(r"\\server\{POISON}"));
     let (agent, host) = agent_and_host(&stage, steps);
     let report = stage.report_when(SPANS as u64, SPANS as u64 - 1, 1);
     assert_eq!(report["lost"]["rejected"], 1, "{report}");

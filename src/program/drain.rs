@@ -5,7 +5,7 @@ use crate::agent::sender::{Sender, Sent};
 use crate::agent::take_over;
 use crate::answer::{Failure, write_json};
 use crate::printable::Printable;
-use crate::store::{Bounds, Store};
+use crate::store::{Bounds, Store, StoreError};
 use clap::Args;
 use mpr_otel_core::folder::{Census, LedgerFolder};
 use mpr_otel_core::intake::Intake;
@@ -114,24 +114,12 @@ fn drain(settings: Settings, folder: LedgerFolder) -> Result<Summary, Failure> {
     })?;
     summary.refused = intake.sights().refused;
     let mut sender = Sender::new(Arc::clone(&store), &settings);
-    loop {
-        match sender.send()? {
-            Sent::Nothing => break,
-            Sent::Batch { .. } => {
-                let counts = store.counts()?;
-                let exported = counts.exported() - before.exported();
-                tell(&format!("{exported} operations sent, {} to go", counts.pending()));
-            }
-            // The collector is there and fails at some of a batch, so it may take the other spans.
-            Sent::Later(wait)
-                if sender.trouble().is_none()
-                    || (wait <= LONGEST_WAIT && sender.takes_empty_batches()) =>
-            {
-                thread::sleep(wait);
-            }
-            Sent::Later(_) => break,
-        }
-    }
+    send_all(&mut sender, || {
+        let counts = store.counts()?;
+        let exported = counts.exported() - before.exported();
+        tell(&format!("{exported} operations sent, {} to go", counts.pending()));
+        Ok(())
+    })?;
     tell("");
     summary.trouble = sender.trouble().map(Printable::from);
     drop((sender, place));
@@ -148,6 +136,27 @@ fn drain(settings: Settings, folder: LedgerFolder) -> Result<Summary, Failure> {
     }
     summary.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(summary)
+}
+
+/// Sends until nothing is left or nobody takes it. Calls `sent` after each batch.
+fn send_all(
+    sender: &mut Sender,
+    sent: impl Fn() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    loop {
+        match sender.send()? {
+            Sent::Nothing => return Ok(()),
+            Sent::Batch { .. } => sent()?,
+            // The collector is there and fails at some of a batch, so it may take the other spans.
+            Sent::Later(wait)
+                if sender.trouble().is_none()
+                    || (wait <= LONGEST_WAIT && sender.takes_empty_batches()) =>
+            {
+                thread::sleep(wait);
+            }
+            Sent::Later(_) => return Ok(()),
+        }
+    }
 }
 
 /// Where this user's programs keep their own data.

@@ -372,6 +372,23 @@ int main(int count, char **words) {
                 fflush(stdout);
             }
         return 0;
+    } else if (!strcmp(mode, "late")) {
+        /* One operation that begins at a line of input and ends at the next, once the library has started. */
+        whole_add(u"\\\\files01\\before", NULL, 0, 0);
+        puts("begun");
+        fflush(stdout);
+        getchar();
+        NOTIFYADD add = an_add(u"\\\\files01\\late", NULL, DISK, 0);
+        void *context = pre_add(&add);
+        puts("open");
+        fflush(stdout);
+        getchar();
+        post_add(&add, context, 0);
+        whole_add(u"\\\\files01\\after", NULL, 0, 0);
+        puts("ended");
+        fflush(stdout);
+        while (getchar() != EOF) {}
+        return 0;
     } else if (!strcmp(mode, "stack")) stack();
     else if (!strcmp(mode, "threads")) threads(8, 16);
     /* The bench's: version 0.1 reads a provider that is not promised. */

@@ -17,6 +17,7 @@ mod round;
 mod watched;
 
 pub use round::{Losses, POWER_LOSS, Round, Taken};
+pub use watched::SWEEP;
 
 use crate::folder::LedgerFolder;
 use crate::ledger::{Access, LedgerError, Loss, Record, is_ledger_name};
@@ -37,12 +38,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use watched::{Sight, Watched};
+use watched::{STUCK_FOR, Sight, Watched};
 
-/// How often the folder is listed, and how often a file is looked at that may have become ready.
-pub const SWEEP: Duration = Duration::from_secs(30);
-/// How long a ledger that could not be written to or removed is left alone.
-const STUCK_FOR: Duration = Duration::from_secs(3600);
 /// Longer than any operation takes, in nanoseconds.
 const LONGEST: u64 = 7 * DAY;
 /// How far a date may be after the latest known one, in nanoseconds, because clocks are set.
@@ -286,17 +283,7 @@ impl Intake {
             self.files.insert(name, file);
             return;
         }
-        let opened = match file.held.take() {
-            Some(ledger) => Ok(Opened::Ledger(Box::new(ledger))),
-            None => open(directory, &name, now.saturating_duration_since(file.since)),
-        };
-        let opened = opened.and_then(|opened| match opened {
-            Opened::Ledger(mut ledger) => {
-                ledger.look(self.unfinished_after).map(|found| (Opened::Ledger(ledger), found))
-            }
-            other => Ok((other, Found::default())),
-        });
-        match opened {
+        match self.open(directory, &name, &mut file, now) {
             Ok((Opened::Ledger(ledger), found)) => {
                 let mut ledger = *ledger;
                 if ledger.is_live() && found.is_empty() {
@@ -330,6 +317,27 @@ impl Intake {
                 file.put_off(Sight::Refused, now, STUCK_FOR);
                 self.files.insert(name, file);
             }
+        }
+    }
+
+    /// Opens one file, if it is not held open, and reads what is in it.
+    fn open(
+        &self,
+        directory: &Arc<Directory>,
+        name: &OsStr,
+        file: &mut Watched,
+        now: Instant,
+    ) -> Result<(Opened, Found), LedgerError> {
+        let opened = match file.held.take() {
+            Some(ledger) => Opened::Ledger(Box::new(ledger)),
+            None => open(directory, name, now.saturating_duration_since(file.since))?,
+        };
+        match opened {
+            Opened::Ledger(mut ledger) => {
+                let found = ledger.look(self.unfinished_after)?;
+                Ok((Opened::Ledger(ledger), found))
+            }
+            other => Ok((other, Found::default())),
         }
     }
 

@@ -2,8 +2,7 @@
 
 use super::foreign::ForeignLedger;
 use super::round::POWER_LOSS;
-use super::watched::Sight;
-use super::{STUCK_FOR, SWEEP};
+use super::watched::{STUCK_FOR, SWEEP, Sight};
 use crate::ledger::{Access, Corruption, LedgerError, Owner};
 use crate::platform::{self, Directory};
 use std::ffi::OsStr;

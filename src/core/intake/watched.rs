@@ -4,6 +4,10 @@ use super::foreign::ForeignLedger;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How often the folder is listed, and how often a file is looked at that may have become ready.
+pub const SWEEP: Duration = Duration::from_secs(30);
+/// How long a ledger that could not be written to or removed is left alone.
+pub(super) const STUCK_FOR: Duration = Duration::from_secs(3600);
 /// How long the first wait is before a file is looked at again. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 

@@ -9,9 +9,9 @@
 //! If a page cannot be read, that is an error of this file; a load from the page would end the
 //! process.
 
+use super::LedgerError;
 use super::image::{HeaderImage, SlotImage};
-use super::layout::LARGEST_FILE;
-use super::{HEADER_SIZE, LedgerError};
+use super::layout::{HEADER_SIZE, LARGEST_FILE};
 #[cfg(windows)]
 use crate::platform::FileView;
 use crate::platform::{Directory, Refused};

@@ -12,10 +12,10 @@
 
 pub use super::handle::EARLY_SLOTS;
 
-use super::layout::Body;
+use super::handle::Handle;
+use super::layout::{Body, SLOT_COUNT};
 use super::slot::{Claim, Completion, Slot};
 use super::state::Phase;
-use super::{Handle, SLOT_COUNT};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The table. A process has one, and it is static.

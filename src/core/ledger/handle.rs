@@ -1,6 +1,6 @@
 //! What PRE leaves in `lpContext`: a checked handle, never a pointer.
 
-use super::SLOT_COUNT;
+use super::layout::SLOT_COUNT;
 use std::num::NonZeroUsize;
 
 /// Bits that hold `slot + 1`; the rest holds the tag, cut to what fits.

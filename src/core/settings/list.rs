@@ -190,10 +190,7 @@ settings! {
             ];
             parse::choice(text, &modes)
         },
-        show: |delivery| match delivery {
-            DeliveryMode::InProcess => DELIVERY_IN_PROCESS.to_owned(),
-            DeliveryMode::Agent => DELIVERY_AGENT.to_owned(),
-        },
+        show: |delivery| delivery.name().to_owned(),
     }
 
     /// Folder of the ledgers, on a local disk.

@@ -51,6 +51,16 @@ pub enum DeliveryMode {
     Agent,
 }
 
+impl DeliveryMode {
+    /// How the setting names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InProcess => DELIVERY_IN_PROCESS,
+            Self::Agent => DELIVERY_AGENT,
+        }
+    }
+}
+
 /// How much of a name leaves the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrivacyLevel {

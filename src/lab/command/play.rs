@@ -5,14 +5,14 @@ use super::answer::{Failure, write_json};
 use clap::Args;
 use mpr_otel_core::ledger::early_table::EarlyTable;
 use mpr_otel_lab::double::{Host, Moment, Step, play};
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Plays one host's part of a script against the shared library.
 ///
-/// Reads the part (JSON) from the first line of standard input, prints a report when it is
-/// played, and lives on until standard input is closed.
+/// Reads the part (JSON) from a line of standard input, prints a report when it is played, and waits
+/// for the next, until standard input is closed.
 #[derive(Debug, Args)]
 pub(super) struct Play {
     #[arg(long)]
@@ -25,18 +25,16 @@ pub(super) struct Play {
 
 impl Play {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let mut input = io::stdin().lock();
-        let mut part = String::new();
-        input.read_line(&mut part)?;
-        let host: Host = serde_json::from_str(&part)?;
-        let report = play(&self.library, &host, |moment| {
-            if self.aloud {
-                say(moment);
-            }
-        })?;
-        write_json(out, &report)?;
-        out.flush()?;
-        io::copy(&mut input.by_ref(), &mut io::sink())?;
+        for part in io::stdin().lock().lines() {
+            let host: Host = serde_json::from_str(&part?)?;
+            let report = play(&self.library, &host, |moment| {
+                if self.aloud {
+                    say(moment);
+                }
+            })?;
+            write_json(out, &report)?;
+            out.flush()?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,6 +3,7 @@
 use super::notifyee::{Call, Ended, LoadError, Notifyee};
 use super::script::{Host, Step};
 use serde::{Deserialize, Serialize};
+use std::ops::AddAssign;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -28,6 +29,14 @@ pub struct PlayReport {
     pub untracked: usize,
     /// Breaches of the contract by the library, in words.
     pub breaches: Vec<String>,
+}
+
+impl AddAssign for PlayReport {
+    fn add_assign(&mut self, part: Self) {
+        self.operations += part.operations;
+        self.untracked += part.untracked;
+        self.breaches.extend(part.breaches);
+    }
 }
 
 /// What a thread of a host is at.
@@ -63,9 +72,7 @@ pub fn play(
             thread::Builder::new().spawn_scoped(scope, move || {
                 let part = play_thread(notifyee, steps, told);
                 if let Ok(mut whole) = report.lock() {
-                    whole.operations += part.operations;
-                    whole.untracked += part.untracked;
-                    whole.breaches.extend(part.breaches);
+                    *whole += part;
                 }
             })?;
         }

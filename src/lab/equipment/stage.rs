@@ -5,7 +5,7 @@ use super::built::{lab, library, program, repository, target};
 use crate::double::{self, Host, PlayReport, ScriptedCall, Step};
 use crate::receiver::{Behaviour, Receiver, Request};
 use mpr_otel_core::folder::LedgerFolder;
-use mpr_otel_core::ledger::{self, LedgerError, Tally};
+use mpr_otel_core::ledger::{self, LedgerError, SLOT_COUNT, Tally};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -17,6 +17,9 @@ use tempfile::TempDir;
 
 /// Nothing in these tests takes this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Operations of a part of [`Stage::start_in_parts`]: with those of the part before, whose slots an agent
+/// may be about to free, fewer than a ledger has slots.
+const PART: usize = SLOT_COUNT / 2 - 1;
 
 /// The C host program, compiled once.
 pub fn c_host() -> &'static Path {
@@ -157,6 +160,38 @@ impl Stage {
         }
     }
 
+    /// Operations that the hosts' ledgers count.
+    pub fn seen_by_hosts(&self) -> u64 {
+        self.tally().seen
+    }
+
+    /// Operations that the agent says it has seen.
+    pub fn seen_by_agent(&self) -> u64 {
+        self.report()["seen"].as_u64().unwrap_or(0)
+    }
+
+    /// Starts a host of the double that performs `steps` on one thread, a part after the other: the first
+    /// operation alone, because until the library has its ledger there is room for few, and then no more
+    /// at a time than a ledger holds. Each part waits until those before are `seen`, however long that
+    /// takes on a busy machine.
+    pub fn start_in_parts(
+        &self,
+        command: Command,
+        steps: &[Step],
+        seen: impl Fn(&Self) -> u64,
+    ) -> (Running, PlayReport) {
+        let others = seen(self);
+        let (first, rest) = steps.split_at(1);
+        let (mut running, mut report) = start(command, &lane(first.to_vec()));
+        for part in rest.chunks(PART) {
+            let played = (report.operations - report.untracked) as u64;
+            self.until(|| seen(self) >= others + played);
+            running.give(&lane(part.to_vec()));
+            report += running.report();
+        }
+        (running, report)
+    }
+
     /// The agent, to be started with [`spawn`].
     pub fn agent(&self) -> Command {
         let mut command = self.command(program());
@@ -265,6 +300,23 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// Gives a host of the double a part to play.
+    fn give(&mut self, part: &Host) {
+        let part = format!("{}\n", serde_json::to_string(part).unwrap());
+        self.child.stdin.as_mut().unwrap().write_all(part.as_bytes()).unwrap();
+    }
+
+    /// Waits until a host of the double has played its part.
+    fn report(&mut self) -> PlayReport {
+        let report = serde_json::Deserializer::from_reader(&mut self.output)
+            .into_iter::<PlayReport>()
+            .next()
+            .expect("the host plays its part")
+            .unwrap();
+        self.line();
+        report
+    }
+
     /// Closes the host's input, waits for its end, and gives its status and what it had left to
     /// say on standard output and error.
     pub fn end(mut self) -> (ExitStatus, String, String) {
@@ -333,20 +385,14 @@ pub fn start_c(mut command: Command) -> Running {
 /// Starts a host of the double.
 pub fn play(mut command: Command, host: &Host) -> Running {
     let mut running = spawn(&mut command);
-    let input = running.child.stdin.as_mut().unwrap();
-    input.write_all(format!("{}\n", serde_json::to_string(host).unwrap()).as_bytes()).unwrap();
+    running.give(host);
     running
 }
 
 /// Starts a host of the double and waits until it has played its part.
 pub fn start(command: Command, host: &Host) -> (Running, PlayReport) {
     let mut running = play(command, host);
-    let report = serde_json::Deserializer::from_reader(&mut running.output)
-        .into_iter::<PlayReport>()
-        .next()
-        .expect("the host plays its part")
-        .unwrap();
-    running.line();
+    let report = running.report();
     (running, report)
 }
 

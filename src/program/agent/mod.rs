@@ -17,6 +17,7 @@ mod serve;
 #[cfg(windows)]
 pub(crate) mod service;
 mod telemetry;
+mod trouble;
 mod watchdog;
 
 use crate::store::{Bounds, Store, StoreError};
@@ -38,6 +39,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use trouble::Trouble;
 use watchdog::Watchdog;
 
 /// Ledgers are not read more often than this, even if the batch delay is shorter.
@@ -51,21 +53,6 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long the agent waits after an error of the disk.
 const DISK_WAIT: Duration = Duration::from_secs(10);
-
-/// Why the collector or the store takes nothing.
-#[derive(Clone, Debug)]
-struct Trouble {
-    since: SystemTime,
-    reason: String,
-}
-
-impl Trouble {
-    /// The trouble now, with this `reason`. It keeps the beginning of the trouble `before`.
-    fn go_on(before: Option<Self>, reason: Option<String>) -> Option<Self> {
-        let since = before.map_or_else(SystemTime::now, |trouble| trouble.since);
-        reason.map(|reason| Self { since, reason })
-    }
-}
 
 /// The one process that empties a ledger folder.
 #[derive(Debug)]

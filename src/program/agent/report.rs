@@ -1,7 +1,7 @@
 //! The agent's report about itself, written once a minute, because only one process can open its
 //! store.
 
-use super::Trouble;
+use super::trouble::Trouble;
 use crate::store::{Store, StoreError};
 use mpr_otel_core::clock;
 use mpr_otel_core::intake::Sights;

@@ -4,8 +4,8 @@
 //! rights that the ledger folder gives it. The service's program is in `Program Files`, because a
 //! user who can replace a service's program can run code as that service.
 
-use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
+use super::uninstalled::Uninstalled;
 use crate::agent::service::{meaning, reason};
 use crate::answer::Failure;
 use crate::printable::Printable;

@@ -1,8 +1,8 @@
 //! The folder in which a Collector on this machine keeps data that it has not sent.
 
-use super::entries;
 use super::record::Record;
 use super::secured_folder::{check_place, missing_above, secure};
+use super::uninstalled::entries;
 use crate::answer::{Failure, WrongUsage};
 use crate::rights::Rights;
 use std::path::{Path, PathBuf};

@@ -6,8 +6,8 @@
 //! golang.org/x/sys/windows/svc/eventlog has used the file since 2012. So mpr-otel needs no message
 //! file of its own.
 
-use super::Uninstalled;
 use super::registry::{cannot, remove_key};
+use super::uninstalled::Uninstalled;
 use crate::agent::events::SOURCE;
 use crate::answer::Failure;
 use std::io;

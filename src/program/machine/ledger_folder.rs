@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use super::secured_folder::{check_place, missing_above, secure};
-use super::{Uninstalled, entries};
+use super::uninstalled::{Uninstalled, entries};
 use crate::agent::events::RECENT;
 use crate::agent::place::{DAMAGED, LOCK, STORE};
 use crate::agent::report::{REPORT, UNFINISHED_REPORT};

@@ -18,26 +18,26 @@ mod uninstalled;
 
 pub(super) use placed_file::Placement;
 pub(super) use registry::{Listed, listed};
+pub(super) use release::Programs;
 pub(super) use system_dll::SystemDll;
 
 use crate::answer::{Failure, WrongUsage};
-use crate::architecture::Architecture;
 use crate::printable::Printable;
-use crate::setting_flags::{Machine, SettingFlags};
+use crate::setting_flags::{GivenSettings, Machine, SettingFlags};
 use crate::windows;
 use agent_service::{Agent, AgentService};
 use collector_folder::CollectorFolder;
 use ledger_folder::LedgerFolder;
 use mpr_otel_core::settings::{
     CLIENT_CERTIFICATE, DELIVERY_AGENT, DELIVERY_IN_PROCESS, DeliveryMode, ENDPOINT, Lookup,
-    MACHINE_KEY, SettingReport, Settings, Source, System,
+    MACHINE_KEY, Reports, SettingReport, Settings, Source, System,
 };
 use record::Record;
 use release::Release;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use system_dll::Placed;
-use uninstalled::{Uninstalled, entries};
+use uninstalled::Uninstalled;
 
 /// The registry value that says who sends.
 const DELIVERY: &str = "Delivery";
@@ -75,14 +75,6 @@ pub(super) struct Installed {
     pub(super) disabled_by: Option<String>,
     /// Things that do not stop the installation but should be changed.
     pub(super) warnings: Vec<String>,
-}
-
-/// Programs of one architecture.
-#[derive(Debug, Serialize)]
-pub(super) struct Programs {
-    pub(super) architecture: Architecture,
-    /// Whether there is a DLL that these programs load.
-    pub(super) have_dll: bool,
 }
 
 /// A setting in the registry.
@@ -144,43 +136,49 @@ pub(super) fn install(request: &Request<'_>) -> Result<Installed, Failure> {
 
     let (settings, reports) = Settings::resolve_with_reports(&System::host().with_secrets());
     let origin = |name| reports.of(name).map(|report| report.source.to_string());
-    let certificate = given.values().filter(|(name, _)| *name == CLIENT_CERTIFICATE);
-    if given.secrets().chain(certificate).any(|(_, value)| !value.is_empty())
-        && settings.delivery == DeliveryMode::InProcess
-    {
-        warnings.push(
-            "delivery is \"in-process\", and programs send without these headers and without a client \
-             certificate; only what the agent sends has them. `mpr-otel install --delivery agent` \
-             leaves all to it"
-                .to_owned(),
-        );
-    }
+    warnings.extend(secrets_unsent(&given, &settings));
     warnings.extend(folders_left(&record, folder.path()));
     Ok(Installed {
         dlls,
         programs: release.programs(),
-        settings: written
-            .iter()
-            .map(|written| {
-                let removed = given.removes(written.name.registry);
-                Setting::of(written, removed, reports.of(written.name.registry))
-            })
-            .collect(),
-        ledger_dir: folder.path().display().to_string().into(),
-        collector_dir: request.collector_dir.map(|folder| folder.display().to_string().into()),
-        put_aside: put_aside.iter().map(|path| path.display().to_string().into()).collect(),
+        settings: in_effect(&given, &written, &reports),
+        ledger_dir: shown(folder.path()),
+        collector_dir: request.collector_dir.map(shown),
+        put_aside: put_aside.iter().map(|path| shown(path)).collect(),
         agent,
         endpoint: settings
             .endpoint
-            .is_some()
-            .then(|| reports.of(ENDPOINT).map(|report| report.value.clone().into()))
-            .flatten(),
-        delivery: match settings.delivery {
-            DeliveryMode::Agent => DELIVERY_AGENT,
-            DeliveryMode::InProcess => DELIVERY_IN_PROCESS,
-        },
+            .as_ref()
+            .and(reports.of(ENDPOINT))
+            .map(|it| it.value.clone().into()),
+        delivery: settings.delivery.name(),
         disabled_by: settings.disabled.then(|| origin("Disabled").unwrap_or_default()),
         warnings,
+    })
+}
+
+fn shown(path: &Path) -> Printable {
+    path.display().to_string().into()
+}
+
+/// What was written, and what counts now.
+fn in_effect(given: &GivenSettings, written: &[SettingReport], now: &Reports) -> Vec<Setting> {
+    let setting = |written: &SettingReport| {
+        let name = written.name.registry;
+        Setting::of(written, given.removes(name), now.of(name))
+    };
+    written.iter().map(setting).collect()
+}
+
+/// A warning if secrets are set and programs send by themselves, because they send without them.
+fn secrets_unsent(given: &GivenSettings, settings: &Settings) -> Option<String> {
+    let certificate = given.values().filter(|(name, _)| *name == CLIENT_CERTIFICATE);
+    let has_any = given.secrets().chain(certificate).any(|(_, value)| !value.is_empty());
+    (has_any && settings.delivery == DeliveryMode::InProcess).then(|| {
+        "delivery is \"in-process\", and programs send without these headers and without a client \
+         certificate; only what the agent sends has them. `mpr-otel install --delivery agent` \
+         leaves all to it"
+            .to_owned()
     })
 }
 

@@ -1,6 +1,6 @@
 //! A file of the product in one of the system's folders. Programs may be using it.
 
-use super::Uninstalled;
+use super::uninstalled::Uninstalled;
 use crate::answer::Failure;
 use crate::rights::Rights;
 use crate::superseded::{free_name, superseded};

@@ -1,6 +1,6 @@
 //! The registry: MPR's list of notification DLLs, and the machine's settings.
 
-use super::Uninstalled;
+use super::uninstalled::Uninstalled;
 use crate::answer::Failure;
 use crate::dll_file::LIBRARY;
 use crate::rights::AGENT_KEY_SDDL;

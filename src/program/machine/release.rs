@@ -1,13 +1,21 @@
 //! The files of a release.
 
-use super::Programs;
 use super::system_dll::SystemDll;
 use crate::answer::Failure;
 use crate::architecture::Architecture;
 use crate::dll_file::DllFile;
 use crate::windows;
+use serde::Serialize;
 use std::fs;
 use std::path::Path;
+
+/// Programs of one architecture.
+#[derive(Debug, Serialize)]
+pub(crate) struct Programs {
+    pub(crate) architecture: Architecture,
+    /// Whether there is a DLL that these programs load.
+    pub(crate) have_dll: bool,
+}
 
 /// The files that came with this program. Each is read only once, so that the file that was checked
 /// is the file that is written.

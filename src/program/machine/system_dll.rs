@@ -4,8 +4,8 @@
 //! System32. The release for Arm puts an Arm64X DLL there. It leads each kind of program to another
 //! DLL beside it.
 
-use super::Uninstalled;
 use super::placed_file::{PlacedFile, Placement};
+use super::uninstalled::Uninstalled;
 use crate::answer::Failure;
 use crate::architecture::Architecture;
 use crate::dll_file::{DllFile, FORWARDED, LIBRARY};

@@ -184,6 +184,16 @@ impl Ledgers {
     }
 
     pub(super) fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        self.write_folder(out)?;
+        self.operations.write(out)?;
+        writeln!(out, "  last export: {}", ago(self.last_export_unix_ms))?;
+        for LastError { pid, executable, text } in &self.last_errors {
+            writeln!(out, "  {executable} ({pid}) failed to export: {text}")?;
+        }
+        self.agent.write(out)
+    }
+
+    fn write_folder(&self, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "\nLedgers: {}", self.folder)?;
         if let Some(problem) = &self.problem {
             writeln!(out, "  cannot be listed: {problem}")?;
@@ -204,8 +214,13 @@ impl Ledgers {
         if self.quarantined > 0 {
             writeln!(out, "  {} copies of damaged ledgers are kept", self.quarantined)?;
         }
-        let operations = &self.operations;
-        let lost: Vec<String> = operations
+        Ok(())
+    }
+}
+
+impl Operations {
+    fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let lost: Vec<String> = self
             .lost
             .iter()
             .filter(|(_, count)| **count > 0)
@@ -214,48 +229,50 @@ impl Ledgers {
         writeln!(
             out,
             "  operations: {} seen = {} exported + {} pending + {} lost{}",
-            operations.seen,
-            operations.exported,
-            operations.pending,
-            operations.lost.values().sum::<u64>(),
+            self.seen,
+            self.exported,
+            self.pending,
+            self.lost.values().sum::<u64>(),
             if lost.is_empty() { String::new() } else { format!(" ({})", lost.join(", ")) }
         )?;
         for (count, what) in [
-            (operations.repeated, "spans were sent twice, because no answer came"),
-            (operations.unprotected, "operations were recorded in memory only"),
-            (operations.unmatched, "ends without a beginning"),
-            (operations.malformed, "calls that broke Windows' contract"),
+            (self.repeated, "spans were sent twice, because no answer came"),
+            (self.unprotected, "operations were recorded in memory only"),
+            (self.unmatched, "ends without a beginning"),
+            (self.malformed, "calls that broke Windows' contract"),
         ] {
             if count > 0 {
                 writeln!(out, "  {count} {what}")?;
             }
         }
-        writeln!(out, "  last export: {}", ago(self.last_export_unix_ms))?;
-        for LastError { pid, executable, text } in &self.last_errors {
-            writeln!(out, "  {executable} ({pid}) failed to export: {text}")?;
-        }
-        let state = match self.agent.running {
+        Ok(())
+    }
+}
+
+impl Agent {
+    fn write(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let state = match self.running {
             Some(true) => "running",
             Some(false) => "not running",
             None => "only administrators can see it",
         };
         writeln!(out, "\nAgent: {state}")?;
-        if self.agent.running.is_some() {
-            writeln!(out, "  last round: {}", ago(self.agent.last_round_unix_ms))?;
-            writeln!(out, "  last export: {}", ago(self.agent.last_export_unix_ms))?;
+        if self.running.is_some() {
+            writeln!(out, "  last round: {}", ago(self.last_round_unix_ms))?;
+            writeln!(out, "  last export: {}", ago(self.last_export_unix_ms))?;
         }
-        if let (Some(pending), Some(bytes)) = (self.agent.pending, self.agent.store_bytes) {
-            let (told, mib) = (ago(self.agent.told_unix_ms), bytes as f64 / f64::from(1 << 20));
+        if let (Some(pending), Some(bytes)) = (self.pending, self.store_bytes) {
+            let (told, mib) = (ago(self.told_unix_ms), bytes as f64 / f64::from(1 << 20));
             writeln!(
                 out,
                 "  {pending} operations to send ({mib:.1} MiB), as the agent reported {told}"
             )?;
         }
-        if let Some(users @ 1..) = self.agent.deferred {
+        if let Some(users @ 1..) = self.deferred {
             writeln!(out, "  {users} users have used up this hour's quota: their operations wait")?;
         }
-        if let Some(trouble) = &self.agent.trouble {
-            let since = self.agent.blocked_since_unix_ms.map(elapsed).unwrap_or_default();
+        if let Some(trouble) = &self.trouble {
+            let since = self.blocked_since_unix_ms.map(elapsed).unwrap_or_default();
             writeln!(out, "  blocked for {}: {trouble}", rounded(since))?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Trouble that lasts: when it and its end are reported.
 
-use crate::agent::Trouble;
+use crate::agent::trouble::Trouble;
 use std::time::{Duration, SystemTime};
 
 /// Trouble that ends sooner is not reported.
