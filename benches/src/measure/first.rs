@@ -83,7 +83,7 @@ pub fn start(stage: &Stage, library: &Path, threads: usize) -> Result<Start> {
     stage.work(library, &["first", &threads.to_string()], &super::pair::SETTINGS)
 }
 
-/// A folder with files that are not the product's.
+/// A folder with files that the product did not make.
 fn with_foreign_names(stage: &Stage, effort: Effort) -> Result<TempDir> {
     let folder = stage.folder()?;
     for name in 0..effort.names {
