@@ -29,8 +29,8 @@
 //!   as corrupt. The exporter frees the slot once a collector has the span. state.rs lists the
 //!   phases and says who may touch the body in each.
 //! - **Count.** `seen = exported + pending + lost`. `seen` is the sum of all slots' generations,
-//!   plus the operations that found the table full or no ledger. An operation's number, `generation
-//!   * 1024 + slot`, is unique in the file. An operation is counted first, and then its slot is
+//!   plus the operations that found the table full or no ledger. An operation's number is
+//!   `generation * 1024 + slot`, unique in the file. An operation is counted first, and then its slot is
 //!   freed. A host's count of exported operations ends with its ledger: the agent counts itself
 //!   what it took over, and reads only the losses from a header.
 //! - **Ids.** Trace id and span id are functions of `id_seed` and the operation's number

@@ -123,7 +123,7 @@ impl Package {
         let (version, language) = (self.version()?, LANGUAGE.to_string());
         for (name, value) in [
             ("ALLUSERS", "1"),
-            ("ARPCOMMENTS", "Measures drive and share mappings."),
+            ("ARPCOMMENTS", "Records drive and share mappings."),
             ("ARPNOMODIFY", "1"),
             ("Manufacturer", NAME),
             // An address may have a password in it, and each of the others is a command line.
