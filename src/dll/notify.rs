@@ -104,7 +104,7 @@ pub unsafe extern "system" fn CancelConnectNotify(
                 },
             ),
             NOTIFY_POST => after(info, KIND_CANCEL, || {
-                // `after` asks for the provider only after a success. Then it is defined.
+                // SAFETY: `after` asks for the provider only after a success. Then it is defined.
                 unsafe { WideStr::from_ptr(cancel.provider) }
             }),
             _ => count_malformed(),
