@@ -1,4 +1,5 @@
-//! The agent: it exports what hosts left and what hosts leave to it, and survives its own faults.
+//! The agent exports what dead hosts left and what live hosts leave to it, and survives faults of
+//! its own.
 
 #![cfg(target_os = "linux")]
 
@@ -64,7 +65,7 @@ fn span_ids(spans: &[Received]) -> HashSet<Vec<u8>> {
 }
 
 #[test]
-fn what_a_host_left_is_exported_as_if_nothing_had_happened() {
+fn an_operation_that_a_host_left_is_exported_like_any_other() {
     let stage = Stage::new();
     for _ in 0..5 {
         short_host(&stage);
@@ -84,7 +85,8 @@ fn what_a_host_left_is_exported_as_if_nothing_had_happened() {
 }
 
 #[test]
-fn an_operation_whose_host_dies_in_the_middle_is_unfinished_and_ends_when_it_was_last_alive() {
+fn an_operation_whose_host_dies_in_the_middle_is_unfinished_and_ends_when_the_host_was_last_alive()
+{
     let stage = Stage::new();
     let host = play(stage.host(), &lane(vec![endless()]));
     stage.until(|| ledgers(&stage).len() == 1 && stage.tally().seen == 1);
@@ -102,7 +104,8 @@ fn an_operation_whose_host_dies_in_the_middle_is_unfinished_and_ends_when_it_was
 }
 
 #[test]
-fn a_live_host_that_leaves_the_export_to_the_agent_has_no_thread_no_socket_and_no_end_of_slots() {
+fn a_live_host_that_leaves_the_export_to_the_agent_has_no_thread_and_no_socket_and_never_runs_out_of_slots()
+ {
     let stage = Stage::new();
     let agent = agent(&stage);
     // More operations than a table has slots; the agent empties it again and again.
@@ -110,8 +113,8 @@ fn a_live_host_that_leaves_the_export_to_the_agent_has_no_thread_no_socket_and_n
     let (host, report) = stage.start_in_parts(agent_host(&stage), &steps, Stage::seen_by_agent);
     assert_eq!((report.untracked, report.breaches.len()), (0, 0));
     let process = PathBuf::from(format!("/proc/{}", host.pid()));
-    // The host's own thread that played is gone when its report is there, but for the kernel's
-    // last steps; a thread of the library would stay.
+    // When the host's report is there, its own thread has ended, except for the kernel's last
+    // steps. A thread of the library would still be there.
     stage.until(|| fs::read_dir(process.join("task")).unwrap().count() == 1);
     for descriptor in fs::read_dir(process.join("fd")).unwrap() {
         let target = fs::read_link(descriptor.unwrap().path()).unwrap();
@@ -119,7 +122,7 @@ fn a_live_host_that_leaves_the_export_to_the_agent_has_no_thread_no_socket_and_n
     }
     let spans = stage.spans(1500);
     assert_eq!(span_ids(&spans).len(), 1500);
-    // Its host lives: nothing had to be recovered.
+    // The host lives, so nothing was recovered.
     assert!(spans.iter().all(|span| span.get("mpr.recovered").is_none()));
     stage.report_when(1500, 1500, 0);
     host.end_quietly();
@@ -128,7 +131,7 @@ fn a_live_host_that_leaves_the_export_to_the_agent_has_no_thread_no_socket_and_n
 }
 
 #[test]
-fn a_host_that_dies_under_the_agents_eyes_loses_nothing() {
+fn a_host_that_dies_while_the_agent_reads_its_ledger_loses_nothing() {
     let stage = Stage::new();
     let agent = agent(&stage);
     let steps = vec![add(r"\\server\share"); 100];
@@ -204,7 +207,7 @@ fn an_agent_stops_within_seconds_though_its_collector_hangs_and_loses_nothing() 
     command.env("MPR_OTEL_TIMEOUT_MS", "600000");
     let running = spawn(&mut command);
     stage.spans(1);
-    // The request has ten minutes; this returns because the agent does not wait for it.
+    // The request may take ten minutes. This returns because the agent does not wait for it.
     running.interrupt();
     assert_eq!((&stage.report()["pending"], ledgers(&stage).len()), (&1.into(), 0));
     hangs.store(false, Ordering::SeqCst);
@@ -223,7 +226,7 @@ fn there_is_one_agent_at_a_time() {
     assert_eq!(second.status.code(), Some(1));
     let said = String::from_utf8(second.stderr).unwrap();
     assert!(said.contains("another agent empties"), "{said}");
-    // What the agent does is shown, and no file is opened.
+    // The agent's numbers are shown, and no ledger is opened.
     stage.report_when(1, 1, 0);
     let drain = stage.program().arg("drain").output().unwrap();
     let said = String::from_utf8(drain.stdout).unwrap();
@@ -233,7 +236,7 @@ fn there_is_one_agent_at_a_time() {
 }
 
 #[test]
-fn drain_shows_what_there_is_and_then_exports_it() {
+fn drain_shows_the_waiting_operations_and_then_exports_them() {
     let stage = Stage::new();
     for _ in 0..3 {
         short_host(&stage);
@@ -266,7 +269,7 @@ fn drain_fails_with_the_reason_while_the_collector_is_away_and_the_next_one_send
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("1 waiting") && said.contains("status 503"), "{said}");
-    // It is kept where it was taken over, which is said.
+    // The operation is kept in the store of `drain`, and the output names that store.
     let store = stage.folder.path().join("state/mpr-otel/drain.redb");
     assert!(said.contains(&store.display().to_string()), "{said}");
     assert!(store.exists() && ledgers(&stage).is_empty());
@@ -278,7 +281,7 @@ fn drain_fails_with_the_reason_while_the_collector_is_away_and_the_next_one_send
 }
 
 #[test]
-fn inflight_shows_what_a_live_host_hangs_on() {
+fn inflight_shows_the_operation_that_a_live_host_hangs_in() {
     let stage = Stage::new();
     let inflight = |arguments: &[&str]| {
         let output = stage.program().arg("inflight").args(arguments).output().unwrap();
@@ -302,7 +305,7 @@ fn inflight_shows_what_a_live_host_hangs_on() {
         assert!(table.contains("OPEN FOR") && table.contains(r"\\dead-server\share"), "{table}");
         host.kill();
     }
-    // Dead hosts have nothing under way.
+    // Dead hosts have no operation under way.
     assert_eq!(inflight(&[]), "Nothing is under way in 0 recorded programs.\n");
 }
 
@@ -331,11 +334,12 @@ fn status_shows_what_was_counted_after_every_ledger_is_gone() {
     assert_eq!(stage.status()["ledgers"]["agent"]["running"], false);
 }
 
-/// A storm while the collector is away: what is kept, what is lost, and what the agent needs.
+/// Many operations while the collector is away: which are kept, which are lost, and how much memory
+/// the agent needs.
 #[test]
-fn a_collector_that_is_away_for_long_costs_bounded_space_and_memory_and_every_loss_is_counted() {
+fn while_a_collector_is_away_space_and_memory_are_bounded_and_every_loss_is_counted() {
     const HOSTS: u64 = 4;
-    // In all more than a MiB.
+    // Together these need more than a MiB.
     const OPERATIONS: u64 = 2500;
     let away = Arc::new(AtomicBool::new(true));
     let requests = Arc::new(AtomicUsize::new(0));
@@ -349,7 +353,7 @@ fn a_collector_that_is_away_for_long_costs_bounded_space_and_memory_and_every_lo
     let mut command = stage.agent();
     command.env("MPR_OTEL_STORE_MAX_MIB", "1");
     let agent = spawn(&mut command);
-    // On a busy machine a table may be full before the agent has looked at it.
+    // On a busy machine a table may become full before the agent has read it.
     let mut untracked = 0;
     for _ in 0..HOSTS {
         let steps = vec![Step { takes_ms: 1, ..add(r"\\server\share") }; OPERATIONS as usize];
@@ -373,7 +377,7 @@ fn a_collector_that_is_away_for_long_costs_bounded_space_and_memory_and_every_lo
     assert!(report["trouble"].as_str().unwrap().contains("503"), "{report}");
     away.store(false, Ordering::SeqCst);
     agent.interrupt();
-    // It asks at once: how long the one before was to wait is forgotten.
+    // The new agent asks at once: it does not know how long the one before had to wait.
     let next = self::agent(&stage);
     stage.report_when(HOSTS * OPERATIONS, HOSTS * OPERATIONS - lost, lost);
     next.interrupt();
@@ -384,8 +388,9 @@ fn a_full_disk_stops_no_agent_and_loses_nothing() {
     let stage = Stage::new();
     let small = stage.folder.path().join("small");
     fs::create_dir(&small).unwrap();
-    // Two hosts leave a ledger each, beside the folder of an earlier agent, and somebody fills the
-    // rest of the disk until the agent has tried. In namespaces of its own, so that no rights are needed.
+    // Two hosts each leave a ledger beside the folder of an earlier agent, and a file fills the
+    // rest of the disk until the agent has tried to write. This runs in namespaces of its own, so
+    // that it needs no rights.
     let script = r#"mount -t tmpfs -o size=8m tmpfs "$0" || exit 9
         export MPR_OTEL_LEDGER_DIR="$0"
         slow="env MPR_OTEL_BATCH_DELAY_MS=60000"
@@ -400,7 +405,7 @@ fn a_full_disk_stops_no_agent_and_loses_nothing() {
         wait"#;
     let mut command = stage.command("unshare");
     command
-        // Whatever it started ends with it.
+        // Every process that it started ends with it.
         .args(["--pid", "--fork", "--kill-child"])
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
         .arg(&small)
@@ -424,9 +429,9 @@ fn a_log_that_cannot_be_written_stops_no_agent() {
     assert!(said.contains("the agent works without its log"), "{said}");
 }
 
-/// Everybody who can write something that the agent says writes a line of its log into it.
+/// Every source of text in the agent's log tries to write a log line of its own.
 #[test]
-fn nothing_that_a_collector_a_user_or_a_path_says_begins_a_line_of_the_log() {
+fn no_text_of_a_collector_a_user_or_a_path_begins_a_line_of_the_log() {
     const LINE: &str = "2001-01-01T00:00:00.000000Z ERROR forged";
     let forged = format!("\n{LINE}\r\n\u{85}{LINE}\u{2028}\u{1b}[2J\u{9b}2J\u{202e}");
     let partial = ExportTraceServiceResponse {
@@ -438,7 +443,7 @@ fn nothing_that_a_collector_a_user_or_a_path_says_begins_a_line_of_the_log() {
     let text = |status, body: String| Answer { body: body.into_bytes(), ..Answer::status(status) };
     let answers = Mutex::new(VecDeque::from([
         text(401, format!("body{forged}")),
-        // Neither a line end nor ESC can be in a header.
+        // A header can contain neither a line end nor ESC.
         Answer::status(302).header("location", &format!("http://moved\t{LINE}")),
         text(400, format!("refused{forged}")),
         Answer { body: partial.encode_to_vec(), ..Answer::ok() },
@@ -490,7 +495,7 @@ fn an_agent_beats_again_and_again_and_says_which_ledgers_it_reads() {
     stage.until(|| page.agent_lives());
     assert!(page.reads_ledger_version(NEWEST_VERSION));
     assert!(!page.reads_ledger_version(NEWEST_VERSION + 1));
-    // A heartbeat grows older until there is a new one.
+    // A heartbeat becomes older until the next one comes.
     let oldest = Cell::new(page.heartbeat_age());
     stage.until(|| page.heartbeat_age() < oldest.replace(page.heartbeat_age()));
     let shown = &stage.status()["control_page"];
@@ -501,12 +506,12 @@ fn an_agent_beats_again_and_again_and_says_which_ledgers_it_reads() {
 }
 
 #[test]
-fn an_agent_has_hosts_stop_if_the_settings_disable_them_and_the_next_agent_has_them_go_on() {
+fn an_agent_stops_hosts_if_the_settings_disable_them_and_the_next_agent_lets_them_go_on() {
     let stage = Stage::new();
     let mut command = stage.agent();
     command.env("MPR_OTEL_DISABLED", "true");
     let disabled = spawn(&mut command);
-    // What a host has mapped, from now to the end.
+    // The page as a host maps it, from now to the end.
     let page = control_page(&stage);
     stage.until(|| page.stop_is_set());
     disabled.interrupt();
@@ -518,7 +523,7 @@ fn an_agent_has_hosts_stop_if_the_settings_disable_them_and_the_next_agent_has_t
 }
 
 #[test]
-fn an_agent_repairs_a_damaged_page_and_works_without_one_that_it_may_not_have() {
+fn an_agent_repairs_a_damaged_page_and_works_without_a_page_that_it_may_not_open() {
     let stage = Stage::new();
     let folder = LedgerFolder::new(stage.ledgers());
     fs::create_dir_all(folder.agent()).unwrap();

@@ -1,5 +1,5 @@
-//! Damaged ledgers, and files that only look like ledgers: no intake fails over them, what is whole is
-//! exported, and what is not is counted.
+//! Damaged ledgers, and files that only look like ledgers. No intake fails because of them.
+//! Operations that are whole are exported, and the others are counted.
 
 #![cfg(target_os = "linux")]
 
@@ -23,7 +23,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Where things are in a ledger, written down a second time: src/core/ledger/layout.rs defines it.
+/// The places in a ledger, written down a second time. src/core/ledger/layout.rs defines them.
 mod at {
     pub const VERSION: usize = 8;
     pub const SIZES: [usize; 3] = [12, 16, 20];
@@ -52,22 +52,22 @@ mod at {
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 24 * 3600 * SECOND;
-/// For how long a file that is no ledger is left alone.
+/// How long a file that is not a ledger is left alone.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 /// Longer than any operation of a test is open.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// What the graves' slots should give: names and ids of operations that were the first in theirs.
+/// The names and ids that the graves' slots should give. Each operation is the first of its slot.
 fn expected(grave: &Grave, slots: &[(usize, &str)]) -> Vec<(String, SpanId)> {
     slots.iter().map(|(slot, name)| ((*name).to_owned(), grave.id(*slot, 1))).collect()
 }
 
-/// The losses, as they should be.
+/// The expected losses.
 fn losses(taken: &TakenOver) -> Vec<(&str, u64)> {
     taken.losses.iter().map(|(reason, count)| (*reason, *count)).collect()
 }
 
-/// Takes over a ledger of three operations that was damaged in the middle one.
+/// Takes over a ledger of three operations after the middle one was damaged.
 fn damaged(damage: impl Fn(&Grave)) -> (Graveyard, Grave, TakenOver) {
     let yard = Graveyard::new();
     let grave = yard.dead(&["a", "b", "c"]);
@@ -76,7 +76,7 @@ fn damaged(damage: impl Fn(&Grave)) -> (Graveyard, Grave, TakenOver) {
     (yard, grave, taken)
 }
 
-/// Checks that of three operations the middle one is lost by this damage, and only that one.
+/// Checks that this damage loses the middle one of three operations, and only that one.
 fn costs_the_middle_one(damage: impl Fn(&Grave)) {
     let (yard, grave, taken) = damaged(damage);
     assert_eq!(told(&taken.spans), expected(&grave, &[(0, "a"), (2, "c")]));
@@ -97,14 +97,14 @@ fn an_undamaged_ledger_is_exported_with_the_ids_of_its_host_and_removed() {
 }
 
 #[test]
-fn a_slot_whose_state_is_no_phase_costs_its_operation_alone() {
+fn a_slot_whose_state_is_not_a_phase_loses_only_its_operation() {
     for byte in 6..=255 {
         costs_the_middle_one(|grave| grave.patch_slot(1, 0, &[byte]));
     }
 }
 
 #[test]
-fn a_slot_with_a_generation_beyond_belief_costs_its_operation_alone() {
+fn a_slot_with_an_impossible_generation_loses_only_its_operation() {
     for generation in [0, 1 << 49, u64::MAX >> 8] {
         for phase in 1..=5 {
             let state = generation << 8 | phase;
@@ -114,7 +114,7 @@ fn a_slot_with_a_generation_beyond_belief_costs_its_operation_alone() {
 }
 
 #[test]
-fn a_slot_of_no_known_kind_costs_its_operation_alone() {
+fn a_slot_of_an_unknown_kind_loses_only_its_operation() {
     for kind in [0, KIND_CANCEL + 1, 255] {
         costs_the_middle_one(|grave| {
             grave.patch_slot(1, at::KIND, &[kind]);
@@ -124,7 +124,7 @@ fn a_slot_of_no_known_kind_costs_its_operation_alone() {
 }
 
 #[test]
-fn names_that_do_not_fit_their_slot_cost_its_operation_alone() {
+fn names_that_do_not_fit_their_slot_lose_only_its_operation() {
     for length in at::LENGTHS {
         for units in [321_u16, 0x8000, u16::MAX] {
             costs_the_middle_one(|grave| {
@@ -133,7 +133,7 @@ fn names_that_do_not_fit_their_slot_cost_its_operation_alone() {
             });
         }
     }
-    // Each fits, all of them do not.
+    // Each name fits alone, but not all of them together.
     let lengths = [200_u16, 100, 21].map(u16::to_le_bytes);
     costs_the_middle_one(|grave| {
         grave.patch_slot(1, at::LENGTHS[0], lengths.as_flattened());
@@ -142,12 +142,12 @@ fn names_that_do_not_fit_their_slot_cost_its_operation_alone() {
 }
 
 #[test]
-fn a_slot_of_which_only_the_state_was_written_costs_its_operation_alone() {
+fn a_slot_of_which_only_the_state_was_written_loses_only_its_operation() {
     costs_the_middle_one(|grave| grave.patch_slot(1, 8, &[0; SLOT_SIZE - 8]));
 }
 
 #[test]
-fn a_slot_that_was_freed_or_says_that_its_operation_was_sent_as_unfinished_costs_nobody_anything() {
+fn a_slot_that_is_free_or_whose_operation_was_sent_as_unfinished_loses_nothing() {
     let damages: [fn(&Grave); 2] =
         [|grave| grave.patch_slot(1, 0, &[0]), |grave| grave.patch_slot(1, at::SENT, &[3])];
     for damage in damages {
@@ -159,7 +159,7 @@ fn a_slot_that_was_freed_or_says_that_its_operation_was_sent_as_unfinished_costs
 }
 
 #[test]
-fn a_generation_that_is_merely_wrong_changes_the_id_of_its_operation_alone() {
+fn a_wrong_but_possible_generation_changes_only_the_id_of_its_operation() {
     let state: u64 = 1 << 40 | 4;
     let (_, grave, taken) = damaged(|grave| grave.patch_slot(1, 0, &state.to_le_bytes()));
     let mut ids = expected(&grave, &[(0, "a"), (1, "b"), (2, "c")]);
@@ -169,7 +169,7 @@ fn a_generation_that_is_merely_wrong_changes_the_id_of_its_operation_alone() {
 }
 
 #[test]
-fn an_operation_whose_pre_had_not_returned_is_counted_and_is_no_damage() {
+fn an_operation_whose_pre_had_not_returned_is_counted_and_is_not_damage() {
     let yard = Graveyard::new();
     let host = yard.host(Keeper::Host);
     host.done("a");
@@ -191,7 +191,7 @@ fn an_operation_whose_post_was_being_written_is_unfinished_and_has_no_provider()
     let (_, mut completion) = host.ledger.complete(context).unwrap();
     completion.status = 53;
     completion.provider_units = u16::MAX;
-    // The thread goes with its process.
+    // The thread ends with its process.
     std::mem::forget(completion);
     let grave = host.die();
     let taken = yard.take_over();
@@ -208,8 +208,8 @@ fn span_of<'a>(taken: &'a TakenOver, name: &str) -> &'a SpanData {
     taken.spans.iter().find(|span| graveyard::remote_name(span) == name).unwrap()
 }
 
-/// Flips every bit of these bytes, one at a time, in a ledger with two operations. Whatever it
-/// is, the second operation is exported, or the file is copied or left as it is.
+/// Flips every bit of these bytes, one at a time, in a ledger with two operations. After each flip,
+/// the second operation is exported, or the file is copied or not touched.
 fn flip(bytes: std::ops::Range<usize>) {
     let yard = Graveyard::new();
     let grave = yard.dead(&["flipped", "healthy"]);
@@ -242,26 +242,26 @@ fn flip(bytes: std::ops::Range<usize>) {
             assert_eq!(yard.files().0, 0, "{place}");
         }
     }
-    // What says what the file is, is a small part of it.
+    // Only a small part of these bytes says what the file is.
     assert!(exported > bytes.len() * 8 - 8 * 64, "{exported}");
 }
 
 #[test]
-fn no_flipped_bit_in_the_first_half_of_the_header_costs_more_than_the_file() {
+fn no_flipped_bit_in_the_first_half_of_the_header_loses_more_than_the_file() {
     flip(0..HEADER_SIZE / 2);
 }
 
 #[test]
-fn no_flipped_bit_in_the_second_half_of_the_header_costs_more_than_the_file() {
+fn no_flipped_bit_in_the_second_half_of_the_header_loses_more_than_the_file() {
     flip(HEADER_SIZE / 2..HEADER_SIZE);
 }
 
 #[test]
-fn no_flipped_bit_in_a_slot_costs_another_slot() {
+fn no_flipped_bit_in_a_slot_loses_another_slot() {
     flip(HEADER_SIZE..HEADER_SIZE + SLOT_SIZE);
 }
 
-/// Checks that a file is what and where it was, and that nothing was taken.
+/// Checks that a file has not been changed or moved, and that nothing was taken.
 fn untouched(yard: &Graveyard, grave: &Grave, taken: &TakenOver, before: &[u8]) {
     assert!(grave.bytes() == before, "it was written to");
     assert_eq!((taken.spans.len(), losses(taken), taken.removed), (0, vec![], (0, 0)));
@@ -269,7 +269,7 @@ fn untouched(yard: &Graveyard, grave: &Grave, taken: &TakenOver, before: &[u8]) 
 }
 
 #[test]
-fn a_file_that_does_not_begin_as_a_ledger_is_left_alone_for_a_day_and_then_removed() {
+fn a_file_without_a_ledgers_magic_is_left_alone_for_a_day_and_then_removed() {
     let damages: [fn(&Grave); 5] = [
         |grave| grave.resize(1),
         |grave| grave.resize(7),
@@ -288,7 +288,7 @@ fn a_file_that_does_not_begin_as_a_ledger_is_left_alone_for_a_day_and_then_remov
             untouched(&yard, &grave, &taken, &before);
             assert_eq!(taken.sights.refused, 1);
         }
-        // It is looked at once more an hour later at most.
+        // The file is looked at again after an hour at most.
         let taken = yard.take_over_by(&mut intake, now + A_DAY + Duration::from_secs(3600));
         assert_eq!((taken.spans.len(), losses(&taken), yard.files()), (0, vec![], (0, 0)));
         assert_eq!(taken.sights.refused, 0);
@@ -296,14 +296,14 @@ fn a_file_that_does_not_begin_as_a_ledger_is_left_alone_for_a_day_and_then_remov
 }
 
 #[test]
-fn what_begins_as_a_ledger_and_does_not_add_up_is_copied_and_removed_at_once() {
+fn a_file_with_the_magic_and_an_invalid_header_is_copied_and_removed_at_once() {
     let damages: [fn(&Grave); 6] = [
         |grave| grave.patch(at::VERSION, &0_u32.to_le_bytes()),
         |grave| grave.patch(at::SIZES[0], &[1]),
         |grave| grave.patch(at::SIZES[1], &[1]),
         |grave| grave.patch(at::SIZES[2], &[1]),
         |grave| grave.patch(at::EXECUTABLE_UNITS, &[0xFF, 0xFF]),
-        // A keeper that no version knows.
+        // A keeper that no version has.
         |grave| grave.patch(at::KEEPER, &[2]),
     ];
     for damage in damages {
@@ -337,7 +337,7 @@ fn one_megabyte_of_damaged_ledgers_is_kept_for_each_owner_and_all_are_removed() 
     assert_eq!((taken.removed, taken.sights.damaged), ((20, 20), 8));
     assert_eq!(yard.files(), (0, 8));
     assert_eq!(copies(&yard).iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), 1 << 20);
-    // A person who has seen them makes room by removing them.
+    // A person who has read the copies removes them to make room.
     fs::remove_dir_all(fs::read_dir(yard.damaged()).unwrap().next().unwrap().unwrap().path())
         .unwrap();
     yard.dead(&["a"]).patch_slot(0, 0, &[77]);
@@ -345,7 +345,7 @@ fn one_megabyte_of_damaged_ledgers_is_kept_for_each_owner_and_all_are_removed() 
 }
 
 #[test]
-fn one_round_after_another_takes_all_there_is() {
+fn rounds_go_on_until_everything_is_taken() {
     let yard = Graveyard::new();
     for _ in 0..300 {
         yard.dead(&["a"]);
@@ -355,7 +355,7 @@ fn one_round_after_another_takes_all_there_is() {
 }
 
 /// Checks that a ledger of this length, whose first two operations are `a` and `b`, gives the
-/// operations that it has and is copied.
+/// operations that it still has, and is copied.
 fn of_length(length: u64, has: &[(usize, &str)]) {
     let yard = Graveyard::new();
     let grave = yard.dead(&["a", "b"]);
@@ -376,7 +376,7 @@ fn a_ledger_of_the_wrong_length_gives_what_it_has_and_is_copied() {
     of_length(slot(4), &[(0, "a"), (1, "b")]);
     of_length(FILE_SIZE as u64 - 1, &[(0, "a"), (1, "b")]);
     of_length(FILE_SIZE as u64 + 1, &[(0, "a"), (1, "b")]);
-    // Sparse: it takes no space.
+    // The file is sparse, so it needs no space.
     of_length(1 << 36, &[(0, "a"), (1, "b")]);
 }
 
@@ -397,9 +397,9 @@ fn a_ledger_of_a_newer_version_is_left_as_it_is() {
 }
 
 #[test]
-fn a_ledger_that_was_never_born_is_removed_after_a_minute_and_is_no_damage() {
-    // The host died before it gave the file its size, or before it wrote the magic; or the
-    // machine lost power, and the first page was not written.
+fn a_ledger_that_was_never_finished_is_removed_after_a_minute_and_is_not_damage() {
+    // The host died before it gave the file its size or wrote the magic, or the machine lost power
+    // before the first page was written.
     let births: [fn(&Grave); 3] = [
         |grave| grave.resize(0),
         |grave| grave.patch(0, &[0; FILE_SIZE]),
@@ -428,7 +428,7 @@ fn a_ledger_that_was_never_born_is_removed_after_a_minute_and_is_no_damage() {
     }
 }
 
-/// Before the machine's boot.
+/// A date before the machine's boot.
 fn long_ago() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
 }
@@ -450,7 +450,7 @@ fn a_ledger_that_a_live_host_is_making_is_left_alone_however_long_that_takes() {
 }
 
 #[test]
-fn what_does_not_fit_its_checksum_costs_its_operation_alone() {
+fn a_slot_that_does_not_fit_its_checksum_loses_only_its_operation() {
     for (place, bytes) in [
         (at::CHECKSUM, &[0_u8; 8][..]),
         (at::STARTED, &[9]),
@@ -464,7 +464,7 @@ fn what_does_not_fit_its_checksum_costs_its_operation_alone() {
 }
 
 #[test]
-fn what_an_earlier_boot_left_half_written_is_lost_by_its_power_and_is_no_damage() {
+fn a_half_written_slot_of_an_earlier_boot_is_lost_by_power_loss_and_is_not_damage() {
     let boot = platform::boot_id();
     for (boot, reason, damaged) in
         [(boot ^ 1, "power_loss", 0), (boot, "corrupt", 1), (0, "corrupt", 1)]
@@ -487,7 +487,7 @@ fn what_an_earlier_boot_left_half_written_is_lost_by_its_power_and_is_no_damage(
 }
 
 #[test]
-fn what_is_behind_the_names_and_what_was_sent_is_not_in_the_checksum() {
+fn the_checksum_leaves_out_the_text_behind_the_names_and_what_was_sent() {
     let (_, grave, taken) = damaged(|grave| {
         grave.patch_slot(1, at::TEXT + 2, &[77; 638]);
         grave.patch_slot(1, at::SENT, &[1]);
@@ -513,7 +513,7 @@ fn listed(yard: &Graveyard) -> (Intake, Instant) {
 }
 
 #[test]
-fn what_shrinks_or_grows_before_a_round_is_concluded_is_exported_all_the_same_and_removed() {
+fn a_file_that_shrinks_or_grows_before_its_round_is_concluded_is_exported_and_removed() {
     for length in [0, 1, HEADER_SIZE, HEADER_SIZE + SLOT_SIZE / 2, 1 << 36] {
         let yard = Graveyard::new();
         let grave = yard.dead(&["a", "b"]);
@@ -529,7 +529,7 @@ fn what_shrinks_or_grows_before_a_round_is_concluded_is_exported_all_the_same_an
 }
 
 #[test]
-fn a_file_that_never_stops_changing_its_length_ends_no_intake() {
+fn a_file_that_keeps_changing_its_length_does_not_end_the_intake() {
     for round in 0..100 {
         let yard = Graveyard::new();
         let names: Vec<String> = (0..70).map(|name| name.to_string()).collect();
@@ -557,8 +557,8 @@ fn a_file_that_never_stops_changing_its_length_ends_no_intake() {
     }
 }
 
-/// Runs a test once more, in mount and user namespaces of its own, with a small file system at a
-/// folder. There it returns the folder, and here nothing.
+/// Runs a test again in its own mount and user namespaces, with a small file system at a folder.
+/// There this returns the folder, and here it returns nothing.
 fn in_a_small_folder(test: &str) -> Option<PathBuf> {
     const FOLDER: &str = "MPR_OTEL_TEST_SMALL_FOLDER";
     if let Some(folder) = std::env::var_os(FOLDER) {
@@ -589,7 +589,7 @@ fn a_live_hosts_ledger_that_cannot_be_written_to_is_left_alone_for_an_hour() {
     let (mut intake, now) = listed(&yard);
     let round = collect(&mut intake, now);
     assert_eq!(graveyard::spans(&round).len(), 1);
-    // The pages of the slots are given back, and there is no room for new ones.
+    // The pages of the slots are given back to the system, and there is no room for new ones.
     let path = host.ledger.path().unwrap().to_path_buf();
     let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let mut bytes = vec![0; FILE_SIZE];
@@ -601,7 +601,7 @@ fn a_live_hosts_ledger_that_cannot_be_written_to_is_left_alone_for_an_hour() {
     assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     intake.conclude(round, now);
     assert_eq!(intake.sights().refused, 1);
-    // There is room again, and what was there.
+    // There is room again, and the operations are still there.
     fs::remove_file(filler).unwrap();
     file.write_all_at(&bytes, 0).unwrap();
     let minute = Duration::from_secs(60);
@@ -633,7 +633,7 @@ fn a_ledger_that_cannot_be_removed_is_taken_over_once() {
     };
     let (mut intake, now) = listed(&yard);
     let round = collect(&mut intake, now);
-    // What something is mounted on keeps its name.
+    // A mount point cannot be removed.
     mounts("mount");
     let mut taken = TakenOver::default();
     taken.add(&round);
@@ -650,7 +650,8 @@ fn a_ledger_that_cannot_be_removed_is_taken_over_once() {
     }
 }
 
-/// A file outside of the folder that nobody may touch, in form of a ledger that would be taken over.
+/// A file outside of the folder that must not be touched. It has the form of a ledger that would be
+/// taken over.
 struct Precious {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -672,7 +673,7 @@ impl Precious {
     }
 }
 
-/// Checks that what `make` makes at a ledger's place is neither read nor written nor removed.
+/// Checks that nothing is read, written or removed if `make` makes something in a ledger's place.
 fn is_refused(mut make: impl FnMut(&Path, &Path)) {
     let precious = Precious::new();
     let yard = Graveyard::new();
@@ -703,7 +704,7 @@ fn a_folder_in_a_ledgers_place_is_refused() {
 }
 
 #[test]
-fn a_pipe_in_a_ledgers_place_is_refused_and_nobody_waits_for_its_other_end() {
+fn a_pipe_in_a_ledgers_place_is_refused_without_waiting_for_its_other_end() {
     let pipes = tempfile::tempdir().unwrap();
     let pipe = pipes.path().join("pipe");
     let made = without_hosts(|| Command::new("mkfifo").arg(&pipe).status().unwrap());
@@ -712,7 +713,7 @@ fn a_pipe_in_a_ledgers_place_is_refused_and_nobody_waits_for_its_other_end() {
 }
 
 #[test]
-fn what_is_swapped_in_for_a_ledger_before_its_round_is_concluded_is_not_removed() {
+fn a_file_that_replaces_a_ledger_before_its_round_is_concluded_is_not_removed() {
     let swaps: [fn(&Path, &Path); 3] = [
         |precious, place| symlink(precious, place).unwrap(),
         |precious, place| fs::hard_link(precious, place).unwrap(),
@@ -739,7 +740,7 @@ fn what_is_swapped_in_for_a_ledger_before_its_round_is_concluded_is_not_removed(
     }
 }
 
-/// A ledger of a host that did four operations and exported the first two itself.
+/// A ledger of a host that made four operations and exported the first two itself.
 fn half_exported(yard: &Graveyard) -> Grave {
     let host = yard.host(Keeper::Host);
     for name in ["a", "b", "c", "d"] {
@@ -750,7 +751,7 @@ fn half_exported(yard: &Graveyard) -> Grave {
     host.die()
 }
 
-/// Checks that of such a ledger the two that wait are exported, and no losses are counted.
+/// Checks that the other two of such a ledger are exported, and no losses are counted.
 fn two_wait(yard: &Graveyard, grave: &Grave) {
     let taken = yard.take_over();
     assert_eq!(told(&taken.spans), expected(grave, &[(2, "c"), (3, "d")]));
@@ -759,14 +760,14 @@ fn two_wait(yard: &Graveyard, grave: &Grave) {
 }
 
 #[test]
-fn what_its_host_exported_is_not_exported_again_and_goes_with_the_ledger() {
+fn an_operation_that_its_host_exported_is_not_exported_again() {
     let yard = Graveyard::new();
     let grave = half_exported(&yard);
     two_wait(&yard, &grave);
 }
 
 #[test]
-fn counters_beyond_belief_claim_no_losses() {
+fn impossible_counters_claim_no_losses() {
     for counter in at::COUNTERS.step_by(8) {
         for value in [1 << 49, u64::MAX] {
             let yard = Graveyard::new();
@@ -778,7 +779,7 @@ fn counters_beyond_belief_claim_no_losses() {
 }
 
 #[test]
-fn losses_that_no_span_has_reported_are_counted_the_first_reasons_first_and_said_in_one_span() {
+fn losses_that_no_span_has_reported_are_counted_by_reason_and_reported_by_one_span() {
     let lost = [3, 0, 2, 4, 0, 1];
     for (reported, counted) in [
         (0, &[("corrupt", 1), ("ledger_unavailable", 2), ("rejected", 4), ("table_full", 3)][..]),
@@ -830,13 +831,13 @@ fn losses_of_a_live_host_are_counted_once() {
 }
 
 #[test]
-fn what_was_counted_and_not_freed_is_taken_over_under_its_id() {
+fn an_operation_that_was_counted_and_not_freed_is_taken_over_with_its_id() {
     let yard = Graveyard::new();
     let host = yard.host(Keeper::Host);
     host.done("a");
     host.done("b");
     host.export(0);
-    // It died in this moment.
+    // The host died at this moment.
     host.ledger.header().count_exported(1);
     let grave = host.die();
     let taken = yard.take_over();
@@ -845,7 +846,7 @@ fn what_was_counted_and_not_freed_is_taken_over_under_its_id() {
 }
 
 #[test]
-fn a_process_id_that_is_somebody_elses_by_now_means_nothing() {
+fn a_process_id_that_another_process_has_by_now_means_nothing() {
     for pid in [std::process::id(), 1, 0, u32::MAX] {
         let yard = Graveyard::new();
         let grave = yard.dead(&["a"]);
@@ -866,8 +867,8 @@ fn can_be_sent(spans: &[SpanData]) {
     }
 }
 
-/// Checks that an operation is exported with these changes to its slot, or that it is corrupt and the
-/// other one of its ledger is not.
+/// Checks that an operation is exported with these changes to its slot, or that only this operation
+/// of its ledger is corrupt.
 fn is_exported(exported: bool, change: impl Fn(&Grave)) {
     let yard = Graveyard::new();
     let grave = yard.dead(&["changed", "healthy"]);
@@ -901,7 +902,8 @@ fn an_operation_that_took_less_than_no_time_or_more_than_a_week_is_corrupt() {
     }
 }
 
-/// Dates at which an operation may have begun, or may not. None is nearer to the limit than an hour.
+/// Dates at which an operation may have begun, or may not. Each is at least an hour away from the
+/// limit.
 fn dates() -> [(u64, bool); 7] {
     let now = unix_nanos(SystemTime::now());
     let (hour, year) = (3600 * SECOND, 365 * DAY);
@@ -927,7 +929,7 @@ fn an_operation_that_began_more_than_a_day_from_now_is_corrupt() {
 }
 
 #[test]
-fn without_dates_of_their_own_operations_have_that_of_their_ledger() {
+fn operations_without_a_date_get_their_ledgers_date() {
     for (anchor, exported) in dates().into_iter().chain([(0, true)]) {
         let yard = Graveyard::new();
         let grave = yard.dead(&["a", "b"]);
@@ -942,9 +944,9 @@ fn without_dates_of_their_own_operations_have_that_of_their_ledger() {
 }
 
 #[test]
-fn what_a_dead_host_left_open_ended_when_its_ledger_last_knew_of_anything() {
+fn an_operation_left_open_ended_at_the_latest_time_in_its_ledger() {
     for (last_seen, started, ended) in [
-        // The other operation ended after a millisecond.
+        // The other operation ended after one millisecond.
         (0, 1, 1_000_001),
         (0, 7_000_000, 7_000_000),
         (9_000_000, 7_000_000, 9_000_000),
@@ -966,7 +968,7 @@ fn what_a_dead_host_left_open_ended_when_its_ledger_last_knew_of_anything() {
 }
 
 #[test]
-fn a_damaged_end_costs_no_operation_that_was_open() {
+fn a_damaged_end_loses_no_operation_that_was_open() {
     let yard = Graveyard::new();
     let host = yard.host(Keeper::Host);
     host.done("a");
@@ -978,7 +980,8 @@ fn a_damaged_end_costs_no_operation_that_was_open() {
     assert_eq!(losses(&taken), [("corrupt", 1)]);
 }
 
-/// The monotonic clock begins anew when the machine restarts; the ledger's anchor does not.
+/// The monotonic clock starts at zero when the machine restarts. The ledger's anchor keeps its
+/// date.
 #[test]
 fn a_ledger_from_before_a_restart_of_the_machine_is_exported_with_its_own_dates() {
     for keeper in [Keeper::Host, Keeper::Agent] {
@@ -1006,7 +1009,7 @@ fn a_ledger_from_before_a_restart_of_the_machine_is_exported_with_its_own_dates(
 }
 
 #[test]
-fn a_second_intake_gets_nothing_while_the_round_of_the_first_is_not_over() {
+fn a_second_intake_gets_nothing_until_the_round_of_the_first_is_over() {
     let yard = Graveyard::new();
     let grave = yard.dead(&["a"]);
     let (mut intake, now) = listed(&yard);
@@ -1053,7 +1056,7 @@ fn a_round_that_is_dropped_is_found_again_with_the_same_ids_and_losses() {
 }
 
 #[test]
-fn a_damaged_slot_of_a_live_host_costs_its_operation_alone_and_is_free_again() {
+fn a_damaged_slot_of_a_live_host_loses_only_its_operation_and_is_free_again() {
     let yard = Graveyard::new();
     let host = yard.host(Keeper::Agent);
     let slots = ["a", "b", "c"].map(|name| host.done(name));
@@ -1072,7 +1075,7 @@ fn a_damaged_slot_of_a_live_host_costs_its_operation_alone_and_is_free_again() {
     assert_eq!((taken.spans.len(), losses(&taken)), (3, vec![]));
 }
 
-/// Takes over what one live host has open for a nanosecond.
+/// Takes over the operations that one live host has had open for more than a nanosecond.
 fn overdue(yard: &Graveyard, intake: &mut Intake, host: &Host) -> Vec<SpanData> {
     let taken = yard.take_over_by(intake, Instant::now());
     assert_eq!((losses(&taken), taken.sights.held), (vec![], 1));
@@ -1081,19 +1084,19 @@ fn overdue(yard: &Graveyard, intake: &mut Intake, host: &Host) -> Vec<SpanData> 
 }
 
 #[test]
-fn an_overdue_operation_is_taken_once_and_only_while_no_post_is_at_it() {
+fn an_overdue_operation_is_taken_once_and_only_while_no_post_writes_it() {
     let yard = Graveyard::new();
     let host = yard.host(Keeper::Agent);
     let (slot, context) = host.begin("a");
     let mut intake = yard.intake(Duration::from_nanos(1));
-    // Another operation's handle: POST looks and leaves it open.
+    // The handle is another operation's: POST reads the slot and leaves it open.
     let completion = host.ledger.complete(context).unwrap();
     assert_eq!(overdue(&yard, &mut intake, &host), []);
     drop(completion);
     let spans = overdue(&yard, &mut intake, &host);
     assert_eq!(told(&spans), [("a".to_owned(), host.id(slot, 1))]);
     assert_eq!(attribute(&spans[0], "mpr.outcome").as_deref(), Some("unfinished"));
-    // Its own POST, late: a span has reported it, and its slot is free.
+    // Its own POST comes late: a span has reported the operation already, and the slot is freed.
     assert_eq!(overdue(&yard, &mut intake, &host), []);
     host.end(context);
     assert_eq!(overdue(&yard, &mut intake, &host), []);

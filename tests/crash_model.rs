@@ -1,6 +1,5 @@
-//! Hosts that die at any step, and agents that die at any step, beside a model of what must come of it:
-//! each operation that was published is written down under the id it always had, nothing is invented,
-//! and every loss is counted.
+//! Hosts and agents that die at any step, compared with a model. Each published operation is
+//! written down with its one id, no operation is invented, and every loss is counted.
 
 #![cfg(target_os = "linux")]
 
@@ -15,7 +14,7 @@ use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-/// Where an operation stands, as the model has it.
+/// The state of an operation in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Claimed,
@@ -25,7 +24,7 @@ enum Stage {
     Unfinished,
 }
 
-/// What the model knows of an operation.
+/// What the model knows about an operation.
 #[derive(Debug)]
 struct Operation {
     slot: usize,
@@ -33,27 +32,28 @@ struct Operation {
     name: String,
     context: usize,
     stage: Stage,
-    /// Whether who wrote it down died, or may die, before the ledger said so: it is written down again.
+    /// Whether the operation may be written down again, because the process that wrote it died, or
+    /// may die, before the ledger recorded that.
     may_repeat: bool,
-    /// Whether the ledger says that it is written down.
+    /// Whether the ledger records that the operation was written down.
     settled: bool,
 }
 
-/// What must come of it all.
+/// The expected result.
 #[derive(Debug, Default)]
 struct Model {
     operations: Vec<Operation>,
     by_id: HashMap<SpanId, usize>,
     found_full: u64,
-    /// What was written down, by hosts or by agents: the operations by id.
+    /// The operations that hosts or agents wrote down, by id.
     store: HashSet<SpanId>,
     /// Losses that were written down.
     losses: Losses,
-    /// Of these, losses of rounds that nobody concluded: they are found again.
+    /// Losses among these whose round nobody concluded. They are found again.
     again: Losses,
 }
 
-/// What happens next. A number chooses among the operations that it can happen to.
+/// What happens next. A number chooses one of the operations to which it can happen.
 #[derive(Clone, Debug)]
 enum Step {
     Claim {
@@ -62,11 +62,11 @@ enum Step {
     Publish(usize),
     BeginPost(usize),
     Finish(usize),
-    /// POST finds that the operation is not its own.
+    /// POST finds that the operation is another one.
     Reopen(usize),
     /// POST with a handle that names no open operation.
     StrayPost(usize),
-    /// The host's exporter.
+    /// The host's exporter gives it up.
     Abandon(usize),
     Send(usize),
     Free(usize),
@@ -77,19 +77,19 @@ enum Step {
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Collect,
-    /// Writes down what it has collected.
+    /// Writes down the round that it has collected.
     Store,
     Conclude,
     Die,
 }
 
-/// All that happens.
+/// Everything that happens in one run.
 #[derive(Clone, Debug)]
 struct Story {
     keeper: Keeper,
-    /// Operations that are done before the story begins: they fill the table, or nearly.
+    /// Operations that are done before the run begins: they fill the table, or almost.
     before: usize,
-    /// Whether the agent takes every open operation for overdue.
+    /// Whether every open operation is overdue for the agent.
     impatient: bool,
     steps: Vec<Step>,
     /// What agents do after the host's death.
@@ -139,7 +139,7 @@ fn story() -> impl Strategy<Value = Story> {
 }
 
 impl Model {
-    /// The operation that `number` chooses among those that `fit`.
+    /// The operation that `number` chooses among those for which `fit` is true.
     fn choose(&self, number: usize, fit: impl Fn(&Operation) -> bool) -> Option<usize> {
         let fitting: Vec<usize> =
             (0..self.operations.len()).filter(|index| fit(&self.operations[*index])).collect();
@@ -150,7 +150,7 @@ impl Model {
         self.choose(number, |operation| !operation.settled && operation.stage == stage)
     }
 
-    /// PRE has a slot.
+    /// PRE has taken a slot.
     fn claimed(&mut self, host: &Host, slot: usize) -> String {
         let earlier = self.operations.iter().filter(|operation| operation.slot == slot);
         let generation = earlier.count() as u64 + 1;
@@ -182,19 +182,19 @@ impl Model {
         assert_eq!(attribute(span, "mpr.outcome").as_deref(), Some(outcome));
     }
 
-    /// An operation is written down, by its host or an agent.
+    /// A host or an agent has written an operation down.
     fn stored(&mut self, id: SpanId) {
         let operation = &self.operations[self.by_id[&id]];
         let is_new = self.store.insert(id);
         assert!(is_new || operation.may_repeat, "written down again: {operation:?}");
     }
 
-    /// The process that wrote it down leaves it as it is in the ledger.
+    /// The process that wrote it down does not change the ledger.
     fn left(&mut self, id: SpanId) {
         self.operations[self.by_id[&id]].may_repeat = true;
     }
 
-    /// The ledger says that it is written down.
+    /// The ledger records that the operation was written down.
     fn settled(&mut self, id: SpanId) {
         self.operations[self.by_id[&id]].settled = true;
     }
@@ -207,7 +207,7 @@ impl Model {
         self.operations.iter().filter(waits).count()
     }
 
-    /// Compares with what was written down, when nothing is left.
+    /// Compares the result with what was written down, at the end.
     fn compare(&self) {
         let published = |index: &usize| self.operations[*index].stage != Stage::Claimed;
         let ids: HashSet<SpanId> =
@@ -223,12 +223,12 @@ impl Model {
     }
 }
 
-/// The agents, one after another: each begins with an intake that knows nothing.
+/// The agents, one after another. Each begins with an intake that knows nothing.
 struct Agent<'a> {
     yard: &'a Graveyard,
     unfinished_after: Duration,
     intake: Option<Intake>,
-    /// What was collected, and whether it is written down.
+    /// The round that was collected, and whether it is written down.
     round: Option<(Round, bool)>,
     now: Instant,
 }
@@ -242,7 +242,7 @@ impl<'a> Agent<'a> {
     fn does(&mut self, deed: Deed, model: &mut Model) {
         match deed {
             Deed::Collect if self.round.is_none() => {
-                // So much later that it looks at every file.
+                // So much later that the agent looks at every file.
                 self.now += Duration::from_secs(60);
                 let new = || self.yard.intake(self.unfinished_after);
                 let intake = self.intake.get_or_insert_with(new);
@@ -284,7 +284,7 @@ fn add(sum: &mut Losses, losses: &[([u64; 3], Losses)]) {
     }
 }
 
-/// Plays a host until it dies. The agent outlives it.
+/// Plays a host until it dies. The agent lives on.
 fn play(yard: &Graveyard, story: &Story, agent: &mut Agent<'_>, model: &mut Model) {
     let host = yard.host(story.keeper);
     let mut claims: HashMap<usize, Claim<'_>> = HashMap::new();
@@ -315,7 +315,7 @@ fn play(yard: &Graveyard, story: &Story, agent: &mut Agent<'_>, model: &mut Mode
                 (operation.context, operation.stage) = (handle.to_context(), Stage::Open);
             }
             (Step::BeginPost(number), _) => {
-                // POST comes as well when the agent has concluded the operation already.
+                // POST also comes if the agent has concluded the operation already.
                 let open = |operation: &Operation| operation.stage == Stage::Open;
                 let Some(index) = model.choose(*number, open) else { continue };
                 let operation = &mut model.operations[index];
@@ -381,7 +381,7 @@ fn play(yard: &Graveyard, story: &Story, agent: &mut Agent<'_>, model: &mut Mode
             _ => {}
         }
     }
-    // The threads end where they are: nothing of theirs is put in order.
+    // The threads end here, and clean nothing up.
     claims.into_values().for_each(std::mem::forget);
     completions.into_values().for_each(std::mem::forget);
 }
@@ -391,7 +391,7 @@ fn tell(story: &Story) {
     let mut model = Model::default();
     let mut agent = Agent::new(&yard, story.impatient);
     play(&yard, story, &mut agent, &mut model);
-    // The last agent lives; its first round may be one of the host's lifetime.
+    // The last agent lives. Its first round may come from the host's lifetime.
     let last = [Deed::Store, Deed::Conclude]
         .into_iter()
         .chain([Deed::Collect, Deed::Store, Deed::Conclude].into_iter().cycle().take(6));

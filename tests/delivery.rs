@@ -1,4 +1,4 @@
-//! What becomes of spans when the collector is slow, broken, strict or gone.
+//! What happens to spans if the collector is slow, broken, strict or gone.
 
 use mpr_otel_lab::equipment::Authority;
 use mpr_otel_lab::equipment::stage::{
@@ -18,13 +18,13 @@ use std::time::{Duration, Instant, SystemTime};
 /// What a collector does with a request.
 enum Deed {
     Answer(Answer),
-    /// Answers with what is made when the request comes.
+    /// Answers with an answer that is made when the request comes.
     AnswerMade(Box<dyn Fn() -> Answer + Send>),
     /// Takes the request and never answers.
     Hang,
     /// Closes the connection in the middle of its answer.
     BreakOff,
-    /// Closes the connection without a word.
+    /// Closes the connection without an answer.
     Close,
 }
 
@@ -59,8 +59,8 @@ fn status(status: u16) -> Deed {
     Deed::Answer(Answer::status(status))
 }
 
-/// Plays one operation against a collector that does `deed` first, and checks that its span is
-/// sent again with the same ids, and counted once.
+/// Plays one operation against a collector that first does `deed`. Checks that the span is sent
+/// again with the same ids, and counted once.
 fn sent_again_after(deed: Deed) -> Stage {
     let stage = Stage::behaving(moody([deed]));
     let mut command = stage.host();
@@ -77,8 +77,8 @@ fn sent_again_after(deed: Deed) -> Stage {
     stage
 }
 
-/// Plays one operation that the collector refuses for good with `deed`, and checks that it is
-/// counted as rejected and that the next span reports it.
+/// Plays one operation that the collector refuses for good with `deed`. Checks that it is counted
+/// as rejected, and that the next span reports it.
 fn rejected_by(deed: Deed) {
     let stage = Stage::behaving(moody([deed]));
     let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\refused")]));
@@ -91,7 +91,7 @@ fn rejected_by(deed: Deed) {
 }
 
 #[test]
-fn a_collector_that_hangs_costs_one_time_out() {
+fn a_span_whose_collector_hangs_is_sent_again_after_one_time_out() {
     sent_again_after(Deed::Hang).wait_for_error("timeout");
 }
 
@@ -101,7 +101,7 @@ fn a_collector_that_breaks_off_its_answer_gets_the_span_again() {
 }
 
 #[test]
-fn a_collector_that_closes_without_a_word_gets_the_span_again() {
+fn a_collector_that_closes_without_an_answer_gets_the_span_again() {
     sent_again_after(Deed::Close);
 }
 
@@ -129,7 +129,7 @@ fn a_span_that_is_refused_is_counted() {
 #[test]
 fn a_collector_that_refuses_connections_gets_the_spans_when_it_is_back() {
     let stage = Stage::new();
-    // A port that nobody listens on: reserved and given back.
+    // A port on which no process listens: it was reserved and given back.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = stage.host();
     command.env("MPR_OTEL_ENDPOINT", format!("http://{address}"));
@@ -145,7 +145,7 @@ fn a_collector_that_refuses_connections_gets_the_spans_when_it_is_back() {
     host.end_quietly();
 }
 
-/// The time between two requests when the first is answered 429 with this Retry-After.
+/// The time between two requests if the first is answered with 429 and this Retry-After.
 fn asked_to_wait(retry_after: impl Fn() -> String + Send + 'static) -> Duration {
     let busy = move || Answer::status(429).header("retry-after", &retry_after());
     let stage = Stage::behaving(moody([Deed::AnswerMade(Box::new(busy))]));
@@ -159,13 +159,13 @@ fn asked_to_wait(retry_after: impl Fn() -> String + Send + 'static) -> Duration 
 }
 
 #[test]
-fn the_seconds_of_retry_after_are_waited() {
+fn a_host_waits_the_seconds_of_retry_after() {
     assert!(asked_to_wait(|| "1".to_owned()) > Duration::from_millis(900));
 }
 
 #[test]
-fn the_date_of_retry_after_is_waited_for() {
-    // A date has whole seconds: this one is between one and two seconds away.
+fn a_host_waits_until_the_date_of_retry_after() {
+    // A date has whole seconds, so this one is between one and two seconds away.
     let date = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2));
     assert!(asked_to_wait(date) > Duration::from_millis(900));
 }
@@ -194,9 +194,9 @@ fn partial_success_counts_the_rejected_spans_and_keeps_the_reason() {
     two_rejected_by(Answer { body: partial.encode_to_vec(), ..Answer::ok() });
 }
 
-/// A gateway that answers in JSON what came in protobuf.
+/// A gateway that answers in JSON although the request was protobuf.
 #[test]
-fn partial_success_in_json_is_one_too() {
+fn partial_success_in_json_counts_too() {
     let partial = r#"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"two are too old"}}"#;
     let answer = Answer { body: partial.into(), ..Answer::ok() };
     two_rejected_by(answer.header("content-type", "application/json"));
@@ -224,7 +224,7 @@ fn a_full_batch_does_not_wait_for_the_delay() {
 }
 
 #[test]
-fn after_a_loss_the_first_span_tells_how_many() {
+fn the_first_span_after_a_loss_reports_how_many_operations_were_lost() {
     let stage = Stage::behaving(moody([status(400)]));
     let mut command = stage.host();
     command.env("MPR_OTEL_BATCH_MAX", "1").env("MPR_OTEL_BATCH_DELAY_MS", "600000");
@@ -241,8 +241,8 @@ fn a_full_table_leaves_the_context_null_and_the_loss_is_reported() {
     let mut command = stage.c("fill");
     command.env("MPR_OTEL_UNFINISHED_AFTER_MS", "500");
     let mut host = spawn(&mut command);
-    // What it sends, it has started to send. Whether it has freed the first operation's slot by then
-    // is open.
+    // The exporter has started to send a span. It may or may not have freed the first operation's
+    // slot.
     stage.spans(1);
     let line = host.ask();
     let lost: u64 = line.strip_prefix("without context: ").unwrap().parse().unwrap();
@@ -258,7 +258,7 @@ fn a_full_table_leaves_the_context_null_and_the_loss_is_reported() {
     host.end_quietly();
 }
 
-/// The headers of a request that the settings and the protocol account for.
+/// The headers of a request that come from the settings and the protocol.
 fn headers(request: &Request) -> Vec<(&str, &str)> {
     let ours = |name: &str| !matches!(name, "host" | "content-length" | "accept" | "user-agent");
     let mut headers: Vec<_> = request
@@ -272,7 +272,7 @@ fn headers(request: &Request) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn requests_carry_our_headers_and_none_of_the_hosts() {
+fn requests_have_the_settings_headers_and_none_of_the_hosts() {
     let stage = Stage::new();
     let mut command = stage.host();
     command
@@ -296,7 +296,7 @@ fn requests_carry_our_headers_and_none_of_the_hosts() {
 }
 
 #[test]
-fn a_hostile_environment_steers_nothing() {
+fn a_hostile_environment_changes_nothing() {
     let stage = Stage::new();
     let mut command = stage.host();
     for (name, value) in [
@@ -333,7 +333,7 @@ fn a_hostile_environment_steers_nothing() {
 }
 
 #[test]
-fn a_program_in_the_foreground_may_be_given_its_endpoint_by_open_telemetry_and_a_host_may_not() {
+fn opentelemetrys_endpoint_variable_counts_in_a_foreground_program_and_not_in_a_host() {
     let stage = Stage::new();
     let mut command = stage.host();
     // Nobody listens on port 1.
@@ -348,7 +348,7 @@ fn a_program_in_the_foreground_may_be_given_its_endpoint_by_open_telemetry_and_a
             .unwrap();
         (ended.status.code(), String::from_utf8_lossy(&ended.stdout).into_owned())
     };
-    // What hosts go by: the default, whatever this program's own environment says.
+    // The settings of hosts: the default, whatever this program's own environment says.
     let mut status = stage.program();
     status.args(["status", "--json"]);
     let (_, shown) = named(status);
@@ -361,7 +361,7 @@ fn a_program_in_the_foreground_may_be_given_its_endpoint_by_open_telemetry_and_a
 }
 
 #[test]
-fn compression_is_what_the_setting_says_and_not_what_the_host_wants() {
+fn compression_follows_the_setting_and_not_the_hosts_environment() {
     let stage = Stage::new();
     let mut command = stage.host();
     command
@@ -392,7 +392,7 @@ impl Behaviour for Tls {
     }
 }
 
-/// A TLS collector and the PEM of the authority that its certificate comes from.
+/// A TLS collector, and the PEM of the authority that made its certificate.
 fn tls() -> (Tls, String) {
     let authority = Authority::new();
     let (certificate, key) = authority.issue("127.0.0.1");
@@ -407,7 +407,7 @@ fn tls() -> (Tls, String) {
 }
 
 #[test]
-fn spans_travel_over_tls_to_a_collector_of_an_authority_of_our_own() {
+fn spans_go_over_tls_to_a_collector_of_a_configured_authority() {
     let (collector, pem) = tls();
     let stage = Stage::behaving(collector);
     let file = stage.folder.path().join("ca.pem");

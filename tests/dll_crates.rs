@@ -1,5 +1,5 @@
-//! What links into the DLL, and so is loaded into every program that maps a drive, is decided on
-//! purpose: src/dll/crates-*.txt list it.
+//! Every crate that links into the DLL is loaded into every program that maps a drive, so each is
+//! chosen on purpose: src/dll/crates-*.txt list them.
 
 use mpr_otel_lab::equipment::repository;
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 const TARGETS: [&str; 2] = ["x86_64-pc-windows-gnu", "i686-pc-windows-gnu"];
 
-/// What `cargo tree` says of the DLL's dependencies on `target`.
+/// What `cargo tree` prints about the DLL's dependencies on `target`.
 fn tree(target: &str, arguments: &[&str]) -> String {
     let mut cargo = Command::new(env!("CARGO"));
     cargo

@@ -1,4 +1,4 @@
-//! What the fuzzer found worth keeping, once more and without a fuzzer.
+//! Runs the inputs that the fuzzer found and kept, without a fuzzer.
 
 #![cfg(target_os = "linux")]
 

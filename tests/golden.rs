@@ -1,6 +1,6 @@
 //! A ledger that version 0.1 left behind (tests/data/README.md) is read and exported today.
 //!
-//! All values below are those of its bytes.
+//! All values below were read from its bytes.
 
 #![cfg(target_os = "linux")]
 
@@ -22,7 +22,7 @@ use std::io::Read;
 const ANCHOR: u64 = 1_795_643_151_373_025_798;
 const SLOT_COUNT: usize = 1024;
 const MAIN_THREAD: u32 = 7187;
-/// The latest time that the file knows of: when the open operation began.
+/// The latest time in the file: when the open operation began.
 const LAST_MOMENT: u64 = 1_912_865_868;
 
 fn golden() -> Vec<u8> {
@@ -78,7 +78,7 @@ fn add(slot: u64, share: &str, local: &str, [started, ended]: [u64; 2]) -> Opera
     }
 }
 
-/// The same without an end.
+/// The same operation without an end.
 fn endless(add: Operation) -> Operation {
     Operation { outcome: Outcome::Unfinished, status: None, provider: None, protocol: None, ..add }
 }
@@ -188,7 +188,7 @@ fn operations() -> Vec<(Phase, u64, Operation)> {
 }
 
 #[test]
-fn its_header_says_whose_it_is_and_what_was_counted() {
+fn the_header_names_the_host_and_has_its_counts() {
     let header = header();
     let Origin { identity, parent, anchor_unix_nanos, .. } = header.origin;
     let host = Identity { pid: 7187, executable: "host".into(), session_id: None, service: None };
@@ -209,8 +209,8 @@ fn its_header_says_whose_it_is_and_what_was_counted() {
 }
 
 #[test]
-fn its_seed_makes_the_ids_that_it_made_then() {
-    // Without the parent, whose trace id would take the place of two thirds of the seed.
+fn the_seed_makes_the_same_ids_as_then() {
+    // Without the parent. The parent's trace id would replace two thirds of the seed.
     let mut bytes = golden();
     bytes[64] = 0;
     let ids = HeaderImage::parse(&bytes).unwrap().origin.ids.ids(2 * SLOT_COUNT as u64 + 448);
@@ -219,7 +219,7 @@ fn its_seed_makes_the_ids_that_it_made_then() {
 }
 
 #[test]
-fn its_slots_hold_an_operation_in_each_phase() {
+fn the_slots_hold_an_operation_in_each_phase() {
     let slots = slots();
     for (phase, _, expected) in operations() {
         let slot = expected.number as usize % SLOT_COUNT;
@@ -236,10 +236,10 @@ fn its_slots_hold_an_operation_in_each_phase() {
         let record =
             Record { unfinished: phase != Phase::Done, number: slots[slot].number(slot), body };
         assert_eq!(Operation::decode(&record), Some(expected));
-        // The collector closed its port while the first one was sent.
+        // The collector closed its port while the first span was sent.
         assert_eq!(body.sent, u8::from(slot == 448), "{slot}");
     }
-    // Of the others two were used: one was claimed when the host died, one has been freed.
+    // Two other slots were used: one was claimed when the host died, and one has been freed.
     let used = |slot: &usize| slots[*slot].generation > 0 && !(448..=455).contains(slot);
     let used: Vec<usize> = (0..SLOT_COUNT).filter(used).collect();
     assert_eq!(used, [512, 576, 960]);
@@ -254,7 +254,7 @@ fn its_slots_hold_an_operation_in_each_phase() {
 }
 
 #[test]
-fn it_is_taken_over_as_its_host_would_have_exported_it_and_removed() {
+fn the_ledger_is_taken_over_as_its_host_would_have_exported_it_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("7187-218b2ae646e67e24.ledger");
     std::fs::write(&path, golden()).unwrap();
@@ -263,7 +263,7 @@ fn it_is_taken_over_as_its_host_would_have_exported_it_and_removed() {
     let taken = yard.take_over();
 
     let origin = Origin { recovered: true, ..header().origin };
-    // A span has reported the one that was refused, so that none reports it again.
+    // A span has reported the operation that was refused, so no other span reports it.
     let expected = operations().into_iter().map(|(phase, id, operation)| {
         let ended = match phase {
             Phase::Open | Phase::Completing => LAST_MOMENT,
@@ -275,7 +275,7 @@ fn it_is_taken_over_as_its_host_would_have_exported_it_and_removed() {
         span
     });
     assert_eq!(taken.spans, expected.collect::<Vec<_>>());
-    // The claimed one.
+    // The claimed operation.
     assert_eq!(taken.losses, [("corrupt", 1)].into());
     assert_eq!((taken.removed, yard.files()), ((1, 0), (0, 0)));
 }

@@ -1,6 +1,7 @@
-//! A ledger of format version 2 (tests/data/README.md) says today what it said when it was written.
+//! A ledger of format version 2 (tests/data/README.md) is read today with the content that it was
+//! written with.
 //!
-//! All values below are those of its bytes, by the table of offsets in layout.rs.
+//! All values below were read from its bytes, by the table of offsets in layout.rs.
 
 #![cfg(target_os = "linux")]
 
@@ -35,7 +36,7 @@ const ROWS: [Row; 10] = [
         [382, 1, 0, 0], [r"\\files.corp.example\completing", "", ""]),
     (72, Open, 1, 0, [24910213030507, 0, 1795843425539991368],
         [378, 0, 1, 0], [r"\\files.corp.example\open", "O:", ""]),
-    // PRE was at it: its texts are those of this operation, or of the one before.
+    // PRE was writing it, so its texts are from this operation or from the one before.
     (128, Claimed, 4, 0xeb72_d273_71b0_f096, [24908506113250, 24908506122924, 1795843423833072359],
         [381, 0, 1, 0], [r"\\files.corp.example\claimedd", "", ""]),
 ];
@@ -48,7 +49,7 @@ fn golden() -> Vec<u8> {
 }
 
 #[test]
-fn its_header_says_whose_it_is_and_what_was_counted() {
+fn the_header_names_the_host_and_has_its_counts() {
     let header = HeaderImage::parse(&golden()).unwrap();
     assert_eq!((header.geometry, header.keeper), (Geometry::V2, Keeper::Host));
     let origin = &header.origin;
@@ -67,7 +68,7 @@ fn its_header_says_whose_it_is_and_what_was_counted() {
 }
 
 #[test]
-fn its_slots_hold_an_operation_in_each_phase() {
+fn the_slots_hold_an_operation_in_each_phase() {
     let bytes = golden();
     let header = HeaderImage::parse(&bytes).unwrap();
     let Geometry { slot_size, slot_count, file_size, .. } = header.geometry;
@@ -94,16 +95,16 @@ fn its_slots_hold_an_operation_in_each_phase() {
             // One is longer than its row.
             assert_eq!(said.chars().take(60).collect::<String>(), name, "{slot}");
         }
-        // Nothing is known of a token on Linux.
+        // On Linux nothing is known about a token.
         assert_eq!((body.logon_id, body.elevation, body.impersonated), (0, 0, 0), "{slot}");
     }
 }
 
 #[test]
-fn it_is_taken_over_and_what_its_machine_lost_power_over_is_no_damage() {
+fn the_ledger_is_taken_over_and_slots_lost_with_the_power_are_not_damage() {
     let folder = tempfile::tempdir().unwrap();
     let mut bytes = golden();
-    // This may be the machine that it was made on.
+    // The test may run on the machine on which the ledger was made.
     bytes[3072..3080].copy_from_slice(&1_u64.to_le_bytes());
     std::fs::write(folder.path().join("378-0123456789abcdef.ledger"), bytes).unwrap();
     let yard = Graveyard::within(folder.path());

@@ -1,4 +1,5 @@
-//! The library's life in its host: start, threads, unloading, death, and folders that fail it.
+//! The library in its host: start, threads, unloading, death, and ledger folders that cannot be
+//! used.
 
 #![cfg(target_os = "linux")]
 
@@ -63,7 +64,7 @@ fn a_host_that_loads_calls_and_frees_the_library_a_hundred_times_lives() {
     let stage = Stage::new();
     let host = start_c(stage.c("reload"));
     stage.spans(100);
-    // Pinned: one start-up, one ledger.
+    // The library is pinned, so there is one start and one ledger.
     assert_eq!(fs::read_dir(stage.ledgers()).unwrap().count(), 1);
     host.end_quietly();
 }
@@ -92,7 +93,7 @@ fn threads_that_all_call_first_share_one_ledger_and_lose_nothing() {
 }
 
 #[test]
-fn a_host_that_ends_at_once_ends_well_and_leaves_its_operation_in_the_ledger() {
+fn a_host_that_ends_at_once_succeeds_and_leaves_its_operation_in_the_ledger() {
     let stage = Stage::new();
     for round in 1..=20 {
         let mut command = stage.c("exit");
@@ -142,7 +143,7 @@ fn wait_until_idle(pid: u32) {
             .and_then(|task| fs::read_to_string(task.join("syscall")).ok())
             .unwrap_or_default();
         let words: Vec<&str> = call.split_whitespace().collect();
-        // futex(address, FUTEX_WAIT_BITSET | PRIVATE, value, the time when it wakes by itself)
+        // futex(address, FUTEX_WAIT_BITSET | PRIVATE, value, the time at which it wakes by itself)
         if words.len() > 4
             && words[0] == futex()
             && wakes_at(pid, words[4]).is_some_and(|at| at > platform::awake_nanos() + FAR)
@@ -179,8 +180,8 @@ fn an_idle_exporter_is_one_thread_that_sleeps_until_an_operation_could_be_overdu
     host.end_quietly();
 }
 
-/// Lets a host map until the library leaves it alone, and checks that it goes on to do so: no
-/// context, no thread, no ledger. The library finds it out during the first operations.
+/// Lets a host map until the library stops recording, and checks that it stays so: no context, no
+/// thread, no ledger. The library reads its settings during the first operations.
 fn left_alone(stage: &Stage, command: &mut Command) {
     let mut host = spawn(command);
     let deadline = Instant::now() + PATIENCE;
@@ -194,13 +195,13 @@ fn left_alone(stage: &Stage, command: &mut Command) {
 }
 
 #[test]
-fn the_kill_switch_leaves_the_host_alone() {
+fn a_host_with_the_setting_disabled_is_not_recorded() {
     let stage = Stage::new();
     left_alone(&stage, stage.c("asked").env("MPR_OTEL_DISABLED", "true"));
 }
 
 #[test]
-fn an_excluded_program_is_left_alone() {
+fn an_excluded_program_is_not_recorded() {
     let stage = Stage::new();
     left_alone(&stage, stage.c("asked").env("MPR_OTEL_EXCLUDE_PROCESSES", "other.exe, C-HOST*"));
 }
@@ -219,8 +220,8 @@ fn a_host_that_leaves_delivery_to_the_agent_only_writes_its_ledger() {
     host.end_quietly();
 }
 
-/// Checks that a running host stops at its next notification when the control page says so: it
-/// closes its file, has no thread left, and what it has not sent is there for others.
+/// Checks that a running host stops at its next notification if the control page says so. It closes
+/// its file and has no thread left, and others can take over its unsent operations.
 fn stops(delivery: &str) {
     let stage = Stage::new();
     let folder = LedgerFolder::new(stage.ledgers());
@@ -230,7 +231,7 @@ fn stops(delivery: &str) {
     command.env("MPR_OTEL_DELIVERY", delivery).env("MPR_OTEL_BATCH_DELAY_MS", "600000");
     let mut host = spawn(&mut command);
     assert_eq!((host.ask(), host.ask()), ("recorded".into(), "recorded".into()));
-    // They are in the ledger, so the host runs.
+    // The operations are in the ledger, so the host runs.
     stage.until(|| Census::take(&folder).unwrap().tally.seen == 2);
     page.set_stop(true);
     assert_eq!((host.ask(), host.ask()), ("not recorded".into(), "not recorded".into()));
@@ -238,7 +239,7 @@ fn stops(delivery: &str) {
     stage.until(|| fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap().count() == 1);
     let census = Census::take(&folder).unwrap();
     assert_eq!((census.ledgers, census.orphaned, census.tally.seen), (1, 2, 2));
-    // Not before a minute has passed.
+    // The host starts again only after a minute.
     page.set_stop(false);
     assert_eq!(host.ask(), "not recorded");
     host.end_quietly();
@@ -260,7 +261,7 @@ fn a_host_that_finds_the_stop_word_set_makes_no_ledger() {
 }
 
 #[test]
-fn where_an_agent_lives_a_full_folder_keeps_no_host_from_recording() {
+fn with_an_agent_a_full_folder_does_not_keep_hosts_from_recording() {
     let stage = Stage::new();
     let folder = LedgerFolder::new(stage.ledgers());
     fs::create_dir_all(folder.agent()).unwrap();
@@ -275,7 +276,7 @@ fn where_an_agent_lives_a_full_folder_keeps_no_host_from_recording() {
     page.beat(NEWEST_VERSION);
     let deadline = Instant::now() + PATIENCE;
     while ledgers() == 0 {
-        // What the host could not record in time it tries again.
+        // The host tries again what it could not record in time.
         host.ask();
         assert!(Instant::now() < deadline);
     }
@@ -283,9 +284,9 @@ fn where_an_agent_lives_a_full_folder_keeps_no_host_from_recording() {
 }
 
 #[test]
-fn a_start_that_failed_is_tried_again_and_what_it_cost_is_counted() {
+fn a_failed_start_is_tried_again_and_its_losses_are_counted() {
     let stage = Stage::new();
-    // In its place there is a file.
+    // There is a file in the folder's place.
     fs::write(stage.ledgers(), "").unwrap();
     let mut command = stage.c("asked");
     let mut host = spawn(command.env("MPR_OTEL_DELIVERY", DELIVERY_AGENT));
@@ -293,7 +294,7 @@ fn a_start_that_failed_is_tried_again_and_what_it_cost_is_counted() {
     for _ in 0..20 {
         lost += u64::from(host.ask() == "not recorded");
     }
-    // Sixteen wait for a ledger.
+    // Sixteen operations wait for a ledger.
     assert_eq!(lost, 4);
     fs::remove_file(stage.ledgers()).unwrap();
     let deadline = Instant::now() + PATIENCE;
@@ -356,7 +357,7 @@ fn an_operation_open_for_too_long_is_unfinished_and_its_late_post_is_not_trusted
 }
 
 #[test]
-fn malformed_settings_are_shown_by_status_and_stop_nothing() {
+fn malformed_settings_are_shown_by_status_and_do_not_stop_a_host() {
     let stage = Stage::new();
     let malformed = [
         "MPR_OTEL_DISABLED",
@@ -395,7 +396,7 @@ fn works_without_a_file(stage: &Stage, mut command: Command, folder: &Path) {
 }
 
 #[test]
-fn a_missing_ledger_folder_is_made_for_its_owner_alone() {
+fn a_missing_ledger_folder_is_made_only_for_its_owner() {
     let stage = Stage::new();
     let deep = stage.folder.path().join("not/there/yet");
     let mut command = stage.host();
@@ -409,7 +410,7 @@ fn a_missing_ledger_folder_is_made_for_its_owner_alone() {
 }
 
 #[test]
-fn a_ledger_folder_that_is_a_file_costs_the_protection_and_nothing_else() {
+fn if_the_ledger_folder_is_a_file_only_the_protection_is_lost() {
     let stage = Stage::new();
     let file = stage.folder.path().join("file");
     fs::write(&file, "a file").unwrap();
@@ -418,18 +419,18 @@ fn a_ledger_folder_that_is_a_file_costs_the_protection_and_nothing_else() {
 }
 
 #[test]
-fn a_ledger_folder_that_nobody_may_write_to_costs_the_protection_and_nothing_else() {
+fn if_nobody_may_write_to_the_ledger_folder_only_the_protection_is_lost() {
     let stage = Stage::new();
     // /proc refuses new files to everybody, the superuser included.
     works_without_a_file(&stage, stage.host(), Path::new("/proc/self"));
 }
 
 #[test]
-fn a_full_disk_costs_the_protection_and_nothing_else() {
+fn if_the_disk_is_full_only_the_protection_is_lost() {
     let stage = Stage::new();
     let small = stage.folder.path().join("small");
     fs::create_dir(&small).unwrap();
-    // In mount and user namespaces of its own, so that no rights are needed.
+    // In its own mount and user namespaces, so that it needs no rights.
     let mount = r#"mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@""#;
     let host = stage.host();
     let mut command = stage.command("unshare");

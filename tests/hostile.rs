@@ -16,7 +16,7 @@ fn hostile_host(stage: &Stage) -> Command {
         command = stage.command("valgrind");
         command
             .args(["--quiet", "--error-exitcode=99", "--exit-on-first-error=yes"])
-            // The exporter's thread never ends and keeps what it owns.
+            // The exporter's thread never ends and keeps its memory.
             .args(["--leak-check=no", "--fair-sched=yes"])
             .arg(plain.get_program())
             .args(plain.get_args());
@@ -25,9 +25,9 @@ fn hostile_host(stage: &Stage) -> Command {
 }
 
 #[test]
-fn calls_that_break_the_contract_harm_nobody_and_are_counted() {
+fn calls_that_break_the_contract_do_no_harm_and_are_counted() {
     let stage = Stage::new();
-    // The names as they came, so that this test sees what became of each.
+    // The names are kept as they came, so that this test sees what happens to each.
     let mut command = hostile_host(&stage);
     command.env("MPR_OTEL_PRIVACY", "full");
     let host = start_c(command);

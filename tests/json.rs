@@ -1,5 +1,5 @@
-//! docs/JSON.md against what the commands really print. What they print on Windows alone, tests/wine.rs
-//! compares.
+//! Compares docs/JSON.md with the commands' output. tests/wine.rs compares the output that only
+//! Windows has.
 
 #![cfg(unix)]
 
@@ -38,7 +38,7 @@ fn status_prints_the_fields_that_the_page_gives_it() {
         let refuses = first.swap(false, Ordering::Relaxed) || answers.load(Ordering::Relaxed);
         Answer::status(if refuses { 503 } else { 200 })
     });
-    // A ledger of which a span was refused and then sent, and an agent that sent one.
+    // A ledger whose span was refused and then sent, and an agent that sent one.
     let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\share")]));
     stage.request();
     stage.spans(1);
@@ -51,7 +51,7 @@ fn status_prints_the_fields_that_the_page_gives_it() {
             && agent["last_round_unix_ms"].is_u64()
             && page["last_heartbeat_unix_ms"].is_u64()
     });
-    // And whose next one was refused.
+    // And an agent whose next span was refused.
     away.store(true, Ordering::Relaxed);
     short_host(&stage);
     stage.until(|| {

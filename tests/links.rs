@@ -1,14 +1,14 @@
-//! The project's pages lead where they say: links, anchors, and files that are named in passing.
+//! The links, anchors and file names in the project's pages lead to what they name.
 
 use mpr_otel_lab::equipment::repository;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// Fewer links than these are no documentation: the reader of them would be broken.
+/// If there are fewer links, the code that reads them is broken.
 const FEWEST: usize = 60;
 
-/// Folders in which nobody looks for a page; that of tests/data is of earlier versions, too.
+/// Folders that are not searched for pages. tests/data has a page of earlier versions, too.
 const LEFT_OUT: [&str; 4] = ["target", "corpus", "third-party", "data"];
 
 /// A page without its code, by its path in the repository.
@@ -52,14 +52,14 @@ impl Page {
         Self { lines, anchors }
     }
 
-    /// What its links name, with the line of each.
+    /// The targets of its links, with the line of each.
     fn links(&self) -> Vec<(usize, String)> {
         let mut links = Vec::new();
         for (number, line) in &self.lines {
             // `[text](target)`, outside of code in backticks.
             let plain: String = line.split('`').step_by(2).collect::<Vec<_>>().join("code");
             for rest in plain.split("](").skip(1) {
-                // A target may have brackets in pairs.
+                // A target may contain brackets in pairs.
                 let mut depth = 0_i32;
                 let end = rest.find(|letter| {
                     depth += i32::from(letter == '(') - i32::from(letter == ')');
@@ -99,7 +99,7 @@ fn pages() -> Pages {
     pages
 }
 
-/// The links of all pages but those to other sites.
+/// The links of all pages, except links to other sites.
 fn links(pages: &Pages) -> Vec<Link> {
     let links = pages.iter().flat_map(|(path, page)| {
         page.links().into_iter().map(|(line, target)| Link { page: path.clone(), line, target })
@@ -108,7 +108,7 @@ fn links(pages: &Pages) -> Vec<Link> {
 }
 
 impl Link {
-    /// The path that it names in the repository, and the anchor.
+    /// The path in the repository and the anchor that the link names.
     fn destination(&self) -> (PathBuf, Option<&str>) {
         let (path, anchor) = match self.target.split_once('#') {
             Some((path, anchor)) => (path, Some(anchor)),
@@ -151,7 +151,7 @@ fn each_link_leads_to_a_file_and_to_a_heading_in_it() {
     assert!(dead.is_empty(), "lead nowhere: {dead:#?}");
 }
 
-/// What `cargo xtask dist` copies into the zip, as its source says.
+/// The files that `cargo xtask dist` copies into the zip, as its source lists them.
 fn shipped() -> Vec<PathBuf> {
     let source = fs::read_to_string(repository().join("xtask/src/dist.rs")).unwrap();
     let list = source.split_once("const PAPERS").expect("dist has a list of papers").1;

@@ -1,4 +1,4 @@
-//! A host without memory: what the library cannot have costs the library and nobody else.
+//! Hosts without memory: only the library stops working, and the host goes on.
 
 #![cfg(target_os = "linux")]
 
@@ -25,7 +25,7 @@ fn starve(stage: &Stage, program: &Path, failing: usize) -> bool {
 }
 
 #[test]
-fn whichever_allocation_fails_at_start_up_or_while_exporting_the_host_is_as_without_us() {
+fn a_host_runs_as_without_the_library_whichever_of_its_allocations_fails() {
     let stage = Stage::new();
     let program = starving_c_host();
     let mut failing = 0;
@@ -36,7 +36,7 @@ fn whichever_allocation_fails_at_start_up_or_while_exporting_the_host_is_as_with
 }
 
 #[test]
-fn a_host_whose_address_space_is_nearly_used_up_is_as_without_us() {
+fn a_host_with_almost_no_address_space_runs_as_without_the_library() {
     let stage = Stage::new();
     let (mut refused, mut sent) = (0, 0);
     for mib in (4..200).step_by(3) {
@@ -47,7 +47,7 @@ fn a_host_whose_address_space_is_nearly_used_up_is_as_without_us() {
         let mut host = spawn(&mut command);
         let line = host.line();
         if line != "played" {
-            // Too little for the program itself, or for the library's code.
+            // There was too little memory for the program itself, or for the library's code.
             assert!(!host.end().0.success() && sent == 0, "{mib} MiB: {line}");
             refused += 1;
             continue;

@@ -1,15 +1,15 @@
-//! Every interleaving of the lock-free parts, tried by loom.
+//! loom tries every interleaving of the lock-free parts.
 //!
 //! The same source files as in the library are compiled here against loom's atomics: inside them
 //! `crate::sync` is the module below.
 //!
-//! In each model the main thread is the one that writes and then hands over, and the thread that
-//! may find what it left is spawned. loom runs the main thread first, and when it looks for an
-//! order that it has not tried, it only considers the last access to an atomic before the present
-//! one. The other way round, a load before the store hides the other thread's load, and loom never
-//! tries the order in which the load sees the store.
+//! In each model the main thread writes and then hands over; the other thread, which may find the
+//! result, is spawned. loom runs the main thread first, and when it looks for an untried order it
+//! considers only the last access to an atomic. With the roles changed, a load before the store
+//! would hide the other thread's load, and loom would never try the order in which the load sees
+//! the store.
 
-// What the library uses of these files and the model does not.
+// Parts of these files that the library uses and the model does not.
 #![allow(dead_code)]
 
 /// loom's versions of what `src/core/sync.rs` exports.
@@ -50,7 +50,7 @@ mod slot;
 #[path = "../src/core/ledger/state.rs"]
 mod state;
 
-/// Of the ledger's format, what slot.rs names.
+/// The parts of the ledger's format that slot.rs names.
 mod layout {
     pub use mpr_otel_core::ledger::{Body, SENT};
 }
@@ -64,7 +64,7 @@ use slot::{Claim, Slot};
 use state::Phase;
 
 /// PRE, as notify.rs does it. Every field that the models read is `caller`'s number, so that a body
-/// which two callers wrote would be seen.
+/// written by two callers is noticed.
 fn pre(mut claim: Claim<'_>, caller: u64) -> u64 {
     claim.started = caller;
     claim.ended = caller;
@@ -72,7 +72,7 @@ fn pre(mut claim: Claim<'_>, caller: u64) -> u64 {
     claim.publish()
 }
 
-/// POST, as notify.rs does it: whether it completed the operation of `generation`.
+/// POST, as notify.rs does it. Returns whether it completed the operation of `generation`.
 fn post(slot: &Slot, generation: u64) -> bool {
     let Some(mut completion) = slot.complete(|found| found == generation) else { return false };
     completion.ended = completion.started + 1;
@@ -80,7 +80,7 @@ fn post(slot: &Slot, generation: u64) -> bool {
     true
 }
 
-/// Giving an operation up, as `Ledger::abandon` does it.
+/// Gives an operation up, as `Ledger::abandon` does it.
 fn give_up(slot: &Slot, generation: u64, at: u64) -> bool {
     let given_up = slot.abandon(generation);
     if given_up {
@@ -89,7 +89,7 @@ fn give_up(slot: &Slot, generation: u64, at: u64) -> bool {
     given_up
 }
 
-/// What the exporter reads of a settled slot: phase, generation, and when it started and ended.
+/// The parts of a settled slot that the exporter reads: phase, generation, start and end.
 fn settled(slot: &Slot) -> Option<(Phase, u64, u64, u64)> {
     let (phase, generation, body) = slot.settled()?;
     Some((phase, generation, body.started, body.ended))
@@ -121,7 +121,7 @@ fn callers_that_claim_at_once_get_different_slots_and_no_more_than_there_are() {
 }
 
 #[test]
-fn a_slot_given_back_is_claimed_again_only_after_its_last_reader_is_through() {
+fn a_slot_given_back_is_claimed_again_only_after_its_last_reader_has_finished() {
     loom::model(|| {
         let shared = Arc::new((Occupancy::<1>::new(1), Slot::default()));
         assert_eq!(shared.0.claim(0), Some(0));
@@ -142,7 +142,7 @@ fn a_slot_given_back_is_claimed_again_only_after_its_last_reader_is_through() {
 }
 
 #[test]
-fn without_a_bitmap_too_a_freed_slot_is_claimed_only_after_its_last_reader_is_through() {
+fn without_a_bitmap_too_a_freed_slot_is_claimed_only_after_its_last_reader_has_finished() {
     loom::model(|| {
         let slot = Arc::new(Slot::default());
         assert_eq!(pre(slot.try_claim().unwrap(), 10), 1);
@@ -161,7 +161,7 @@ fn without_a_bitmap_too_a_freed_slot_is_claimed_only_after_its_last_reader_is_th
 }
 
 #[test]
-fn of_two_callers_that_try_to_claim_one_slot_exactly_one_gets_it() {
+fn exactly_one_of_two_callers_that_try_to_claim_one_slot_gets_it() {
     loom::model(|| {
         let slot = Arc::new(Slot::default());
         let claim = |caller| {
@@ -184,7 +184,7 @@ fn of_two_callers_that_try_to_claim_one_slot_exactly_one_gets_it() {
 }
 
 #[test]
-fn what_post_wrote_is_whole_when_the_exporter_sees_it_done() {
+fn a_body_is_complete_when_the_exporter_sees_it_done() {
     loom::model(|| {
         let slot = Arc::new(Slot::default());
         let exporter = {
@@ -226,7 +226,7 @@ fn post_and_giving_up_never_both_get_the_operation() {
 }
 
 #[test]
-fn of_two_posts_with_one_handle_exactly_one_completes() {
+fn exactly_one_of_two_posts_with_one_handle_completes() {
     loom::model(|| {
         let slot = Arc::new(Slot::default());
         assert_eq!(pre(slot.claim(), 10), 1);
@@ -285,8 +285,8 @@ fn an_old_handle_never_completes_the_slots_next_operation() {
 /// wake-up could be lost, loom would find the exporter asleep for ever.
 fn nobody_oversleeps(depth: Sleep, callers: usize) {
     let mut model = loom::model::Builder::new();
-    // Two callers and the exporter have too many interleavings to try all; three switches where a
-    // thread need not have stopped find every lost wake-up of two flags.
+    // Two callers and the exporter have too many interleavings to try all. Three switches at places
+    // where a thread did not have to stop are enough to find every lost wake-up of two flags.
     model.preemption_bound = Some(3);
     model.check(move || {
         let shared = Arc::new((Doorbell::default(), AtomicUsize::new(0)));
@@ -310,11 +310,11 @@ fn nobody_oversleeps(depth: Sleep, callers: usize) {
 }
 
 #[test]
-fn an_idle_exporter_hears_the_end_of_an_operation() {
+fn an_idle_exporter_wakes_at_the_end_of_an_operation() {
     nobody_oversleeps(Sleep::Idle, 1);
 }
 
 #[test]
-fn a_collecting_exporter_hears_the_signal_that_fills_its_batch() {
+fn a_collecting_exporter_wakes_at_the_signal_that_fills_its_batch() {
     nobody_oversleeps(Sleep::Collecting, 2);
 }

@@ -1,8 +1,9 @@
-//! Other users of the machine, who put into the ledger folder what no host puts there: the agent
-//! goes on, and nothing outside of the folder is read or changed.
+//! Other users of the machine put files into the ledger folder that no host makes. The agent goes
+//! on, and nothing outside of the folder is read or changed.
 //!
-//! The neighbour is a C program (tests/c/neighbour.c) under a uid without a name, or ledgers that are
-//! given to that uid: only root can do either. Without root a test says so and passes.
+//! The neighbour is a C program (tests/c/neighbour.c) that runs under a uid without a name, or a
+//! set of ledgers that belong to that uid. Only root can make either. Without root a test prints
+//! that and passes.
 
 #![cfg(target_os = "linux")]
 
@@ -18,12 +19,12 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A user that no machine has, and what it is as an owner.
+/// A user that no machine has. It is not trusted.
 const NEIGHBOUR: u32 = 65533;
-/// Another one: not trusted either, and does no harm.
+/// Another user. It is not trusted either, and does no harm.
 const VICTIM: u32 = 65532;
-/// Where a ledger has its first counter of losses, and the one of exports, and a slot its times,
-/// written down a second time.
+/// The places of a ledger's first counter of losses, of its counter of exports, and of a slot's
+/// times, written down a second time.
 const LOST: usize = 1032;
 const EXPORTED: usize = 1024;
 const STARTED: usize = 24;
@@ -57,7 +58,8 @@ fn give(path: &Path, user: u32) {
     chown(path, Some(user), Some(user)).unwrap();
 }
 
-/// A dead host's ledger of this user, with so many operations on a share that names the user.
+/// A dead host's ledger of this user, with so many operations on a share whose name contains the
+/// user.
 fn dead_ledger(yard: &Graveyard, user: u32, operations: usize) -> Grave {
     let name = format!(r"\\files\of-{user}");
     let grave = yard.dead(&vec![name.as_str(); operations]);
@@ -65,9 +67,9 @@ fn dead_ledger(yard: &Graveyard, user: u32, operations: usize) -> Grave {
     grave
 }
 
-/// A live host of this user, that leaves delivery to the agent, and its ledger in the folder.
+/// A live host of this user that leaves delivery to the agent, and its ledger in the folder.
 fn live_host(yard: &Graveyard, user: u32) -> (Host, PathBuf) {
-    // A user's own program makes it as that user's from its first byte on.
+    // A user's own program would make the file as that user from the first byte on.
     let elsewhere = tempfile::tempdir_in(yard.path().parent().unwrap()).unwrap();
     let host = Graveyard::within(elsewhere.path()).host(Keeper::Agent);
     let made = host.ledger.path().unwrap();
@@ -77,13 +79,13 @@ fn live_host(yard: &Graveyard, user: u32) -> (Host, PathBuf) {
     (host, path)
 }
 
-/// Of these spans, those of this user's operations.
+/// The spans of this user's operations.
 fn of(spans: &[Received], user: u32) -> Vec<&Received> {
     let share = Some(format!("of-{user}"));
     spans.iter().filter(|span| span.get("mpr.share.name") == share).collect()
 }
 
-/// A neighbour that has made its files, and what they are; `None` without the rights to start it.
+/// A neighbour that has made its files, and what they are. `None` without the rights to start it.
 fn neighbour(folder: &Path, target: &Path) -> Option<(Running, HashSet<String>)> {
     if !is_root() {
         return None;
@@ -96,7 +98,7 @@ fn neighbour(folder: &Path, target: &Path) -> Option<(Running, HashSet<String>)>
     Some((neighbour, made))
 }
 
-/// A folder in which every user may make files, and remove none but its own.
+/// A folder in which every user may make files and remove only their own.
 fn shared_folder(stage: &Stage) -> PathBuf {
     fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).unwrap();
     fs::create_dir_all(stage.ledgers()).unwrap();
@@ -112,8 +114,8 @@ fn dead_host(stage: &Stage) {
     assert!(status.success(), "{status}: {errors}");
 }
 
-/// A ledger that a dead host left, outside of the folder: what an agent would empty and remove if
-/// it followed a link to it.
+/// A ledger that a dead host left outside of the folder. An agent that followed a link to it would
+/// empty and remove it.
 fn ledger_elsewhere(stage: &Stage) -> PathBuf {
     dead_host(stage);
     let left = LedgerFolder::new(stage.ledgers()).list().unwrap();
@@ -124,7 +126,7 @@ fn ledger_elsewhere(stage: &Stage) -> PathBuf {
 }
 
 #[test]
-fn what_neighbours_put_into_the_folder_delays_nobody_and_leads_nowhere() {
+fn files_that_neighbours_put_into_the_folder_delay_nobody_and_lead_nowhere() {
     let stage = Stage::new();
     let folder = shared_folder(&stage);
     let elsewhere = ledger_elsewhere(&stage);
@@ -137,7 +139,7 @@ fn what_neighbours_put_into_the_folder_delays_nobody_and_leads_nowhere() {
     assert_eq!(names, made.len(), "{made:?}");
     let written = fs::metadata(&elsewhere).unwrap().modified().unwrap();
 
-    // Before the agent, and under its eyes.
+    // One host dies before the agent starts, and one while the agent runs.
     dead_host(&stage);
     let agent = spawn(&mut stage.agent());
     let mut command = stage.host();
@@ -148,7 +150,7 @@ fn what_neighbours_put_into_the_folder_delays_nobody_and_leads_nowhere() {
     let recovered = |span: &&Received| span.get("mpr.recovered").is_some();
     assert_eq!(spans.iter().filter(recovered).count(), 1);
 
-    // The victims' ledgers go, the neighbour's files stay.
+    // The victims' ledgers are removed, and the neighbour's files stay.
     stage.until(|| fs::read_dir(&folder).unwrap().count() == names + 1); // the agent's folder
     let ledgers = &stage.status()["ledgers"];
     assert_eq!(ledgers["agent"]["running"], true, "{ledgers}");
@@ -184,12 +186,12 @@ fn a_folder_that_others_can_empty_is_named_by_status_and_by_the_agent() {
     assert!(said.contains("other users can take ledgers out of the folder"), "{said}");
 }
 
-/// Takes as long as the agent's patience: a minute, and up to half of one more.
+/// Takes as long as the agent's limit: one minute, and up to half a minute more.
 #[test]
 fn an_agent_whose_round_does_not_end_ends_its_process_and_the_next_one_goes_on() {
     let stage = Stage::new();
     let mut command = stage.agent();
-    // One round is over, so that its thread is there.
+    // One round is over, so the agent's thread runs.
     let agent = spawn(&mut command);
     stage.until(|| stage.status()["ledgers"]["agent"]["last_round_unix_ms"].is_u64());
     let mut hold = Command::new(compiled("hold"));
@@ -208,7 +210,7 @@ fn an_agent_whose_round_does_not_end_ends_its_process_and_the_next_one_goes_on()
 }
 
 #[test]
-fn a_ledger_that_claims_more_than_there_was_costs_a_bounded_number_and_silences_none() {
+fn a_ledger_that_claims_too_many_losses_adds_a_bounded_number_and_hides_none() {
     if !is_root() {
         return;
     }
@@ -224,17 +226,17 @@ fn a_ledger_that_claims_more_than_there_was_costs_a_bounded_number_and_silences_
     for counter in 0..6 {
         file.write_all_at(&(1_u64 << 40).to_le_bytes(), (LOST + 8 * counter) as u64).unwrap();
     }
-    // What a user's ledgers may claim in an hour.
+    // How many losses a user's ledgers may claim in an hour.
     const CLAIMED: u64 = 10_000;
     stage.report_when(30 + CLAIMED, 30, CLAIMED);
-    // It claims more, and goes.
+    // It claims more, and ends.
     file.write_all_at(&(1_u64 << 41).to_le_bytes(), LOST as u64).unwrap();
     liar.done(r"\\files\more");
     stage.report_when(31 + CLAIMED, 31, CLAIMED);
     drop(liar);
     stage.until(|| LedgerFolder::new(stage.ledgers()).list().unwrap().is_empty());
 
-    // What the victim does, and loses, counts as before.
+    // The victim's operations and losses count as before.
     dead_ledger(&yard, VICTIM, 30);
     stage.report_when(61 + CLAIMED, 61, CLAIMED);
     let (unlucky, _) = live_host(&yard, VICTIM);
@@ -249,7 +251,7 @@ fn a_ledger_that_claims_more_than_there_was_costs_a_bounded_number_and_silences_
 }
 
 #[test]
-fn an_operation_of_three_hundred_years_or_of_2099_is_damage_and_one_of_1970_is_an_operation() {
+fn an_operation_of_three_hundred_years_or_of_2099_is_damage_and_one_of_1970_is_not() {
     if !is_root() {
         return;
     }
@@ -277,13 +279,13 @@ fn an_operation_of_three_hundred_years_or_of_2099_is_damage_and_one_of_1970_is_a
 }
 
 #[test]
-fn what_a_user_who_left_has_in_the_folder_costs_another_user_nothing() {
+fn ledgers_of_a_user_who_left_cost_another_user_nothing() {
     if !is_root() {
         return;
     }
     let stage = Stage::new();
     let yard = Graveyard::within(&shared_folder(&stage));
-    // More than a host without an agent makes a ledger beside.
+    // More ledgers than the limit at which a host without an agent makes no more.
     for _ in 0..600 {
         dead_ledger(&yard, NEIGHBOUR, 1);
     }
@@ -341,7 +343,7 @@ fn a_neighbours_many_old_ledgers_are_not_sent_before_another_users_one() {
 }
 
 #[test]
-fn a_user_who_names_any_number_of_servers_makes_no_more_than_two_hundred_of_them_known() {
+fn a_user_who_names_many_servers_adds_no_more_than_two_hundred_names() {
     if !is_root() {
         return;
     }

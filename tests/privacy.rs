@@ -1,11 +1,11 @@
-//! What leaves the machine, and what stays in the ledger, played through the library.
+//! What leaves the machine and what stays in the ledger, tested through the library.
 
 use mpr_otel_lab::double::{Add, Cancel, ScriptedCall, Step};
 use mpr_otel_lab::equipment::stage::{Received, Stage, add, lane, start};
 use std::collections::BTreeSet;
 use std::fs;
 
-/// Names with something secret in them, and what is left of each where whole names are sent.
+/// Names that contain a secret, and what is left of each if whole names are sent.
 fn names_with_secrets() -> Vec<(String, Option<&'static str>, &'static str)> {
     let token = "PATtoken".repeat(40);
     vec![
@@ -14,7 +14,7 @@ fn names_with_secrets() -> Vec<(String, Option<&'static str>, &'static str)> {
             Some("dav.corp.example"),
             "https://dav.corp.example/x",
         ),
-        // The `@` is behind what is kept.
+        // The `@` is behind the part that is kept.
         (format!("https://QQQQuser:{token}@dav.corp.example/x"), None, "https://"),
         (format!("https://{token}@dav.corp.example/x"), None, "https://"),
         (
@@ -60,7 +60,7 @@ fn cancel(name: &str) -> Step {
     }
 }
 
-/// What arrives if a host does `steps` and `settings` are those of its environment.
+/// The spans that arrive if a host does `steps` with `settings` in its environment.
 fn sent(stage: &Stage, settings: &[(&str, &str)], steps: Vec<Step>) -> Vec<Received> {
     let mut command = stage.host();
     command.envs(settings.iter().copied());
@@ -178,7 +178,7 @@ fn nothing_below_a_share_and_no_private_share_is_sent_by_default() {
 }
 
 #[test]
-fn whole_names_or_no_names_are_sent_where_a_setting_says_so() {
+fn whole_names_or_no_names_are_sent_if_a_setting_says_so() {
     let stage = Stage::new();
     let full = sent(&stage, &[("MPR_OTEL_PRIVACY", "full")], NAMES.map(add).to_vec());
     assert_eq!(attributes(&full, "mpr.remote.name"), NAMES);
@@ -192,7 +192,8 @@ fn whole_names_or_no_names_are_sent_where_a_setting_says_so() {
     };
     let mut steps = NAMES.map(step).to_vec();
     steps.push(cancel("Z:"));
-    // A stage of its own: a host that ends before it has noted an answer leaves its spans to the next.
+    // Another stage: a host that ends before it has noted an answer leaves its spans to the next
+    // one.
     let none = sent(&Stage::new(), &[("MPR_OTEL_PRIVACY", "none")], steps);
     for span in &none {
         for key in ["mpr.remote.name", "mpr.share.name", "mpr.local.name", "mpr.dfs.link"] {

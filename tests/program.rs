@@ -1,4 +1,4 @@
-//! The `mpr-otel` program, as people and scripts call it.
+//! The `mpr-otel` program, as people and scripts use it.
 
 use mpr_otel_lab::equipment::library;
 use mpr_otel_lab::equipment::stage::{Stage, received, spawn};
@@ -42,7 +42,7 @@ fn the_demo_turns_every_operation_into_one_span() {
         assert!(quantile("p50_ms") <= quantile("p95_ms"));
         assert!(quantile("p95_ms") <= quantile("max_ms"));
     }
-    // The stage's own receiver is not the demo's.
+    // The demo does not send to the stage's own receiver.
     assert!(stage.receiver.requests().try_recv().is_err());
 }
 
@@ -103,7 +103,7 @@ fn errors_are_explained_by_code_and_by_name() {
 }
 
 #[test]
-fn errors_are_found_by_what_a_dashboard_shows() {
+fn errors_are_found_by_the_text_that_a_dashboard_shows() {
     let stage = Stage::new();
     for (wanted, name) in [
         ("0xC05D0003", "STATUS_SMB_NO_SIGNING_ALGORITHM_OVERLAP"),
@@ -145,9 +145,9 @@ fn status_shows_each_setting_its_origin_and_what_is_malformed_and_tries_the_endp
     assert!(setting("MPR_OTEL_TIMEOUT_MS")["malformed"].as_str().unwrap().contains("soon"));
     assert!(!text(&output.stdout).contains("secret"));
     assert_eq!(report["endpoint"]["collector"], "accepts");
-    // An empty batch: nothing is invented to try the endpoint.
+    // The batch is empty: no operation is invented to try the endpoint.
     assert!(received(stage.request()).is_empty());
-    // A default time-out keeps nothing from arriving.
+    // A default time-out does not keep operations from arriving.
     assert_eq!(verdict(&output), (Some(0), "arrives".into(), vec!["malformed_setting".into()]));
 }
 
@@ -186,7 +186,7 @@ fn status_ends_with_a_verdict_and_its_exit_code() {
     ] {
         assert_eq!(verdict_with(&stage, &[(variable, value)]), expected, "{variable}={value}");
     }
-    // Spans would go to the default endpoint, to any program that listens there.
+    // Spans would go to the default endpoint, where any program may listen.
     let (code, arrival, problems) =
         verdict_with(&stage, &[("MPR_OTEL_ENDPOINT", "collector:4318")]);
     assert_eq!((code, &*arrival, &*problems[0]), (Some(1), "never", "malformed_setting"));
@@ -207,14 +207,14 @@ fn status_shows_the_last_round_of_the_agent_that_sends_for_all() {
     stage.until(|| verdict_with(&stage, &[delivery]).0 == Some(0));
     let round = || stage.status()["ledgers"]["agent"]["last_round_unix_ms"].as_u64();
     let first = round().unwrap();
-    // It goes on.
+    // The agent goes on with its rounds.
     stage.until(|| round().unwrap() > first);
     agent.kill();
     assert_eq!(verdict_with(&stage, &[delivery]).2, ["no_agent"]);
 }
 
 #[test]
-fn a_command_that_fails_says_why_in_json_if_a_program_reads_it() {
+fn a_failed_command_gives_its_reason_in_json_if_json_was_asked_for() {
     let stage = Stage::new();
     let output = program(&stage, &["errors", "no-such-error", "--json"]);
     assert_eq!(output.status.code(), Some(1));
@@ -240,13 +240,13 @@ fn status_says_that_the_endpoint_does_not_answer() {
 /// A right-to-left override, ESC, the C1 character that begins a control sequence, and a line end.
 const HOSTILE: &str = "\u{202e}\u{1b}[31m\u{9b}31m\u{2028}";
 
-/// What a terminal or a program that reads JSON gets, without what steers either. `text` may have
-/// the program's own line ends.
+/// Checks that a terminal, or a program that reads JSON, gets no control characters. `text` may
+/// have the program's own line ends.
 fn assert_harmless(output: &Output) {
     for stream in [&output.stdout, &output.stderr] {
         let shown = text(stream);
         assert!(!shown.contains(['\u{202e}', '\u{1b}', '\u{9b}', '\u{2028}']), "{shown:?}");
-        // JSON may spell a character.
+        // JSON may escape a character.
         if let Ok(json) = serde_json::from_str::<Value>(&shown) {
             assert_harmless_value(&json);
         }
@@ -266,7 +266,7 @@ fn assert_harmless_value(value: &Value) {
 
 #[test]
 #[cfg(unix)] // Windows allows no such file name.
-fn names_that_steer_a_terminal_are_shown_without_what_steers_it() {
+fn names_are_shown_without_characters_that_control_a_terminal() {
     use mpr_otel_lab::equipment::stage::{add, lane, play};
 
     let stage = Stage::new();
@@ -278,7 +278,7 @@ fn names_that_steer_a_terminal_are_shown_without_what_steers_it() {
     let mut endless = add(&format!(r"\\files\share{HOSTILE}s"));
     endless.takes_ms = 60_000;
     let host = play(command, &lane(vec![endless]));
-    // With whole names: by default no such share is shown.
+    // With whole names, because by default no such share is shown.
     let inflight = |arguments: &[&str]| {
         let mut command = stage.program();
         command.arg("inflight").args(arguments).env("MPR_OTEL_PRIVACY", "full").output().unwrap()
@@ -299,7 +299,7 @@ fn names_that_steer_a_terminal_are_shown_without_what_steers_it() {
 }
 
 #[test]
-fn status_shows_settings_and_a_collectors_words_without_what_steers_a_terminal() {
+fn status_shows_settings_and_a_collectors_message_without_characters_that_control_a_terminal() {
     let stage = Stage::behaving(|_: &Request| {
         let partial_success = ExportTracePartialSuccess {
             rejected_spans: 0,
@@ -321,12 +321,12 @@ fn status_shows_settings_and_a_collectors_words_without_what_steers_a_terminal()
         }
         assert_harmless(&output);
     }
-    // What a person typed comes back in a failure.
+    // A failure repeats the text that a person typed.
     assert_harmless(&program(&stage, &["errors", HOSTILE]));
 }
 
 #[test]
-fn wrong_usage_is_told_apart_from_failure() {
+fn wrong_usage_has_another_exit_code_than_a_failure() {
     let stage = Stage::new();
     for (mut command, wrong) in [
         (stage.program(), &["nonsense"][..]),
@@ -343,7 +343,7 @@ fn wrong_usage_is_told_apart_from_failure() {
 
 #[test]
 #[cfg(not(windows))]
-fn windows_commands_say_elsewhere_what_they_would_need() {
+fn on_other_systems_windows_commands_say_what_they_need() {
     let stage = Stage::new();
     for (command, code) in [("install", 1), ("uninstall", 1), ("probe", 2)] {
         let output = program(&stage, &[command]);

@@ -1,5 +1,5 @@
-//! What a collector refuses: an answer that is about the endpoint costs nothing, and one that is about
-//! the spans costs no other span.
+//! Refusals of a collector: an answer about the endpoint loses nothing, and an answer about the
+//! spans loses no other span.
 
 #![cfg(unix)]
 
@@ -20,7 +20,7 @@ const POISON: &str = "poison";
 /// Operations that are recorded for each answer.
 const OPERATIONS: u64 = 3;
 
-/// Answers that say nothing about the spans; `None` is no answer.
+/// Answers that are not about the spans; `None` is no answer.
 fn about_the_endpoint() -> Vec<Option<Answer>> {
     let statuses = [
         300, 301, 302, 307, 308, 401, 403, 404, 405, 407, 408, 421, 425, 429, 451, 500, 501, 502,
@@ -41,7 +41,8 @@ fn about_the_endpoint() -> Vec<Option<Answer>> {
     statuses.chain(portals).map(Some).chain([None]).collect()
 }
 
-/// What is on the disk: operations in ledgers, and in the store of the process that took them over.
+/// What is on the disk: operations in ledgers, and operations in the store of the process that took
+/// them over.
 #[derive(Debug, PartialEq, Eq)]
 struct Kept {
     ledgers: u64,
@@ -51,7 +52,7 @@ struct Kept {
 /// What a collector does with spans now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mood {
-    /// Lets them wait for an answer.
+    /// Lets each request wait for an answer.
     Holds,
     Refuses,
     Takes,
@@ -64,7 +65,7 @@ struct State {
     taken: Mutex<Vec<Vec<u8>>>,
 }
 
-/// A collector that has one answer for what it refuses.
+/// A collector that gives one answer to every request that it refuses.
 #[derive(Clone)]
 struct Refusing {
     answer: Option<Answer>,
@@ -127,7 +128,7 @@ fn ledger_files(stage: &Stage) -> usize {
     LedgerFolder::new(stage.ledgers()).list().unwrap().len()
 }
 
-/// Whether a request has the span of an operation on the share that a collector does not take.
+/// Whether a request contains the span of the share that the collector does not take.
 fn is_poisoned(request: &Request) -> bool {
     let spans = request.export.resource_spans.iter().flat_map(|group| &group.scope_spans);
     let spans: Vec<&Span> = spans.flat_map(|scope| &scope.spans).collect();
@@ -154,7 +155,7 @@ fn drain(stage: &Stage) -> (Option<i32>, Value) {
     (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// Operations of a live host that leaves them to an agent of the stage.
+/// A live host with these operations, which leaves them to an agent of the stage.
 fn agent_and_host(stage: &Stage, steps: Vec<Step>) -> (Running, Running) {
     let agent = spawn(&mut stage.agent());
     let mut command = stage.host();
@@ -165,7 +166,7 @@ fn agent_and_host(stage: &Stage, steps: Vec<Step>) -> (Running, Running) {
 }
 
 #[test]
-fn an_exporter_keeps_what_an_endpoint_refuses_and_sends_it_when_it_is_taken() {
+fn an_exporter_keeps_spans_that_an_endpoint_refuses_and_sends_them_later() {
     for_each_answer(Mood::Holds, |stage, collector, which| {
         let kept = || Kept { ledgers: stage.tally().pending(), store: 0 };
         let steps = vec![add(r"\\server\share"); OPERATIONS as usize];
@@ -186,7 +187,7 @@ fn an_exporter_keeps_what_an_endpoint_refuses_and_sends_it_when_it_is_taken() {
 }
 
 #[test]
-fn an_agent_keeps_what_an_endpoint_refuses_and_sends_it_when_it_is_taken() {
+fn an_agent_keeps_spans_that_an_endpoint_refuses_and_sends_them_later() {
     for_each_answer(Mood::Holds, |stage, collector, which| {
         let kept = || Kept {
             ledgers: stage.tally().pending(),
@@ -212,13 +213,13 @@ fn an_agent_keeps_what_an_endpoint_refuses_and_sends_it_when_it_is_taken() {
 }
 
 #[test]
-fn drain_keeps_what_an_endpoint_refuses_and_fails() {
+fn drain_keeps_spans_that_an_endpoint_refuses_and_fails() {
     for_each_answer(Mood::Refuses, |stage, collector, which| {
         for _ in 0..OPERATIONS {
             dead_host(stage);
         }
         assert_eq!((ledger_files(stage) as u64, stage.tally().pending()), (OPERATIONS, OPERATIONS));
-        // Once more costs nothing either.
+        // A second attempt loses nothing either.
         for _ in 0..2 {
             let (code, summary) = drain(stage);
             let waiting = summary["waiting"].as_u64().unwrap();
@@ -237,8 +238,8 @@ fn drain_keeps_what_an_endpoint_refuses_and_fails() {
     });
 }
 
-/// Drains so many operations against a collector that answers 401, twice, and then against the same
-/// collector when it takes them. Prints what was on the disk, and how long it took.
+/// Drains so many operations, twice while the collector answers 401, and then when it takes them.
+/// Prints what was on the disk, and how long it took.
 fn drain_with_a_wrong_token(stage: &Stage, collector: &Refusing, operations: u64) {
     let pending = stage.tally().pending();
     println!("before: {} ledgers with {pending} operations", ledger_files(stage));
@@ -269,7 +270,7 @@ fn drain_with_a_wrong_token(stage: &Stage, collector: &Refusing, operations: u64
 }
 
 #[test]
-fn a_wrong_token_costs_drain_nothing() {
+fn drain_loses_nothing_with_a_wrong_token() {
     let collector = Refusing::with(Some(Answer::status(401)), Mood::Refuses);
     let stage = Stage::behaving(collector.clone());
     for _ in 0..20 {
@@ -281,7 +282,7 @@ fn a_wrong_token_costs_drain_nothing() {
 /// `cargo test -p mpr-otel-tests --test refused two_hundred_thousand -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement: 1250 full ledgers, and minutes"]
-fn a_wrong_token_costs_drain_nothing_of_two_hundred_thousand_operations() {
+fn drain_loses_nothing_of_two_hundred_thousand_operations_with_a_wrong_token() {
     const LEDGERS: u64 = 1250;
     let collector = Refusing::with(Some(Answer::status(401)), Mood::Refuses);
     let stage = Stage::behaving(collector.clone());
@@ -295,7 +296,7 @@ fn a_wrong_token_costs_drain_nothing_of_two_hundred_thousand_operations() {
     drain_with_a_wrong_token(&stage, &collector, LEDGERS * each.len() as u64);
 }
 
-/// Drains where one span is refused with `status`: it is lost, and the others arrive.
+/// Drains while one span is refused with `status`: that span is lost, and the others arrive.
 fn drained_with_a_poisoned_span(status: u16) {
     const HOSTS: u64 = 6;
     let stage = Stage::behaving(move |request: &Request| {
@@ -315,23 +316,23 @@ fn drained_with_a_poisoned_span(status: u16) {
     let ids: Vec<_> = taken.flat_map(received).map(|span| span.span.span_id).collect();
     assert_eq!(ids.len() as u64, HOSTS - 1);
     assert_eq!(ids.into_iter().collect::<HashSet<_>>().len() as u64, HOSTS - 1);
-    // It is settled: nothing is left to fail.
+    // Everything is settled, so nothing can fail any more.
     let (code, summary) = drain(&stage);
     assert_eq!((code, &summary["operations"]), (Some(0), &0.into()), "{summary}");
 }
 
 #[test]
-fn drain_gets_past_a_span_that_is_refused() {
+fn drain_goes_on_after_a_span_that_is_refused() {
     drained_with_a_poisoned_span(400);
 }
 
 #[test]
-fn drain_gets_past_a_span_at_which_the_collector_fails() {
+fn drain_goes_on_after_a_span_at_which_the_collector_fails() {
     drained_with_a_poisoned_span(500);
 }
 
 #[test]
-fn a_span_that_is_refused_costs_no_other_one_and_few_requests() {
+fn a_refused_span_loses_no_other_one_and_needs_few_requests() {
     const SPANS: usize = 150;
     let requests = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&requests);
@@ -355,7 +356,7 @@ fn a_span_that_is_refused_costs_no_other_one_and_few_requests() {
 }
 
 #[test]
-fn a_span_at_which_the_collector_fails_keeps_no_other_one_in_its_host() {
+fn a_span_at_which_the_collector_fails_does_not_keep_others_in_their_host() {
     const SPANS: usize = 100;
     let stage = Stage::behaving(move |request: &Request| {
         Answer::status(if is_poisoned(request) { 500 } else { 200 })
@@ -381,7 +382,7 @@ fn drain_fails_if_a_span_was_refused() {
     assert_eq!((code, &summary["waiting"], &summary["lost"]), (Some(1), &0.into(), &1.into()));
 }
 
-/// A collector that answers with `status` as long as a request has the poisoned span.
+/// A collector that answers with `status` to each request that contains the poisoned span.
 fn poisoned_among_a_thousand(status: u16) {
     const SPANS: usize = 1000;
     let stage = Stage::behaving(move |request: &Request| {
@@ -400,16 +401,16 @@ fn poisoned_among_a_thousand(status: u16) {
 }
 
 #[test]
-fn a_span_that_is_refused_among_a_thousand_costs_no_other_one() {
+fn a_refused_span_among_a_thousand_loses_no_other_one() {
     poisoned_among_a_thousand(400);
 }
 
 #[test]
-fn a_span_at_which_the_collector_fails_keeps_no_other_one_waiting() {
+fn a_span_at_which_the_collector_fails_does_not_delay_others() {
     poisoned_among_a_thousand(500);
 }
 
-/// A collector that takes empty batches, and fails at every other one while it is asked to.
+/// A collector that takes empty batches, and fails at every other batch while the flag is set.
 fn failing_at_every_span() -> (Stage, Arc<AtomicBool>, Arc<AtomicUsize>) {
     let (fails, failed) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
     let (failing, count) = (Arc::clone(&fails), Arc::clone(&failed));
@@ -424,11 +425,11 @@ fn failing_at_every_span() -> (Stage, Arc<AtomicBool>, Arc<AtomicUsize>) {
     (stage, fails, failed)
 }
 
-/// So many failures that some spans are suspected.
+/// More failures than are needed to suspect some spans.
 const MANY: usize = 5;
 
 #[test]
-fn a_collector_that_fails_at_every_span_costs_an_agent_none_though_it_takes_empty_batches() {
+fn an_agent_loses_no_span_if_a_collector_takes_only_empty_batches() {
     let (stage, fails, failed) = failing_at_every_span();
     let (agent, host) = agent_and_host(&stage, vec![add(r"\\server\share"); 10]);
     stage.until(|| failed.load(Ordering::Relaxed) >= MANY);
@@ -440,7 +441,7 @@ fn a_collector_that_fails_at_every_span_costs_an_agent_none_though_it_takes_empt
 }
 
 #[test]
-fn a_collector_that_fails_at_every_span_costs_a_host_none_though_it_takes_empty_batches() {
+fn a_host_loses_no_span_if_a_collector_takes_only_empty_batches() {
     let (stage, fails, failed) = failing_at_every_span();
     let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\share"); 10]));
     stage.until(|| failed.load(Ordering::Relaxed) >= MANY);

@@ -1,4 +1,4 @@
-//! A secret goes to the collector, and nowhere else. What Windows alone has of it, tests/wine.rs tests.
+//! A secret goes to the collector, and nowhere else. tests/wine.rs tests what only Windows has.
 #![cfg(unix)]
 
 use mpr_otel_lab::equipment::stage::{Stage, add, lane, received, spawn, start};
@@ -14,7 +14,7 @@ use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A text that nothing else has in it, and the header that it is the value of.
+/// A text that occurs nowhere else, and the header value that contains it.
 const SECRET: &str = "Zwq7Kd0SecretPv3";
 const HEADER: &str = "authorization=Bearer%20Zwq7Kd0SecretPv3";
 const VALUE: &str = "Bearer Zwq7Kd0SecretPv3";
@@ -40,7 +40,7 @@ fn files_with_the_secret(folder: &Path) -> Vec<PathBuf> {
 fn a_secret_goes_to_the_collector_and_into_no_file_output_or_command_line() {
     let refuses = Arc::new(AtomicBool::new(false));
     let answers = Arc::clone(&refuses);
-    // Some gateways repeat what they were sent.
+    // Some gateways repeat the headers that they got.
     let stage = Stage::behaving(move |request: &Request| {
         let sent = request.header("authorization").unwrap_or_default();
         match answers.load(Ordering::Relaxed) {
@@ -82,7 +82,7 @@ fn a_secret_goes_to_the_collector_and_into_no_file_output_or_command_line() {
     }
     let line = fs::read(format!("/proc/{}/cmdline", agent.pid())).unwrap();
     assert!(!String::from_utf8_lossy(&line).contains(SECRET));
-    // What it says of a collector that wants another one.
+    // The agent's report about a collector that wants another secret.
     refuses.store(true, Ordering::Relaxed);
     map();
     next();
@@ -92,7 +92,7 @@ fn a_secret_goes_to_the_collector_and_into_no_file_output_or_command_line() {
     said.push(program(&["status"]));
     let errors = agent.interrupt();
     assert!(errors.contains("401") && !errors.contains(SECRET), "{errors}");
-    // What waits is in the store of the agent, then in that of `drain`.
+    // Waiting operations are in the agent's store, and then in that of `drain`.
     assert_eq!(files_with_the_secret(stage.folder.path()), Vec::<PathBuf>::new());
     map();
     for json in [&["--json"][..], &[]] {
@@ -123,7 +123,7 @@ fn install_takes_a_secret_from_a_file_or_standard_input_and_not_from_its_command
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(said.contains(complaint) && !said.contains(SECRET), "{said}");
     };
-    // With a good value all that is wrong is that this is no Windows.
+    // If the value is good, the only error is that this system is not Windows.
     expect(install(&["--headers-file", "-"], HEADER), 1, "install needs Windows");
     expect(install(&["--headers-file", "-"], ""), 2, "standard input has nothing in it");
     expect(

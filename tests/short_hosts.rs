@@ -1,5 +1,5 @@
-//! Hosts that map one drive and end at once, as a logon script's do: nothing they did is lost, and
-//! what they leave does not fill the disk.
+//! Hosts that map one drive and end at once, as a logon script does. None of their operations is
+//! lost, and their ledgers do not fill the disk.
 
 // The figures are for the person who runs it.
 #![allow(clippy::print_stdout)]
@@ -11,7 +11,7 @@ use mpr_otel_lab::equipment::stage::{Received, Running, Stage, received, spawn};
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Each test has the machine for itself: how fast hosts come and go is a part of it.
+/// Each test runs alone on the machine, because it depends on how fast hosts start and end.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -80,7 +80,7 @@ fn a_thousand_beside_an_agent(delivery: &str) {
     };
     while received(stage.request()).into_iter().map(&mut note).max() < Some(HOSTS) {}
     stage.until(|| files(&stage) == 0);
-    // Of hosts that sent by themselves the agent takes over what they did not.
+    // The agent takes over only what hosts that send by themselves did not send.
     let exported = &stage.report()["exported"];
     if delivery == DELIVERY_AGENT {
         stage.report_when(HOSTS as u64, HOSTS as u64, 0);
@@ -88,7 +88,7 @@ fn a_thousand_beside_an_agent(delivery: &str) {
         assert!(exported.as_u64() <= Some(HOSTS as u64), "{exported}");
     }
     agent.stop();
-    // What came again.
+    // Spans that came a second time.
     stage.receiver.requests().try_iter().flat_map(received).for_each(|span| {
         note(span);
     });
@@ -108,11 +108,11 @@ fn a_thousand_short_hosts_that_leave_delivery_to_the_agent_are_a_thousand_spans(
 }
 
 #[test]
-fn an_agent_sends_what_a_hundred_short_hosts_left() {
+fn an_agent_sends_the_operations_of_a_hundred_short_hosts() {
     let _alone = alone();
     let stage = Stage::new();
     for left in 1..=100 {
-        // They cannot send anything.
+        // These hosts end before they can send anything.
         short_host(&stage, &[("MPR_OTEL_BATCH_DELAY_MS", "60000")]);
         assert_eq!(files(&stage), left);
     }
@@ -125,7 +125,7 @@ fn an_agent_sends_what_a_hundred_short_hosts_left() {
     agent.stop();
 }
 
-/// More short hosts than a folder without an agent takes: they all end well.
+/// More short hosts than a folder without an agent takes: all of them succeed.
 fn more_than_the_folder_takes(delivery: &str) {
     const HOSTS: usize = 503;
     const BOUND: usize = 500;
@@ -142,11 +142,11 @@ fn more_than_the_folder_takes(delivery: &str) {
 }
 
 #[test]
-fn short_hosts_that_nobody_serves_fill_the_folder_to_its_bound_and_no_further() {
+fn short_hosts_without_an_agent_fill_the_folder_to_its_limit_and_no_further() {
     more_than_the_folder_takes(DELIVERY_IN_PROCESS);
 }
 
 #[test]
-fn short_hosts_without_an_agent_that_is_to_send_fill_the_folder_to_its_bound_and_no_further() {
+fn short_hosts_with_delivery_agent_and_no_agent_fill_the_folder_to_its_limit_and_no_further() {
     more_than_the_folder_takes(DELIVERY_AGENT);
 }

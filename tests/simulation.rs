@@ -1,4 +1,4 @@
-//! `mpr-otel-lab simulate`: what a collector gets is the truth, whatever happens on the way.
+//! `mpr-otel-lab simulate`: a collector gets the true operations, whatever happens on the way.
 
 use mpr_otel_lab::equipment::stage::{PATIENCE, Received, Stage, received, show, spawn};
 use mpr_otel_lab::receiver::{Answer, Behaviour, Receiver, Request, Stream};
@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What makes operations count together: server, operation, outcome, class, error.
+/// The facts by which operations are counted together: server, operation, outcome, class, error.
 type Series = (String, String, String, String, String);
-/// How many, nanoseconds in all, how many by rounded duration.
+/// The number of operations, their nanoseconds together, and their number by rounded duration.
 type Sum = (u64, u128, BTreeMap<u64, u64>);
 
 fn truth_file(stage: &Stage) -> PathBuf {
@@ -40,14 +40,14 @@ fn read_truth(stage: &Stage) -> Value {
     serde_json::from_slice(&std::fs::read(truth_file(stage)).unwrap()).unwrap()
 }
 
-/// Runs a simulation to its end, which must be a good one, and gives the truth.
+/// Runs a simulation to its end, which must be a success, and returns the truth.
 fn simulate(stage: &Stage, arguments: &[&str]) -> Value {
     let output = command(stage, arguments).output().unwrap();
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     read_truth(stage)
 }
 
-/// The truth of a simulation whose spans nobody looks at.
+/// The truth of a simulation whose spans the test does not read.
 fn truth_of(arguments: &[&str]) -> Value {
     simulate(&Stage::new(), arguments)
 }
@@ -63,7 +63,7 @@ fn arrived(stage: &Stage) -> Vec<Received> {
     spans.into_values().collect()
 }
 
-/// Rounds up to two digits, another way than the program does: by its decimal digits.
+/// Rounds up to two digits in another way than the program does: by the decimal digits.
 fn two_digits_up(nanos: u64) -> u64 {
     let ms = nanos / 1_000_000 + u64::from(!nanos.is_multiple_of(1_000_000));
     let zeros = ms.to_string().len().saturating_sub(2) as u32;
@@ -113,10 +113,11 @@ fn series_of_truth(truth: &Value) -> BTreeMap<Series, Sum> {
     sums
 }
 
-/// Ten minutes, by which late spans are late.
+/// Ten minutes: a late span ends so long before it is sent.
 const LATE_MS: u64 = 600_000;
 
-/// When a span was sent, in milliseconds since 1970: when it ended, or ten minutes later if it is late.
+/// When a span was sent, in milliseconds since 1970: at its end, or ten minutes later if it is
+/// late.
 fn sent_ms(span: &Received, truth: &Value) -> u64 {
     let ended = span.span.end_time_unix_nano / 1_000_000;
     if is_late(span, truth) { ended + LATE_MS } else { ended }
@@ -139,13 +140,13 @@ fn check(spans: &[Received], truth: &Value) {
     }
 }
 
-/// Operations of a truth by what is asked of their series.
+/// The operations of a truth whose series `of` selects.
 fn count(truth: &Value, of: impl Fn(&Series) -> bool) -> u64 {
     series_of_truth(truth).iter().filter(|(series, _)| of(series)).map(|(_, sum)| sum.0).sum()
 }
 
 #[test]
-fn what_arrives_is_the_truth_series_by_series_with_every_duration() {
+fn the_spans_that_arrive_are_the_truth_series_by_series_with_every_duration() {
     let stage = Stage::new();
     let truth = simulate(&stage, &["--machines", "300"]);
     let spans = arrived(&stage);
@@ -166,13 +167,13 @@ fn a_thousand_machines_have_every_class_of_error_in_a_day_and_few_of_each() {
     assert!((7_000..9_000).contains(&operations), "{operations}");
     let classes: BTreeSet<String> =
         series_of_truth(&truth).keys().map(|series| series.3.clone()).collect();
-    // Eight, and none.
+    // Eight classes, and the operations without one.
     assert_eq!(classes.len(), 9, "{classes:?}");
     let failures = truth["failures"].as_u64().unwrap();
     assert!(failures * 200 > operations && failures * 67 < operations, "{failures}");
     let servers: BTreeSet<String> =
         series_of_truth(&truth).keys().map(|series| series.0.clone()).collect();
-    // 24, and none: cancels by drive letter.
+    // 24 servers, and the operations without one: cancels by drive letter.
     assert_eq!(servers.len(), 25, "{servers:?}");
     assert!(count(&truth, |series| series.2 == "cancelled") > 10);
     assert_eq!(truth["unfinished"], 0);
@@ -272,7 +273,7 @@ fn machines_share_requests_unless_they_send_themselves() {
     let direct = Stage::new();
     let truth = simulate(&direct, &["--machines", "50", "--direct"]);
     let mut spans = 0;
-    // The first request is empty: it tries the collector.
+    // The first request is empty: it asks whether the collector is there.
     for request in direct.receiver.requests().try_iter().skip(1) {
         assert_eq!(request.export.resource_spans.len(), 1);
         spans += received(request).len();
@@ -289,7 +290,7 @@ fn a_paced_span_ends_when_it_is_sent_and_lasts_as_long_as_it_was_simulated() {
     let spans = arrived(&stage);
     check(&spans, &truth);
     let ms = |key: &str| truth[key].as_u64().unwrap();
-    // Two seconds by the clock, which is the pace and no measure of speed.
+    // Two seconds by the clock. This is the pace of the run and does not measure speed.
     assert!(ms("ended_unix_ms") - ms("begun_unix_ms") >= 2_000);
     for span in &spans {
         let sent = sent_ms(span, &truth);
@@ -299,7 +300,7 @@ fn a_paced_span_ends_when_it_is_sent_and_lasts_as_long_as_it_was_simulated() {
 }
 
 #[test]
-fn at_full_speed_an_operation_ends_when_it_is_sent_too() {
+fn at_full_speed_too_an_operation_ends_when_it_is_sent() {
     let stage = Stage::new();
     let truth = simulate(&stage, &["--machines", "100", "--hours", "10"]);
     let ms = |key: &str| truth[key].as_u64().unwrap();
@@ -332,7 +333,8 @@ fn some_spans_come_late_and_some_connects_prompt_or_are_put_off() {
     }
 }
 
-/// Does what is listed with requests for spans, one after the other, and accepts all else.
+/// Does what is listed, one after the other, with requests that have spans, and accepts everything
+/// else.
 struct Moody {
     requests: AtomicUsize,
     /// The spans of requests that it accepted, once for each.
@@ -343,7 +345,7 @@ struct Moody {
 #[derive(Clone)]
 enum Mood {
     Answer(Answer),
-    /// Closes the connection without a word.
+    /// Closes the connection without an answer.
     Close,
 }
 
@@ -364,9 +366,9 @@ impl Behaviour for Moody {
     }
 }
 
-/// A stage with a collector of these moods, and what it has accepted.
+/// A stage with a collector that does this, and what the collector has accepted.
 fn moody(moods: &[Mood]) -> (Stage, Arc<Mutex<Vec<Received>>>) {
-    // The first request is empty: it tries the collector.
+    // The first request is empty: it asks whether the collector is there.
     let moods = [&[Mood::Answer(Answer::ok())], moods].concat();
     let accepted = Arc::new(Mutex::default());
     let moody = Moody { requests: AtomicUsize::new(0), accepted: Arc::clone(&accepted), moods };
@@ -391,10 +393,10 @@ fn a_collector_that_is_busy_or_breaks_off_for_a_while_loses_nothing() {
     // None twice: what was broken off was not taken.
     check(&accepted.lock().unwrap(), &truth);
     assert_eq!(truth["refused"], 0);
-    // What is closed without a word may have been taken.
+    // A request whose connection was closed without an answer may have been taken.
     let repeated = truth["repeated"].as_u64().unwrap();
     assert!((2..=1_024).contains(&repeated), "{repeated}");
-    // The Collector counts what its queue of traces refuses, each time.
+    // The Collector counts each time what its queue of traces refuses.
     let put_off = truth["put_off"].as_u64().unwrap();
     assert!((3..=1_536).contains(&put_off), "{put_off}");
     assert_eq!(truth["exact"], false);
@@ -415,14 +417,14 @@ fn a_collector_that_is_away_and_comes_back_gets_everything() {
     let stage = Stage::behaving(behaviour(Arc::clone(&gone)));
     let arguments = ["--machines", "500", "--from", "08:00", "--hours", "2", "--speed", "3600"];
     let running = spawn(&mut command(&stage, &arguments));
-    // The first tries the collector, the second has spans.
+    // The first request asks whether the collector is there; the second has spans.
     let first = stage.request();
     let second = stage.request();
     let Stage { folder, receiver } = stage;
     let address = receiver.address();
     let (requests, closing) = (receiver.requests().try_iter().collect::<Vec<_>>(), receiver);
     gone.store(true, Ordering::SeqCst);
-    // A request that finds nobody: it is answered with a closed connection.
+    // The connection of a request that comes while the collector is away is closed.
     let unheard = closing.requests().recv_timeout(PATIENCE).unwrap();
     let mut late: Vec<Request> = closing.requests().try_iter().collect();
     closing.close().unwrap();
@@ -442,7 +444,7 @@ fn a_collector_that_is_away_and_comes_back_gets_everything() {
 }
 
 #[test]
-fn what_the_collector_refuses_is_counted_and_is_not_in_the_truth() {
+fn spans_that_the_collector_refuses_are_counted_and_not_in_the_truth() {
     let (stage, accepted) = moody(&[Mood::Answer(Answer::ok()), status(400)]);
     let day = ["--machines", "100", "--from", "08:00", "--hours", "1"];
     let mut command = command(&stage, &[&day[..], &["--senders", "1", "--agents"]].concat());
@@ -460,7 +462,7 @@ fn what_the_collector_refuses_is_counted_and_is_not_in_the_truth() {
 }
 
 #[test]
-fn a_collector_that_accepts_a_part_makes_the_truth_inexact_and_that_is_said() {
+fn a_collector_that_accepts_a_part_makes_the_truth_inexact_and_the_output_says_so() {
     let partial = ExportTraceServiceResponse {
         partial_success: Some(ExportTracePartialSuccess {
             rejected_spans: 3,
@@ -478,8 +480,8 @@ fn a_collector_that_accepts_a_part_makes_the_truth_inexact_and_that_is_said() {
     assert!(text(&output.stdout).contains("too old"));
 }
 
-/// The truths of the same day without and with an incident, but for what servers have no part in:
-/// connects that are put off, and those whose user is asked first.
+/// The truths of the same day without and with an incident, except for operations in which servers
+/// take no part: connects that are put off, and those whose user is asked first.
 fn without_and_with(incident: &str) -> (Value, Value) {
     let plain = |mut truth: Value| {
         let series = truth["series"].as_array_mut().unwrap();
@@ -665,7 +667,7 @@ fn lost_operations_are_reported_by_the_next_span_and_by_the_agent() {
         told_in_full += usize::from(told == lost && lost > 0);
     }
     assert!(told_in_full > 10, "{told_in_full}");
-    // Each of the eight reasons is reported, and seven occur: nothing was refused.
+    // All eight reasons are reported, and seven occur: no span was refused.
     assert_eq!(lost_for.len(), 8);
     lost_for.retain(|_, lost| *lost > 0);
     assert_eq!(lost_for.len(), 7, "{lost_for:?}");
@@ -677,7 +679,7 @@ fn lost_operations_are_reported_by_the_next_span_and_by_the_agent() {
 }
 
 #[test]
-fn what_only_an_agent_can_lose_is_lost_for_the_given_reason_and_reported_by_no_span() {
+fn losses_of_an_agent_have_the_given_reason_and_are_reported_by_no_span() {
     let stage = Stage::new();
     let lossy = "losses@0:share=0.3,reason=expired";
     let day = ["--machines", "200", "--from", "08:00", "--hours", "3", "--agents"];
@@ -691,10 +693,10 @@ fn what_only_an_agent_can_lose_is_lost_for_the_given_reason_and_reported_by_no_s
 /// A machine's points of a metric, by its attributes: date and value.
 type Points = BTreeMap<(String, String, String), Vec<(u64, i64)>>;
 
-/// What the product says that it sends.
+/// The page that says what the product sends.
 const TELEMETRY: &str = include_str!("../docs/TELEMETRY.md");
 
-/// All points that agents reported, of metrics that are documented so.
+/// All points that agents reported, of metrics that the page documents.
 fn points(stage: &Stage) -> Points {
     let mut points = Points::new();
     for request in stage.receiver.metrics().try_iter() {
@@ -756,7 +758,7 @@ fn every_agent_reports_each_minute_and_ends_with_the_truth() {
         }
         let last = points.last().unwrap().1;
         *sums.entry(name).or_default() += last;
-        // An outcome is reported from the first operation on that ended so.
+        // An outcome is reported from the first operation on that has it.
         if name == "mpr.operation.ended" {
             *ended.entry(attributes).or_default() += last;
         } else {
@@ -765,7 +767,7 @@ fn every_agent_reports_each_minute_and_ends_with_the_truth() {
             always += 1;
         }
     }
-    // Eleven metrics, one of them for each of eight reasons.
+    // Eleven metrics, one of which has eight reasons.
     assert_eq!(always, 90 * 18);
     let agents = &truth["agents"];
     assert_eq!((&agents["reporting"], &agents["absent_count"]), (&90.into(), &0.into()));
@@ -854,7 +856,7 @@ fn machines_that_vanish_stop_with_their_agents_and_the_truth_names_them() {
 }
 
 #[test]
-fn in_silence_nobody_sends_anything() {
+fn during_the_incident_silence_no_host_sends_anything() {
     let stage = Stage::new();
     // An hour passes in a second.
     let arguments = "--machines 100 --from 08:00 --hours 3 --agents --speed 3600";
@@ -928,7 +930,8 @@ fn ten_times_the_machines_take_hardly_more_memory() {
             let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
             let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok());
             most = most.max(kib.unwrap_or(0_u64));
-            // Nobody keeps what arrives: this process' memory is not the one that is looked at.
+            // The receiver drops what arrives, because this process' memory is not the one that is
+            // tested.
             stage.receiver.requests().try_iter().for_each(drop);
         }
         let (status, output, errors) = reader.join().unwrap();
@@ -940,7 +943,7 @@ fn ten_times_the_machines_take_hardly_more_memory() {
     let (large, large_open, large_operations) = most("10000");
     assert!(large_operations > 8 * small_operations);
     assert!(small > 0 && large < 2 * small, "{small} KiB and {large} KiB");
-    // Under way is what a storm of so many users has under way, and not a day.
+    // Operations under way are those of so many users at the busiest time, not those of a day.
     assert!(small_open < 100 && large_open < 1_000, "{small_open} and {large_open}");
 }
 

@@ -1,6 +1,6 @@
-//! docs/TELEMETRY.md against what the library really sends.
+//! Compares docs/TELEMETRY.md with what the library sends.
 
-// Stops agents by a signal.
+// The tests stop agents by a signal.
 #![cfg(unix)]
 
 use mpr_otel_core::attribute::{Presence, RESOURCE, SPAN};
@@ -44,7 +44,7 @@ fn named_values(attribute: &str) -> BTreeSet<String> {
     meaning.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Operations that between them show every attribute.
+/// Operations that together show every attribute.
 fn script() -> Host {
     let everything = Step {
         request: ScriptedCall::Add(Add {
@@ -94,7 +94,7 @@ fn outcome(span: &Received) -> String {
     span.get("mpr.outcome").unwrap()
 }
 
-/// The sentence that the status of this span must have; none on what is no error.
+/// The sentence that this span's status must have; empty if the span is not an error.
 fn advice(span: &Received) -> String {
     match outcome(span).as_str() {
         "failure" => {
@@ -106,7 +106,7 @@ fn advice(span: &Received) -> String {
     }
 }
 
-/// Whether an attribute with this presence must be on this span; `None`: it may be.
+/// Whether an attribute with this presence must be on this span. `None` if it may be there or not.
 fn required(presence: Presence, span: &Received) -> Option<bool> {
     let outcome = outcome(span);
     let operation = || span.get("mpr.operation.name").unwrap();
@@ -125,14 +125,14 @@ fn required(presence: Presence, span: &Received) -> Option<bool> {
     }
 }
 
-/// What only Windows tells.
+/// Whether only Windows provides this attribute.
 fn of_windows(key: &str) -> bool {
     let tokens = ["session.id", "logon.id", "elevation", "impersonated", "service", "suspended"];
     tokens.iter().any(|name| key.strip_prefix("mpr.") == Some(name))
 }
 
 #[test]
-fn what_is_sent_is_what_is_documented() {
+fn the_attributes_that_are_sent_are_those_that_are_documented() {
     // The first request is refused, so that a span reports a loss.
     let refused = std::sync::atomic::AtomicBool::new(false);
     let stage = Stage::behaving(move |_: &mpr_otel_lab::receiver::Request| {
@@ -148,7 +148,7 @@ fn what_is_sent_is_what_is_documented() {
     let (host, report) = start(command, &host);
     assert_eq!(report.breaches, Vec::<String>::new());
     let mut spans = stage.spans(operations);
-    // But for what another host left, which comes from the agent.
+    // All are sent except the operation that another host left; that one comes from the agent.
     stage.tally_when(|tally| tally.pending() == 1);
     host.end_quietly();
     let agent = spawn(&mut stage.agent());
@@ -199,7 +199,7 @@ fn what_is_sent_is_what_is_documented() {
 }
 
 #[test]
-fn the_resource_is_what_is_documented() {
+fn the_resource_that_is_sent_is_the_one_that_is_documented() {
     let stage = Stage::new();
     let (host, _) = start(stage.host(), &lane(vec![add(r"\\server\share")]));
     let request = stage.request();
@@ -222,13 +222,13 @@ fn the_resource_is_what_is_documented() {
 fn every_reason_of_a_loss_is_documented() {
     let documented: Vec<String> =
         table("Accounting").into_iter().map(|row| row[0].clone()).collect();
-    // A ledger's, and the agent's own.
+    // A ledger's reasons, and the agent's own.
     let own = [POWER_LOSS, "store_full"];
     let reasons: Vec<&str> = Loss::ALL.iter().map(|loss| loss.name()).chain(own).collect();
     assert_eq!(documented, reasons);
 }
 
-/// What a metric is, as the page's tables say it, and its points' attributes.
+/// The kind of a metric in the page's words, and its points' attributes.
 fn describe(metric: &Metric) -> (&'static str, Vec<&[KeyValue]>) {
     match metric.data.as_ref().unwrap() {
         Data::Sum(sum) => {
@@ -246,7 +246,7 @@ fn describe(metric: &Metric) -> (&'static str, Vec<&[KeyValue]>) {
     }
 }
 
-/// The latest values of a counter or gauge, by its points' attributes in words.
+/// The latest values of a counter or gauge, by the text of its points' attributes.
 fn values(metric: &Metric) -> BTreeMap<String, i64> {
     let points: &[NumberDataPoint] = match metric.data.as_ref().unwrap() {
         Data::Sum(sum) => &sum.data_points,
@@ -293,8 +293,8 @@ fn count(metrics: &BTreeMap<String, Metric>, name: &str, attributes: &str) -> i6
 }
 
 #[test]
-fn the_agents_metrics_are_what_is_documented_and_count_what_happened() {
-    // Refuses the first operation for good and is away for the second.
+fn the_agents_metrics_are_those_that_are_documented_and_count_what_happened() {
+    // The collector refuses the first operation for good and is away for the second.
     let answers = std::sync::Mutex::new(vec![503, 400]);
     let stage = Stage::behaving(move |request: &mpr_otel_lab::receiver::Request| {
         let operations = request.export.resource_spans.iter().any(|group| {
@@ -341,7 +341,7 @@ fn the_agents_metrics_are_what_is_documented_and_count_what_happened() {
         assert_eq!(keys, named, "attributes of {}", row[0]);
     }
 
-    // The next agent reports what is new, and nothing twice.
+    // The next agent reports what is new, and nothing a second time.
     stage.receiver.metrics().try_iter().for_each(drop);
     leave_a_ledger(&stage);
     let agent = spawn(&mut stage.agent());
@@ -366,7 +366,7 @@ fn a_batch_that_is_divided_is_neither_exported_nor_rejected() {
     let exported = values(&metrics["otel.sdk.exporter.span.exported"]);
     assert_eq!(exported, BTreeMap::from([(String::new(), 2)]));
     assert_eq!(count(&metrics, "otel.sdk.exporter.span.inflight", ""), 0);
-    // Its spans about itself come when it stops.
+    // The agent's own spans come when it stops.
     agent.interrupt();
     let requests = stage.receiver.requests().try_iter();
     let scopes =
@@ -388,7 +388,7 @@ fn a_batch_that_is_divided_is_neither_exported_nor_rejected() {
 fn telemetry_about_the_agent_makes_no_telemetry() {
     let stage = Stage::new();
     let agent = spawn(&mut stage.agent());
-    // Metrics are sent several times, and no operation is there.
+    // Metrics are sent several times while there is no operation.
     for _ in 0..5 {
         metrics_when(&stage, |_| true);
     }

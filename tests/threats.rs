@@ -1,12 +1,12 @@
-//! docs/THREATS.md: each test that it names is in the file that it names, and each experiment is in
-//! docs/WINDOWS.md.
+//! Checks docs/THREATS.md: each test that the page names exists in the file that it names, and each
+//! experiment is in docs/WINDOWS.md.
 
 use mpr_otel_lab::equipment::repository;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Fewer tests than this are no page of threats.
+/// If the page names fewer tests, the code that reads it is broken.
 const FEWEST: usize = 15;
 
 fn page(name: &str) -> String {
@@ -18,8 +18,8 @@ fn cells(page: &str) -> impl Iterator<Item = &str> {
     page.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('|'))
 }
 
-/// The file and the test of each `file`: `test` in a cell. A file that is named without a test is an
-/// error.
+/// The file and the test of each `file`: `test` in a cell. It is an error if a file is named
+/// without a test.
 fn named(cell: &str) -> impl Iterator<Item = (&str, &str)> {
     let parts: Vec<&str> = cell.split('`').collect();
     let files = (1..parts.len()).step_by(2).filter(|index| parts[*index].ends_with(".rs"));
@@ -36,7 +36,7 @@ fn named(cell: &str) -> impl Iterator<Item = (&str, &str)> {
 fn tests(file: &Path) -> BTreeSet<String> {
     let source = fs::read_to_string(file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
     let after_mark = source.split("#[test]\n").skip(1);
-    // More attributes, and comments, may be between the two.
+    // Other attributes and comments may stand between the two.
     let name = |text: &str| {
         let function =
             text.lines().map(str::trim_start).find(|line| !line.starts_with(['#', '/']))?;

@@ -1,4 +1,5 @@
-//! What another process sees of an operation: that it was recorded, and that it was delivered.
+//! What another process can see of an operation: whether it was recorded, and whether it was
+//! delivered.
 #![cfg(target_os = "linux")]
 
 use mpr_otel_core::folder::{HostSlots, Recorded, Watch};
@@ -37,7 +38,7 @@ fn an_operation_is_seen_with_its_status_and_then_its_delivery() {
 }
 
 #[test]
-fn what_was_delivered_before_anybody_looked_is_seen_all_the_same() {
+fn an_operation_that_was_delivered_before_anybody_looked_is_seen() {
     let yard = Graveyard::new();
     let host = yard.host(Keeper::Host);
     let export = |host: &Host, name| host.export(host.done(name));
@@ -64,7 +65,7 @@ fn an_operation_without_post_a_loss_and_a_ledger_that_is_gone_are_told_apart() {
     assert_eq!(open.recorded, Recorded::default());
     assert!(open.is_over(AT_ONCE), "it is watched no longer than asked");
 
-    // Given up by its exporter, it has an end, and no POST.
+    // The exporter gave it up, so it has an end and no POST.
     let before = slots(&yard);
     let (given_up, _) = host.begin(r"\\files01\given_up");
     assert!(host.ledger.abandon(given_up, 1, 2_000_000));

@@ -1,10 +1,10 @@
-//! The Windows build under Wine: a program that nobody changed calls WNet, Wine's mpr.dll calls
-//! the test's network provider, and that plays MPR's part with the DLL that ships.
+//! The Windows build under Wine: an unchanged program calls WNet, Wine's mpr.dll calls the test's
+//! network provider, and the provider plays MPR's part with the DLL that ships.
 //!
-//! `cargo xtask test` builds all of it, names the place in `MPR_OTEL_TEST_WINE` and runs this;
-//! a plain `cargo test` leaves it out (Cargo.toml).
+//! `cargo xtask test` builds everything, puts its place into `MPR_OTEL_TEST_WINE` and runs this
+//! file. A plain `cargo test` leaves it out (Cargo.toml).
 #![cfg(unix)]
-// It says so when there is nothing to test with.
+// The tests print a line if there is nothing to test with.
 #![allow(clippy::print_stdout)]
 
 #[path = "wine/msi.rs"]
@@ -40,16 +40,16 @@ use tempfile::TempDir;
 
 const NOTIFYEES: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\NetworkProvider\Notifyees";
 const SETTINGS: &str = r"HKLM\SOFTWARE\mpr-otel";
-/// Where the agent's secrets are.
+/// The key of the agent's secrets.
 const SECRETS: &str = r"HKLM\SOFTWARE\mpr-otel\Agent";
 const SERVICE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\mpr-otel-agent";
 /// The name under which the agent writes to the Application log.
 const EVENT_SOURCE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\mpr-otel";
-/// Which Windows this is.
+/// The key with the version of Windows.
 const VERSION: &str = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion";
-/// Where Netlogon keeps the site.
+/// The key in which Netlogon keeps the site.
 const NETLOGON: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\Netlogon\Parameters";
-/// Where ledgers are by default, and a log beside them.
+/// The default folder of the ledgers, and a log beside it.
 const LEDGERS: &str = r"C:\ProgramData\mpr-otel\ledger";
 const LOG: &str = r"C:\ProgramData\mpr-otel\log.txt";
 /// The share that the tests map.
@@ -57,11 +57,11 @@ const SHARE: &str = r"\\files01\projects";
 /// The share whose server does not answer.
 const HANGS: &str = r"\\files01\hangs";
 
-/// A Windows on which mpr-otel is not installed, for one test at a time.
+/// A Windows without mpr-otel, for one test at a time.
 struct Windows {
     programs: PathBuf,
     prefix: PathBuf,
-    /// What the tests write for programs to read.
+    /// Files that the tests write for programs to read.
     folder: TempDir,
     receiver: Receiver,
     _turn: MutexGuard<'static, ()>,
@@ -71,12 +71,13 @@ struct Windows {
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
-    /// The signal that ended Wine's process for it.
+    /// The signal that ended Wine's process for the program.
     signal: Option<i32>,
     output: String,
     errors: String,
-    /// What Wine itself said when a process ended while a thread of it, such as the exporter, was
-    /// in the middle of a request to Wine's server. For a person who reads why a test failed.
+    /// What Wine itself printed when a process ended while one of its threads, such as the
+    /// exporter, was in the middle of a request to Wine's server. It is for a person who wants to
+    /// know why a test failed.
     #[allow(dead_code)]
     wine: String,
 }
@@ -129,7 +130,7 @@ impl Windows {
             prefix: prefix.into(),
             folder: tempfile::tempdir().unwrap(),
             receiver: Receiver::start().unwrap(),
-            // A test that failed left Windows as it found it, or the next line tells.
+            // If a test failed, it removed everything, or the next line finds out.
             _turn: TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()),
         };
         assert_eq!(windows.mpr_otel(&["uninstall"]).code, Some(0));
@@ -137,12 +138,12 @@ impl Windows {
         windows
     }
 
-    /// Says what becomes of operations on which name.
+    /// Says what happens to operations on which name.
     fn set_up_network(&self, script: &Value) {
         fs::write(self.folder.path().join("script.json"), script.to_string()).unwrap();
     }
 
-    /// A Windows program with Wine's environment, and none of the test's own settings.
+    /// A Windows program with Wine's environment, and without the test's own settings.
     fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("wine");
         for (name, _) in std::env::vars() {
@@ -170,7 +171,7 @@ impl Windows {
         end(command.args(arguments).spawn().unwrap())
     }
 
-    /// Installs with spans going to the test's receiver soon. Returns what `--json` says.
+    /// Installs so that spans go to the test's receiver soon. Returns what `--json` prints.
     fn install_with_agent(&self, arguments: &[&str]) -> Value {
         let endpoint = self.receiver.endpoint();
         let mut all = vec!["install", "--json", "--batch-delay-ms", "20"];
@@ -183,8 +184,8 @@ impl Windows {
         ended.json()
     }
 
-    /// The same for programs that send by themselves, unless the arguments say otherwise; and stops the
-    /// agent, so that nobody else sends.
+    /// The same for programs that send by themselves, unless the arguments say otherwise. Stops the
+    /// agent, so that only these programs send.
     fn install(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         if !arguments.contains(&"--delivery") {
@@ -202,7 +203,7 @@ impl Windows {
         self.until(|| self.service().contains("STOPPED"));
     }
 
-    /// The release after this one: as good, and not the same.
+    /// The release after this one: it works as well and has other bytes.
     fn next_version(&self) -> PathBuf {
         let next = self.folder.path().join("next");
         fs::create_dir_all(next.join("x86")).unwrap();
@@ -214,15 +215,15 @@ impl Windows {
         next
     }
 
-    /// What the service manager says of the agent.
+    /// What the service manager says about the agent.
     fn service(&self) -> String {
         let mut sc = self.command("sc");
         end(sc.args(["query", "mpr-otel-agent"]).spawn().unwrap()).output
     }
 
     /// The text of the last event with this number that the agent of [`LEDGERS`] reported to the
-    /// Application log, since it was last asked to stop. Wine keeps no events, so this is what the
-    /// agent keeps of them.
+    /// Application log since it was last asked to stop. Wine keeps no events, so this is what the
+    /// agent remembers of them.
     fn event(&self, id: &str) -> Option<String> {
         let recent = fs::read(self.file("ProgramData/mpr-otel/ledger/agent/events.json")).ok()?;
         let recent: Value = serde_json::from_slice(&recent).ok()?;
@@ -246,7 +247,7 @@ impl Windows {
         command
     }
 
-    /// Runs it to its end. Nothing may have been written to its standard error.
+    /// Runs a caller to its end. It must write nothing to its standard error.
     fn call(&self, words: &[&str]) -> Ended {
         let ended = end(self.caller(words).spawn().unwrap());
         assert_eq!(ended.errors, "", "{ended:?}");
@@ -264,8 +265,8 @@ impl Windows {
         spans
     }
 
-    /// Waits until `spans` has those of `count` operations, by their ids. What a host was sending
-    /// when it ended is sent again by the agent or `drain`, with the same id.
+    /// Waits until `spans` has the spans of `count` operations, by their ids. A span that a host
+    /// was sending when it ended is sent again by the agent or `drain`, with the same id.
     fn gather(&self, spans: &mut BTreeMap<Vec<u8>, Received>, count: usize) {
         while spans.len() < count {
             let request = self.receiver.requests().recv_timeout(PATIENCE).expect("a request");
@@ -276,8 +277,7 @@ impl Windows {
         assert_eq!(spans.len(), count, "more spans than operations");
     }
 
-    /// A caller that hangs in an operation which is not going to end, and its process id as
-    /// Windows counts them.
+    /// A caller that hangs in an operation that does not end, and its process id on Windows.
     fn hanging(&self) -> (Running, u64) {
         let caller = Running(self.caller(&["add2", "X:", HANGS]).spawn().unwrap());
         let deadline = Instant::now() + PATIENCE;
@@ -305,14 +305,14 @@ impl Windows {
         caller.0.wait().unwrap();
     }
 
-    /// What the program says with `--json`; it must have succeeded.
+    /// What the program prints with `--json`. It must succeed.
     fn json(&self, arguments: &[&str]) -> Value {
         let ended = self.mpr_otel(arguments);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         ended.json()
     }
 
-    /// Waits until nothing is left of any host.
+    /// Waits until there is no ledger of any host.
     fn until_no_ledgers(&self) {
         self.until(|| self.ledgers().is_empty());
     }
@@ -354,7 +354,7 @@ impl Windows {
         end(command.args(arguments).spawn().unwrap())
     }
 
-    /// Whether anything in Windows' folders or in the registry is ours.
+    /// The product's files in Windows' folders, and its keys in the registry.
     fn traces(&self) -> Vec<String> {
         let mut traces = Vec::new();
         // Wine gives services another ProgramData: users/Public.
@@ -399,8 +399,8 @@ fn end(mut child: Child) -> Ended {
     child.wait_with_output().unwrap().into()
 }
 
-/// How Windows programs call a file of this system.
-/// Of what `install` says, only what Wine's services cannot have; Windows' can.
+/// The warnings of `install` must all be about things that Wine's services lack; Windows' have
+/// them.
 fn expect_warnings_of_wine(installed: &Value) {
     for warning in installed["warnings"].as_array().unwrap() {
         assert!(warning.as_str().unwrap().ends_with("(os error 124)"), "{warning}");
@@ -411,7 +411,7 @@ fn windows_path(path: &Path) -> String {
     format!("Z:{}", path.to_str().unwrap().replace('/', r"\"))
 }
 
-/// All attributes of a span but those that differ from run to run.
+/// All attributes of a span, except those that differ from run to run.
 fn attributes(span: &Received) -> BTreeMap<String, String> {
     let mut attributes: BTreeMap<String, String> = span
         .span
@@ -424,7 +424,7 @@ fn attributes(span: &Received) -> BTreeMap<String, String> {
         assert!(value.parse::<u32>().is_ok(), "{varying} = {value}");
     }
     assert_eq!(attributes.remove("process.executable.name").as_deref(), Some("caller.exe"));
-    // Wine's only user is an administrator, and its one token of a logon is the elevated one.
+    // Wine's only user is an administrator, and the one token of a logon is elevated.
     assert_eq!(attributes.remove("mpr.elevation").as_deref(), Some("full"));
     attributes
 }
@@ -436,7 +436,7 @@ fn expect_attributes(span: &Received, expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
+fn each_function_of_wnet_becomes_a_span_with_all_its_facts() {
     let windows = Windows::new();
     windows.set_up_network(&json!([
         { "name": r"\\FILES01.corp.example\projects\x", "takes_ms": 120, "provider": "Test Network" },
@@ -572,7 +572,7 @@ fn each_function_of_wnet_becomes_a_span_that_tells_all_of_it() {
 }
 
 #[test]
-fn a_host_that_ends_at_once_or_is_killed_ends_as_it_meant_to_and_loses_nothing() {
+fn a_host_that_ends_at_once_or_is_killed_keeps_its_exit_code_and_loses_nothing() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
     windows.install(&[]);
@@ -588,7 +588,7 @@ fn a_host_that_ends_at_once_or_is_killed_ends_as_it_meant_to_and_loses_nothing()
     assert_eq!(tally.exported + tally.pending(), 10, "{tally:?}");
 }
 
-/// The library starts, and exports, on a thread that has no other token than the process'.
+/// The library starts and exports on a thread that has no token except the process'.
 #[test]
 fn a_span_says_whether_its_thread_impersonated() {
     let windows = Windows::new();
@@ -638,7 +638,7 @@ fn the_environment_of_an_elevated_host_counts_for_nothing_even_where_the_registr
     assert_eq!(spans[0].resource("site").as_deref(), Some("berlin"));
     assert!(spans[0].span.parent_span_id.is_empty());
 
-    // An excluded program is left alone altogether.
+    // An excluded program is not recorded at all.
     windows.install(&["--exclude-processes", "CALL*.exe"]);
     for ledger in windows.ledgers() {
         fs::remove_file(ledger).unwrap();
@@ -658,7 +658,7 @@ fn without_an_endpoint_a_host_records_and_sends_nothing() {
     let tally = windows.tally();
     assert_eq!((tally.seen, tally.pending()), (1, 1), "{tally:?}");
     assert_eq!(verdict(&windows), judged(1, "never", &["no_endpoint"]));
-    // Named at last, it gets what was recorded.
+    // When an endpoint is named, it gets the recorded operations.
     windows.install(&[]);
     windows.json(&["drain", "--json"]);
     windows.spans(1);
@@ -666,7 +666,7 @@ fn without_an_endpoint_a_host_records_and_sends_nothing() {
 }
 
 #[test]
-fn a_text_in_the_registry_is_expanded_by_windows_own_folders_and_by_no_variable() {
+fn a_text_in_the_registry_is_expanded_with_windows_own_folders_and_no_variable() {
     let windows = Windows::new();
     windows.install(&[]);
     let shown = |text: &str| {
@@ -688,10 +688,10 @@ fn a_text_in_the_registry_is_expanded_by_windows_own_folders_and_by_no_variable(
     assert!(malformed.as_str().unwrap().starts_with("%TEMP% is unknown here"), "{malformed}");
 }
 
-/// From a 64-bit program. That a 32-bit and an emulated one send the same is not run: Wine without
-/// its 32-bit half starts neither.
+/// From a 64-bit program. It was not run that 32-bit and emulated programs send the same: Wine
+/// without its 32-bit part starts neither.
 #[test]
-fn the_resource_says_which_windows_of_which_build_at_which_site() {
+fn the_resource_names_the_windows_version_the_build_and_the_site() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
     windows.install(&["--resource-attributes", "mpr.site=named,os.build_id=named"]);
@@ -731,7 +731,7 @@ fn the_resource_says_which_windows_of_which_build_at_which_site() {
     }
     let resource = sent();
     assert_eq!(resource("os.build_id"), Some(format!("{build}.0")));
-    // No site is known, so the setting's counts.
+    // No site is known, so the setting's value counts.
     assert_eq!(resource("mpr.site").as_deref(), Some("named"));
     assert_eq!(resource("host.id"), Some(host_id(&guid, computer)));
 }
@@ -799,13 +799,13 @@ fn install_can_be_repeated_and_uninstall_leaves_no_trace() {
 }
 
 #[test]
-fn install_makes_the_control_page_and_uninstall_has_running_hosts_stop_through_it() {
+fn install_makes_the_control_page_and_uninstall_stops_running_hosts_through_it() {
     let windows = Windows::new();
     windows.install(&[]);
     let path = windows.file("ProgramData/mpr-otel/ledger/agent/control");
     let bytes = fs::read(&path).unwrap();
     assert_eq!((bytes.len(), &bytes[..8]), (4096, &b"MPRCTRL\0"[..]));
-    // What a running host has mapped, from now to the end.
+    // The page as a running host maps it, from now to the end.
     let page = ControlPage::open(&path).unwrap().unwrap();
     assert!(!page.stop_is_set() && page.heartbeat_age().is_none());
     let shown = &windows.mpr_otel(&["status", "--json"]).json()["control_page"];
@@ -822,7 +822,7 @@ fn install_makes_the_control_page_and_uninstall_has_running_hosts_stop_through_i
     assert_eq!(windows.traces(), Vec::<String>::new());
 }
 
-/// A text that nothing else has in it, and the header that it is the value of.
+/// A text that occurs nowhere else, and the header value that contains it.
 const SECRET: &str = "Zwq7Kd0WineSecretPv3";
 const HEADER: &str = "authorization=Bearer%20Zwq7Kd0WineSecretPv3";
 const VALUE: &str = "Bearer Zwq7Kd0WineSecretPv3";
@@ -839,14 +839,14 @@ impl Windows {
         ended
     }
 
-    /// The same, without an agent that sends meanwhile.
+    /// The same, without an agent that sends at the same time.
     fn install_secret_alone(&self, endpoint: &str, arguments: &[&str]) -> Ended {
         let ended = self.install_secret(endpoint, arguments);
         self.stop_agent();
         ended
     }
 
-    /// Where the next request with spans says that it comes from.
+    /// The value of `Authorization` in the next request with spans.
     fn authorization(&self) -> Option<String> {
         loop {
             let request = self.receiver.requests().recv_timeout(PATIENCE).expect("a request");
@@ -867,15 +867,15 @@ impl Windows {
             .env("LC_ALL", "C")
             .output()
             .expect("grep");
-        // Files come and go meanwhile, so not its exit code.
+        // Files appear and disappear meanwhile, so the exit code does not count.
         let files = String::from_utf8(found.stdout).unwrap();
         let names = files.lines().map(|file| file.rsplit('/').next().unwrap().to_owned());
         names.collect()
     }
 }
 
-/// A collector that is a service of Windows: it passes what it is sent to the test's receiver, which is
-/// no service.
+/// A collector that is a service of Windows. It passes everything on to the test's receiver, which
+/// is not a service.
 struct CollectorService<'windows> {
     windows: &'windows Windows,
     endpoint: String,
@@ -952,7 +952,7 @@ fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     assert_eq!(report["endpoint"]["collector"], "accepts");
     said.extend([status, windows.mpr_otel(&["status"]), windows.mpr_otel(&["drain"])]);
 
-    // Without the service, the agent in the foreground and `drain` have it as well.
+    // Without the service, the agent in the foreground and `drain` have the secret, too.
     windows.stop_agent();
     said.push(map());
     said.push(windows.mpr_otel(&["drain", "--json"]));
@@ -962,7 +962,7 @@ fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     assert_eq!(windows.authorization().as_deref(), Some(VALUE), "the agent has it");
     drop(agent);
 
-    // A host that sends by itself has none, whatever its environment says.
+    // A host that sends by itself has no secret, whatever its environment says.
     let in_process = windows.install(&["--endpoint", &collector.endpoint]);
     let warnings = in_process["warnings"].to_string();
     assert!(!warnings.contains("headers"), "nothing is said of what was not given: {warnings}");
@@ -970,7 +970,7 @@ fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     windows.stop_agent();
     let warnings = in_process.json()["warnings"].to_string();
     assert!(warnings.contains("send without these headers"), "{warnings}");
-    // Of an agent that was killed nobody knows what it sent: the next one sends it again.
+    // It is not known what a killed agent sent, so the next agent sends it again.
     while windows.receiver.requests().try_recv().is_ok() {}
     said.push(in_process);
     let mut caller = windows.caller(&["add2", "-", SHARE, "wait"]);
@@ -986,7 +986,8 @@ fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     let found = windows.files_with_the_secret();
     fs::remove_file(&planted).unwrap();
     assert!(found.contains(&"planted.txt".to_owned()), "the search finds nothing: {found:?}");
-    // Wine keeps the registry in this file, and writes it now and then, into another one first.
+    // Wine keeps the registry in this file. It writes the file now and then, and first under
+    // another name.
     let is_registry = |name: &String| name == "system.reg" || name.starts_with("reg");
     let others = found.iter().filter(|name| !is_registry(name) && *name != "planted.txt");
     assert_eq!(others.count(), 0, "{found:?}");
@@ -1001,7 +1002,7 @@ fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     }
 }
 
-/// That Windows keeps users from the key is not run: under Wine it is Wine that does.
+/// It was not run that Windows keeps users from the key: here Wine does it.
 #[test]
 fn the_secrets_key_has_its_rights_even_if_a_user_made_one_before() {
     let windows = Windows::new();
@@ -1029,7 +1030,7 @@ fn the_secrets_key_has_its_rights_even_if_a_user_made_one_before() {
     assert_eq!(entries, BTreeSet::from(["A;CI;KA;;;SY", "A;CI;KA;;;BA", &reads]), "{after}");
     let values = windows.reg(&["query", SECRETS]).output;
     assert!(values.contains("kept") && values.contains(SECRET), "{values}");
-    // Given anew, and removed.
+    // The secret is written again and then removed.
     windows.install_secret(&windows.receiver.endpoint(), &[]);
     assert!(look().ends_with("read-key 5\n"));
     windows.install(&["--headers-file", ""]);
@@ -1056,7 +1057,7 @@ fn a_secret_that_every_user_can_read_is_not_sent_and_status_says_so() {
         assert_eq!(verdict(&windows), judged(0, "arrives", &["secret_exposed"]));
         windows.receiver.requests().recv_timeout(PATIENCE).unwrap();
         if key == SETTINGS {
-            // Moves it.
+            // This moves the secret to the agent's key.
             windows.install_secret_alone(&collector.endpoint, &[]);
             assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
             let request = windows.receiver.requests().recv_timeout(PATIENCE).unwrap();
@@ -1069,10 +1070,10 @@ fn a_secret_that_every_user_can_read_is_not_sent_and_status_says_so() {
 }
 
 #[test]
-fn a_secret_goes_in_clear_text_to_a_service_and_status_says_who_else_listens() {
+fn a_secret_goes_in_clear_text_only_to_a_service_and_status_names_another_listener() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
-    // The test is no service of Windows.
+    // The test's receiver is not a service of Windows.
     windows.install_secret_alone(&windows.receiver.endpoint(), &[]);
     let ended = windows.call(&["add2", "-", SHARE]);
     assert!(ended.ended_with(0), "{ended:?}");
@@ -1096,7 +1097,7 @@ fn a_secret_goes_in_clear_text_to_a_service_and_status_says_who_else_listens() {
     let drained = windows.json(&["drain", "--json"]);
     assert_eq!(drained["exported"], 1, "{drained}");
     assert_eq!(windows.authorization().as_deref(), Some(VALUE));
-    // Nobody at all is no service.
+    // If no process listens, that is reported in another way.
     drop(collector);
     assert_eq!(verdict(&windows), judged(1, "never", &["no_agent", "collector_away"]));
     windows.json(&["uninstall", "--json"]);
@@ -1111,13 +1112,13 @@ fn verdict(windows: &Windows) -> (Option<i32>, String, Vec<String>) {
     (status.code, verdict["arrival"].as_str().unwrap().to_owned(), names.collect())
 }
 
-/// What [`verdict`] gives.
+/// The value that [`verdict`] should return.
 fn judged(code: i32, arrival: &str, problems: &[&str]) -> (Option<i32>, String, Vec<String>) {
     (Some(code), arrival.to_owned(), problems.iter().map(|name| (*name).to_owned()).collect())
 }
 
 #[test]
-fn status_says_whether_what_is_done_arrives_and_what_is_wrong() {
+fn status_says_whether_operations_arrive_and_what_is_wrong() {
     let windows = Windows::new();
     assert!(verdict(&windows).2.contains(&"not_registered".to_owned()));
     windows.install(&[]);
@@ -1144,7 +1145,7 @@ fn status_says_whether_what_is_done_arrives_and_what_is_wrong() {
     windows.install(&[]);
     assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
 
-    // A DLL that no program loads: what it needs is cut off.
+    // A DLL that no program can load, because its end is cut off.
     let whole = shipped("mpr_otel.dll");
     fs::write(&x64, &whole[..whole.len() / 2]).unwrap();
     assert_eq!(verdict(&windows), judged(1, "partly", &["dll_not_loaded"]));
@@ -1167,7 +1168,8 @@ fn status_follows_the_registered_path_to_its_file_however_it_is_spelt() {
     register("mpr-otel", "REG_EXPAND_SZ", "mpr_otel.dll");
     assert!(verdict(&windows).2.contains(&"malformed_registration".to_owned()));
 
-    // As good a DLL, and not the one that was installed: nothing redirects 32-bit programs there.
+    // The DLL works, but it is not the one that was installed, and nothing leads 32-bit programs
+    // there.
     let other = windows.file("other/mpr_otel.dll");
     fs::create_dir_all(other.parent().unwrap()).unwrap();
     fs::copy(windows.programs.join("mpr_otel.dll"), &other).unwrap();
@@ -1175,7 +1177,7 @@ fn status_follows_the_registered_path_to_its_file_however_it_is_spelt() {
     let expected = judged(1, "partly", &["other_dll", "dll_of_wrong_architecture"]);
     assert_eq!(verdict(&windows), expected);
 
-    // Another installer's value, under a name of its own.
+    // Another installer's value, under another name.
     assert_eq!(windows.reg(&["delete", NOTIFYEES, "/v", "mpr-otel", "/f"]).code, Some(0));
     register("drives", "REG_EXPAND_SZ", r"%SystemRoot%\System32\mpr_otel.dll");
     assert_eq!(verdict(&windows), judged(0, "arrives", &[]));
@@ -1205,8 +1207,9 @@ fn json_has_the_fields_that_the_page_gives_it_on_windows() {
     fs::remove_file(windows.file("windows/syswow64/mpr_otel.dll")).unwrap();
     let broken = status();
     let never = json_page::compare("mpr-otel status", &[well.clone(), broken]);
-    // What a sound machine of this kind has not: an unreadable list, an Arm64X DLL, a malformed setting,
-    // a folder that cannot be listed, spans that were sent, an exporter that failed.
+    // A machine of this kind without a fault does not have these: an unreadable list, an Arm64X
+    // DLL, a malformed setting, a folder that cannot be listed, spans that were sent, and an
+    // exporter that failed.
     let absent = [
         "registration.problem",
         "registration.dlls[].leads_to",
@@ -1229,7 +1232,7 @@ fn json_has_the_fields_that_the_page_gives_it_on_windows() {
     let more = ["--collector-dir", r"C:\ProgramData\otelcol-mpr", "--log", ""];
     let never =
         json_page::compare("mpr-otel install", &[installed, windows.install_with_agent(&more)]);
-    // Nothing was in use, in another user's hands, or switched off.
+    // Nothing was in use, belonged to another user, or was switched off.
     let absent = [
         "agent.placement.superseded",
         "agent.problem",
@@ -1306,7 +1309,7 @@ fn a_wrong_setting_or_a_broken_release_changes_nothing() {
         assert_eq!(refused.code, Some(2), "{refused:?}");
         assert!(refused.errors.contains(complaint), "{refused:?}");
     }
-    // The DLL of the wrong width.
+    // The DLL is for the wrong width.
     let broken = windows.folder.path();
     fs::copy(windows.programs.join("mpr-otel.exe"), broken.join("mpr-otel.exe")).unwrap();
     fs::copy(windows.programs.join("x86/mpr_otel.dll"), broken.join("mpr_otel.dll")).unwrap();
@@ -1373,7 +1376,7 @@ fn a_release_without_a_dll_for_32_bit_programs_leaves_none_of_an_earlier_one() {
 }
 
 #[test]
-fn install_says_what_holds_and_not_what_it_was_asked_for() {
+fn install_reports_what_is_in_effect_and_not_what_it_was_asked_for() {
     let windows = Windows::new();
     const POLICY: &str = r"HKLM\SOFTWARE\Policies\mpr-otel";
     let said = |arguments: &[&str]| {
@@ -1415,7 +1418,7 @@ fn install_says_what_holds_and_not_what_it_was_asked_for() {
     assert!(last.starts_with(&format!("{off} (group policy)")), "{last}");
     assert_eq!(windows.reg(&["delete", POLICY, "/f"]).code, Some(0));
 
-    // What was said once holds until something else is said.
+    // A setting keeps its value until another one is given.
     let delivery = |arguments: &[&str]| windows.install_with_agent(arguments)["delivery"].clone();
     assert_eq!(delivery(&[]), "agent");
     assert_eq!(delivery(&["--in-process"]), "in-process");
@@ -1426,7 +1429,7 @@ fn install_says_what_holds_and_not_what_it_was_asked_for() {
 }
 
 #[test]
-fn a_place_that_others_could_take_away_is_refused_and_a_folder_of_theirs_is_put_aside() {
+fn a_place_that_others_could_move_is_refused_and_their_folder_is_moved_away() {
     let windows = Windows::new();
     let open = |folder: &Path| {
         fs::create_dir_all(folder).unwrap();
@@ -1445,7 +1448,7 @@ fn a_place_that_others_could_take_away_is_refused_and_a_folder_of_theirs_is_put_
     }
     fs::remove_dir(&shared).unwrap();
 
-    // As a user would who expects the product to come.
+    // These folders are such as a user makes who expects the product to be installed.
     let squatted = windows.file("ProgramData/mpr-otel");
     for folder in ["", "ledger", "ledger/agent"] {
         open(&squatted.join(folder));
@@ -1460,7 +1463,7 @@ fn a_place_that_others_could_take_away_is_refused_and_a_folder_of_theirs_is_put_
     assert!(fs::read(squatted.join("ledger/agent/store.redb")).unwrap() != b"a user's");
     let aside = windows.file("ProgramData/mpr-otel.aside-1");
     assert_eq!(fs::read(aside.join("ledger/agent/store.redb")).unwrap(), b"a user's");
-    // Its own it keeps, with what is in it.
+    // The product's own folder is kept, with its contents.
     let note = squatted.join("ledger/4712-0123456789abcdef.ledger");
     fs::write(&note, "").unwrap();
     assert_eq!(windows.install(&[])["put_aside"], json!([]));
@@ -1471,14 +1474,14 @@ fn a_place_that_others_could_take_away_is_refused_and_a_folder_of_theirs_is_put_
 }
 
 #[test]
-fn uninstall_removes_the_folders_of_earlier_settings_and_a_list_that_was_there_stays() {
+fn uninstall_removes_the_folders_of_earlier_settings_and_keeps_a_list_that_existed_before() {
     let windows = Windows::new();
     assert_eq!(windows.reg(&["add", NOTIFYEES, "/f"]).code, Some(0));
     let places = [r"C:\first\inner\ledger", r"C:\second\ledger", LEDGERS];
     for place in places {
         windows.install(&["--ledger-dir", place]);
     }
-    // Not what it did not make.
+    // A folder that `install` did not make is not removed.
     fs::create_dir(windows.file("third")).unwrap();
     let collector = ["--ledger-dir", r"C:\third\ledger", "--collector-dir", r"C:\queues\mpr"];
     let installed = windows.install(&collector);
@@ -1509,7 +1512,7 @@ fn the_agent_removes_a_replaced_dll_when_no_program_uses_it() {
     let installed = end(command.args(["install", "--json"]).spawn().unwrap());
     assert_eq!(installed.code, Some(0), "{installed:?}");
     let old = windows.file("windows/system32/mpr_otel.dll.1.old");
-    // The service has tried, and could not.
+    // The service has tried to remove the file and could not.
     assert!(old.exists());
     windows.stop_agent();
     assert!(end(caller).ended_with(5));
@@ -1548,7 +1551,7 @@ fn a_dll_in_use_is_replaced_and_removed_under_a_running_host() {
 
     let uninstalled = windows.mpr_otel(&["uninstall", "--json"]);
     assert_eq!(uninstalled.code, Some(0), "{uninstalled:?}");
-    // Nothing by which a program would find the DLL is left; what is in use awaits a restart.
+    // No value is left by which a program would find the DLL. Files in use wait for a restart.
     let scheduled = uninstalled.json()["at_restart"].to_string();
     for trace in windows.traces() {
         let name = trace.rsplit('/').next().unwrap();
@@ -1580,7 +1583,7 @@ fn hosts_that_end_right_after_mapping_lose_nothing_and_leave_nothing_while_the_a
 }
 
 #[test]
-fn what_killed_hosts_recorded_is_exported_and_what_was_open_as_unfinished() {
+fn operations_of_killed_hosts_are_exported_and_open_ones_as_unfinished() {
     let windows = Windows::new();
     windows.set_up_network(&json!([
         { "name": SHARE },
@@ -1610,20 +1613,20 @@ fn what_killed_hosts_recorded_is_exported_and_what_was_open_as_unfinished() {
     }
     let outcomes = finished.iter().map(|span| span.get("mpr.outcome").unwrap());
     assert_eq!(outcomes.collect::<Vec<_>>(), ["success"; 4]);
-    // Those of the hosts that leave delivery to the agent, at least.
+    // At least the spans of the hosts that leave delivery to the agent.
     let recovered = finished.iter().filter(|span| span.get("mpr.recovered").is_some()).count();
     assert!(recovered >= 2, "{recovered}");
 }
 
 #[test]
-fn inflight_shows_what_is_open_and_drain_sends_what_the_dead_left() {
+fn inflight_shows_open_operations_and_drain_sends_those_of_dead_hosts() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": HANGS, "takes_ms": 3_600_000 }]));
     windows.install(&[]);
     let nothing = windows.json(&["inflight", "--json"]);
     assert_eq!((&nothing["hosts"], &nothing["operations"]), (&json!(0), &json!([])));
     let (caller, pid) = windows.hanging();
-    // A live host's ledger is its own.
+    // A live host's ledger is not drained.
     let drained = windows.json(&["drain", "--json"]);
     assert_eq!((&drained["ledgers"], &drained["operations"]), (&json!(0), &json!(0)), "{drained}");
     windows.terminate(caller, pid);
@@ -1660,7 +1663,7 @@ fn a_host_that_leaves_delivery_to_the_agent_has_no_thread_and_no_socket_of_the_l
     assert_eq!(OF_SENDERS.map(|dll| has_loaded(&caller, dll)), [false, false]);
     finish(caller);
 
-    // So that there is something to see at all.
+    // Now there is something to see.
     windows.install(&["--delivery", "in-process"]);
     let caller = start();
     windows.spans(1);
@@ -1694,13 +1697,14 @@ fn has_loaded(program: &Child, dll: &str) -> bool {
     maps.to_lowercase().contains(&format!("/{dll}"))
 }
 
-/// What sends over the network, and what our DLL does not import.
+/// DLLs of programs that send over the network. The product's DLL does not import them.
 const OF_SENDERS: [&str; 2] = ["winhttp.dll", "ws2_32.dll"];
 
-/// A program whose folder a user can write to, with a DLL in it that has the name of one of Windows'. Of what
-/// our DLL imports that is not run: Wine does not look at DependentLoadFlags.
+/// A program in a folder that a user can write to, with a DLL in it that has the name of one of
+/// Windows' DLLs. For the DLLs that the product's DLL imports this was not run, because Wine
+/// ignores DependentLoadFlags.
 #[test]
-fn a_dll_beside_a_program_is_not_loaded_in_place_of_windows_own() {
+fn a_dll_beside_a_program_does_not_replace_one_of_windows() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
     windows.install(&["--delivery", "in-process"]);
@@ -1709,9 +1713,9 @@ fn a_dll_beside_a_program_is_not_loaded_in_place_of_windows_own() {
         fs::copy(windows.programs.join(file), folder.path().join(name)).unwrap();
     };
     put("caller.exe", "caller.exe");
-    // Wine has none of its own.
+    // Wine has no such DLL of its own.
     put("bcryptprimitives.dll", "bcryptprimitives.dll");
-    // It loads, and has no function of WinHTTP's.
+    // The file is a DLL that loads, and it has no function of WinHTTP.
     put("bcryptprimitives.dll", "winhttp.dll");
     let mut caller = windows.command(folder.path().join("caller.exe"));
     let caller = caller.args(["add2", "-", SHARE, "wait"]).spawn().unwrap();
@@ -1738,7 +1742,7 @@ fn sockets(program: &Child) -> usize {
 }
 
 #[test]
-fn the_agent_is_a_service_that_takes_over_is_updated_and_goes_without_a_trace() {
+fn the_agent_is_a_service_that_takes_over_can_be_updated_and_is_removed_without_a_trace() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
     // Wine gives services another ProgramData than programs, so the folder is named.
@@ -1776,7 +1780,7 @@ fn the_agent_is_a_service_that_takes_over_is_updated_and_goes_without_a_trace() 
 
     let again = windows.install_with_agent(&[]);
     assert_eq!(agent(&again), (json!("updated"), json!("unchanged")));
-    // The next version replaces the one that runs.
+    // The next version replaces the running one.
     let mut next = windows.command(windows.next_version().join("mpr-otel.exe"));
     let installed = end(next.args(["install", "--json"]).spawn().unwrap());
     assert_eq!(installed.code, Some(0), "{installed:?}");
@@ -1785,7 +1789,8 @@ fn the_agent_is_a_service_that_takes_over_is_updated_and_goes_without_a_trace() 
     assert!(ended.ended_with(0) && ended.output == "add2 0\n", "{ended:?}");
     windows.spans(1);
 
-    // While it runs, and has a copy of a damaged ledger; and a host died before its ledger was born.
+    // While the agent runs and has a copy of a damaged ledger, and after a host died while it made
+    // its ledger.
     let ledgers = windows.file("ProgramData/mpr-otel/ledger");
     let damaged = ledgers.join("agent/damaged/S-1-5-21-1");
     fs::create_dir_all(&damaged).unwrap();
@@ -1820,7 +1825,7 @@ fn a_policy_that_comes_later_ends_the_service_because_windows_starts_it_with_tha
 }
 
 #[test]
-fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
+fn a_service_that_cannot_be_the_agent_says_why_and_can_be_repaired() {
     let windows = Windows::new();
     windows.install(&["--ledger-dir", LEDGERS, "--log", LOG]);
     let log = || fs::read_to_string(windows.file("ProgramData/mpr-otel/log.txt")).unwrap();
@@ -1850,12 +1855,12 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
 
     windows.stop_agent();
     assert!(log().lines().last().unwrap().ends_with("the agent stops"), "{}", log());
-    // After a stop that somebody asked for, each start and failure is reported again.
+    // After a requested stop, each start and failure is reported again.
     windows.until(|| windows.event("1").is_none());
     assert_eq!(windows.event("3"), None);
     assert!(!log().contains("cannot write to the Application log"), "{}", log());
 
-    // By the very program that is to go.
+    // The program that uninstalls is the one that has to be removed.
     let mut installed = windows.command(r"C:\Program Files\mpr-otel\mpr-otel.exe");
     let uninstalled = end(installed.args(["uninstall", "--json"]).spawn().unwrap());
     assert_eq!(uninstalled.code, Some(0), "{uninstalled:?}");
@@ -1868,16 +1873,16 @@ fn a_service_that_cannot_be_the_agent_says_why_and_can_be_put_right() {
     windows.json(&["uninstall", "--json"]);
     assert_eq!(windows.traces(), Vec::<String>::new());
 
-    // Nor is it a service because somebody types so.
+    // A process does not become a service because a person types the flag.
     let typed = windows.mpr_otel(&["agent", "--service"]);
     assert_eq!(typed.code, Some(1), "{typed:?}");
     assert!(typed.errors.contains("is not a service"), "{typed:?}");
     assert!(typed.errors.contains("mpr-otel install"), "{typed:?}");
 }
 
-/// Where it counts, as it does for an ordinary user of Windows, the demo is not run.
+/// On Windows the environment counts for an ordinary user; that the demo then works was not run.
 #[test]
-fn the_demo_says_what_to_do_where_its_programs_environment_does_not_count() {
+fn the_demo_says_what_to_do_if_its_programs_environment_does_not_count() {
     let windows = Windows::new();
     let mut lab = windows.command(windows.programs.join("mpr-otel-lab.exe"));
     let demo = end(lab.args(["demo", "--json"]).spawn().unwrap());
@@ -1886,7 +1891,7 @@ fn the_demo_says_what_to_do_where_its_programs_environment_does_not_count() {
     assert!(said.contains("set AllowEnvironment to 1") && said.contains("ordinary user"), "{said}");
 }
 
-/// The DLL that writes down every call of it, registered by hand as docs/WINDOWS.md says.
+/// The DLL that writes down every call of itself, registered by hand as docs/WINDOWS.md says.
 struct Recorder<'windows> {
     windows: &'windows Windows,
 }
@@ -1913,7 +1918,7 @@ impl<'windows> Recorder<'windows> {
         self.windows.file("mpr-otel-recorder")
     }
 
-    /// What was written so far. Every line is whole.
+    /// The lines that were written so far. Every line is complete.
     fn lines(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.folder().join("calls.jsonl")).unwrap();
         assert!(text.ends_with('\n'), "{text}");
@@ -1929,17 +1934,17 @@ impl Drop for Recorder<'_> {
         if !key.contains("REG_") {
             self.windows.reg(&["delete", NOTIFYEES, "/f"]);
         }
-        // A test that failed says why first.
+        // If a test failed, its own reason is printed first.
         if !std::thread::panicking() {
             assert!(removed.iter().all(Result::is_ok) && value.code == Some(0), "{removed:?}");
         }
     }
 }
 
-/// The address that the provider puts where the contract defines nothing: nobody can read there.
+/// The address that the provider passes in undefined fields. Nothing can be read there.
 const WILD: u64 = 0x11;
 
-/// Whether a string was recorded as one that cannot be read.
+/// Whether a string was recorded as unreadable.
 fn is_wild(text: &Value) -> bool {
     text["address"] == WILD && text["unreadable"].is_u64() && text["text"].is_null()
 }
@@ -1959,7 +1964,7 @@ fn the_recorder_writes_down_each_call_as_it_came_beside_mpr_otel() {
         .args(["add2", "-", r"\\files01\payroll", "force", "1", "cancel2", "X:", "wait"])
         .spawn()
         .unwrap();
-    // Each of the two is notified of all.
+    // Both DLLs are notified of everything.
     assert_eq!(windows.spans(3).len(), 3);
     let ended = end(caller);
     assert!(ended.ended_with(0) && ended.errors.is_empty(), "{ended:?}");
@@ -1987,7 +1992,7 @@ fn the_recorder_writes_down_each_call_as_it_came_beside_mpr_otel() {
     assert_eq!(added_pre["NOTIFYADD"]["dwAddFlags"], 4);
     assert_eq!(added_pre["NOTIFYADD"]["hwndOwner"], 0);
     assert_eq!(resource["dwType"], 1);
-    // What the provider makes of fields that the contract leaves undefined.
+    // The provider's values in fields that the contract leaves undefined.
     for field in ["dwScope", "dwDisplayType", "dwUsage"] {
         assert_eq!(resource[field], 0xDEAD_BEEF_u32, "{field}");
     }
@@ -2027,7 +2032,7 @@ fn the_recorder_writes_down_each_call_as_it_came_beside_mpr_otel() {
 }
 
 #[test]
-fn the_recorder_tells_an_impersonating_thread_and_a_held_loader_lock() {
+fn the_recorder_recognises_an_impersonating_thread_and_a_held_loader_lock() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": SHARE }]));
     let recorder = Recorder::register(&windows);
@@ -2039,7 +2044,7 @@ fn the_recorder_tells_an_impersonating_thread_and_a_held_loader_lock() {
         let impersonation = line["thread"]["token"]["impersonation"].as_str();
         (impersonation, line["new_thread"]["ended"].as_bool().unwrap())
     });
-    // PRE and POST of each.
+    // PRE and POST of each operation.
     let impersonates = Some("impersonation");
     let expected = [(None, true), (impersonates, true), (impersonates, false)];
     assert_eq!(told.collect::<Vec<_>>(), expected.map(|each| [each; 2]).concat());
@@ -2057,7 +2062,7 @@ fn lines_of_many_processes_do_not_mix_and_without_a_folder_there_are_none() {
         let ended = end(caller);
         assert!(ended.ended_with(0) && ended.output == "add2 0\n".repeat(5), "{ended:?}");
     }
-    // In each process one when it is loaded, and two for each operation.
+    // Each process writes one line when the DLL is loaded, and two for each operation.
     assert_eq!(recorder.lines().len(), 6 * (1 + 2 * 5));
 
     fs::remove_dir_all(recorder.folder()).unwrap();
@@ -2066,14 +2071,14 @@ fn lines_of_many_processes_do_not_mix_and_without_a_folder_there_are_none() {
     fs::create_dir(recorder.folder()).unwrap();
 }
 
-/// What the probe maps, and what it says of each way.
+/// The shares that the probe maps.
 const IPC: &str = r"\\localhost\IPC$";
 const MISSING: &str = r"\\localhost\mpr-otel-no-such-share";
 const ADDS: [&str; 3] = ["WNetAddConnection2W", "WNetAddConnection3W", "WNetUseConnectionW"];
 const CANCELS: [&str; 2] = ["WNetCancelConnectionW", "WNetCancelConnection2W"];
 
 impl Windows {
-    /// Runs the probe, of these ways alone if there are any, and expects this exit code.
+    /// Runs the probe, with only these ways if there are any, and expects this exit code.
     fn probe(&self, only: &[&str], code: i32) -> Vec<Value> {
         let mut arguments = vec!["probe", "--json"];
         arguments.extend(only.iter().flat_map(|way| ["--only", *way]));
@@ -2087,7 +2092,7 @@ impl Windows {
     }
 }
 
-/// Way, operation and verdict of each row.
+/// The way, operation and verdict of each row.
 fn verdicts(rows: &[Value]) -> Vec<(&str, &str, &str)> {
     let text = |row: &'_ Value, key: &str| row[key].as_str().unwrap().to_owned().leak() as &str;
     rows.iter().map(|row| (text(row, "way"), text(row, "operation"), text(row, "result"))).collect()
@@ -2099,7 +2104,7 @@ fn the_probe_finds_every_way_of_a_sound_machine_notified_and_delivered() {
     windows.set_up_network(&json!([{ "name": IPC, "takes_ms": 30 }]));
     windows.install(&[]);
     let rows = windows.probe(&[], 0);
-    // What Wine does not have.
+    // Ways that Wine does not have.
     let mut expected: Vec<(&str, &str, &str)> =
         ["net use", "New-SmbMapping", "WScript.Network"].map(|way| (way, "map", "absent")).into();
     for way in ADDS {
@@ -2185,14 +2190,14 @@ fn the_probe_says_why_a_program_does_not_have_the_dll() {
     expect("not_found", "error 126");
     fs::copy(windows.programs.join("x86/mpr_otel.dll"), &dll).unwrap();
     expect("wrong_architecture", "error 193");
-    // Its header is right, so only loading it tells.
+    // The header is right, so only loading shows the fault.
     let whole = fs::read(windows.programs.join("mpr_otel.dll")).unwrap();
     fs::write(&dll, &whole[..8192]).unwrap();
     expect("wrong_architecture", "or damaged (error 193)");
 }
 
 #[test]
-fn the_probe_says_who_does_not_deliver() {
+fn the_probe_says_why_a_record_is_not_delivered() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": IPC }]));
     let expect = |detail: &str| {
@@ -2212,9 +2217,9 @@ fn the_probe_says_who_does_not_deliver() {
 }
 
 #[test]
-fn what_a_killed_program_mapped_is_cancelled_by_the_probe() {
+fn a_mapping_of_a_killed_program_is_cancelled_by_the_probe() {
     let windows = Windows::new();
-    // It dies when it has made its ledger: what begins before that dies with it.
+    // The program dies after it has made its ledger, because earlier operations are lost with it.
     let network = json!([{ "name": IPC, "takes_ms": 2000, "kills": "probe-caller" }]);
     windows.set_up_network(&network);
     windows.install(&[]);
@@ -2235,9 +2240,9 @@ fn net_is_held_at_its_end_until_its_ledger_has_been_read() {
     let windows = Windows::new();
     windows.set_up_network(&json!([{ "name": IPC, "takes_ms": 30 }]));
     windows.install(&[]);
-    // It sends what a program left that has ended.
+    // The agent sends what an ended program left.
     let _agent = windows.agent();
-    // Wine's own does not map. Wine runs it nevertheless, unless a setting says otherwise.
+    // Wine's own `net` does not map. Wine runs it nevertheless, unless a setting says otherwise.
     let net = windows.file("windows/system32/net.exe");
     let wines = fs::read(&net).unwrap();
     fs::copy(windows.programs.join("caller.exe"), &net).unwrap();
@@ -2264,7 +2269,7 @@ fn net_is_held_at_its_end_until_its_ledger_has_been_read() {
     assert_eq!(rows.len(), 5, "{report}");
 }
 
-/// An authority that this Windows trusts from its first use on, and certificates of it, as files in PEM.
+/// An authority that this Windows trusts from the beginning, and its certificates, as files in PEM.
 struct Certificates {
     folder: TempDir,
 }
@@ -2275,7 +2280,7 @@ impl Certificates {
     /// The name of the machine, which its certificate has as its subject.
     const MACHINE: &'static str = "agent01.corp.example";
 
-    /// The keys are RSA's: Wine takes no others.
+    /// The keys are RSA keys, because Wine takes no others.
     fn new() -> Self {
         let certificates = Self { folder: tempfile::tempdir().unwrap() };
         let authority = ["-subj", "/CN=mpr-otel's authority for its tests"];
@@ -2293,7 +2298,8 @@ impl Certificates {
         of_authority("machine", Self::MACHINE, "clientAuth");
         certificates.openssl(&["x509", "-in", "ca.pem", "-outform", "der", "-out", "ca.der"]);
         certificates.pack("machine");
-        // The same machine's, of an authority that no collector knows, and not valid for as long.
+        // A certificate of the same machine, from an authority that no collector knows, and valid
+        // for less time.
         let older = format!("/CN={}", Self::MACHINE);
         certificates.make("older", &["-subj", &older, "-days", "1"]);
         certificates.pack("older");
@@ -2324,13 +2330,14 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
-    /// The machine's certificate's.
+    /// The thumbprint of the machine's certificate.
     fn thumbprint(&self) -> String {
         let said = self.openssl(&["x509", "-in", "machine.pem", "-noout", "-fingerprint", "-sha1"]);
         said.trim_end().split_once('=').unwrap().1.to_owned()
     }
 
-    /// A collector with the certificate for this name, which wants one of its clients if it is `strict`.
+    /// A collector with the certificate for this name. If it is `strict`, it wants a client
+    /// certificate.
     fn collector(&self, name: &str, strict: bool) -> Receiver {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -2376,7 +2383,7 @@ impl Windows {
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
 
-    /// What `status` says of the collector.
+    /// What `status` reports about the collector.
     fn collector(&self) -> (String, String) {
         let endpoint = &self.mpr_otel(&["status", "--json"]).json()["endpoint"];
         let said = |field: &str| endpoint[field].as_str().unwrap().to_owned();
@@ -2384,7 +2391,7 @@ impl Windows {
     }
 }
 
-/// Wine's WinHTTP knows no address in a certificate, so the collector is called `localhost`.
+/// Wine's WinHTTP knows no addresses in certificates, so the collector is called `localhost`.
 #[test]
 fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
     let windows = Windows::new();
@@ -2401,14 +2408,15 @@ fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
         while !has_spans(collector.requests().recv_timeout(PATIENCE).expect("a request")) {}
     };
 
-    // An authority that nobody knows.
+    // An authority that the machine does not know.
     windows.install(&["--endpoint", &at(&plain)]);
     let (collector, detail) = windows.collector();
     assert_eq!(collector, "away", "{detail}");
     assert!(detail.contains("Trusted Root Certification Authorities"), "{detail}");
     assert!(plain.requests().try_recv().is_err(), "it was sent something");
 
-    // The same, once the machine trusts it: a program, and the service.
+    // The same collector, after the machine trusts its authority: for a program, and for the
+    // service.
     windows.store(&["root", &windows_path(&certificates.file("ca.der"))]);
     assert_eq!(windows.collector().0, "accepts");
     map();
@@ -2427,7 +2435,8 @@ fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
     assert!(detail.contains("another name than localhost"), "{detail}");
     assert!(elsewhere.requests().try_recv().is_err(), "it was sent something");
 
-    // A collector that wants a certificate gets none, one that the machine has not, and the right one.
+    // A collector that wants a certificate gets none, then one that the machine does not have, then
+    // the right one.
     let strict = certificates.collector("localhost", true);
     windows.install(&["--endpoint", &at(&strict)]);
     assert_eq!(windows.collector().0, "away");
@@ -2438,7 +2447,7 @@ fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
     let (collector, detail) = windows.collector();
     assert_eq!(collector, "away", "{detail}");
     assert!(detail.contains(r"LocalMachine\My has no such certificate"), "{detail}");
-    // Wine has one place for their keys, in which the last one stays.
+    // Wine has only one place for keys, and the last key stays in it.
     for name in ["older.pfx", "machine.pfx"] {
         let pfx = windows_path(&certificates.file(name));
         windows.store(&["my", &pfx, Certificates::PASSWORD]);
@@ -2448,7 +2457,7 @@ fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
         let (collector, detail) = windows.collector();
         assert_eq!(collector, "accepts", "{name}: {detail}");
     }
-    // What a program could not send by itself, for it shows no certificate, `drain` sends.
+    // A program shows no certificate, so its span does not go; `drain` sends it.
     while strict.requests().try_recv().is_ok() {}
     map();
     assert!(windows.tally().pending() > 0);
@@ -2456,7 +2465,7 @@ fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
     windows.json(&["drain", "--json"]);
     is_sent_to(&strict);
 
-    // A file of authorities is for other systems.
+    // A file of authorities is only for other systems.
     let refused = windows.mpr_otel(&["install", "--ca-certificate", r"C:\ca.pem"]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.errors.contains("group policy"), "{refused:?}");
@@ -2473,8 +2482,9 @@ fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
     windows.json(&["uninstall", "--json"]);
 }
 
-/// The collector's name is nobody's, so what arrives came through the proxy, which is the test's receiver.
-/// A script, and what Windows' settings say, are not run: Wine's WinHTTP goes directly then.
+/// No machine has the collector's name, so what arrives came through the proxy, which is the test's
+/// receiver. A script and Windows' own proxy settings were not run, because Wine's WinHTTP then
+/// uses no proxy.
 #[test]
 fn the_agent_sends_through_its_proxy_and_a_program_and_its_environment_through_none() {
     let windows = Windows::new();

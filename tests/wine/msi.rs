@@ -365,7 +365,7 @@ fn an_upgrade_keeps_the_settings_and_the_program_that_holds_the_dll() {
 fn a_package_for_another_machine_is_refused_and_changes_nothing() {
     let windows = Ten::new();
     // Both before anything is set: Wine sets the architecture anew when its services start again, and they
-    // end when nothing runs for a minute.
+    // end when nothing runs for five minutes.
     let arm = Msi::release(&windows, 0, Architecture::Arm64);
     let x64 = Msi::x64(&windows, 0);
     let refused = arm.msiexec("/i", &[]);

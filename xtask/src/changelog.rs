@@ -1,9 +1,9 @@
-//! CHANGELOG.md, as far as a release needs it.
+//! The parts of CHANGELOG.md that a release needs.
 
 use crate::{Result, folder};
 use std::fs;
 
-/// The part of a version, without its heading.
+/// The section of a version, without its heading.
 pub fn section(version: &str) -> Result<String> {
     let page = fs::read_to_string(folder::root().join("CHANGELOG.md"))?;
     Ok(part(&page, version).ok_or_else(|| {
@@ -11,7 +11,7 @@ pub fn section(version: &str) -> Result<String> {
     })?)
 }
 
-/// What stands below the heading that begins with this word, up to the next one.
+/// The text from the heading that begins with this word to the next heading.
 fn part(page: &str, version: &str) -> Option<String> {
     let is_it = |line: &str| {
         let heading = line.strip_prefix("## ");
@@ -29,13 +29,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_is_what_stands_between_its_heading_and_the_next() {
+    fn a_section_is_the_text_between_its_heading_and_the_next() {
         let page = "# Changelog\n\n## Unreleased\n\nnew\n\n## 1.2.0 - 2026-01-02\n\n### Added\n\n\
                     - x\n\n## [1.1.0]\n\n- y\n";
         assert_eq!(part(page, "1.2.0").unwrap(), "### Added\n\n- x\n");
         assert_eq!(part(page, "1.1.0").unwrap(), "- y\n");
         assert_eq!(part(page, "Unreleased").unwrap(), "new\n");
-        // The beginning of a version is not the version.
+        // A text that only begins a version's number does not name the version.
         assert_eq!(part(page, "1.2"), None);
         assert_eq!(part("## 1.0.0\n\n## 0.9.0\n\n- z\n", "1.0.0"), None);
     }

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Writes what the tables make: into the repository, or with other values of parameters into
-/// another folder.
+/// Writes what is made from the tables: into the repository, or with other parameters into another
+/// folder.
 pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     let root = folder::root();
     let mut source = Source::read(&root)?;
@@ -29,7 +29,7 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     }
     if set && to.is_none() {
         return Err(
-            "what is checked in has the values of parameters.yaml; with --set, say --to <folder>"
+            "the files in the repository have the values of parameters.yaml; with --set, name another folder with --to <folder>"
                 .into(),
         );
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: what ships, in one folder.
+//! `cargo xtask dist`: everything that ships, in one folder.
 
 mod llvm;
 
@@ -29,7 +29,7 @@ const PAPERS: [&str; 14] = [
     "docs",
 ];
 
-/// What Windows users get.
+/// The files for Windows.
 pub struct Built {
     /// The program, 64-bit.
     pub program: PathBuf,
@@ -42,7 +42,7 @@ pub struct Built {
 }
 
 impl Built {
-    /// Builds and checks all of it.
+    /// Builds and checks all of these files.
     pub fn new(x64: &Toolchain, x86: &Toolchain, run: &mut Run) -> Option<Self> {
         let (mut programs, mut dll_x64, mut dll_x86) = <(PathBuf, PathBuf, PathBuf)>::default();
         let built = run.step("build windows dll x64", |log| {
@@ -67,12 +67,12 @@ impl Built {
         checked.then_some(Self { program, lab, dll_x64, dll_x86 })
     }
 
-    /// All of it.
+    /// All of these files.
     pub fn files(&self) -> [&Path; 4] {
         [&self.program, &self.lab, &self.dll_x64, &self.dll_x86]
     }
 
-    /// Copies it to `folder` as `mpr-otel install` wants to find it.
+    /// Copies the files to `folder` in the layout that `mpr-otel install` needs.
     pub fn copy_to(&self, folder: &Path) -> Result<()> {
         let x86 = folder.join("x86");
         fs::create_dir_all(&x86)
@@ -84,7 +84,7 @@ impl Built {
     }
 }
 
-/// What builds for both architectures, as a step.
+/// The toolchains for both architectures, as a step.
 pub fn toolchains(run: &mut Run) -> Option<(Toolchain, Toolchain)> {
     let mut both = None;
     run.step("prepare windows", |log| {
@@ -122,7 +122,7 @@ pub fn sign_all(signer: &Signer, log: &mut Log) -> Result<()> {
     sign(signer, &BINARIES.map(|name| folder::target().join("dist").join(name)), log)
 }
 
-/// What is in `target/dist` and runs on Windows.
+/// The files in `target/dist` that run on Windows.
 const BINARIES: [&str; 4] =
     ["mpr-otel.exe", "mpr-otel-lab.exe", "mpr_otel.dll", "x86/mpr_otel.dll"];
 
@@ -142,7 +142,7 @@ fn collect(built: &Built, toolchains: &[&Toolchain], log: &mut Log) -> Result<()
     Ok(())
 }
 
-/// Removes what an earlier version left.
+/// Removes the files of an earlier run.
 fn empty(dist: &Path) -> Result<()> {
     if dist.exists() {
         fs::remove_dir_all(dist)
@@ -168,7 +168,7 @@ fn copy_papers(dist: &Path, log: &mut Log) -> Result<()> {
     Ok(())
 }
 
-/// Whose work is linked into all of it, and under which licences.
+/// Writes who made the linked code, and under which licences.
 fn write_notices(toolchains: &[&Toolchain], dist: &Path) -> Result<()> {
     let targets: Vec<Target> = toolchains.iter().map(|toolchain| toolchain.target).collect();
     fs::write(dist.join("THIRD-PARTY-NOTICES.txt"), notices::text(&targets)?)?;
@@ -182,7 +182,7 @@ fn write_notices(toolchains: &[&Toolchain], dist: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says which toolchain made what is for each target.
+/// Writes which toolchain made the files for each target.
 fn write_toolchains(toolchains: &[&Toolchain], dist: &Path, log: &mut Log) -> Result<()> {
     let mut text = String::new();
     for toolchain in toolchains {
@@ -203,7 +203,7 @@ fn sign(signer: &Signer, binaries: &[PathBuf], log: &mut Log) -> Result<()> {
     Ok(())
 }
 
-/// Copies a file, or a folder with all in it.
+/// Copies a file, or a folder with everything in it.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
     let failed = |error| format!("cannot copy {} to {}: {error}", from.display(), to.display());
     if !from.is_dir() {
@@ -218,7 +218,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a recorder in what ships.
+/// An error if the recorder is among the files that ship.
 fn refuse_recorder(shipped: &Path) -> Result<()> {
     let folder = |error| format!("cannot read {}: {error}", shipped.display());
     for entry in fs::read_dir(shipped).map_err(folder)? {

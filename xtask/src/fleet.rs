@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Names the folder with the tools.
+/// The variable that names the folder with the tools.
 pub const TOOLS: &str = "MPR_OTEL_TEST_FLEET";
 
 /// The load balancer of deploy/scaled and deploy/identity.
@@ -21,28 +21,30 @@ const HAPROXY: Need = Need {
     is_there: || folder::program("haproxy").is_some(),
 };
 
-/// Reads units of systemd. Nothing is started.
+/// Checks units of systemd. No unit is started.
 const SYSTEMD: Need = Need {
     name: "systemd-analyze",
     packages: &["systemd"],
     is_there: || folder::program("systemd-analyze").is_some(),
 };
 
-/// What `systemd-analyze security` may find in the gateway's unit at most, in tenths: 0 is nothing, 10.0 a
-/// unit without a line about it. A service of the network keeps about 1.
+/// The highest exposure that `systemd-analyze security` may find in the gateway's unit, in tenths.
+/// 0 is the best, and 10.0 is a unit without any protection. A network service always keeps about
+/// 1.
 const EXPOSURE: &str = "20";
 
-/// The tests that run them, one file of tests/ each. Cargo.toml has `test = false` for them.
+/// The tests that run the servers: one file of tests/ each. In Cargo.toml they have `test = false`.
 const TESTS: [&str; 5] = ["alertmanager", "collector", "dashboards", "view", "rude"];
 
 /// The Collector's builder. Its version is that of the components in builder.yaml.
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.158.0";
-/// Version 3.14. Its module is numbered so.
+/// This is version 3.14 of Prometheus; its Go module has another number.
 const PROMETHEUS: &str = "github.com/prometheus/prometheus@v0.314.0";
-/// Without service discovery, which is most of it, and which pushed metrics do not need.
+/// Built without service discovery, which is most of its code and is not needed for pushed metrics.
 const PROMETHEUS_TAGS: &str = "remove_all_sd,netgo";
 const ALERTMANAGER: &str = "github.com/prometheus/alertmanager@v0.35.0";
-/// Where Alertmanager's build wants its web pages, which its module has only the sources of.
+/// The folder in which Alertmanager's build needs its web pages. Its module has only the pages'
+/// sources.
 const ALERTMANAGER_PAGES: [&str; 3] = ["ui", "app", "dist"];
 /// A trace backend in one program, with its storage in memory.
 const JAEGER: &str = "github.com/jaegertracing/jaeger@v1.76.0";
@@ -51,14 +53,14 @@ const JSONNET: &str = "github.com/google/go-jsonnet@v0.22.0";
 /// Reads GitHub's workflows.
 const ACTIONLINT: &str = "github.com/rhysd/actionlint@v1.7.12";
 
-/// Only what the fleet needs.
+/// Runs only the fleet's tests.
 pub fn test() -> Result<ExitCode> {
     let mut run = Run::new()?;
     steps(&mut run);
     Ok(run.finish())
 }
 
-/// The servers, for a command that does not test but needs them.
+/// Builds the servers, for a command that needs them and does not test.
 pub fn ensure() -> Result<()> {
     let mut run = Run::aside()?;
     if build(&mut run) { Ok(()) } else { Err("the servers could not be built".into()) }
@@ -85,7 +87,7 @@ pub fn steps(run: &mut Run) {
         built("actionlint", ACTIONLINT, log, |log| {
             compile(&go, ACTIONLINT, "./cmd/actionlint", "netgo", "actionlint", log)
         })?;
-        // It would hand scripts to those of these that the machine has.
+        // Otherwise it would check scripts with these programs if the machine has them.
         let others = ["-shellcheck=", "-pyflakes="];
         log.run(Command::new(tools().join("actionlint")).args(others).args(workflows()?))
     });
@@ -99,7 +101,7 @@ pub fn steps(run: &mut Run) {
         check_unit(log)
     });
     if build(run) {
-        // The simulations send as much as they can: with what is built as it ships.
+        // The simulations send as much as they can, so they use the release build.
         run.step("build release", |log| log.run(cargo(&["build", "--release"]).args(PACKAGES)));
         run.step("lint fleet", |log| {
             let clippy = ["clippy", "--package", "mpr-otel-tests"];
@@ -114,7 +116,7 @@ pub fn steps(run: &mut Run) {
     }
 }
 
-/// Checks the gateway's unit of systemd: that it is understood, and how much it leaves open.
+/// Checks the gateway's unit of systemd: systemd understands it, and its exposure is low enough.
 fn check_unit(log: &mut Log) -> Result<()> {
     let (name, program) = ("otelcol-mpr.service", "/usr/local/bin/otelcol-mpr");
     let unit = fs::read_to_string(folder::root().join("deploy").join("linux").join(name))?;
@@ -122,10 +124,10 @@ fn check_unit(log: &mut Log) -> Result<()> {
         return Err(format!("{name} does not start {program}").into());
     }
     let copy = fresh("unit")?.join(name);
-    // A program that is not there would be a fault of the unit.
+    // A program that does not exist would count as a fault of the unit.
     fs::write(&copy, unit.replace(program, "/bin/true"))?;
     log.run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy))?;
-    // What it does not understand it names, and ignores: systemd would, too.
+    // It names every line that it does not understand, and ignores the line; systemd does the same.
     let said = log.text()?;
     if let Some(line) = said.lines().find(|line| line.contains(&format!("{name}:"))) {
         return Err(line.to_owned().into());
@@ -139,7 +141,7 @@ fn check_unit(log: &mut Log) -> Result<()> {
     Ok(())
 }
 
-/// Builds what is not there yet. Returns whether all is.
+/// Builds the tools that are missing. Returns whether all exist.
 pub fn build(run: &mut Run) -> bool {
     let mut go = None;
     run.step("prepare go", |log| {
@@ -147,7 +149,7 @@ pub fn build(run: &mut Run) -> bool {
         Ok(())
     });
     let Some(go) = go else { return false };
-    // Each is tried, so that one run shows all that is wrong.
+    // All are tried, so that one run shows all failures.
     [
         run.step("build collector", |log| collectors(&go, log)),
         run.step("build prometheus", |log| prometheus(&go, log)),
@@ -160,8 +162,8 @@ pub fn build(run: &mut Run) -> bool {
     .all(|built| *built)
 }
 
-/// Where the tools are: `otelcol-mpr`, `otelcol-mpr-kafka`, `prometheus`, `promtool`, `alertmanager`,
-/// `amtool`, `jaeger`, `jsonnet`, `kafka` and `actionlint`.
+/// The folder of the tools: `otelcol-mpr`, `otelcol-mpr-kafka`, `prometheus`, `promtool`,
+/// `alertmanager`, `amtool`, `jaeger`, `jsonnet`, `kafka` and `actionlint`.
 pub fn tools() -> PathBuf {
     home().join("bin")
 }
@@ -178,7 +180,7 @@ fn home() -> PathBuf {
     folder::target().join("fleet")
 }
 
-/// `--test` for each of the tests.
+/// `--test` and the name of each test.
 fn named() -> impl Iterator<Item = &'static str> {
     TESTS.into_iter().flat_map(|test| ["--test", test])
 }
@@ -188,12 +190,12 @@ fn collectors(go: &Go, log: &mut Log) -> Result<()> {
     collector(go, "otelcol-mpr-kafka", &["deploy", "scaled"], log)
 }
 
-/// The Collector `name`, by the builder.yaml in `folder`.
+/// Builds the Collector `name` from the builder.yaml in `folder`.
 fn collector(go: &Go, name: &str, folder: &[&str], log: &mut Log) -> Result<()> {
     let config = folder::root().join(folder.iter().collect::<PathBuf>()).join("builder.yaml");
     let recipe = format!("{BUILDER}\n{}", fs::read_to_string(&config)?);
     built(name, &recipe, log, |log| {
-        // The builder writes where it runs.
+        // The builder writes into its working folder.
         let folder = fresh(name)?;
         let config = config.to_string_lossy();
         log.run(&mut go.command(&folder, &["run", BUILDER, "--config", config.as_ref()]))?;
@@ -201,7 +203,7 @@ fn collector(go: &Go, name: &str, folder: &[&str], log: &mut Log) -> Result<()> 
     })
 }
 
-/// A broker of the tests' own.
+/// Builds a broker for the tests.
 fn kafka(go: &Go, log: &mut Log) -> Result<()> {
     let source = folder::root().join("tests").join("kafka");
     let recipe = ["go.mod", "main.go"].map(|file| fs::read_to_string(source.join(file)));
@@ -223,13 +225,13 @@ fn prometheus(go: &Go, log: &mut Log) -> Result<()> {
     Ok(())
 }
 
-/// Without its web pages: what is notified does not depend on them.
+/// Builds Alertmanager without its web pages, because notifications do not need them.
 fn alertmanager(go: &Go, log: &mut Log) -> Result<()> {
     built("amtool", ALERTMANAGER, log, |log| {
         compile(go, ALERTMANAGER, "./cmd/amtool", "netgo", "amtool", log)
     })?;
     built("alertmanager", ALERTMANAGER, log, |log| {
-        // Go's cache cannot be added to.
+        // Go's cache is read-only, so the source is copied.
         let source = fresh("alertmanager-source")?;
         dist::copy(&go.module(ALERTMANAGER, log)?, &source)?;
         let pages = source.join(ALERTMANAGER_PAGES.iter().collect::<PathBuf>());
@@ -251,7 +253,8 @@ fn jsonnet(go: &Go, log: &mut Log) -> Result<()> {
     })
 }
 
-/// Builds a program where its module is: `go install` refuses those whose go.mod has replacements.
+/// Builds a program in its module's folder, because `go install` refuses a go.mod with
+/// replacements.
 fn compile(go: &Go, module: &str, of: &str, tags: &str, name: &str, log: &mut Log) -> Result<()> {
     compile_in(go, &go.module(module, log)?, of, tags, name, log)
 }
@@ -271,7 +274,7 @@ fn compile_in(
     install(&output, name)
 }
 
-/// Runs `build` unless this recipe's program is there already.
+/// Runs `build`, unless the program of this recipe exists already.
 fn built(
     name: &str,
     recipe: &str,
@@ -300,7 +303,7 @@ fn fresh(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Puts a program among the tools in one step: one that is only half there is never run.
+/// Puts a program among the tools in one step, so that a half-written program is never run.
 fn install(program: &Path, name: &str) -> Result<()> {
     fs::create_dir_all(tools())?;
     fs::rename(program, tools().join(name))

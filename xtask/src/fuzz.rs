@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: fuzzes the ledger's reader, guided by what of it that reaches.
+//! `cargo xtask fuzz`: fuzzes the ledger's reader, guided by the code that each input reaches.
 
 use crate::cargo::cargo;
 use crate::packages::Need;
@@ -10,11 +10,11 @@ use std::process::{Command, ExitCode};
 
 const TARGETS: [&str; 3] = ["header", "slot", "ledger"];
 const SECONDS: u64 = 60;
-/// A step that takes longer counts as hanging.
+/// A step that takes longer, in seconds, counts as hanging.
 const MOST_SECONDS: u64 = 2400;
 
-/// What the fuzzer needs to know of the code: which edges were taken, and what was compared with
-/// what. These are options of the stable compiler.
+/// What the fuzzer needs to know about the code: which edges were taken, and which values were
+/// compared. These are options of the stable compiler.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -28,7 +28,7 @@ const CPP: Need = Need {
     is_there: || folder::program("c++").is_some(),
 };
 
-/// What is asked for.
+/// What the command line asks for.
 struct Plan<'a> {
     targets: Vec<&'a str>,
     seconds: u64,
@@ -57,7 +57,7 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
 }
 
 impl<'a> Plan<'a> {
-    /// `None` if it cannot be understood.
+    /// `None` if the command line is not understood.
     fn read(arguments: &[&'a str]) -> Option<Self> {
         let (targets, rest) = match arguments {
             [target, rest @ ..] if TARGETS.contains(target) => (vec![*target], rest),
@@ -72,11 +72,11 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Builds the targets and returns the folder that they are in.
+/// Builds the targets and returns their folder.
 fn build(log: &mut Log) -> Result<PathBuf> {
     let manifest = folder::root().join("fuzz/Cargo.toml");
     log.run(cargo(&["fmt", "--check", "--manifest-path"]).arg(&manifest))?;
-    // Named, so that what runs while it is built is not made to report to a fuzzer.
+    // The target is named, so that build scripts do not get the fuzzer's flags.
     let host = host()?;
     log.run(
         cargo(&["build", "--release", "--target", &host, "--manifest-path"])
@@ -95,7 +95,7 @@ fn host() -> Result<String> {
     Ok(host.ok_or("`rustc -vV` names no host")?.to_owned())
 }
 
-/// Runs one target, beginning with what is known to lead somewhere.
+/// Runs one target, beginning with the inputs in its corpus.
 fn feed(programs: &Path, target: &str, seconds: u64, log: &mut Log) -> Result<()> {
     let found = made(ours().join("corpus").join(target))?;
     let crashes = made(ours().join("crashes").join(target))?;
@@ -104,7 +104,7 @@ fn feed(programs: &Path, target: &str, seconds: u64, log: &mut Log) -> Result<()
         Command::new(&program)
             .arg(format!("-max_total_time={seconds}"))
             .args(["-timeout=10", "-print_final_stats=1"])
-            // Without the slash it would be the beginning of a name.
+            // Without the slash it would be the beginning of a file name.
             .arg(format!("-artifact_prefix={}/", crashes.display()))
             .args([&found, &folder::root().join("fuzz/corpus").join(target)]),
     );
@@ -125,7 +125,7 @@ fn made(path: PathBuf) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Where everything of the fuzzer's is, but for what is worth keeping.
+/// The folder of all the fuzzer's files, except the inputs that are kept.
 fn ours() -> PathBuf {
     folder::target().join("fuzz")
 }

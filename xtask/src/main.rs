@@ -55,10 +55,10 @@ Commands:
   test --fleet    Only the fleet's side: builds the Collector, Prometheus, Alertmanager and Jaeger
                   with Go, which it installs under target/fleet if there is none, and runs the
                   tests with them
-  torture         Kill hosts and agents, as they ship, at any instant, 2000 times, and check that
-                  nothing is lost by it: [--kills <number>] [--seed <number>]
-  lab <command>   Build the library and the lab, and run the lab: demo, simulate; what
-                  `cargo demo` and `cargo simulate` call
+  torture         Kill hosts and agents, as they ship, at random times, 2000 times, and check that
+                  nothing is lost: [--kills <number>] [--seed <number>]
+  lab <command>   Build the library and the lab, and run the lab: demo, simulate;
+                  `cargo demo` and `cargo simulate` call this
   dist            Build the Windows release and put what ships under target/dist; signed:
                   --sign <certificate> <key> [--timestamp <url>] [--password-file <file>], where the
                   key is a file or, with --pkcs11-module <file>, the PKCS#11 URI of one in a token
@@ -68,25 +68,25 @@ Commands:
                   Check the tables of files built for a target: machine, imports, version, marks
   msi             Write target/mpr-otel-x64.msi from target/dist, which `dist` fills, and winget's
                   manifests under target/winget; for Arm, from target/dist-llvm: [--arm64]
-  release         Everything that is published for a version, in target/publish: tests, builds twice and
-                  compares, signs. [--rehearsal] leaves the tests out and takes the changelog's
-                  Unreleased; [--tag <tag>] has to be the version's; signed as `dist`
+  release         Put everything that is published for a version into target/publish: tests, builds twice,
+                  compares, signs. [--rehearsal] leaves out the tests and uses the changelog's
+                  Unreleased; [--tag <tag>] must be the version's tag; signed as `dist`
   policy          Make group policy's templates in deploy/windows from the table of settings
-  recorder        Build the notification DLL that writes down every call of it, and put it under
+  recorder        Build the notification DLL that writes down every call of itself, and put it under
                   target/recorder with the script that runs it on Windows (docs/WINDOWS.md)
-  bench [args]    Measure; what follows is handed to the benchmark (`bench --help` lists it)
-                  bench --fleet: what a fleet costs its gateway and its Prometheus
+  bench [args]    Measure; the arguments go to the benchmark (`bench --help` lists them)
+                  bench --fleet: the load of a fleet on its gateway and its Prometheus
   dashboards      Make dashboards, rules and their lists in docs/ from dashboards/source; with other
                   parameters into another folder: [--set <name>=<value>] [--to <folder>]
   picture         Draw docs/overview.svg: the overview dashboard of a simulated day
-  fuzz            Fuzz the ledger's reader, each target for a minute; what breaks it is
+  fuzz            Fuzz the ledger's reader, each target for a minute; inputs that break it are
                   kept under target/fuzz/crashes: [header|slot|ledger] [--seconds <number>]
   servers         Build the fleet's servers into target/fleet/bin, and test nothing
-  words           Refuse words that stop a reader in docs, comments, messages and names of tests, and
-                  say what to say instead (xtask/src/words/list.txt): [folder]
+  words           Find forms that a reader stumbles over in docs, comments, messages and names of tests, and
+                  print what to write instead (xtask/src/words/list.txt): [folder]
   help            Print this
 
-What is missing is installed if you agree to it; --install, or CI in the environment, agrees.
+Missing programs are installed if you agree; --install, or CI in the environment, means yes.
 Long output goes to target/xtask/<step>.log. Exit codes: 0 done, 1 failed, 2 wrong usage.
 ";
 

@@ -1,8 +1,8 @@
-//! `cargo xtask msi`: the Windows Installer package of what `cargo xtask dist` put together, and winget's
-//! manifests of it.
+//! `cargo xtask msi`: the Windows Installer package of the files that `cargo xtask dist` built, and
+//! winget's manifests for it.
 //!
-//! The package is written by a program of its own (xtask/msi), because it needs the table of settings,
-//! and with it most of the product.
+//! Another program, xtask/msi, writes the package, because it needs the table of settings and with
+//! it most of the product.
 
 use crate::cargo::cargo;
 use crate::dist;
@@ -14,7 +14,7 @@ use crate::{Result, VERSION, checksums, folder};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// A package, and by what Windows knows it.
+/// A package, and the codes by which Windows knows it.
 pub struct Msi {
     /// The file.
     pub file: PathBuf,
@@ -23,7 +23,7 @@ pub struct Msi {
     upgrade_code: String,
 }
 
-/// Writes the package for x64, or for Arm of what `cargo xtask dist --llvm` built.
+/// Writes the package for x64, or for Arm from what `cargo xtask dist --llvm` built.
 pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     let mut run = Run::new()?;
     match arguments {
@@ -34,7 +34,7 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     Ok(run.finish())
 }
 
-/// Writes winget's manifests of these packages.
+/// Writes winget's manifests for these packages.
 pub fn manifests(packages: &[Msi], log: &mut Log) -> Result<()> {
     let mut installers = Vec::new();
     let mut upgrade_code = String::new();
@@ -52,7 +52,7 @@ pub fn manifests(packages: &[Msi], log: &mut Log) -> Result<()> {
     Ok(())
 }
 
-/// The name of a package in a release.
+/// The file name of a package in a release.
 pub fn name(architecture: &str) -> String {
     format!("mpr-otel-{VERSION}-{architecture}.msi")
 }
@@ -71,7 +71,7 @@ impl Msi {
         Self::write("x64", &[], &folder::target().join("dist"), &action_dll, log)
     }
 
-    /// Of `target/dist-llvm`.
+    /// The package of `target/dist-llvm`.
     pub fn arm64(log: &mut Log) -> Result<Self> {
         let action_dll = Toolchain::ensure_llvm(Architecture::Arm64, log)?.build_msi_action(log)?;
         Self::write("arm64", &["--arm64"], &folder::target().join("dist-llvm"), &action_dll, log)

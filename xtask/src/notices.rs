@@ -19,11 +19,11 @@ const OWN: &str = "mpr-otel";
 /// How the names of files with a licence or a notice begin, in capitals.
 const BEGINNINGS: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
 
-/// The licence whose text is the same for every package, and the repository's file that has it.
-/// The others name their holders, so a package's own file is the only source of them.
+/// The licence whose text is the same for every package, and the file of the repository that has
+/// the text. Other licences name their holders, so only the package's own file can be used.
 const STANDARD: (&str, &str) = ("Apache-2.0", "LICENSE-APACHE");
 
-/// What stands above the crates.
+/// The text above the list of crates.
 const HEAD: &str = "\
 Third-party notices of mpr-otel
 
@@ -50,7 +50,7 @@ struct Package {
 struct Text {
     file: String,
     body: String,
-    /// Whether it is the repository's copy, because the package brings none.
+    /// Whether the text is the repository's copy, because the package has none.
     is_standard: bool,
 }
 
@@ -96,9 +96,9 @@ impl Package {
     }
 }
 
-/// Whether `expression` is `license`, or leaves a choice that contains it.
+/// Whether `expression` is `license`, or lets the user choose it.
 fn allows(expression: &str, license: &str) -> bool {
-    // Crates that are old write a slash.
+    // Old crates write a slash.
     expression.replace('/', " OR ").split(" OR ").any(|choice| choice.trim() == license)
 }
 
@@ -125,10 +125,10 @@ fn linked(targets: &[Target]) -> Result<Vec<Package>> {
     Ok(packages)
 }
 
-/// Names and versions of what is linked into `packages`, without the project's own.
+/// Names and versions of the crates that are linked into `packages`, without the project's own.
 ///
-/// `cargo metadata` has such a graph too, but with the features that benches and tests ask for: it
-/// would name crates that do not ship.
+/// `cargo metadata` has such a graph, too, but it includes the features that benches and tests
+/// need, so it would name crates that do not ship.
 pub fn tree(packages: &[&str], target: Target) -> Result<BTreeSet<String>> {
     let mut tree = cargo(&["tree", "--locked", "--edges", "normal", "--prefix", "none"]);
     tree.args(["--format", "{p}", "--target", target.triple()]);
@@ -136,7 +136,7 @@ pub fn tree(packages: &[&str], target: Target) -> Result<BTreeSet<String>> {
         tree.args(["--package", package]);
     }
     let text = output(&mut tree)?;
-    // `name v1.2.3`, and after it what kind of crate it is, or where.
+    // The line is `name v1.2.3`, and then the kind of crate, or its place.
     let title = |line: &str| {
         let (name, rest) = line.split_once(" v")?;
         Some(format!("{name} {}", rest.split(' ').next()?))
@@ -145,7 +145,7 @@ pub fn tree(packages: &[&str], target: Target) -> Result<BTreeSet<String>> {
     lines.map(|line| title(line).ok_or_else(|| format!("no crate: `{line}`").into())).collect()
 }
 
-/// What a command prints that succeeds.
+/// The output of a command, which must succeed.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command.current_dir(folder::root()).output()?;
     if !output.status.success() {
@@ -156,7 +156,7 @@ pub fn output(command: &mut Command) -> Result<String> {
 
 fn render(packages: &[Package]) -> Result<String> {
     let mut notices = HEAD.to_owned();
-    // Those seen so far, and the words of each: packages break lines differently.
+    // The texts so far, each with its words, because packages break lines differently.
     let mut texts: Vec<(String, Text)> = Vec::new();
     for package in packages {
         writeln!(notices, "{}", package.title())?;
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::windows::{Abi, Architecture};
 
-    /// Those of `titles` that have no entry in `notices`.
+    /// The titles in `titles` without an entry in `notices`.
     fn left_out(notices: &str, titles: &BTreeSet<String>) -> Vec<String> {
         let lines: BTreeSet<&str> = notices.lines().collect();
         titles.iter().filter(|title| !lines.contains(title.as_str())).cloned().collect()
@@ -213,7 +213,7 @@ mod tests {
         Ok(titles)
     }
 
-    /// A package that brings no licence file.
+    /// A package without a licence file.
     fn without_file(license: Option<&str>) -> Package {
         Package {
             name: "bare".to_owned(),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ships_has_neither_an_asynchronous_runtime_nor_a_tls_of_its_own() -> Result<()> {
+    fn the_files_that_ship_contain_no_asynchronous_runtime_and_no_tls_library() -> Result<()> {
         let titles = titles()?;
         let names: Vec<&str> = titles.iter().filter_map(|title| title.split(' ').next()).collect();
         for unwanted in ["tokio", "hyper", "reqwest", "openssl-sys", "ring", "rustls"] {

@@ -1,4 +1,4 @@
-//! What must be installed, and how it is on Debian and its kin.
+//! The programs that must be installed, and how to install them on Debian and similar systems.
 
 use crate::folder::program;
 use crate::run::{Log, shown};
@@ -10,11 +10,11 @@ use std::process::Command;
 /// On the command line: install what is missing without asking.
 pub const INSTALL: &str = "--install";
 
-/// Something that must be there.
+/// A program or file that must be there.
 pub struct Need {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// The Debian packages that bring it.
+    /// The Debian packages that contain it.
     pub packages: &'static [&'static str],
     /// Whether it is there.
     pub is_there: fn() -> bool,
@@ -47,7 +47,7 @@ pub fn ensure(needs: &[Need], log: &mut Log) -> Result<()> {
         return Err(by_hand("Only root can install; run as root"));
     }
     ask(&install(), &names)?;
-    // A fresh machine has no package lists, an old one outdated lists.
+    // A fresh machine has no package lists, and an old machine has outdated ones.
     if !log.run_to_status(&mut install())? {
         log.run(Command::new("apt-get").arg("update"))?;
         if !log.run_to_status(&mut install())? {
@@ -66,11 +66,11 @@ pub fn ensure(needs: &[Need], log: &mut Log) -> Result<()> {
     }
 }
 
-/// Whether something may be installed.
+/// Whether packages may be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Consent {
     Given,
-    /// To be asked for.
+    /// The user has to be asked.
     Open,
     /// Nobody can be asked.
     Missing,
@@ -94,7 +94,7 @@ impl Consent {
     }
 }
 
-/// Asks whether `command` may run, which installs `what`. An error unless it may.
+/// Asks whether `command`, which installs `what`, may run. An error if it may not.
 pub fn ask(command: &Command, what: &str) -> Result<()> {
     let command = shown(command);
     let refused = |why: &str| -> Failure {

@@ -1,4 +1,4 @@
-//! What Windows' loader reads in a DLL or program, checked against what ours may say.
+//! Checks what Windows' loader reads in a DLL or a program.
 
 mod imports;
 mod marks;
@@ -17,11 +17,11 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What MPR looks for: both names, plain.
+/// The names that MPR looks for, undecorated.
 const EXPORTS: [&str; 2] = ["AddConnectNotify", "CancelConnectNotify"];
 
-/// DLLs of every Windows 10 and Server 2016, and later. The notification DLL imports fewer:
-/// src/dll/imports-*.txt.
+/// DLLs that every Windows 10 and Server 2016, and later versions, have. The notification DLL
+/// imports fewer of them: src/dll/imports-*.txt.
 const SYSTEM: [&str; 14] = [
     "advapi32.dll",
     "api-ms-win-core-synch-l1-2-0.dll",
@@ -39,7 +39,7 @@ const SYSTEM: [&str; 14] = [
     "ws2_32.dll",
 ];
 
-/// The DLL is mapped into every program that maps a drive: bytes at most.
+/// The most bytes of the DLL, because it is mapped into every program that maps a drive.
 const DLL_LIMIT: usize = 1_200_000;
 
 /// The tables of one file.
@@ -51,8 +51,8 @@ struct Tables {
     marks: Marks,
 }
 
-/// `cargo xtask pe`: checks files that something else built, or has built before, and says of each what
-/// there is to say.
+/// `cargo xtask pe`: checks files that were built before, or by another program, and prints a line
+/// about each.
 pub fn run(triple: &str, files: &[&str]) -> Result<ExitCode> {
     let target = Target::named(triple)
         .ok_or_else(|| format!("{triple} is no target that mpr-otel is built for"))?;
@@ -66,7 +66,7 @@ pub fn run(triple: &str, files: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks the notification DLL. Returns what there is to say of it in one line.
+/// Checks the notification DLL. Returns a line about it.
 pub fn check_dll(path: &Path, target: Target) -> Result<String> {
     let (tables, data) = check(path, target)?;
     tables.check_exports(path)?;
@@ -90,13 +90,13 @@ pub fn check_dll(path: &Path, target: Target) -> Result<String> {
     Ok(tables.summary(path, target, data.len()))
 }
 
-/// Checks the program. Returns what there is to say of it in one line.
+/// Checks the program. Returns a line about it.
 pub fn check_program(path: &Path, target: Target) -> Result<String> {
     let (tables, data) = check(path, target)?;
     Ok(tables.summary(path, target, data.len()))
 }
 
-/// Checks the recorder, which does not ship. Returns what there is to say of it in one line.
+/// Checks the recorder, which does not ship. Returns a line about it.
 pub fn check_recorder(path: &Path, target: Target) -> Result<String> {
     let (tables, data) = check_loads(path, target)?;
     for name in EXPORTS {
@@ -112,8 +112,8 @@ pub fn check_recorder(path: &Path, target: Target) -> Result<String> {
     Ok(tables.summary(path, target, data.len()))
 }
 
-/// Checks the DLL without code that arm64 and emulated x64 programs load (windows/arm64x.rs). Returns
-/// what there is to say of it in one line.
+/// Checks the DLL without code that arm64 and emulated x64 programs load (windows/arm64x.rs).
+/// Returns a line about it.
 pub fn check_forwarder(path: &Path) -> Result<String> {
     let target = Target { architecture: Architecture::Arm64, abi: Abi::Llvm };
     let (tables, data) = check_loads(path, target)?;
@@ -147,7 +147,7 @@ pub fn check_forwarder(path: &Path) -> Result<String> {
     ))
 }
 
-/// The version resource of a 64-bit file: VS_VERSIONINFO and all in it (verrsrc.h).
+/// The version resource of a 64-bit file: VS_VERSIONINFO and everything in it (verrsrc.h).
 pub fn version_resource(path: &Path) -> Result<Vec<u8>> {
     let data = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let file = PeFile::<pe::ImageNtHeaders64>::parse(&*data)?;
@@ -160,7 +160,7 @@ pub fn version_resource(path: &Path) -> Result<Vec<u8>> {
     Ok(resource.ok_or_else(|| format!("{} has no version", path.display()))?.to_vec())
 }
 
-/// What holds for all that ships.
+/// Checks what must be true of every file that ships.
 fn check(path: &Path, target: Target) -> Result<(Tables, Vec<u8>)> {
     let (tables, data) = check_loads(path, target)?;
     let expected = package_version()?;
@@ -177,7 +177,7 @@ fn check(path: &Path, target: Target) -> Result<(Tables, Vec<u8>)> {
     Ok((tables, data))
 }
 
-/// What every Windows 10 asks of a file that it loads.
+/// Checks what every Windows 10 needs in a file that it loads.
 fn check_loads(path: &Path, target: Target) -> Result<(Tables, Vec<u8>)> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let data = fs::read(path).map_err(|error| failed(&error))?;
@@ -211,7 +211,7 @@ fn is_system(name: &str) -> bool {
     SYSTEM.contains(&name) || name.starts_with("api-ms-win-crt-")
 }
 
-/// The workspace's version as Windows writes it.
+/// The workspace's version in the form that Windows uses.
 fn package_version() -> Result<[u16; 4]> {
     let part = |text: &str| text.parse().map_err(|error| format!("{text}: {error}"));
     Ok([
@@ -292,7 +292,7 @@ fn version_data<'data, Headers: ImageNtHeaders>(
     file: &PeFile<'data, Headers>,
     resources: ResourceDirectory<'_>,
 ) -> Result<Option<&'data [u8]>> {
-    // Type, name, language; each has one entry.
+    // The levels are type, name and language. Each has one entry.
     let types = resources.root()?;
     let of_type = types.entries.iter().find(
         |entry| matches!(entry.name_or_id(), ResourceNameOrId::Id(id) if id == pe::RT_VERSION),
@@ -312,8 +312,8 @@ fn version_data<'data, Headers: ImageNtHeaders>(
     Ok(None)
 }
 
-/// The file version in a version resource (VS_FIXEDFILEINFO in verrsrc.h). Two words after its
-/// signature stand the four parts, each pair high word first.
+/// The file version in a version resource (VS_FIXEDFILEINFO in verrsrc.h). Its four parts come two
+/// words after the signature, and in each pair the high word is first.
 fn fixed_version(bytes: &[u8]) -> Option<[u16; 4]> {
     let at = bytes.windows(4).position(|four| four == 0xFEEF_04BD_u32.to_le_bytes())?;
     let part = |offset: usize| {

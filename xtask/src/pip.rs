@@ -1,4 +1,4 @@
-//! Tools that come as packages of Python's registry.
+//! Tools from Python's registry.
 
 use crate::Result;
 use crate::packages::{self, Need};
@@ -6,7 +6,7 @@ use crate::run::Log;
 use std::path::Path;
 use std::process::Command;
 
-/// Installs them.
+/// pip, which installs the tools.
 const PIP: Need = Need {
     name: "pip",
     packages: &["python3", "python3-pip"],
@@ -16,7 +16,7 @@ const PIP: Need = Need {
     },
 };
 
-/// Installs `package`, which has its version with it, into `folder`; `what` is what it is.
+/// Installs `package` into `folder`. The name includes the version; `what` describes the package.
 pub fn install(package: &str, folder: &Path, what: &str, log: &mut Log) -> Result<()> {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--no-deps", "--upgrade", package, "--target"]).arg(folder);

@@ -1,5 +1,5 @@
-//! `cargo xtask recorder`: the notification DLL that writes down every call of it, and the script
-//! that makes Windows call it, in a folder of their own. Nothing of it ships.
+//! `cargo xtask recorder`: the notification DLL that writes down every call of itself, and the
+//! script that makes Windows call it, in one folder. Neither ships.
 
 use crate::dist::{self, copy};
 use crate::run::{Log, Run};
@@ -18,7 +18,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Builds and checks both.
+    /// Builds and checks both DLLs.
     pub fn new(x64: &Toolchain, x86: &Toolchain, run: &mut Run) -> Option<Self> {
         let mut recorder = None;
         run.step("build recorder", |log| {

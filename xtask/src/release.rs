@@ -1,6 +1,6 @@
-//! `cargo xtask release`: everything that is published for a version, in `target/publish`.
+//! `cargo xtask release`: puts everything that is published for a version into `target/publish`.
 //!
-//! It is what `.github/workflows/release.yml` runs, and no part of `cargo xtask test`.
+//! `.github/workflows/release.yml` runs it; `cargo xtask test` does not.
 
 use crate::cargo::cargo;
 use crate::dist::{self, copy};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, SystemTime};
 
-/// Packs what is for Windows.
+/// Packs the files for Windows.
 const ZIP: Need =
     Need { name: "zip", packages: &["zip"], is_there: || folder::program("zip").is_some() };
 
@@ -34,10 +34,10 @@ const FLEET: [&str; 10] = [
     "LICENSE-MIT",
 ];
 
-/// What was asked for.
+/// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Order {
-    /// Without the tests, and of a version that the changelog does not have yet.
+    /// A rehearsal runs no tests, and its version need not be in the changelog yet.
     is_rehearsal: bool,
     /// The tag that is released.
     tag: Option<String>,
@@ -58,7 +58,7 @@ impl Order {
         order.signer = Signer::parse(rest)?;
         match &order.tag {
             Some(tag) if *tag != format!("v{VERSION}") => {
-                Err(format!("the tag {tag} is not that of version {VERSION}").into())
+                Err(format!("the tag {tag} does not belong to version {VERSION}").into())
             }
             _ => Ok(order),
         }
@@ -101,24 +101,24 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     Ok(run.finish())
 }
 
-/// What is published is what is committed.
+/// An error unless everything that is published is committed.
 fn refuse_changes() -> Result<()> {
     let mut status = Command::new("git");
     let changes = notices::output(status.args(["status", "--porcelain"]))?;
     match changes.lines().next() {
         None => Ok(()),
         Some(line) => {
-            Err(format!("not committed: {}; commit it, or take it away", line.trim()).into())
+            Err(format!("not committed: {}; commit it, or remove it", line.trim()).into())
         }
     }
 }
 
-/// Where the second build is.
+/// The folder of the second build.
 fn again() -> PathBuf {
     folder::target().join("again")
 }
 
-/// Builds what is committed once more, in another folder and from nothing.
+/// Builds the committed files again, from nothing, in another folder.
 fn build_again(log: &mut Log) -> Result<()> {
     let again = again();
     if again.exists() {
@@ -133,7 +133,7 @@ fn build_again(log: &mut Log) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a second build in `other` that is not the same, byte for byte.
+/// An error if the second build, in `other`, is not the same byte for byte.
 fn compare(other: &Path, log: &mut Log) -> Result<()> {
     let mut different = Vec::new();
     let mut count = 0;
@@ -147,11 +147,11 @@ fn compare(other: &Path, log: &mut Log) -> Result<()> {
     for file in ["mpr-otel-x64.msi", "dist/mpr_otel.dll"] {
         log.note(format!("{}  {file}", checksums::sha256(&other.join(file))?));
     }
-    // It takes as much disk as the first one.
+    // The second build needs as much disk space as the first.
     Ok(fs::remove_dir_all(again())?)
 }
 
-/// Compares a file, or all files of a folder. Returns how many there are.
+/// Compares a file, or all files of a folder. Returns how many files were compared.
 fn differences(one: &Path, other: &Path, part: &Path, found: &mut Vec<String>) -> Result<usize> {
     let (first, second) = (one.join(part), other.join(part));
     if !first.is_dir() {
@@ -175,7 +175,7 @@ fn differences(one: &Path, other: &Path, part: &Path, found: &mut Vec<String>) -
     Ok(count)
 }
 
-/// Fills the folder.
+/// Fills the folder `target/publish`.
 fn publish(msi: &Msi, notes: &str, log: &mut Log) -> Result<()> {
     let (to, shipped) = (folder::target().join("publish"), folder::target().join("dist"));
     if to.exists() {
@@ -203,7 +203,7 @@ fn publish(msi: &Msi, notes: &str, log: &mut Log) -> Result<()> {
     }
     let names = names(&to)?;
     fs::write(to.join("SHA256SUMS"), checksums::sums(&to, &names)?)?;
-    // The release's text, and not one of its files.
+    // This is the text of the release and not one of its files.
     fs::write(folder::target().join("release-notes.md"), notes)?;
     log.note(format!("in {}:", to.display()));
     for name in names {
@@ -230,14 +230,15 @@ fn zip(from: &Path, to: &Path, log: &mut Log) -> Result<()> {
     let mut files = Vec::new();
     list(from, Path::new(""), time, &mut files)?;
     files.sort();
-    // In its folder, and with the names alone: no owner, no folder, no access time.
+    // Runs in the folder, so that the archive has only names: no owner, no outer folder, no access
+    // time.
     let script = "cd \"$1\" && shift && exec zip -q -X -D \"$@\"";
     let mut zip = Command::new("sh");
     zip.args(["-c", script, "zip"]).arg(from).arg(to).args(files).env("TZ", "UTC");
     log.run(&mut zip)
 }
 
-/// Adds the files of `root/folder`, relative to `root`, and gives them this time.
+/// Adds the files of `root/folder`, relative to `root`, and sets their time.
 fn list(root: &Path, folder: &Path, time: SystemTime, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(root.join(folder))? {
         let entry = entry?;
@@ -256,7 +257,7 @@ fn list(root: &Path, folder: &Path, time: SystemTime, files: &mut Vec<PathBuf>) 
 mod tests {
     use super::*;
 
-    /// A folder of the test's own, which goes with it.
+    /// A folder of the test, which is removed with it.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_another_or_is_missing_is_a_difference() {
+    fn a_changed_or_missing_file_is_a_difference() {
         let folder = Folder::new("twice");
         for (path, text) in [
             ("one/dist/same", "a"),
@@ -325,11 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_archived_for_the_fleet_is_there() {
+    fn everything_that_is_archived_for_the_fleet_exists() {
         for path in FLEET {
             assert!(folder::root().join(path).exists(), "{path}");
         }
-        // What is for Windows is in the package, and nothing else is left out.
+        // The Windows files are in the package, and no other folder is left out.
         for folder in fs::read_dir(folder::root().join("deploy")).unwrap() {
             let name = folder.unwrap().file_name().into_string().unwrap();
             let is_archived = FLEET.contains(&&*format!("deploy/{name}"));

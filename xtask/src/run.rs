@@ -1,4 +1,5 @@
-//! A run of steps: one line for each, its long output in a log of its own, and a table at the end.
+//! A run of steps: prints one line for each, writes its long output to a log, and prints a table at
+//! the end.
 
 use crate::{Result, folder};
 use std::fs::{self, File};
@@ -8,12 +9,13 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Lines of a failed step's log that are worth showing.
+/// How many lines of a failed step's log are shown.
 const TAIL: usize = 40;
-/// A command that takes longer hangs: a clean build on a small machine takes a third of it.
+/// A command that takes longer counts as hanging. A clean build on a small machine takes a third of
+/// this time.
 const TIME_LIMIT: Duration = Duration::from_secs(45 * 60);
 
-/// What was run so far.
+/// The steps that have run.
 pub struct Run {
     out: Box<dyn Write>,
     logs: PathBuf,
@@ -43,12 +45,12 @@ impl Outcome {
 }
 
 impl Run {
-    /// A run that has not begun.
+    /// A run without steps yet.
     pub fn new() -> Result<Self> {
         Self::told_to(Box::new(io::stdout()))
     }
 
-    /// One that is reported on standard error: standard output belongs to what comes after it.
+    /// A run that reports on standard error, because standard output belongs to the next program.
     pub fn aside() -> Result<Self> {
         Self::told_to(Box::new(io::stderr()))
     }
@@ -60,7 +62,7 @@ impl Run {
         Ok(Self { out, logs, steps: Vec::new(), started: Instant::now() })
     }
 
-    /// Does one step and says how it went. Returns whether it passed.
+    /// Does one step and prints the result. Returns whether it passed.
     pub fn step(&mut self, name: &str, work: impl FnOnce(&mut Log) -> Result<()>) -> bool {
         self.tell(format_args!("{name} ... "));
         let started = Instant::now();
@@ -81,7 +83,7 @@ impl Run {
     }
 
     fn tell(&mut self, what: std::fmt::Arguments<'_>) {
-        // Nobody may be listening any more.
+        // The reader may have closed the output.
         let _ = self.out.write_fmt(what).and_then(|()| self.out.flush());
     }
 
@@ -90,7 +92,7 @@ impl Run {
         self.steps.iter().all(|step| step.outcome == Outcome::Passed)
     }
 
-    /// Prints the table of all steps. The exit code tells whether all passed.
+    /// Prints the table of all steps. The exit code says whether all passed.
     pub fn finish(mut self) -> ExitCode {
         self.tell(format_args!("\n"));
         let failed = self.steps.iter().filter(|step| step.outcome == Outcome::Failed).count();
@@ -105,10 +107,10 @@ impl Run {
     }
 }
 
-/// A step's long output, and what of it belongs on the console.
+/// A step's long output, and the lines of it that are shown.
 pub struct Log {
     path: PathBuf,
-    /// Opened by the first command.
+    /// The first command opens it.
     file: Option<File>,
     notes: Vec<String>,
 }
@@ -118,7 +120,7 @@ impl Log {
         Self { path, file: None, notes: Vec::new() }
     }
 
-    /// Runs a command in the repository to its end. Its output goes to the log; it has no input.
+    /// Runs a command to its end, in the repository. Its output goes to the log; it has no input.
     pub fn run(&mut self, command: &mut Command) -> Result<()> {
         if self.run_to_status(command)? {
             return Ok(());
@@ -127,7 +129,7 @@ impl Log {
             .into())
     }
 
-    /// As [`run`](Self::run); returns whether the command succeeded.
+    /// The same as [`run`](Self::run), but returns whether the command succeeded.
     pub fn run_to_status(&mut self, command: &mut Command) -> Result<bool> {
         let mut file = self.open()?;
         writeln!(file, "$ {}", shown(command))?;
@@ -159,12 +161,12 @@ impl Log {
         }
     }
 
-    /// Puts a line on the console, under the step's own.
+    /// Shows a line under the step's own line.
     pub fn note(&mut self, line: impl Into<String>) {
         self.notes.push(line.into());
     }
 
-    /// Puts the test runners' closing lines on the console.
+    /// Shows the closing lines of the test runners.
     pub fn note_results(&mut self) -> Result<()> {
         for line in self.text()?.lines().filter(|line| line.starts_with("test result:")) {
             self.note(line);
@@ -189,7 +191,7 @@ impl Log {
 
     /// The last lines, indented.
     fn tail(&self) -> String {
-        // Without a command the file is an earlier run's.
+        // If no command ran, the file is from an earlier run.
         if self.file.is_none() {
             return String::new();
         }
@@ -200,7 +202,7 @@ impl Log {
     }
 }
 
-/// A command as one would type it.
+/// A command in the form in which a person would type it.
 pub fn shown(command: &Command) -> String {
     let mut text = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {

@@ -1,8 +1,8 @@
-//! What is in a file that ships, as a bill of materials (CycloneDX 1.5, JSON).
+//! The contents of a file that ships, as a bill of materials (CycloneDX 1.5, JSON).
 //!
-//! From `cargo tree`, as THIRD-PARTY-NOTICES.txt is: tools that go by `cargo metadata` add the crates of
-//! features that only tests ask for. No time and no number of the run is in it, so the same source gives the
-//! same text.
+//! The data comes from `cargo tree`, as in THIRD-PARTY-NOTICES.txt. Tools that use `cargo metadata`
+//! also list crates of features that only tests need. The text contains no time and no serial
+//! number, so the same source gives the same text.
 
 use crate::cargo::cargo;
 use crate::notices::output;
@@ -15,11 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Subject<'a> {
     /// Its name.
     pub file: &'a str,
-    /// As CycloneDX calls what it is: `library`, `application`.
+    /// Its kind in CycloneDX: `library`, `application`.
     pub kind: &'a str,
     /// The package that it is built from.
     pub package: &'a str,
-    /// For what it is built.
+    /// The target that it is built for.
     pub target: Target,
     /// SHA-256 of the file, in hexadecimal digits.
     pub sha256: String,
@@ -34,7 +34,7 @@ struct Package {
     repository: String,
 }
 
-/// Packages by how they are referred to, and of each those that it needs.
+/// Packages by their reference, each with the packages that it needs.
 type Graph = BTreeMap<String, (Package, BTreeSet<String>)>;
 
 impl Package {
@@ -48,10 +48,10 @@ impl Package {
             "bom-ref": self.reference(),
             "name": self.name,
             "version": self.version,
-            // Crates that are old write a slash.
+            // Old crates write a slash.
             "licenses": [{ "expression": self.licence.replace('/', " OR ") }],
         });
-        // The project's own packages are in no registry.
+        // The project's own packages are not in a registry.
         if !self.name.starts_with("mpr-otel") {
             component["purl"] = format!("pkg:cargo/{}@{}", self.name, self.version).into();
         }
@@ -94,11 +94,11 @@ pub fn text(subject: &Subject<'_>) -> Result<String> {
     Ok(serde_json::to_string_pretty(&bom)? + "\n")
 }
 
-/// Reads lines such as `2|crossbeam-utils v0.8.21|MIT OR Apache-2.0|https://...|`, behind which `(*)` says
-/// that what it needs was shown before.
+/// Reads lines such as `2|crossbeam-utils v0.8.21|MIT OR Apache-2.0|https://...|`. `(*)` at the end
+/// means that the package's needs were shown before.
 fn graph(tree: &str) -> Result<Graph> {
     let mut graph = Graph::new();
-    // From the root to the package before.
+    // The packages from the root to the one before.
     let mut path: Vec<String> = Vec::new();
     for line in tree.lines().filter(|line| !line.is_empty()) {
         let package = package(line).ok_or_else(|| format!("no crate: `{line}`"))?;
@@ -117,7 +117,7 @@ fn graph(tree: &str) -> Result<Graph> {
 fn package(line: &str) -> Option<(usize, Package)> {
     let [depth, title, licence, repository, _] =
         line.split('|').collect::<Vec<_>>().try_into().ok()?;
-    // `name v1.2.3`, and after it what kind of crate it is, or where.
+    // The line is `name v1.2.3`, and then the kind of crate, or its place.
     let (name, rest) = title.split_once(" v")?;
     let [name, version, licence, repository] =
         [name, rest.split(' ').next()?, licence, repository].map(str::to_owned);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_shown_before_is_not_taken_for_the_needs_of_another() {
+    fn a_package_that_was_shown_before_does_not_lose_its_needs() {
         let tree = "0|a v1 (/here)|MIT||\n1|b v2|MIT|u|\n2|c v3|MIT||\n1|d v4 (proc-macro)|MIT||\n\
                     2|b v2|MIT|u| (*)\n1|c v3|MIT||\n";
         let graph = graph(tree).unwrap();

@@ -1,4 +1,4 @@
-//! Signing what ships, by Authenticode, with osslsigncode.
+//! Signs what ships with Authenticode, by osslsigncode.
 
 use crate::packages::Need;
 use crate::run::Log;
@@ -14,7 +14,7 @@ const OSSLSIGNCODE: Need = Need {
     is_there: || folder::program("osslsigncode").is_some(),
 };
 
-/// Lets OpenSSL use a key that is in a token.
+/// Lets OpenSSL use a key in a token.
 const PKCS11: Need = Need {
     name: "OpenSSL's engine for PKCS#11",
     packages: &["libengine-pkcs11-openssl"],
@@ -28,23 +28,24 @@ const OPENSSL: Need = Need {
     is_there: || folder::program("openssl").is_some(),
 };
 
-/// Who signs, and how.
+/// The certificate and the key, and how they are used.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Signer {
-    /// A file with the certificate, and those that lead to its authority (PEM or PKCS#7).
+    /// A file with the certificate, and with the certificates up to its authority (PEM or PKCS#7).
     certificate: String,
-    /// A file with the key (PEM), or the PKCS#11 URI of one in a token.
+    /// A file with the key (PEM), or the PKCS#11 URI of a key in a token.
     key: String,
-    /// The library that speaks to the token.
+    /// The token's library.
     pkcs11_module: Option<String>,
     /// A file with the key's password or the token's PIN.
     password_file: Option<String>,
-    /// Where an RFC 3161 time stamp comes from. Without one, a signature ends with its certificate.
+    /// The URL of an RFC 3161 time stamp service. Without a time stamp, a signature expires with
+    /// its certificate.
     timestamp: Option<String>,
 }
 
 impl Signer {
-    /// Reads `--sign CERT KEY` and what goes with it. `None`: nothing is to be signed.
+    /// Reads `--sign CERT KEY` and its other flags. `None` if nothing is to be signed.
     pub fn parse(arguments: &[&str]) -> Result<Option<Self>> {
         let mut signer = Self::default();
         let mut words = arguments.iter().copied();
@@ -76,7 +77,7 @@ impl Signer {
         }
     }
 
-    /// Installs what it lacks.
+    /// Installs the programs that are missing.
     pub fn ensure(&self, log: &mut Log) -> Result<()> {
         let needs: &[Need] = match self.pkcs11_module {
             Some(_) => &[OSSLSIGNCODE, PKCS11],
@@ -85,7 +86,7 @@ impl Signer {
         packages::ensure(needs, log)
     }
 
-    /// Signs a file in its place.
+    /// Signs a file and replaces it.
     pub fn sign(&self, file: &Path, log: &mut Log) -> Result<()> {
         let signed = file.with_extension("signed");
         let mut sign = Command::new("osslsigncode");
@@ -106,15 +107,15 @@ impl Signer {
     }
 }
 
-/// Where Debian has it, for each architecture of the machine that signs.
+/// The engine's path on Debian, for each architecture of the signing machine.
 fn engine() -> Option<PathBuf> {
     let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let engine = Path::new(&multiarch).join("engines-3").join("pkcs11.so");
     engine.exists().then_some(engine)
 }
 
-/// Signs copies of `files` with a certificate that is made for it and thrown away, and checks that
-/// osslsigncode verifies them, and none of them once a byte of it is another.
+/// Signs copies of `files` with a certificate that is made for this test. Checks that osslsigncode
+/// verifies the copies, and that it refuses each copy after one byte was changed.
 pub fn test(files: &[&Path], log: &mut Log) -> Result<()> {
     packages::ensure(&[OSSLSIGNCODE, OPENSSL], log)?;
     let folder = folder::target().join("sign");

@@ -23,35 +23,36 @@ const VALGRIND: Need = Need {
     is_there: || folder::program("valgrind").is_some() && folder::program("gcc").is_some(),
 };
 
-/// Reads Windows Installer packages, beside the reader that writes them.
+/// Reads Windows Installer packages. It is independent of the code that writes them.
 const MSITOOLS: Need = Need {
     name: "msiinfo",
     packages: &["msitools"],
     is_there: || folder::program("msiinfo").is_some(),
 };
 
-/// Formats, lints and tests of this system.
+/// Formats, lints and tests the code for this system.
 pub fn native() -> Result<ExitCode> {
     let mut run = Run::new()?;
     native_steps(&mut run);
     Ok(run.finish())
 }
 
-/// What is built for Windows.
+/// Tests what is built for Windows.
 pub fn windows() -> Result<ExitCode> {
     let mut run = Run::new()?;
     windows_steps(&mut run);
     Ok(run.finish())
 }
 
-/// All of [`native`], [`windows`] and [`fleet::test`], and what else needs more than Rust.
+/// Runs all of [`native`], [`windows`] and [`fleet::test`], and everything else that needs more
+/// than Rust.
 pub fn everything() -> Result<ExitCode> {
     let mut run = Run::new()?;
     steps(&mut run);
     Ok(run.finish())
 }
 
-/// The steps of it. Returns whether all passed.
+/// Runs these steps. Returns whether all passed.
 pub fn steps(run: &mut Run) -> bool {
     run.step("prepare", |log| packages::ensure(&[DEBIAN_LINTS, VALGRIND, MSITOOLS], log));
     native_steps(run);
@@ -66,7 +67,8 @@ fn native_steps(run: &mut Run) {
     run.step("words", |log| log.run(&mut cargo(&["xtask", "words"])));
     run.step("lint", |log| {
         log.run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-        // `--all-targets` leaves it out, as `cargo test` does; the fleet's have a step of their own.
+        // `--all-targets` leaves this test out, and so does `cargo test`. The fleet's tests have
+        // their own step.
         let wine = ["clippy", "--package", "mpr-otel-tests", "--test", "wine"];
         log.run(cargo(&wine).args(["--", "-D", "warnings"]))
     });
@@ -77,9 +79,9 @@ fn native_steps(run: &mut Run) {
     });
 }
 
-/// The optimised library: the code that ships is not the code that `cargo test` builds.
+/// Tests the optimised library, because `cargo test` builds other code than what ships.
 fn shipped_steps(run: &mut Run) {
-    // README's first command, before anything else has built the library that it needs.
+    // README's first command runs before any other step has built the library.
     run.step("demo", |log| {
         log.run(&mut lab::build())?;
         log.run(Command::new(lab::program()).arg("demo"))?;
@@ -88,7 +90,7 @@ fn shipped_steps(run: &mut Run) {
         log.note(accounting.ok_or("the demo did not say that it adds up")?);
         Ok(())
     });
-    // Alone, as it ships: the lab's features are not in it.
+    // Built alone, as it ships: the lab's features are not in it.
     run.step("build release", |log| {
         log.run(&mut cargo(&["build", "--release", "--package", "mpr-otel-dll"]))
     });

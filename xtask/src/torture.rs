@@ -1,4 +1,4 @@
-//! `cargo xtask torture`: the torture test at length, against the program and library as they ship.
+//! `cargo xtask torture`: the long torture test, with the program and library that ship.
 
 use crate::Result;
 use crate::cargo::cargo;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 const KILLS: &str = "MPR_OTEL_TORTURE_KILLS";
 const SEED: &str = "MPR_OTEL_TORTURE_SEED";
-/// Unless it is said otherwise.
+/// The number if the command line names none.
 const MANY: &str = "2000";
 
 /// What was asked for on the command line.
@@ -33,7 +33,7 @@ impl<'a> Wish<'a> {
     }
 }
 
-/// Kills processes at any instant, and checks that nothing is lost by it.
+/// Kills processes at random times, and checks that nothing is lost.
 pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     let Wish { kills, seed } = match Wish::parse(arguments) {
         Ok(wish) => wish,

@@ -1,8 +1,8 @@
 //! Building for Windows.
 //!
-//! The cargo that runs us does it if it has the target's standard library, or can fetch it
-//! through rustup. Otherwise Debian's Rust does it, which brings the standard library's source
-//! and compiles that as well. Either way LLVM's linker links, with mingw-w64's libraries.
+//! The cargo that runs xtask does it, if it has the target's standard library or can fetch it
+//! through rustup. Otherwise Debian's Rust does it: it has the standard library's source and
+//! compiles that, too. In both cases LLVM's linker links, with mingw-w64's libraries.
 
 pub mod arm64x;
 pub mod debian;
@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Packages with Windows code of their own, and the tests, which start them.
+/// The packages with Windows code, and the tests, which start them.
 const PACKAGES: [&str; 16] = [
     "--package",
     "mpr-otel-core",
@@ -39,15 +39,16 @@ const PACKAGES: [&str; 16] = [
     "mpr-otel-msi-action",
 ];
 
-/// The DLL that writes down every call of it (tests/recorder).
+/// The DLL that writes down every call of itself (tests/recorder).
 pub const RECORDER: &str = "mpr_otel_recorder.dll";
 
-/// Has windows-result do without COM's errors, for which it would import oleaut32.dll. Nothing here is COM.
+/// Makes windows-result leave out COM's errors, which would need oleaut32.dll. The project does not
+/// use COM.
 const WITHOUT_COM: &str = "--cfg=windows_slim_errors";
 
-/// What builds for one target.
+/// The tools that build for one target.
 pub struct Toolchain {
-    /// What it builds for.
+    /// The target.
     pub target: Target,
     rust: Rust,
     /// Flags for rustc.
@@ -57,14 +58,14 @@ pub struct Toolchain {
 }
 
 enum Rust {
-    /// The cargo that runs us.
+    /// The cargo that runs xtask.
     Ours,
     /// Debian's.
     Debian,
 }
 
 impl Toolchain {
-    /// Finds what builds for `architecture`, and installs what it lacks.
+    /// Finds the tools for `architecture`, and installs what is missing.
     pub fn ensure(architecture: Architecture, log: &mut Log) -> Result<Self> {
         let target = Target { architecture, abi: Abi::Gnu };
         packages::ensure(&mingw::needs(architecture)?, log)?;
@@ -85,7 +86,7 @@ impl Toolchain {
         Ok(Self { target, rust, flags, environment: Vec::new() })
     }
 
-    /// As [`ensure`](Self::ensure), with LLVM's tools alone.
+    /// The same as [`ensure`](Self::ensure), but only with LLVM's tools.
     pub fn ensure_llvm(architecture: Architecture, log: &mut Log) -> Result<Self> {
         let target = Target { architecture, abi: Abi::Llvm };
         llvm::ensure(log)?;
@@ -104,7 +105,7 @@ impl Toolchain {
         Ok(self.output("release").join("mpr_otel.dll"))
     }
 
-    /// Builds the programs of these packages as they ship: the folder that they are in.
+    /// Builds the programs of these packages as they ship. Returns their folder.
     pub fn build_programs(&self, packages: &[&str], log: &mut Log) -> Result<PathBuf> {
         let mut cargo = self.cargo("build", "release");
         cargo.arg("--release");
@@ -129,7 +130,7 @@ impl Toolchain {
         Ok(self.output("release").join(RECORDER))
     }
 
-    /// Builds what the Windows Installer package runs.
+    /// Builds the program that the Windows Installer package runs.
     pub fn build_msi_action(&self, log: &mut Log) -> Result<PathBuf> {
         let mut cargo = self.cargo("build", "release");
         cargo.args(["--release", "--package", "mpr-otel-msi-action"]);
@@ -144,7 +145,7 @@ impl Toolchain {
         log.run(&mut clippy)
     }
 
-    /// What runs the unit tests of what ships on Windows with `runner`, for the caller to run.
+    /// A command that runs the unit tests of the shipped packages, with `runner`.
     pub fn unit_tests(&self, runner: &str) -> Command {
         let mut test = self.cargo("test", "unit");
         let packages = ["mpr-otel-core", "mpr-otel"];
@@ -154,8 +155,8 @@ impl Toolchain {
         test
     }
 
-    /// What it links beside the crates, as files with the notices of that: names to give them, and
-    /// where they are.
+    /// The notices of everything that is linked besides the crates: for each file, a name for it
+    /// and its path.
     pub fn notices(&self) -> Result<Vec<(&'static str, PathBuf)>> {
         let rust = match self.rust {
             Rust::Ours => {
@@ -172,7 +173,7 @@ impl Toolchain {
         Ok(notices)
     }
 
-    /// What compiles and links, each with its version.
+    /// The compiler and the linker, each with its version.
     pub fn versions(&self) -> Result<String> {
         let mut rustc = match self.rust {
             Rust::Ours => Command::new(beside_cargo("rustc")),
@@ -212,7 +213,7 @@ impl Toolchain {
     }
 
     fn folder(&self, folder: &str) -> PathBuf {
-        // Two compilers in one folder would undo each other's work.
+        // Two compilers in one folder would overwrite each other's files.
         let name = match (self.target.abi, &self.rust) {
             (Abi::Llvm, _) => "windows-llvm",
             (_, Rust::Ours) => "windows",
@@ -226,14 +227,14 @@ impl Toolchain {
     }
 }
 
-/// Whether the cargo that runs us has the standard library of `target`.
+/// Whether the cargo that runs xtask has the standard library of `target`.
 fn has_target(target: Target) -> Result<bool> {
     let folder = rustc_folder(&["target-libdir", "--target", target.triple()])?;
-    // rustc prints the folder whether it is there or not.
+    // rustc prints the folder even if it does not exist.
     Ok(folder.read_dir().is_ok_and(|mut files| files.next().is_some()))
 }
 
-/// A program that comes with our cargo.
+/// A program in the same folder as cargo.
 fn beside_cargo(name: &str) -> PathBuf {
     PathBuf::from(cargo::program()).with_file_name(name)
 }
@@ -246,7 +247,7 @@ fn first_line(program: &mut Command) -> Result<String> {
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-/// A folder that the rustc beside our cargo prints. An empty path if it knows none.
+/// A folder that the rustc beside cargo prints. An empty path if it prints none.
 fn rustc_folder(arguments: &[&str]) -> Result<PathBuf> {
     let rustc = beside_cargo("rustc");
     let output = Command::new(&rustc)
@@ -257,8 +258,8 @@ fn rustc_folder(arguments: &[&str]) -> Result<PathBuf> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().into())
 }
 
-/// Has rustup fetch the target, if it is rustup's cargo that runs us. A network without rustup's
-/// server is no failure.
+/// Lets rustup fetch the target, if cargo is rustup's. It is not an error if rustup's server cannot
+/// be reached.
 fn add_target(target: Target, log: &mut Log) -> Result<bool> {
     if env::var_os("RUSTUP_TOOLCHAIN").is_none() || folder::program("rustup").is_none() {
         return Ok(false);
@@ -269,7 +270,7 @@ fn add_target(target: Target, log: &mut Log) -> Result<bool> {
     Ok(log.run_to_status(&mut rustup)? && has_target(target)?)
 }
 
-/// Flags that keep the builder's folders out of what ships.
+/// Flags that keep the building machine's folders out of the files that ship.
 fn remapped_paths() -> Vec<OsString> {
     let mut flags = Vec::new();
     for (folder, alias) in builder_folders_and_aliases() {
@@ -282,7 +283,8 @@ fn remapped_paths() -> Vec<OsString> {
     flags
 }
 
-/// The builder's folders that hold source, and the names that stand for them in what ships.
+/// The building machine's folders with source, and the names that replace them in the files that
+/// ship.
 pub fn builder_folders_and_aliases() -> Vec<(PathBuf, &'static str)> {
     let mut folders = vec![(folder::root(), "/mpr-otel")];
     folders.extend(cargo::home().map(|home| (home, "/cargo")));

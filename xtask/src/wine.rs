@@ -1,4 +1,5 @@
-//! The tests under Wine: a Windows of their own, with a network provider that plays MPR's part.
+//! The tests under Wine, in a Windows folder of their own, with a network provider that plays MPR's
+//! part.
 
 use crate::cargo::cargo;
 use crate::dist::{self, Built};
@@ -12,23 +13,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// In the prefix.
+/// The path in the prefix.
 const SYSTEM32: &str = "drive_c/windows/system32";
 
-/// What runs under Wine.
+/// The tests that run under Wine.
 const TEST: [&str; 5] = ["test", "--package", "mpr-otel-tests", "--test", "wine"];
 
 /// Runs Windows programs.
 const WINE: Need = Need {
     name: "Wine",
     packages: &["wine", "wine64"],
-    // Debian's `wine` alone is there but finds nothing to run.
+    // Debian's package `wine` alone is installed but contains no Wine to run.
     is_there: || {
         Command::new("wine").arg("--version").output().is_ok_and(|output| output.status.success())
     },
 };
 
-/// Makes the certificates of the tests: Wine takes a private key in PKCS #12 if it is RSA's.
+/// Makes the tests' certificates. Wine takes a private key in PKCS #12 only if it is an RSA key.
 const OPENSSL: Need = Need {
     name: "OpenSSL",
     packages: &["openssl"],
@@ -50,9 +51,9 @@ pub fn steps(run: &mut Run, x64: &Toolchain, built: &Built, recorder: &Recorder)
     }
 }
 
-/// Where all of it is.
+/// The folders of these tests.
 struct Stage {
-    /// What was built: ours as it ships, and the test's own programs.
+    /// The programs that were built: the product's as they ship, and the test's own.
     programs: PathBuf,
     /// Wine's prefix.
     prefix: PathBuf,
@@ -116,26 +117,26 @@ impl Stage {
                 .arg(self.programs.join("bcryptprimitives.dll"))
                 .arg("-ladvapi32"),
         )?;
-        // Now, because Wine's services do not wait for a compiler.
+        // This is built now, because Wine's services do not wait for a compiler.
         log.run(x64.unit_tests("wine").arg("--no-run"))?;
         log.run(cargo(&TEST).arg("--no-run"))
     }
 
-    /// Makes a fresh Windows in which the product's programs run, and mapping a drive leads to the
-    /// test's provider.
+    /// Makes a fresh Windows in which the product's programs run, and in which mapping a drive
+    /// calls the test's provider.
     fn set_up(&self, log: &mut Log) -> Result<()> {
         self.shut_down();
         remove(&self.prefix)?;
         fs::create_dir_all(&self.prefix)?;
         log.run(self.wine("wineboot").arg("--init"))?;
         log.run(self.wine("wineserver").arg("--wait"))?;
-        // From here on Wine's services stay up between programs. Each program would start them
-        // anew otherwise, and not be over, for those who read its output, before they are.
-        log.run(self.wine("wineserver").arg("--persistent=60"))?;
+        // From here on Wine's services stay alive between programs. Otherwise each program would
+        // start them again, and a reader of its output would have to wait for their end.
+        log.run(self.wine("wineserver").arg("--persistent=300"))?;
         let system32 = self.prefix.join(SYSTEM32);
         for dll in ["mpr_otel_wine_provider.dll", "bcryptprimitives.dll"] {
             let installed = system32.join(dll);
-            // Later versions of Wine bring the latter.
+            // Later versions of Wine have that folder.
             if !installed.exists() {
                 dist::copy(&self.programs.join(dll), &installed)?;
             }
@@ -144,13 +145,13 @@ impl Stage {
         log.run(self.wine("wine").arg("regedit").arg("/S").arg(registry))
     }
 
-    /// Ends what may be running in the prefix.
+    /// Ends the processes that may run in the prefix.
     fn shut_down(&self) {
-        // Nothing to end is no failure, and no news.
+        // It is not an error if there is nothing to end.
         let _ = self.wine("wineserver").arg("--kill").output();
     }
 
-    /// The unit tests of what meets Windows, as far as Wine has it.
+    /// Runs the unit tests of the code that calls Windows, as far as Wine supports it.
     fn unit_tests(&self, x64: &Toolchain, log: &mut Log) -> Result<()> {
         let mut tests = x64.unit_tests("wine");
         tests.envs(self.environment()).env_remove("DISPLAY");
@@ -165,7 +166,7 @@ impl Stage {
         log.note_results()
     }
 
-    /// A program of Wine, without a display and without what it would like to download.
+    /// A program of Wine, without a display and without Wine's downloads.
     fn wine(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.envs(self.environment()).env_remove("DISPLAY");
@@ -182,7 +183,7 @@ impl Stage {
     }
 }
 
-/// Removes a folder and all in it, if it is there.
+/// Removes a folder and everything in it, if it exists.
 fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

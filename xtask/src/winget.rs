@@ -1,44 +1,45 @@
-//! The manifests by which winget finds and installs the package: three files of YAML, as the repository
-//! microsoft/winget-pkgs takes them (Microsoft: "Create your package manifest").
+//! The manifests with which winget finds and installs the package. They are three YAML files in the
+//! form that the repository microsoft/winget-pkgs takes (Microsoft: "Create your package
+//! manifest").
 
 use crate::{Result, VERSION, folder};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Publisher and product, as winget names a package.
+/// The publisher and the product, in the form of winget's package names.
 const IDENTIFIER: &str = "mpr-otel.mpr-otel";
 /// The schema's version that winget-pkgs' own tools write.
 const SCHEMA: &str = "1.12.0";
 /// The project, and where its releases are.
 const HOME: &str = "https://github.com/mpr-otel/mpr-otel";
 
-/// A package for one kind of processor.
+/// A package for one architecture.
 pub struct Installer {
-    /// As winget names it: `x64`, `arm64`.
+    /// The architecture's name in winget: `x64`, `arm64`.
     pub architecture: &'static str,
     /// The name of its file in the release.
     pub file: String,
-    /// SHA-256 of it, in hexadecimal digits.
+    /// The file's SHA-256, in hexadecimal digits.
     pub sha256: String,
-    /// The code of this release.
+    /// The product code of this release.
     pub product_code: String,
 }
 
-/// All that one release says.
+/// The contents of one release's manifests.
 pub struct Manifests {
-    /// Of the release.
+    /// The release's version.
     pub version: String,
-    /// The code of all releases.
+    /// The upgrade code, which is the same in all releases.
     pub upgrade_code: String,
-    /// At least one.
+    /// The installers; at least one.
     pub installers: Vec<Installer>,
 }
 
 impl Manifests {
-    /// Writes them below `to` as winget-pkgs has them. Returns their folder.
+    /// Writes the manifests below `to`, in winget-pkgs' layout. Returns their folder.
     pub fn write(&self, to: &Path) -> Result<PathBuf> {
         let folder = path(to, &self.version);
-        // Nothing of an earlier run may stay.
+        // Removes the files of an earlier run.
         if to.exists() {
             fs::remove_dir_all(to)?;
         }
@@ -49,7 +50,7 @@ impl Manifests {
         Ok(folder)
     }
 
-    /// What comes behind the identifier in a file's name, and the text.
+    /// For each file, the part of its name after the identifier, and its text.
     fn files(&self) -> [(&'static str, String); 3] {
         [
             ("", self.manifest("version", "DefaultLocale: en-US\n")),
@@ -71,7 +72,8 @@ impl Manifests {
     }
 
     fn installer(&self) -> String {
-        // `wix` is for packages that WiX wrote. The settings are kept, so an upgrade is an installation.
+        // `wix` is for packages that WiX wrote. An upgrade keeps the settings, so it is an ordinary
+        // installation.
         let mut text = "Platform:\n- Windows.Desktop\n\
                         MinimumOSVersion: 10.0.14393.0\n\
                         InstallerType: msi\n\
@@ -116,7 +118,7 @@ impl Manifests {
              PackageUrl: {HOME}\n\
              License: MIT OR Apache-2.0\n\
              LicenseUrl: {HOME}/blob/v{0}/LICENSE-MIT\n\
-             ShortDescription: Measures drive and share mappings, and sends each as an OpenTelemetry span.\n\
+             ShortDescription: Records drive and share mappings, and sends each as an OpenTelemetry span.\n\
              Tags:\n- opentelemetry\n- otlp\n- smb\n- monitoring\n\
              ReleaseNotesUrl: {HOME}/releases/tag/v{0}\n",
             self.version
@@ -124,18 +126,18 @@ impl Manifests {
     }
 }
 
-/// Where `cargo xtask msi` writes them.
+/// The folder into which `cargo xtask msi` writes them.
 pub fn folder() -> PathBuf {
     folder::target().join("winget")
 }
 
-/// Those of this version, as they were written.
+/// The files of this version that were written.
 pub fn files() -> Result<Vec<PathBuf>> {
     let files = fs::read_dir(path(&folder(), VERSION))?;
     Ok(files.map(|file| file.map(|file| file.path())).collect::<std::io::Result<_>>()?)
 }
 
-/// The folder of a version below `root`.
+/// The folder of a version, below `root`.
 fn path(root: &Path, version: &str) -> PathBuf {
     let (publisher, product) = IDENTIFIER.split_once('.').unwrap_or((IDENTIFIER, IDENTIFIER));
     let path = ["manifests", &publisher[..1], publisher, product, version];
@@ -160,7 +162,7 @@ mod tests {
         }
     }
 
-    /// Keys and values, with the indentation of each.
+    /// The keys and values, each with its indentation.
     fn fields(text: &str) -> Vec<(usize, &str, &str)> {
         text.lines()
             .filter_map(|line| {
@@ -213,8 +215,8 @@ mod tests {
             let digits = hash.chars().all(|digit| matches!(digit, '0'..='9' | 'A'..='F'));
             assert!(hash.len() == 64 && digits, "{hash}");
         }
-        // Once for the installer, once for the entry among Windows' programs. In quotes: a brace begins
-        // something else in YAML.
+        // Once for the installer, and once for the entry in Windows' list of programs. In quotes,
+        // because YAML reads a brace as something else.
         let [x64, arm64] = ["a", "b"]
             .map(|digit| format!("'{{{}-0000-5000-8000-000000000000}}'", digit.repeat(8)));
         assert_eq!(values("ProductCode"), [&x64[..], &x64, &arm64, &arm64]);

@@ -1,8 +1,10 @@
-//! `cargo xtask words`: refuses words and forms that stop a reader, and says what to say instead.
+//! `cargo xtask words`: refuses words and forms over which a reader stumbles, and says what to
+//! write instead.
 //!
-//! What may not occur is in words/list.txt. It is looked for in the prose of the repository
-//! (prose.rs): Markdown, the comments and messages of Rust, and names of tests, which are
-//! sentences. Code is not prose: neither identifiers nor what stands between backticks.
+//! words/list.txt has the forms that may not occur. They are looked for in the prose of the
+//! repository (prose.rs): in Markdown, in Rust's comments and messages, and in the names of tests,
+//! which are sentences. Code is not prose: neither identifiers nor text between backticks are
+//! searched.
 
 mod list;
 mod prose;
@@ -14,13 +16,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// The list, from which `cargo xtask words` is built.
+/// The list, which is compiled into `cargo xtask words`.
 const LIST: &str = include_str!("words/list.txt");
 
-/// Folders with nothing that the project wrote for a reader, and the one with this list.
+/// Folders without text that the project wrote for a reader, and the folder of this list.
 const LEFT_OUT: [&str; 4] = ["target", "corpus", "third-party", "words"];
 
-/// A word that may not occur, where it does.
+/// A form that may not occur, and its place.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     line: usize,
@@ -28,7 +30,7 @@ struct Finding {
     instead: String,
 }
 
-/// Looks through the repository, or through another folder.
+/// Searches the repository, or another folder.
 pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     let root = match arguments {
         [] => folder::root(),
@@ -56,7 +58,7 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
     Ok(if findings == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What may not occur in one file.
+/// The forms that may not occur in one file, where they do.
 fn look(list: &List, path: &Path, text: &str) -> Vec<Finding> {
     let prose = if path.extension().is_some_and(|ending| ending == "rs") {
         Prose::of_rust(text)

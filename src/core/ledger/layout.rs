@@ -9,9 +9,9 @@
 //! "Version 2".
 //!
 //! All numbers are little endian, as on every Windows. Every field is an integer or an array of
-//! integers. The only padding is in fields whose names begin with `_` or `reserved`, and it is
-//! zeros. So 32- and 64-bit hosts write the same bytes. A change of any place, size or meaning is a
-//! new version; tests/data keeps a file of each version.
+//! integers. Padding is only in fields that are named or described as not used, and it is zeros. So
+//! 32- and 64-bit hosts write the same bytes. A change of any place, size or meaning is a new
+//! version; tests/data keeps a file of each version.
 
 #![allow(unsafe_code)] // This file gives shared memory its types.
 

@@ -45,8 +45,7 @@ const BY_PROGRAM: &[Step] = &[MAP, CANCEL, MAP_MISSING];
 const BY_ADD: &[Step] = &[MAP, Step { shown: false, ..CANCEL }, MAP_MISSING];
 const BY_CANCEL: &[Step] = &[Step { shown: false, ..MAP }, CANCEL];
 
-/// `net use` is first: it ends at once, and if no agent runs, a later program's exporter may send
-/// its operation.
+/// `net use` is first: it ends at once, so only the agent can deliver its operation.
 pub(super) const ALL: [Way; 9] = [
     Way { name: "net use", program: Program::Net, steps: BY_PROGRAM },
     Way { name: "New-SmbMapping", program: Program::PowerShell, steps: BY_PROGRAM },

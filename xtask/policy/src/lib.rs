@@ -153,7 +153,7 @@ fn resources() -> String {
 <!-- Made by `cargo xtask policy` from the table of settings. -->
 <policyDefinitionResources xmlns="{NAMESPACE}" revision="1.0" schemaVersion="1.0">
   <displayName>mpr-otel</displayName>
-  <description>Measures drive and share mappings.</description>
+  <description>Records drive and share mappings.</description>
   <resources>
     <stringTable>
 {strings}    </stringTable>

@@ -1,6 +1,7 @@
 //! `cargo xtask dist --llvm`: the release for three architectures, with Control Flow Guard.
 //!
-//! Its tables are checked. It is no part of `cargo xtask test`, and nothing of it has run on Windows.
+//! The files' tables are checked. `cargo xtask test` does not run this, and none of the files has
+//! run on Windows.
 
 use super::{copy, copy_papers, empty, sign, write_notices, write_toolchains};
 use crate::run::{Log, Run};
@@ -10,7 +11,7 @@ use crate::{Result, folder, pe};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What is built for one architecture.
+/// The files for one architecture.
 struct Built {
     toolchain: Toolchain,
     program: PathBuf,
@@ -52,7 +53,7 @@ pub fn run(signer: Option<&Signer>) -> Result<ExitCode> {
     Ok(run.finish())
 }
 
-/// A folder for each kind of machine, as `mpr-otel install` wants to find it there.
+/// Makes a folder for each kind of machine, in the layout that `mpr-otel install` needs.
 fn collect(x64: &Built, x86: &Built, arm64: &Built, log: &mut Log) -> Result<Vec<PathBuf>> {
     let dist = folder::target().join("dist-llvm");
     empty(&dist)?;
@@ -65,7 +66,7 @@ fn collect(x64: &Built, x86: &Built, arm64: &Built, log: &mut Log) -> Result<Vec
         ("x86/mpr-otel.exe", &x86.program),
         ("x86/mpr_otel.dll", &x86.dll),
         ("arm64/mpr-otel.exe", &arm64.program),
-        // `probe` has it map drives as an emulated program.
+        // `probe` uses this program to map drives as an emulated program.
         ("arm64/x64/mpr-otel.exe", &x64.program),
         ("arm64/mpr_otel.dll", &forwarder),
         ("arm64/mpr_otel_arm64.dll", &arm64.dll),

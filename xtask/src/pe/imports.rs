@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// DLLs that every program on Windows 10 and later has from System32, whatever lies in its folder: the
-/// values of `HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\KnownDLLs` that may be of use
-/// here, and ntdll, which the kernel maps into a process before anything else.
+/// DLLs that every program on Windows 10 and later gets from System32, whatever is in its own
+/// folder. They are the values of `HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\KnownDLLs`
+/// that may be needed here, and ntdll, which the kernel maps into a process first.
 const KNOWN: [&str; 14] = [
     "advapi32.dll",
     "combase.dll",
@@ -22,16 +22,16 @@ const KNOWN: [&str; 14] = [
     "ws2_32.dll",
 ];
 
-/// The loader has a table for these names and looks for no file.
+/// The loader has a table for these names, so it looks for no file.
 const API_SET: &str = "api-ms-win-";
 
-/// Whether no file in a program's folder can stand in for it.
+/// Whether a file in a program's folder can never replace this DLL.
 fn is_known(name: &str) -> bool {
     KNOWN.contains(&name) || name.starts_with(API_SET)
 }
 
-/// What is wrong with `imports`, or with the `list`: a name on each line, then a colon and the reason if
-/// the DLL is not known.
+/// The differences between `imports` and the `list`. The list has a name on each line. If the DLL
+/// is not a known one, a colon and the reason follow.
 pub fn complaints(list: &str, imports: &BTreeSet<String>) -> Vec<String> {
     let mut listed = BTreeMap::new();
     for line in list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -47,7 +47,7 @@ pub fn complaints(list: &str, imports: &BTreeSet<String>) -> Vec<String> {
             complaints.push(format!("it no longer imports {name}; remove the line"));
         } else if !is_known(name) && reason.is_empty() {
             complaints.push(format!(
-                "{name} is no KnownDLL and no API set; do without, or give the reason"
+                "{name} is neither a KnownDLL nor an API set; do not import it, or give the reason"
             ));
         }
     }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_folder_could_stand_in_for_needs_a_reason() {
+    fn a_dll_that_a_file_in_a_folder_could_replace_needs_a_reason() {
         let known = "kernel32.dll\napi-ms-win-core-synch-l1-2-0.dll\n";
         assert_eq!(
             complaints_of(known, &["kernel32.dll", "api-ms-win-core-synch-l1-2-0.dll"]),

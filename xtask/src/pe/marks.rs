@@ -1,4 +1,4 @@
-//! What a file says of itself to Windows' defences, and whether it can be built again.
+//! The marks in a file that Windows' defences read, and whether the file can be built again.
 
 use crate::Result;
 use crate::windows::{Target, builder_folders_and_aliases};
@@ -17,23 +17,24 @@ const CF_INSTRUMENTED: u32 = 0x100;
 /// The marks of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// DependentLoadFlags of the load configuration: where the loader looks for static imports. Zero, as
-    /// without a load configuration, is the program's own folder first.
+    /// DependentLoadFlags of the load configuration: where the loader looks for static imports.
+    /// Zero, or no load configuration, means the program's own folder first.
     dependent_load_flags: u16,
-    /// Whether it claims to do without changing return addresses.
+    /// Whether the file claims that it never changes return addresses.
     cet: bool,
-    /// Functions that Control Flow Guard lets it call indirectly; zero if it does not guard its calls.
+    /// How many functions Control Flow Guard lets it call indirectly; zero if its calls are not
+    /// guarded.
     guarded: u32,
-    /// Whether arm64 and emulated x64 programs see two files in it (Arm64X).
+    /// Whether arm64 and emulated x64 programs see different exports in it (Arm64X).
     hybrid: bool,
-    /// Whether the header's time is no time: zero, or a hash of the content.
+    /// Whether the header contains no time: the field is zero, or a hash of the content.
     timeless: bool,
-    /// Folders of the machine that built it which it names.
+    /// Folders of the building machine that the file names.
     folders: Vec<String>,
 }
 
 impl Marks {
-    /// Finds them in the file's content.
+    /// Reads the marks in the file's content.
     pub fn read<Headers: ImageNtHeaders>(data: &[u8], file: &PeFile<'_, Headers>) -> Result<Self> {
         let headers = file.nt_headers();
         let (directories, sections) = (file.data_directories(), file.section_table());
@@ -75,7 +76,7 @@ impl Marks {
         Ok(marks)
     }
 
-    /// What it lacks of what a file for `target` has.
+    /// The marks that a file for `target` must have and this one lacks.
     pub fn missing(&self, target: Target) -> Vec<String> {
         let mut missing = Vec::new();
         if !self.imports_from_system32() {
@@ -114,12 +115,12 @@ impl Marks {
         self.hybrid
     }
 
-    /// Whether the loader looks for its imports in System32 alone.
+    /// Whether the loader looks for its imports only in System32.
     pub fn imports_from_system32(&self) -> bool {
         self.dependent_load_flags == SYSTEM32
     }
 
-    /// In a few words.
+    /// The marks, in a few words.
     pub fn summary(&self) -> String {
         let mut words = vec![format!("DependentLoadFlags {:#x}", self.dependent_load_flags)];
         words.push(if self.cet { "CET" } else { "no CET" }.to_owned());
@@ -132,13 +133,13 @@ impl Marks {
     }
 }
 
-/// IMAGE_LOAD_CONFIG_DIRECTORY32 or 64 (winnt.h), as much of it as there is.
+/// IMAGE_LOAD_CONFIG_DIRECTORY32 or 64 (winnt.h). The structure may end early.
 struct LoadConfig<'data> {
     bytes: &'data [u8],
     wide: bool,
 }
 
-/// Where a field is in the narrow and in the wide structure.
+/// The offsets of a field in the 32-bit and in the 64-bit structure.
 macro_rules! offsets {
     ($field:ident) => {
         (
@@ -153,7 +154,8 @@ impl LoadConfig<'_> {
         u16::from_le_bytes(self.field(offsets!(dependent_load_flags)))
     }
 
-    /// The narrow structure's field is another thing.
+    /// Whether the field for Arm64X is set. In the 32-bit structure the field at this place has
+    /// another meaning.
     fn has_hybrid_metadata(&self) -> bool {
         self.wide && self.field::<8>(offsets!(chpe_metadata_pointer)) != [0; 8]
     }
@@ -162,12 +164,12 @@ impl LoadConfig<'_> {
         u32::from_le_bytes(self.field(offsets!(guard_flags)))
     }
 
-    /// The low half of the wide one: nobody has so many functions.
+    /// The low half of the 64-bit field is enough: no file has so many functions.
     fn guarded_functions(&self) -> u32 {
         u32::from_le_bytes(self.field(offsets!(guard_cf_function_count)))
     }
 
-    /// Zero if the structure ends before.
+    /// The field; zero if the structure ends before it.
     fn field<const SIZE: usize>(&self, (narrow, wide): (usize, usize)) -> [u8; SIZE] {
         let at = if self.wide { wide } else { narrow };
         let bytes = self.bytes.get(at..at + SIZE);
@@ -175,10 +177,10 @@ impl LoadConfig<'_> {
     }
 }
 
-/// The folders that another machine would have elsewhere.
+/// Folders that are elsewhere on another machine.
 fn builder_folders() -> Vec<String> {
     let folders = builder_folders_and_aliases().into_iter();
-    // In a container they may have the very names that stand for them.
+    // In a container the folders may have the names that replace them.
     let named = folders.filter(|(folder, alias)| !Path::new(alias).starts_with(folder));
     named.map(|(folder, _)| folder.to_string_lossy().into_owned()).collect()
 }
@@ -197,7 +199,7 @@ mod tests {
     const X64: Target = Target { architecture: Architecture::X64, abi: Abi::Gnu };
     const X64_LLVM: Target = Target { architecture: Architecture::X64, abi: Abi::Llvm };
 
-    /// What a linker can write into a 64-bit file.
+    /// The content that a linker can write into a 64-bit file.
     #[derive(Clone, Copy)]
     struct Image {
         time: u32,
@@ -211,7 +213,7 @@ mod tests {
         text: &'static str,
     }
 
-    /// All that is asked for.
+    /// A file with all the marks.
     const GOOD: Image = Image {
         time: 0,
         characteristics: 0x4000,
@@ -225,8 +227,8 @@ mod tests {
     };
 
     impl Image {
-        /// One section at 0x1000, which begins at 0x200 of the file: the load configuration, the debug
-        /// directory at 0x140 and what it points to.
+        /// A file with one section at 0x1000, which begins at 0x200 of the file. It contains the
+        /// load configuration, the debug directory at 0x140, and the data that this points to.
         fn bytes(self) -> Vec<u8> {
             let mut bytes = vec![0; 0x200];
             let mut put = |at: usize, part: &[u8]| {
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_all_marks_lacks_nothing() {
+    fn a_file_with_all_marks_is_accepted() {
         assert_eq!(GOOD.missing(X64_LLVM), [""; 0]);
         let unguarded = Image { characteristics: 0, guard_flags: 0, functions: 0, ..GOOD };
         assert_eq!(unguarded.missing(X64), [""; 0]);

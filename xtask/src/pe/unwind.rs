@@ -1,19 +1,19 @@
 //! Whether a panic can be caught in a 32-bit file.
 //!
-//! There it is not Windows that unwinds but libgcc, by the table in `.eh_frame` (Linux Standard Base,
-//! "Exception Frames"). It reads the table up to the first entry of length zero, which rustc's last object
-//! brings. A linker that puts other objects behind that one hides them from libgcc; if its own unwinder
-//! is among them, the first panic ends the host.
+//! In a 32-bit file not Windows but libgcc unwinds, by the table in `.eh_frame` (Linux Standard
+//! Base, "Exception Frames"). It reads the table up to the first entry of length zero, which is in
+//! rustc's last object. If a linker puts other objects behind that one, libgcc does not find them.
+//! If its own unwinder is among them, the first panic ends the host.
 
 use crate::Result;
 use object::read::pe::PeFile32;
 use object::{Object, ObjectSection};
 
-/// `mov %ecx, %esp; ret`: how a function ends that returns to another than its caller, as only the
-/// unwinder's do. In both encodings.
+/// `mov %ecx, %esp; ret`, in both encodings. Only the unwinder's functions end like this: they do
+/// not return to their caller.
 const RETURNS_ELSEWHERE: [[u8; 3]; 2] = [[0x89, 0xCC, 0xC3], [0x8B, 0xE1, 0xC3]];
 
-/// DW_EH_PE_pcrel: an address is relative to where it stands.
+/// DW_EH_PE_pcrel: an address is relative to its own place.
 const PC_RELATIVE: u8 = 0x10;
 
 /// An error if libgcc would not find its own unwinder in the table.
@@ -24,7 +24,7 @@ pub fn check(data: &[u8]) -> Result<()> {
         let content = (section.address() as u32, section.data()?);
         match section.name()? {
             ".text" => text = Some(content),
-            // Eight bytes of the name are in the file.
+            // The file holds only eight bytes of the name.
             name if ".eh_frame".starts_with(name) && name.len() > 4 => table = Some(content),
             _ => {}
         }
@@ -53,7 +53,7 @@ pub fn check(data: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Begin and size of the functions that stand before the end mark. `None` if an entry is cut off.
+/// Begin and size of the functions before the end mark. `None` if an entry is cut off.
 fn functions(table: &[u8], place: u32) -> Option<Vec<(u32, u32)>> {
     let mut functions = Vec::new();
     let mut at = 0;
@@ -63,7 +63,7 @@ fn functions(table: &[u8], place: u32) -> Option<Vec<(u32, u32)>> {
             return Some(functions);
         }
         let back = word(table, at + 4)? as usize;
-        // The distance to the common information (CIE), zero in one.
+        // The distance to the common information entry (CIE). In a CIE itself it is zero.
         if back != 0 {
             let relative = address_encoding(table, (at + 4).checked_sub(back)?)? & PC_RELATIVE != 0;
             let begin = word(table, at + 8)?;
@@ -75,16 +75,18 @@ fn functions(table: &[u8], place: u32) -> Option<Vec<(u32, u32)>> {
     Some(functions)
 }
 
-/// How the functions of a CIE write their addresses: 0 if it does not say.
+/// How the functions of a CIE write their addresses: 0 if the CIE does not say.
 fn address_encoding(table: &[u8], cie: usize) -> Option<u8> {
-    // Length, id, version; then the augmentation, whose letters say what follows.
+    // The fields are length, id and version, and then the augmentation, whose letters say what
+    // follows.
     let text = table.get(cie + 9..)?;
     let letters = text.get(..text.iter().position(|byte| *byte == 0)?)?;
     let Some(letters) = letters.strip_prefix(b"z") else {
         return Some(0);
     };
     let mut at = cie + 9 + letters.len() + 2;
-    // Alignment of code and of data, the return register, the length of what follows: LEB128.
+    // Four LEB128 numbers: the alignments of code and data, the return register, and the length of
+    // what follows.
     for _ in 0..4 {
         while table.get(at)? & 0x80 != 0 {
             at += 1;
@@ -111,7 +113,8 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// One CIE with this encoding, a function for each begin, and the end mark after the first `before`.
+    /// A table with one CIE of this encoding, one function for each begin, and the end mark after
+    /// `before` functions.
     fn table(encoding: u8, begins: &[u32], before: usize) -> Vec<u8> {
         let mut table = Vec::new();
         table.extend(16_u32.to_le_bytes());
@@ -139,14 +142,15 @@ mod tests {
     }
 
     #[test]
-    fn addresses_may_be_relative_to_where_they_stand() {
-        // The first function's begin stands at 0x1C of the table: 4 words of it, 20 bytes of the CIE.
+    fn addresses_may_be_relative_to_their_own_place() {
+        // The first function's begin is at 0x1C of the table: four words of the function's entry,
+        // after the 20 bytes of the CIE.
         let relative = 0x1000_u32.wrapping_sub(0x9000 + 0x1C);
         assert_eq!(functions(&table(0x1B, &[relative], 1), 0x9000), Some(vec![(0x1000, 0x40)]));
     }
 
     #[test]
-    fn a_table_that_is_cut_off_is_no_table() {
+    fn a_table_that_is_cut_off_is_refused() {
         let table = table(0, &[0x1000], 1);
         assert_eq!(functions(&table[..table.len() - 4], 0x9000), None);
     }

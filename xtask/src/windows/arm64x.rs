@@ -1,8 +1,9 @@
 //! The DLL without code that Windows on Arm loads into native and into emulated programs.
 //!
-//! Both find their DLLs in one System32, under one name, and neither runs the other's code. An Arm64X
-//! file (Microsoft: "Arm64X PE files", "Build Arm64X files") shows each kind of program its own exports. Those
-//! of this one lead to `mpr_otel_arm64.dll` and `mpr_otel_x64.dll`, which are beside it.
+//! Native and emulated programs find their DLLs under one name in one System32, and neither kind
+//! can run the other's code. An Arm64X file (Microsoft: "Arm64X PE files", "Build Arm64X files")
+//! shows each kind of program other exports. The exports of this one lead to `mpr_otel_arm64.dll`
+//! and `mpr_otel_x64.dll`, which are beside it.
 
 use crate::run::Log;
 use crate::{Result, folder, pe};
@@ -10,12 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What arm64 programs load.
+/// The DLL for arm64 programs.
 pub const NATIVE: &str = "mpr_otel_arm64.dll";
-/// What emulated x64 programs load.
+/// The DLL for emulated x64 programs.
 pub const EMULATED: &str = "mpr_otel_x64.dll";
 
-/// Builds it. It says the version that `native`, the DLL for arm64, says.
+/// Builds the DLL. Its version is that of `native`, the DLL for arm64.
 pub fn build(native: &Path, log: &mut Log) -> Result<PathBuf> {
     let source = folder::root().join("src").join("dll").join("arm64x");
     let target = folder::target().join("windows-llvm").join("arm64x");
@@ -46,9 +47,9 @@ pub fn build(native: &Path, log: &mut Log) -> Result<PathBuf> {
     Ok(dll)
 }
 
-/// A compiled resource file with this version and nothing else (RESOURCEHEADER, Win32 documentation).
+/// A compiled resource file that contains only this version (RESOURCEHEADER, Win32 documentation).
 fn resource_file(version: &[u8]) -> Vec<u8> {
-    /// Ids of a type and a name follow this.
+    /// This value means that the type and the name are given by an id.
     const ID: u16 = 0xFFFF;
     const RT_VERSION: u16 = 16;
     let header = |size: u32, [kind, name]: [u16; 2]| {
@@ -56,7 +57,7 @@ fn resource_file(version: &[u8]) -> Vec<u8> {
         header.extend(size.to_le_bytes());
         header.extend(0x20_u32.to_le_bytes());
         header.extend([ID, kind, ID, name].into_iter().flat_map(u16::to_le_bytes));
-        // Data version, memory flags, language, version, characteristics.
+        // The fields are data version, memory flags, language, version and characteristics.
         header.extend([0; 16]);
         header
     };

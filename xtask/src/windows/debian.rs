@@ -1,6 +1,6 @@
-//! Debian's Rust, which has no Windows targets but the source to make them from.
+//! Debian's Rust. It has no Windows targets, but the source to build them.
 //!
-//! `-Zbuild-std` is for nightly compilers only; `RUSTC_BOOTSTRAP` tells this one to be as lenient.
+//! Only nightly compilers take `-Zbuild-std`; with `RUSTC_BOOTSTRAP` this one takes it, too.
 
 use super::{Architecture, Target};
 use crate::packages::Need;
@@ -29,7 +29,7 @@ pub const RUST: Need = Need {
 
 /// A Cargo subcommand that compiles the standard library first.
 pub fn cargo(subcommand: &str) -> Command {
-    // `cargo clippy` would look for cargo-clippy in ~/.cargo/bin first, and find rustup's.
+    // `cargo clippy` would first look for cargo-clippy in ~/.cargo/bin and would find rustup's.
     let mut cargo = Command::new(if subcommand == "clippy" { CLIPPY } else { CARGO });
     cargo
         .args([subcommand, "-Zbuild-std=std,panic_unwind"])
@@ -49,12 +49,12 @@ pub fn rustc() -> Command {
 fn lenient(command: &mut Command) {
     command
         .env("RUSTC_BOOTSTRAP", "1")
-        // What rustup tells its own.
+        // A variable that rustup sets for its own programs.
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("LD_LIBRARY_PATH");
 }
 
-/// Flags for rustc, and the files they name.
+/// Flags for rustc, and the files that they name.
 pub fn flags(target: Target, log: &mut Log) -> Result<Vec<OsString>> {
     match target.architecture {
         Architecture::X64 | Architecture::Arm64 => Ok(Vec::new()),
@@ -67,8 +67,8 @@ pub fn flags(target: Target, log: &mut Log) -> Result<Vec<OsString>> {
     }
 }
 
-/// Compiles `rsbegin.o` and `rsend.o`, which register a 32-bit program's unwind tables and which
-/// `-Zbuild-std` leaves out.
+/// Compiles `rsbegin.o` and `rsend.o`, which `-Zbuild-std` leaves out. They register the unwind
+/// tables of a 32-bit program.
 fn startup_objects(target: Target, log: &mut Log) -> Result<PathBuf> {
     let objects = folder::target().join("windows-debian").join("rtstartup");
     fs::create_dir_all(&objects)?;

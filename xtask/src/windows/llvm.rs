@@ -1,8 +1,10 @@
-//! The release with LLVM's tools alone: Control Flow Guard, and Arm.
+//! The release that is built only with LLVM's tools. It has Control Flow Guard, and it can be for
+//! Arm.
 //!
-//! Debian's Rust compiles for `*-pc-windows-gnullvm`, the standard library included; zig compiles the C
-//! runtime and knows how to link with it; LLVM's linker links so, with flags that zig does not pass on. One
-//! recipe for three architectures, and for machines without Windows.
+//! Debian's Rust compiles for `*-pc-windows-gnullvm`, the standard library included. zig compiles
+//! the C runtime and knows how to link with it. LLVM's linker then links in that way, with flags
+//! that zig does not pass on. So the same steps work for three architectures, on machines without
+//! Windows.
 
 use super::{Architecture, Target, debian};
 use crate::packages::Need;
@@ -14,12 +16,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-/// The linker, with Microsoft's flags.
+/// The linker that takes Microsoft's flags.
 pub const LINKER: &str = "lld-link-22";
 /// Zig's release, as a package of Python's registry.
 const ZIG: &str = "ziglang==0.17.1";
 
-/// The linker, and what makes import libraries and resources.
+/// The linker, and the programs that make import libraries and resources.
 const LLVM: Need = Need {
     name: "LLVM's linker and tools",
     packages: &["lld-22", "llvm-22"],
@@ -30,8 +32,8 @@ const LLVM: Need = Need {
     },
 };
 
-/// What rustc hands a C compiler that zig has no use for: mingw-w64's libraries, which it has itself, and
-/// what is said to GNU's linker.
+/// Arguments that rustc gives a C compiler and that zig cannot use: mingw-w64's libraries, because
+/// zig has its own, and options of GNU's linker.
 const DROPPED: [&str; 13] = [
     "-nolibc",
     "--unwindlib=none",
@@ -48,11 +50,11 @@ const DROPPED: [&str; 13] = [
     "-Wl,--kill-at",
 ];
 
-/// Finds or installs all of it.
+/// Finds or installs all of these tools.
 pub fn ensure(log: &mut Log) -> Result<()> {
     let target = folder::target();
     if target.to_string_lossy().contains(' ') {
-        // Zig says how it links with spaces between the words.
+        // When zig prints how it links, a space separates the words.
         return Err(format!("{} has a space in it; build elsewhere", target.display()).into());
     }
     packages::ensure(&[LLVM, debian::RUST], log)?;
@@ -72,9 +74,9 @@ pub fn flags(target: Target) -> Result<Vec<OsString>> {
     Ok(vec![linker, "-Ccontrol-flow-guard".into(), "-Cdlltool=llvm-dlltool-22".into()])
 }
 
-/// What build scripts find in the environment: the compiler of the version resource.
+/// Variables for build scripts, with the compiler of the version resource.
 pub fn environment(target: Target) -> Result<[(&'static str, OsString); 2]> {
-    // There is nothing to preprocess, and so no need of a C compiler.
+    // The file needs no preprocessing, so no C compiler is needed.
     let mut command = vec!["llvm-windres-22", "--no-preprocess"];
     if target.architecture == Architecture::Arm64 {
         // The build script names the others.
@@ -84,7 +86,7 @@ pub fn environment(target: Target) -> Result<[(&'static str, OsString); 2]> {
     Ok([("WINDRES", windres.into()), ("AR", "llvm-ar-22".into())])
 }
 
-/// What it links beside the crates, as files with the notices of that.
+/// The notices of everything that is linked besides the crates, as files.
 pub fn notices() -> [(&'static str, PathBuf); 2] {
     let lib = folder().join("ziglang").join("lib");
     [
@@ -93,7 +95,7 @@ pub fn notices() -> [(&'static str, PathBuf); 2] {
     ]
 }
 
-/// The linker, then zig, for their versions.
+/// The linker and zig, with the arguments that print their versions.
 pub fn tools() -> [Command; 2] {
     let mut zig = Command::new(zig());
     zig.arg("version");
@@ -102,7 +104,8 @@ pub fn tools() -> [Command; 2] {
     [linker, zig]
 }
 
-/// `cargo xtask link`: rustc's linker. Zig links first and says how; then LLVM's linker does.
+/// `cargo xtask link`: rustc's linker. First zig links and prints how it does that. Then LLVM's
+/// linker links.
 pub fn link(triple: &str, arguments: &[&str]) -> Result<ExitCode> {
     let target = Target::named(triple).ok_or("not a target")?;
     let mut zig = Command::new(zig());
@@ -127,14 +130,15 @@ pub fn link(triple: &str, arguments: &[&str]) -> Result<ExitCode> {
         return Err(format!("zig did not say how it links:\n{said}").into());
     };
     let mut linker = Command::new(LINKER);
-    // Zig's checks of undefined behaviour in C: there is no C, and they are not built for it.
+    // zig's checks of undefined behaviour in C are left out: there is no C code here that they are
+    // for.
     linker.args(line.split(' ').filter(|argument| !argument.ends_with("ubsan_rt.lib")));
     linker.args(["-Brepro", "-guard:cf"]);
     if target.has_shadow_stack() {
         linker.arg("-cetcompat");
     }
     if target.architecture == Architecture::X86 {
-        // stdcall decorates names, and MPR looks for plain ones.
+        // stdcall decorates names, and MPR looks for undecorated ones.
         linker.arg("-kill-at");
     }
     let status = linker.status().map_err(|error| format!("cannot start {LINKER}: {error}"))?;
@@ -158,7 +162,7 @@ fn zig() -> PathBuf {
     folder().join("ziglang").join("zig")
 }
 
-/// A program that runs a command with what it is given behind it.
+/// A script that runs a command and adds its own arguments.
 fn script(name: &str, command: &[&str]) -> Result<PathBuf> {
     let folder = folder::target().join("windows-llvm").join("bin");
     fs::create_dir_all(&folder)?;

@@ -1,7 +1,7 @@
 //! mingw-w64's libraries, and LLVM's linker for them.
 //!
-//! GNU's linker writes no load configuration and no CET mark. Debian's gcc starts no other linker, so
-//! rustc starts this one itself.
+//! GNU's linker writes no load configuration and no CET mark. Debian's gcc can start no other
+//! linker, so rustc starts LLVM's linker itself.
 
 use super::{Architecture, Target};
 use crate::packages::Need;
@@ -34,10 +34,11 @@ const X86: Need = Need {
     is_there: || folder::program(gcc(Architecture::X86)).is_some(),
 };
 
-/// Notices of what is linked into every DLL and program, where Debian has them.
+/// Notices of mingw-w64's code, which is linked into every DLL and program, at their place on
+/// Debian.
 pub const NOTICES: &str = "/usr/share/doc/mingw-w64-common/copyright";
 
-/// What must be installed.
+/// The packages that must be installed.
 pub fn needs(architecture: Architecture) -> Result<[Need; 2]> {
     match architecture {
         Architecture::X64 => Ok([X64, LLD]),
@@ -57,13 +58,14 @@ pub fn gcc(architecture: Architecture) -> &'static str {
     }
 }
 
-/// Flags with which rustc has LLVM's linker link.
+/// Flags that make rustc use LLVM's linker.
 pub fn flags(target: Target) -> Result<Vec<OsString>> {
     let mut flags: Vec<OsString> = [
         "-Clinker-flavor=ld.lld",
-        // rustc knows which objects begin a program and a DLL; otherwise gcc would.
+        // With this rustc adds the objects that begin a program or a DLL; gcc would add them
+        // otherwise.
         "-Clink-self-contained=yes",
-        // The same bytes at any time.
+        // The same source gives the same bytes at any time.
         "-Clink-arg=--no-insert-timestamp",
     ]
     .map(OsString::from)
@@ -73,10 +75,11 @@ pub fn flags(target: Target) -> Result<Vec<OsString>> {
         flags.push("-Clink-arg=-Xlink=-cetcompat".into());
     }
     if target.architecture == Architecture::X86 {
-        // stdcall decorates names, and MPR looks for plain ones.
+        // stdcall decorates names, and MPR looks for undecorated ones.
         flags.push("-Clink-arg=--kill-at".into());
-        // What comes out of a library goes behind rustc's last object, which ends the table of what
-        // libgcc can unwind, and that must have libgcc's own unwinder in it (pe/unwind.rs).
+        // Objects from a library come after rustc's last object, which ends the table that libgcc
+        // unwinds by. libgcc's own unwinder must be in that table (pe/unwind.rs), so it is linked
+        // as a whole.
         for argument in ["--whole-archive", "-lgcc_eh", "--no-whole-archive"] {
             flags.push(format!("-Clink-arg={argument}").into());
         }
@@ -97,7 +100,7 @@ fn folder_of(architecture: Architecture, library: &str) -> Result<PathBuf> {
         .output()
         .map_err(|error| format!("cannot start {gcc}: {error}"))?;
     let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    // Without one, the compiler repeats the name.
+    // If the compiler finds no file, it prints only the name.
     match path.parent() {
         Some(folder) if path.is_absolute() => Ok(folder.to_owned()),
         _ => Err(format!("{gcc} does not find {library}; install mingw-w64 again").into()),

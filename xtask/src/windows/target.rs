@@ -1,4 +1,4 @@
-//! What files for Windows are built for.
+//! The targets of files for Windows.
 
 use object::pe;
 use std::fmt;
@@ -6,16 +6,16 @@ use std::fmt;
 /// A kind of processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
-    /// 64 bits, Intel's and AMD's.
+    /// 64 bits, from Intel and AMD.
     X64,
-    /// 32 bits of the same.
+    /// 32 bits, from Intel and AMD.
     X86,
-    /// 64 bits, Arm's.
+    /// 64 bits, from Arm.
     Arm64,
 }
 
 impl Architecture {
-    /// Its number in a file's header.
+    /// The architecture's number in a file's header.
     pub fn machine(self) -> pe::Machine {
         match self {
             Self::X64 => pe::IMAGE_FILE_MACHINE_AMD64,
@@ -35,18 +35,18 @@ impl fmt::Display for Architecture {
     }
 }
 
-/// A C runtime that is linked in.
+/// The C runtime that is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abi {
     /// mingw-w64's.
     Gnu,
-    /// The one that zig brings, which is mingw-w64 over the system's own runtime (UCRT).
+    /// The runtime that zig has: mingw-w64 over the system's own runtime (UCRT).
     Llvm,
-    /// Microsoft's. Nothing here builds with it.
+    /// Microsoft's. Nothing in the project is built with it.
     Msvc,
 }
 
-/// What something is built for.
+/// What a file is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The processor.
@@ -56,7 +56,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// The one with this name.
+    /// The target with this name.
     pub fn named(triple: &str) -> Option<Self> {
         let architectures = [Architecture::X64, Architecture::X86, Architecture::Arm64];
         let all = architectures.into_iter().flat_map(|architecture| {
@@ -65,7 +65,7 @@ impl Target {
         all.into_iter().find(|target| target.triple() == triple)
     }
 
-    /// Rust's name of it.
+    /// Rust's name of the target.
     pub fn triple(self) -> &'static str {
         match (self.architecture, self.abi) {
             (Architecture::X64, Abi::Gnu) => "x86_64-pc-windows-gnu",
@@ -74,19 +74,19 @@ impl Target {
             (Architecture::X86, Abi::Llvm) => "i686-pc-windows-gnullvm",
             (Architecture::X64, Abi::Msvc) => "x86_64-pc-windows-msvc",
             (Architecture::X86, Abi::Msvc) => "i686-pc-windows-msvc",
-            // mingw-w64 has none for it in Debian, so nothing is built under this name.
+            // Debian has no mingw-w64 for Arm, so nothing is built under this name.
             (Architecture::Arm64, Abi::Gnu) => "aarch64-pc-windows-gnu",
             (Architecture::Arm64, Abi::Llvm) => "aarch64-pc-windows-gnullvm",
             (Architecture::Arm64, Abi::Msvc) => "aarch64-pc-windows-msvc",
         }
     }
 
-    /// Whether its processor may have a shadow stack and its code never returns to another than its
-    /// caller, so that a file has the CET mark.
+    /// Whether a file for this target has the CET mark. It may have the mark if its processor can
+    /// have a shadow stack and its code only ever returns to the caller.
     ///
-    /// Windows itself unwinds x64, and keeps the shadow stack in step. On x86 it does so for MSVC alone;
-    /// the others' unwinders replace return addresses: with the mark, a processor with a shadow stack
-    /// would end the host at the first panic that is caught.
+    /// On x64 Windows itself unwinds, and it keeps the shadow stack consistent. On x86 Windows does
+    /// so only for MSVC. Other unwinders replace return addresses: with the mark, a processor with
+    /// a shadow stack would end the host at the first caught panic.
     pub fn has_shadow_stack(self) -> bool {
         match self.architecture {
             Architecture::X64 => true,
@@ -95,7 +95,7 @@ impl Target {
         }
     }
 
-    /// Whether Control Flow Guard covers it: rustc leaves GNU's targets without.
+    /// Whether Control Flow Guard covers the file. rustc does not support it for GNU's targets.
     pub fn is_guarded(self) -> bool {
         self.abi != Abi::Gnu
     }

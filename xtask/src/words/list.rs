@@ -1,4 +1,4 @@
-//! The list of what may not occur, and how it is found.
+//! The list of forms that may not occur, and the search for them.
 
 use super::Word;
 use crate::Result;
@@ -10,10 +10,10 @@ pub struct List {
 
 /// One line of the list.
 struct Entry {
-    /// Each of them may not occur.
+    /// Forms that may not occur.
     forms: Vec<Form>,
     instead: String,
-    /// Where it is plain all the same.
+    /// Longer forms in which these are allowed.
     plain: Vec<Form>,
     /// Whether identifiers are searched as well.
     in_names: bool,
@@ -30,8 +30,8 @@ struct Part {
 }
 
 impl List {
-    /// Reads the list: a line is `forms | what to say instead | where they are plain`, the last
-    /// of which may be missing. Lines below `[names]` are searched in identifiers as well.
+    /// Reads the list. A line is `forms | what to say instead | where they are plain`; the last
+    /// part may be missing. The forms on lines below `[names]` are searched in identifiers as well.
     pub fn parse(text: &str) -> Result<Self> {
         let mut entries = Vec::new();
         let mut in_names = false;
@@ -64,12 +64,12 @@ impl List {
         Ok(Self { entries })
     }
 
-    /// What may not occur in prose, with what to say instead.
+    /// The forms in prose that may not occur, each with what to say instead.
     pub fn find<'a>(&'a self, words: &'a [Word]) -> impl Iterator<Item = (&'a [Word], &'a str)> {
         self.entries.iter().flat_map(move |entry| entry.find(words))
     }
 
-    /// What may not occur in the words of an identifier.
+    /// The same in the words of an identifier.
     pub fn find_in_name<'a>(
         &'a self,
         words: &'a [Word],
@@ -85,7 +85,7 @@ impl Entry {
             let form = self.forms.iter().find(|form| form.is_at(words, at))?;
             let end = at + form.0.len();
             let is_plain = self.plain.iter().any(|plain| {
-                // The form is somewhere in the plain one.
+                // The form is a part of the longer form that is allowed.
                 let first = end.saturating_sub(plain.0.len());
                 (first..=at).any(|start| plain.is_at(words, start))
             });
@@ -105,7 +105,7 @@ fn forms_of(cell: &str) -> Vec<Form> {
 }
 
 impl Form {
-    /// Whether it stands in `words` from `at` on.
+    /// Whether the form begins at `at` in `words`.
     fn is_at(&self, words: &[Word], at: usize) -> bool {
         words.get(at..at + self.0.len()).is_some_and(|words| {
             self.0.iter().zip(words).all(|(part, word)| {

@@ -1,4 +1,4 @@
-//! What of a file is written for a reader, word by word.
+//! The words of a file that are written for a reader.
 
 use std::iter;
 
@@ -12,7 +12,7 @@ pub struct Word {
 /// The prose of a file.
 #[derive(Debug, Default)]
 pub struct Prose {
-    /// In order. A sentence, a cell of a table and the like end with an empty word.
+    /// In order. A sentence, a table's cell and similar parts end with an empty word.
     pub words: Vec<Word>,
     /// The words of each identifier in Rust's code.
     pub names: Vec<Vec<Word>>,
@@ -26,7 +26,7 @@ impl Prose {
         prose
     }
 
-    /// Rust's comments, its strings that have a space in them, and the names of its tests.
+    /// Rust's comments, its strings that contain a space, and the names of its tests.
     pub fn of_rust(text: &str) -> Self {
         let mut prose = Self::default();
         let mut comment: Vec<(usize, &str)> = Vec::new();
@@ -64,8 +64,8 @@ impl Prose {
         prose
     }
 
-    /// The text of these lines, without code in backticks and blocks. Only Markdown has blocks
-    /// that are indented.
+    /// The text of these lines, without code in backticks and in blocks. Only Markdown has indented
+    /// blocks.
     fn add_lines<'a>(
         &mut self,
         lines: impl Iterator<Item = (usize, &'a str)>,
@@ -90,8 +90,8 @@ impl Prose {
     }
 
     fn add_string(&mut self, line: usize, token: &str) {
-        // A string's backslashes begin escapes, whose letters are in no word. What a brace begins
-        // is a variable, and so code.
+        // A backslash in a string begins an escape, whose letters are not part of a word. A brace
+        // begins a variable, which is code.
         let text = [("\\n", " "), ("\\t", " "), ("\\r", " "), ("\\", " "), ("{", "`"), ("}", "`")]
             .iter()
             .fold(token.to_owned(), |text, (escape, plain)| text.replace(escape, plain));
@@ -104,7 +104,7 @@ impl Prose {
     fn add_text(&mut self, line: usize, text: &str) {
         for (index, part) in text.split('`').enumerate() {
             if index % 2 == 1 {
-                // Code stands for a word that no form has.
+                // Code stands for a word that no form contains.
                 self.end_phrase(line);
                 continue;
             }
@@ -133,7 +133,7 @@ fn is_of_word(letter: char) -> bool {
     letter.is_alphanumeric() || matches!(letter, '_' | '\'' | '’')
 }
 
-/// What separates words that belong together; an emphasis or a link does not.
+/// Whether a character ends a phrase. An emphasis or a link does not.
 fn is_of_phrase_end(letter: char) -> bool {
     !letter.is_whitespace() && !matches!(letter, '*' | '[' | ']' | '"' | '(')
 }
@@ -157,8 +157,8 @@ fn name_words(name: &str, line: usize) -> Vec<Word> {
     words.into_iter().map(|text| Word { text, line }).collect()
 }
 
-/// Rust's code in pieces, each with the line that it begins on: comments, strings, words, white
-/// space, and other characters one by one. It needs no more of the grammar than that.
+/// Rust's code in pieces, each with the line that it begins on. The pieces are comments, strings,
+/// words, white space, and single other characters. The search needs no more of the grammar.
 fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let (mut rest, mut line) = (text, 1);
     iter::from_fn(move || {
@@ -201,7 +201,7 @@ fn token_length(text: &str, first: char) -> usize {
         return end.map_or(text.len(), |at| from + at + 1);
     }
     if first == '\'' {
-        // A character, or else a lifetime's tick.
+        // The tick begins a character or a lifetime.
         let mut letters = text[1..].chars();
         return match (letters.next(), letters.next()) {
             (Some('\\'), Some(escaped)) => until("'", 2 + escaped.len_utf8()),

@@ -21,7 +21,7 @@ fn a_word_that_may_not_occur_is_found_in_every_kind_of_prose() {
 }
 
 #[test]
-fn code_is_no_prose() {
+fn code_is_not_prose() {
     for (path, text) in [
         ("page.md", "The setting `whoever` is one.\n"),
         ("page.md", "```text\nwhoever\n```\n\n    whoever asks\n\nEnd.\n"),
