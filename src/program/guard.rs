@@ -1,22 +1,24 @@
-//! Who may be sent the agent's secrets in clear text, on this machine.
+//! Decides which process of this machine may get the agent's secrets in clear text.
 
 #[cfg(any(windows, test))]
 use crate::listener::Listener;
 use mpr_otel_core::courier::Cause;
 
-/// Whether what listens on this port of this machine may be sent secrets, now. An error says why not.
+/// Whether the process that listens on this port of this machine may get secrets now. An error says
+/// why not.
 ///
-/// Between this and the request another process may take the port over; that a service holds it does not
-/// let others take it.
+/// Another process may take the port over between this check and the request. While a service holds
+/// the port, others cannot take it.
 pub(crate) fn may_have_secrets(port: u16) -> Result<(), (Cause, String)> {
     #[cfg(windows)]
     return match crate::windows::listeners(port) {
         Ok(listeners) => judge(&listeners, port),
-        Err(error) => {
-            Err((Cause::Withheld, format!("who listens on port {port} cannot be seen: {error}")))
-        }
+        Err(error) => Err((
+            Cause::Withheld,
+            format!("it cannot be found out who listens on port {port}: {error}"),
+        )),
     };
-    // Nothing is installed elsewhere: who sets the headers sets the endpoint.
+    // On other systems nothing is installed: the same person sets the headers and the endpoint.
     #[cfg(not(windows))]
     {
         let _ = port;
@@ -24,18 +26,20 @@ pub(crate) fn may_have_secrets(port: u16) -> Result<(), (Cause, String)> {
     }
 }
 
-/// There is a process that listens, and each is a service.
+/// Checks that at least one process listens, and that each one is a service.
 #[cfg(any(windows, test))]
 fn judge(listeners: &[Listener], port: u16) -> Result<(), (Cause, String)> {
     if listeners.is_empty() {
-        // And not by and by somebody whom nobody looked at.
+        // Without a listener nothing is sent: later a process could listen that was not checked.
         return Err((Cause::Busy, format!("nobody listens on port {port}")));
     }
     match listeners.iter().find(|listener| !listener.is_service()) {
         None => Ok(()),
         Some(listener) => Err((
             Cause::Withheld,
-            format!("{listener} listens on port {port} and is no service, so it gets no headers"),
+            format!(
+                "{listener} listens on port {port} and is not a service, so it gets no headers"
+            ),
         )),
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Whether it is the system's or a service's that has no user's account.
+    /// Whether it runs under the system's account, or under a service account that is not a user's.
     pub(crate) fn is_service(&self) -> bool {
         const ACCOUNTS: [&str; 7] = [
             "LocalSystem",

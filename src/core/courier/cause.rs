@@ -1,16 +1,16 @@
 //! Why a batch is to be sent again: the client says so of its guard, and the verdict of an answer.
 
-/// What keeps a batch from being taken now.
+/// Why a batch is not taken now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Nobody answered. The collector may have the batch all the same.
+    /// There was no answer. The collector may have the batch nevertheless.
     Silence,
-    /// The collector asks for patience: 408, 425 or 429.
+    /// The collector asks the sender to wait: 408, 425 or 429.
     Busy,
     /// The collector fails: 500 to 599.
     Failing,
-    /// The answer stays the same until somebody corrects the endpoint, its token or its path.
+    /// The answer will stay the same until somebody corrects the endpoint, its token or its path.
     Setup,
-    /// Nothing was sent: who would get the secrets is not to have them.
+    /// Nothing was sent, because the process that listens there must not get the secrets.
     Withheld,
 }

@@ -69,7 +69,7 @@ pub(super) fn base_url(text: &str) -> Result<Uri, String> {
     let mut parts = url(text)?.into_parts();
     let path = parts.path_and_query.as_ref().map_or("", PathAndQuery::path).trim_end_matches('/');
     if path.ends_with(TRACES) {
-        return Err(format!("{TRACES} is added to what is named here; leave it out"));
+        return Err(format!("{TRACES} is added to this URL; leave it out"));
     }
     let path = format!("{path}{TRACES}");
     parts.path_and_query = Some(path.parse().map_err(|_| "a URL with a bad path".to_owned())?);

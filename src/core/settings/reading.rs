@@ -2,19 +2,20 @@
 
 use super::parse;
 
-/// What a registry key has for a value: its text, or `None` if there is no such key or value.
+/// What a registry key holds for a value: its text, or `None` if the key or the value does not
+/// exist.
 pub type Reading = Result<Option<String>, Unusable>;
 
-/// Why what a registry key has cannot be used.
+/// Why a registry value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// Nobody knows what it is: it could switch everything off, so this process is switched off.
+    /// The value cannot be read. It could be `Disabled`, so this process is switched off.
     Unreadable(RegistryError),
-    /// What is wrong with it, and what to write instead.
+    /// The value is wrong. The text says why, and what to write instead.
     Malformed(String),
 }
 
-/// Windows did not let a key or a value be read that is there.
+/// The key or the value exists, but Windows did not let this process read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     r"HKLM\{key} cannot be read (error {code:#010x}); give all users the right to read the key, or remove it"
@@ -27,8 +28,8 @@ pub struct RegistryError {
 }
 
 impl RegistryError {
-    /// Judges an HRESULT: `Ok(None)` says that there is no such key or value. Everything else that
-    /// Windows may say leaves open what is there.
+    /// Judges an HRESULT. `Ok(None)` means that the key or the value does not exist. After any
+    /// other code it may exist.
     #[cfg_attr(not(windows), allow(dead_code))] // Elsewhere there is no registry.
     pub(super) fn unless_absent<T>(key: &'static str, code: i32) -> Result<Option<T>, Self> {
         // ERROR_FILE_NOT_FOUND and ERROR_PATH_NOT_FOUND (winerror.h, HRESULT_FROM_WIN32).
@@ -39,12 +40,12 @@ impl RegistryError {
     }
 }
 
-/// A value without the spaces around it, if anything is left.
+/// The value without the spaces around it. `None` if nothing is left.
 pub(super) fn filled(value: Option<String>) -> Option<String> {
     value.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Whether the first source that has anything for a switch switches it on.
+/// Whether a switch is on in the first source that has a value for it.
 pub(super) fn is_on<const SOURCES: usize>(readings: [Reading; SOURCES]) -> bool {
     let first = readings.into_iter().find_map(|reading| reading.map(filled).transpose());
     first.is_some_and(|text| text.is_ok_and(|text| parse::boolean(&text) == Ok(true)))
