@@ -435,6 +435,23 @@ fn expect_attributes(span: &Received, expected: &[(&str, &str)]) {
     assert_eq!(attributes(span), expected);
 }
 
+/// What the spans of all operations have in common.
+fn is_a_clients_call_of_this_machine(span: &Received) {
+    assert_eq!(span.span.kind, SpanKind::Client as i32);
+    assert_eq!(span.scope, "mpr-otel");
+    let resource = |key: &str| span.resource(key).unwrap_or_else(|| panic!("{key}"));
+    assert_eq!(resource("service.name"), "mpr-otel");
+    assert_eq!(resource("os.type"), "windows");
+    assert!(!resource("host.name").is_empty());
+    let failed = span.get("mpr.outcome").as_deref() == Some("failure");
+    let status = span.span.status.clone().unwrap_or_default();
+    let expected = if failed { StatusCode::Error } else { StatusCode::Unset };
+    assert_eq!(status.code, expected as i32, "{span:?}");
+    assert_eq!(status.message.is_empty(), !failed, "{span:?}");
+    let by_name = format!("mpr.{}_connection", span.get("mpr.operation.name").unwrap());
+    assert_eq!(span.span.name, by_name);
+}
+
 #[test]
 fn each_function_of_wnet_becomes_a_span_with_all_its_facts() {
     let windows = Windows::new();
@@ -467,19 +484,7 @@ fn each_function_of_wnet_becomes_a_span_with_all_its_facts() {
 
     for (span, least) in spans.iter().zip([120, 30, 0, 0, 0, 0, 40, 0]) {
         assert!(span.duration() >= Duration::from_millis(least), "{:?}", span.duration());
-        assert_eq!(span.span.kind, SpanKind::Client as i32);
-        assert_eq!(span.scope, "mpr-otel");
-        let resource = |key: &str| span.resource(key).unwrap_or_else(|| panic!("{key}"));
-        assert_eq!(resource("service.name"), "mpr-otel");
-        assert_eq!(resource("os.type"), "windows");
-        assert!(!resource("host.name").is_empty());
-        let failed = span.get("mpr.outcome").as_deref() == Some("failure");
-        let status = span.span.status.clone().unwrap_or_default();
-        let expected = if failed { StatusCode::Error } else { StatusCode::Unset };
-        assert_eq!(status.code, expected as i32, "{span:?}");
-        assert_eq!(status.message.is_empty(), !failed, "{span:?}");
-        let by_name = format!("mpr.{}_connection", span.get("mpr.operation.name").unwrap());
-        assert_eq!(span.span.name, by_name);
+        is_a_clients_call_of_this_machine(span);
     }
     let [projects, payroll, share, plans, prompted, unknown, cancelled, not_there] = &spans[..]
     else {
@@ -2009,8 +2014,12 @@ fn the_recorder_writes_down_each_call_as_it_came_beside_mpr_otel() {
     assert!(is_wild(&cancel["lpProvider"]), "{cancel}");
     assert_eq!(cancelled["NOTIFYCANCEL"]["lpProvider"]["text"], "Test Network");
 
+    each_line_says_when_and_from_where_the_call_came(&lines);
+}
+
+fn each_line_says_when_and_from_where_the_call_came(lines: &[Value]) {
     let mut before = 0;
-    for line in &lines {
+    for line in lines {
         let counter = line["time"]["counter_ns"].as_u64().unwrap();
         assert!(counter >= before, "{line}");
         before = counter;
