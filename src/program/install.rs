@@ -54,7 +54,7 @@ pub(super) struct Install {
 /// Remove every trace of mpr-otel from Windows.
 ///
 /// The agent's service is stopped and deleted. Files that running programs use are deleted when
-/// Windows starts the next time. Settings of group policy stay.
+/// Windows restarts; a shutdown with fast startup is not a restart. Settings of group policy stay.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mpr-otel uninstall\n  mpr-otel uninstall --keep-data --json\n\n\

@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// install` makes it a service.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel agent\n  \
-    MPR_OTEL_ENDPOINT=https://collector.corp.example:4318 mpr-otel agent\n\n\
+    MPR_OTEL_ENDPOINT=https://collector.corp.example:4318 mpr-otel agent   (not on Windows)\n\n\
     Ctrl-C or a termination signal stops it within seconds, and nothing is lost.")]
 pub(crate) struct AgentCommand {
     /// Run under Windows' service manager.

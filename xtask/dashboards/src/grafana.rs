@@ -250,11 +250,12 @@ fn targets(source: &Source, kind: &str, signal: &Signal) -> Result<Vec<Value>> {
         if let Some(legend) = &series.legend {
             target["legendFormat"] = json!(legend);
         }
+        let is_first = index == 0;
         match kind {
             "table" => target["format"] = json!("table"),
             "heatmap" => target["format"] = json!("heatmap"),
-            // A quantile over time leads to single operations.
-            "lines" if series.quantile.is_some() => target["exemplar"] = json!(true),
+            // A quantile over time leads to single operations, which are the same for each of a panel.
+            "lines" if is_first && series.quantile.is_some() => target["exemplar"] = json!(true),
             _ => {}
         }
         Ok(target)

@@ -23,8 +23,8 @@ use view::View;
 
 /// Show the main job at work: some 200 operations of five programs on a dozen servers.
 ///
-/// Nothing is installed and nothing is mapped: a double plays Windows' part (the multiple
-/// provider router) against the real shared library.
+/// Nothing is installed and nothing is mapped: a stand-in for Windows' multiple provider router calls
+/// the real shared library.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mpr-otel-lab demo\n  mpr-otel-lab demo --json\n  \
     mpr-otel-lab demo --endpoint http://127.0.0.1:4318")]
