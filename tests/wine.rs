@@ -118,6 +118,20 @@ impl Ended {
     }
 }
 
+/// What the probe maps, in the network's script, and takes as long as [`share`].
+fn probed() -> Value {
+    json!([
+        { "name": IPC, "takes_ms": 100 },
+        { "name": MISSING, "takes_ms": 100, "status": 67 },
+    ])
+}
+
+/// [`SHARE`] in the network's script. A host makes its ledger while a mapping takes so long: POST waits for
+/// it for 50 ms at most, which a busy machine may need.
+fn share() -> Value {
+    json!({ "name": SHARE, "takes_ms": 100 })
+}
+
 impl Windows {
     fn new() -> Self {
         static TURN: Mutex<()> = Mutex::new(());
@@ -579,7 +593,7 @@ fn each_function_of_wnet_becomes_a_span_with_all_its_facts() {
 #[test]
 fn a_host_that_ends_at_once_or_is_killed_keeps_its_exit_code_and_loses_nothing() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     windows.install(&[]);
     for (verb, code) in [("exit", 7), ("kill", 9)] {
         for _ in 0..5 {
@@ -597,7 +611,7 @@ fn a_host_that_ends_at_once_or_is_killed_keeps_its_exit_code_and_loses_nothing()
 #[test]
 fn a_span_says_whether_its_thread_impersonated() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     windows.install(&[]);
     let add = ["add2", "-", SHARE];
     let words = [&["impersonate"][..], &add, &["wait", "exit", "0"]].concat();
@@ -614,7 +628,7 @@ fn a_span_says_whether_its_thread_impersonated() {
 #[test]
 fn a_host_whose_collector_is_gone_notices_nothing() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     // Nobody listens on port 1.
     windows.install(&["--endpoint", "http://127.0.0.1:1"]);
     let add = ["add2", "-", SHARE];
@@ -627,7 +641,7 @@ fn a_host_whose_collector_is_gone_notices_nothing() {
 #[test]
 fn the_environment_of_an_elevated_host_counts_for_nothing_even_where_the_registry_allows_it() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     windows.install(&["--allow-environment", "1", "--resource-attributes", "site=berlin"]);
     let caller = windows
         .caller(&["add2", "-", SHARE, "wait"])
@@ -656,7 +670,7 @@ fn the_environment_of_an_elevated_host_counts_for_nothing_even_where_the_registr
 #[test]
 fn without_an_endpoint_a_host_records_and_sends_nothing() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     windows.install(&["--endpoint", ""]);
     let ended = windows.call(&["add2", "-", SHARE, "exit", "0"]);
     assert!(ended.ended_with(0) && ended.output == "add2 0\n", "{ended:?}");
@@ -698,7 +712,7 @@ fn a_text_in_the_registry_is_expanded_with_windows_own_folders_and_no_variable()
 #[test]
 fn the_resource_names_the_windows_version_the_build_and_the_site() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     windows.install(&["--resource-attributes", "mpr.site=named,os.build_id=named"]);
     let write = |key: &str, value: &str, kind: &str, data: &str| {
         let written = windows.reg(&["add", key, "/v", value, "/t", kind, "/d", data, "/f"]);
@@ -930,7 +944,7 @@ fn command_lines_with_the_secret() -> Vec<String> {
 #[test]
 fn a_secret_is_in_the_agents_key_and_in_no_other_file_output_or_command_line() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     let collector = CollectorService::start(&windows);
     let install_secret =
         |arguments: &[&str]| windows.install_secret(&collector.endpoint, arguments);
@@ -1077,7 +1091,7 @@ fn a_secret_that_every_user_can_read_is_not_sent_and_status_says_so() {
 #[test]
 fn a_secret_goes_in_clear_text_only_to_a_service_and_status_names_another_listener() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     // The test's receiver is not a service of Windows.
     windows.install_secret_alone(&windows.receiver.endpoint(), &[]);
     let ended = windows.call(&["add2", "-", SHARE]);
@@ -1509,7 +1523,7 @@ fn uninstall_removes_the_folders_of_earlier_settings_and_keeps_a_list_that_exist
 #[test]
 fn the_agent_removes_a_replaced_dll_when_no_program_uses_it() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     windows.install(&[]);
     let caller = windows.caller(&["add2", "-", SHARE, "wait", "exit", "5"]).spawn().unwrap();
     windows.spans(1);
@@ -1535,7 +1549,7 @@ fn the_agent_removes_a_replaced_dll_when_no_program_uses_it() {
 #[test]
 fn a_dll_in_use_is_replaced_and_removed_under_a_running_host() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     windows.install(&[]);
     let caller = windows.caller(&["add2", "-", SHARE, "wait", "exit", "5"]).spawn();
     windows.spans(1);
@@ -1569,7 +1583,7 @@ fn a_dll_in_use_is_replaced_and_removed_under_a_running_host() {
 #[test]
 fn hosts_that_end_right_after_mapping_lose_nothing_and_leave_nothing_while_the_agent_runs() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     windows.install(&[]);
     let _agent = windows.agent();
     let mut spans = BTreeMap::new();
@@ -1591,7 +1605,7 @@ fn hosts_that_end_right_after_mapping_lose_nothing_and_leave_nothing_while_the_a
 fn operations_of_killed_hosts_are_exported_and_open_ones_as_unfinished() {
     let windows = Windows::new();
     windows.set_up_network(&json!([
-        { "name": SHARE },
+        share(),
         { "name": HANGS, "takes_ms": 3_600_000 },
     ]));
     for delivery in ["in-process", "agent"] {
@@ -1648,7 +1662,7 @@ fn inflight_shows_open_operations_and_drain_sends_those_of_dead_hosts() {
 #[test]
 fn a_host_that_leaves_delivery_to_the_agent_has_no_thread_and_no_socket_of_the_library() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     // A host that has mapped a drive and waits.
     let start = || {
         let mut caller = windows.caller(&["add2", "-", SHARE, "wait"]).spawn().unwrap();
@@ -1711,7 +1725,7 @@ const OF_SENDERS: [&str; 2] = ["winhttp.dll", "ws2_32.dll"];
 #[test]
 fn a_dll_beside_a_program_does_not_replace_one_of_windows() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     windows.install(&["--delivery", "in-process"]);
     let folder = tempfile::tempdir().unwrap();
     let put = |file: &str, name: &str| {
@@ -1749,7 +1763,7 @@ fn sockets(program: &Child) -> usize {
 #[test]
 fn the_agent_is_a_service_that_takes_over_can_be_updated_and_is_removed_without_a_trace() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     // Wine gives services another ProgramData than programs, so the folder is named.
     let made = windows.install_with_agent(&["--ledger-dir", LEDGERS, "--log", LOG]);
     let agent = |report: &Value| {
@@ -2043,7 +2057,7 @@ fn each_line_says_when_and_from_where_the_call_came(lines: &[Value]) {
 #[test]
 fn the_recorder_recognises_an_impersonating_thread_and_a_held_loader_lock() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     let recorder = Recorder::register(&windows);
     let add = ["add2", "-", SHARE];
     let ended = windows.call(&[&add[..], &["impersonate"], &add, &["lock"], &add].concat());
@@ -2062,7 +2076,7 @@ fn the_recorder_recognises_an_impersonating_thread_and_a_held_loader_lock() {
 #[test]
 fn lines_of_many_processes_do_not_mix_and_without_a_folder_there_are_none() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     let recorder = Recorder::register(&windows);
     let add = ["add2", "-", SHARE];
     let callers: Vec<Child> =
@@ -2110,7 +2124,7 @@ fn verdicts(rows: &[Value]) -> Vec<(&str, &str, &str)> {
 #[test]
 fn the_probe_finds_every_way_of_a_sound_machine_notified_and_delivered() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": IPC, "takes_ms": 30 }]));
+    windows.set_up_network(&probed());
     windows.install(&[]);
     let rows = windows.probe(&[], 0);
     // Ways that Wine does not have.
@@ -2247,7 +2261,7 @@ fn a_mapping_of_a_killed_program_is_cancelled_by_the_probe() {
 #[test]
 fn net_is_held_at_its_end_until_its_ledger_has_been_read() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": IPC, "takes_ms": 30 }]));
+    windows.set_up_network(&probed());
     windows.install(&[]);
     // The agent sends what an ended program left.
     let _agent = windows.agent();
@@ -2404,7 +2418,7 @@ impl Windows {
 #[test]
 fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     let certificates = Certificates::new();
     let at = |collector: &Receiver| format!("https://localhost:{}", collector.address().port());
     let plain = certificates.collector("localhost", false);
@@ -2497,7 +2511,7 @@ fn over_tls_the_machines_authorities_and_its_own_certificate_count() {
 #[test]
 fn the_agent_sends_through_its_proxy_and_a_program_and_its_environment_through_none() {
     let windows = Windows::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     const COLLECTOR: &str = "http://collector.corp.example:4318";
     let proxy = windows.receiver.endpoint();
     let to_it = ["--endpoint", COLLECTOR, "--allow-insecure", "1", "--proxy", &proxy];

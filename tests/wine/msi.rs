@@ -332,7 +332,7 @@ fn the_same_package_again_brings_back_what_is_missing_and_keeps_the_settings() {
 #[test]
 fn an_upgrade_keeps_the_settings_and_the_program_that_holds_the_dll() {
     let windows = Ten::new();
-    windows.set_up_network(&json!([{ "name": SHARE }]));
+    windows.set_up_network(&json!([share()]));
     let [msi, next] = [0, 1].map(|number| Msi::x64(&windows, number));
     let endpoint = format!("ENDPOINT={}", windows.receiver.endpoint());
     msi.install(&[&endpoint, "DELIVERY=in-process", "BATCHDELAYMS=20", "SERVICENAME=kept"]);
