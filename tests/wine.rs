@@ -121,15 +121,15 @@ impl Ended {
 /// What the probe maps, in the network's script, and takes as long as [`share`].
 fn probed() -> Value {
     json!([
-        { "name": IPC, "takes_ms": 100 },
-        { "name": MISSING, "takes_ms": 100, "status": 67 },
+        { "name": IPC, "takes_ms": 250 },
+        { "name": MISSING, "takes_ms": 250, "status": 67 },
     ])
 }
 
 /// [`SHARE`] in the network's script. A host makes its ledger while a mapping takes so long: POST waits for
 /// it for 50 ms at most, which a busy machine may need.
 fn share() -> Value {
-    json!({ "name": SHARE, "takes_ms": 100 })
+    json!({ "name": SHARE, "takes_ms": 250 })
 }
 
 impl Windows {
