@@ -186,7 +186,10 @@ fn the_attributes_that_are_sent_are_those_that_are_documented() {
         .filter(|row| !of_windows(row.key) || cfg!(windows))
         .filter(|row| !shown.contains(row.key))
         .collect();
-    assert!(missing.is_empty(), "documented and never sent: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "documented and never sent: {missing:?}; add an operation that has it to script()"
+    );
 
     for attribute in ["mpr.operation.name", "mpr.outcome", "mpr.error.class", "mpr.resource.type"] {
         let sent: BTreeSet<String> = spans.iter().filter_map(|span| span.get(attribute)).collect();

@@ -446,7 +446,7 @@ fn attributes(span: &Received) -> BTreeMap<String, String> {
 fn expect_attributes(span: &Received, expected: &[(&str, &str)]) {
     let expected: BTreeMap<String, String> =
         expected.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    assert_eq!(attributes(span), expected);
+    assert_eq!(attributes(span), expected, "a new attribute goes into this list");
 }
 
 /// What the spans of all operations have in common.

@@ -467,7 +467,7 @@ mod tests {
 
     #[test]
     fn rows_are_in_ascending_order_and_found_by_code() {
-        assert!(TABLE.is_sorted_by(|a, b| a.code < b.code));
+        assert!(TABLE.is_sorted_by(|a, b| a.code < b.code), "the rows go by code, ascending");
         for row in TABLE {
             assert_eq!(find(row.code), Some(row));
             assert_eq!((name(row.code), advice(row.code)), (row.name.into(), row.advice.into()));

@@ -54,7 +54,7 @@ pub fn run(arguments: &[&str]) -> Result<ExitCode> {
             println!("{name}:{line}: `{found}`: {instead}");
         }
     }
-    println!("words: {findings} findings in {with} of {files} files");
+    println!("words: read {files} files, {findings} findings in {with} of them");
     Ok(if findings == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
