@@ -25,7 +25,7 @@ pub(super) struct ControlPage {
 }
 
 impl ControlPage {
-    /// The control page of the ledger folder at `path`. `None` if there is none that this user can
+    /// The control page of the ledger folder at `path`. `None` if there is no page that this user can
     /// read.
     pub(super) fn find(path: &Path) -> Option<Self> {
         let place = LedgerFolder::new(path).control_page();

@@ -51,7 +51,7 @@ struct Report {
     protections: Vec<Protection>,
     settings: Vec<Setting>,
     ledgers: Ledgers,
-    /// `None` if there is none that this user can read.
+    /// `None` if there is no page that this user can read.
     control_page: Option<ControlPage>,
     endpoint: Endpoint,
     verdict: Verdict,
