@@ -238,6 +238,7 @@ pub fn letter(index: usize) -> String {
 
 fn targets(source: &Source, kind: &str, signal: &Signal) -> Result<Vec<Value>> {
     let at_once = matches!(kind, "stat" | "table");
+    let first_quantile = signal.series.iter().position(|series| series.quantile.is_some());
     let target = |(index, series): (usize, &Series)| {
         let mut target = json!({
             "refId": letter(index),
@@ -250,12 +251,11 @@ fn targets(source: &Source, kind: &str, signal: &Signal) -> Result<Vec<Value>> {
         if let Some(legend) = &series.legend {
             target["legendFormat"] = json!(legend);
         }
-        let is_first = index == 0;
         match kind {
             "table" => target["format"] = json!("table"),
             "heatmap" => target["format"] = json!("heatmap"),
             // A quantile over time leads to single operations, which are the same for each of a panel.
-            "lines" if is_first && series.quantile.is_some() => target["exemplar"] = json!(true),
+            "lines" if Some(index) == first_quantile => target["exemplar"] = json!(true),
             _ => {}
         }
         Ok(target)
