@@ -59,7 +59,7 @@ impl Control {
                 })
                 .ok();
             let settings = Settings::resolve(&System::host());
-            // What cannot be read is no word of an administrator.
+            // Settings that cannot be read are not an order of an administrator.
             if settings.unreadable.is_none() {
                 if let Some(page) = &self.page {
                     page.set_stop(settings.disabled);

@@ -219,7 +219,7 @@ impl Event {
             }
             Self::SettingsUnreadable { .. } => {
                 "Until it can, programs record nothing, and defaults replace the settings that it could not \
-                 read. Correct the key's rights, and start the service mpr-otel-agent again."
+                 read. Correct the key's rights; the service then begins anew by itself."
             }
             Self::SecretsUnreadable { .. } => {
                 "Until it can, it sends without headers. Run `mpr-otel install` with \
